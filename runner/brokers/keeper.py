@@ -1,0 +1,73 @@
+"""The lock of those who use a Valkey, and its command line, to a Valkey that runs until the last of them is gone.
+
+A script, `python -I -S keeper.py USERS_LOCK VALKEY OPTION…`. Each import adds to every cold start, so there are few.
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import NoReturn
+
+PR_SET_PDEATHSIG = 1
+STOP_WITHIN = 10  # seconds; a Valkey that has not flushed its file by then hangs
+
+
+def main(users_lock: str, *command: str) -> NoReturn:
+    if os.fork():
+        os._exit(0)  # so that init reaps us, and not the one who happened to come first
+    keeper = Keeper(command)
+    # The kernel grants it the moment that nobody holds it shared, in whatever way they went: SIGKILL, too.
+    fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)
+    keeper.stop()  # still holding it: a newcomer waits until we are gone, and starts anew
+
+
+class Keeper:
+    """The parent of a Valkey: starts it, starts it again when it crashes, stops it."""
+
+    def __init__(self, command: tuple[str, ...]) -> None:
+        self.command = command
+        signal.signal(signal.SIGCHLD, self._ended)
+        signal.signal(signal.SIGTERM, self.stop)
+        self._start()
+
+    def stop(self, *_: object) -> NoReturn:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(self.pid, signal.SIGKILL))
+        signal.alarm(STOP_WITHIN)
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+        os._exit(0)
+
+    def _start(self) -> None:
+        self.started_at = time.monotonic()
+        keeper = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if sys.platform == "linux":
+                # SIGKILL of the keeper would leave a server that nobody stops. (On macOS it does.)
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            try:
+                if os.getppid() == keeper:
+                    os.execv(self.command[0], self.command)
+            except OSError as error:
+                print(f"keeper: # cannot execute {self.command[0]}: {error.strerror}", flush=True)
+            os._exit(1)
+
+    def _ended(self, _signal: int, _frame: FrameType | None) -> None:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        code = os.waitstatus_to_exitcode(status)
+        if code == 0 or time.monotonic() - self.started_at < 1:  # stopped by someone, or not able to run at all
+            os._exit(1)
+        print(f"keeper: # Valkey ended with {code}; starting it again", flush=True)
+        self._start()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,204 @@
+"""The environment and pyproject.toml to Settings: `RUNNER_*` first, then `[tool.runner]`, then the defaults."""
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from runner.errors import InvalidSettings
+
+MIB = 1024 * 1024
+SCHEMES = "redis://, rediss://, valkey://, valkeys://, redis+socket:///path, unix:///path"
+TLS_OPTIONS = {"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
+
+
+def read(**given: Any) -> "Settings":
+    """The settings that hold here, those of the command line first; one that is None was not given there.
+
+    Raises:
+        InvalidSettings: with every bad value, and where it stands.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        lines = [
+            f"{_place(fault['loc'], given)}: {_reason(fault)}"
+            for fault in error.errors(include_url=False, include_context=False)
+        ]
+        raise InvalidSettings("\n".join(lines)) from None  # Pydantic's own words would show the password of a URL
+
+
+def masked(url: str) -> str:
+    """The URL with ``***`` for its password; also one that is no valid URL, and one with the password in its query.
+
+    >>> masked("redis://:s3cret@db.example:6379/0")
+    'redis://:***@db.example:6379/0'
+    """
+    # Up to the last "@": a password in which "/" or "@" was left unescaped must not show either.
+    url = re.sub(r"(?<=://)([^:/@]*):(.*)@", r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", url)
+
+
+def celery_url(url: str) -> str:
+    """Any broker URL that we take to the form that Celery, kombu and redis-py all understand.
+
+    Raises:
+        ValueError: the URL is none, or of another kind of broker. Its text never shows the password.
+    """
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  # it is parsed, and may raise, only here
+    except ValueError:
+        raise ValueError('not a URL; in a password "/", "?", "#", "@" and ";" are written percent-encoded') from None
+    query = dict(parse_qsl(parts.query))
+    user, at, address = parts.netloc.rpartition("@")
+    match parts.scheme:
+        case "redis" | "valkey":
+            allowed: set[str] = set()
+        case "rediss" | "valkeys":
+            allowed = TLS_OPTIONS
+            # Without it kombu 5.7 does not verify the certificate, and Celery's result backend refuses the URL.
+            query["ssl_cert_reqs"] = query.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
+        case "redis+socket" | "unix" if not address and parts.path.startswith("/"):
+            allowed = {"virtual_host"}
+            query = {"virtual_host": query.pop("db", "0")} | query
+        case "redis+socket" | "unix":
+            raise ValueError("the path of a socket is absolute: redis+socket:///path/to/socket")
+        case _:
+            raise ValueError(f"supported are {SCHEMES}")
+    if unknown := set(query) - allowed:
+        raise ValueError(
+            f'unknown option "{min(unknown)}" in the URL'
+            + (f"; known: {', '.join(sorted(allowed))}" if allowed else "")
+        )
+    if ";" in url or parts.fragment:  # kombu reads ";" as the start of a second URL
+        raise ValueError('";" and "#" are written percent-encoded (%3B, %23)')
+    options = f"?{urlencode(query, safe='/')}" if query else ""
+    if allowed == {"virtual_host"}:
+        return f"redis+socket://{user}{at}{quote(unquote(parts.path))}{options}"
+    if not re.fullmatch(r"/?\d*", parts.path):
+        raise ValueError("what follows the host is the number of a database: redis://host:6379/0")
+    scheme = parts.scheme.replace("valkey", "redis")
+    return f"{scheme}://{user}{at}{address or 'localhost'}{parts.path}{options}"
+
+
+def _words(value: Any) -> Any:
+    """`a,b` and `["a", "b"]` are both lists: the first is what a person types into a shell."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.startswith("[") else [word.strip() for word in value.split(",") if word.strip()]
+
+
+def _state_dir() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "celery-collectors"
+
+
+Words = Annotated[list[str], NoDecode, BeforeValidator(_words)]
+
+
+class Settings(BaseSettings):
+    """How this installation runs workflows, whatever the workflow. The same names in `RUNNER_*`, in capitals."""
+
+    # GitHub Actions sets RUNNER_OS, _ARCH, _NAME, _TEMP, _TOOL_CACHE, _DEBUG, _ENVIRONMENT: no field may have such a name.
+    model_config = SettingsConfigDict(
+        env_prefix="RUNNER_", env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    broker_url: str | None = Field(
+        None, repr=False, description="Redis or Valkey to use. Without it, a private Valkey in the state directory."
+    )
+    insecure: bool = Field(False, description="Accept a broker at a public address that asks for no password.")
+    state_dir: Path = Field(
+        default_factory=_state_dir, validate_default=True, description="Where the private Valkey keeps its data."
+    )
+    include: Words = Field(
+        [], description="Modules with Celery tasks: a worker imports them, a workflow may name their tasks."
+    )
+    tasks: Words = Field([], description='Names of tasks that workers elsewhere offer; "myapp.*" is a pattern.')
+    queue: str = Field("celery", pattern=r"^[\w.:-]+$", description="The Celery queue for steps that name none.")
+    concurrency: int | None = Field(None, ge=1, description="Steps that a worker executes at once. Default: its CPUs.")
+    key_prefix: str = Field(
+        "runner", pattern=r"^[\w.:-]+$", description="What the names of our keys in the broker start with."
+    )
+    ttl: int = Field(7 * 24 * 3600, ge=60, description="Seconds that a run is kept after its last change.")
+    lease: float = Field(
+        30.0, ge=1, le=3600, description="Seconds without a sign of life until a step is given to another worker."
+    )
+    visibility: float | None = Field(
+        None,
+        ge=1,
+        description="Seconds until an unacknowledged message is delivered again. Default: the longest timeout, and a minute.",
+    )
+    value_limit: int = Field(5 * MIB, ge=1, description="Bytes of JSON that a step may return.")
+    fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may be given.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _project_table(_project_file()))
+
+    @field_validator("broker_url")
+    @classmethod
+    def _as_celery_takes_it(cls, url: str | None) -> str | None:
+        return url and celery_url(url)
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+
+def _project_file() -> Path | None:
+    here = Path.cwd()
+    return next((path for folder in (here, *here.parents) if (path := folder / "pyproject.toml").is_file()), None)
+
+
+def _project_table(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("runner", {})
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"{path}: {error}") from error
+    if not isinstance(table, dict):
+        raise InvalidSettings(f"{path}: [tool.runner] is a table of settings, not {table!r}")
+    if isinstance(state_dir := table.get("state_dir"), str) and not state_dir.startswith("~"):
+        table["state_dir"] = path.parent / state_dir  # as ruff and pytest read a path: from where it is written
+    return table
+
+
+def _place(loc: tuple[int | str, ...], given: dict[str, Any]) -> str:
+    """Where the user wrote the value that is at fault, and what it is."""
+    name = str(loc[0])
+    if given.get(name) is not None:
+        return f"{name} = {_shown(given[name])}"
+    if os.environ.get(variable := f"RUNNER_{name.upper()}"):
+        return f"{variable}={_shown(os.environ[variable])}"
+    path = _project_file()
+    return f"{path}: [tool.runner] {name} = {_shown(_project_table(path).get(name))}"
+
+
+def _shown(value: Any) -> str:
+    return masked(json.dumps(value, default=str, ensure_ascii=False))[:200]
+
+
+def _reason(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(fault["loc"][0]), Settings.model_fields, n=1)
+        return "no such setting" + (
+            f'; did you mean "{near[0]}"?' if near else f"; there are {', '.join(Settings.model_fields)}"
+        )
+    return str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")
