@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runner.brokers import embedded, external
-from runner.brokers.external import connect
+from runner.brokers.embedded import prepare
+from runner.brokers.external import connect, warnings
 from runner.settings import Settings
 
-__all__ = ["Broker", "connect", "open"]
+__all__ = ["Broker", "connect", "open", "prepare", "url", "warnings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,8 @@ def open(settings: Settings) -> Iterator[Broker]:  # noqa: A001  # always read a
     else:
         with embedded.serve(settings.state_dir) as url:
             yield Broker(url, embedded=True)
+
+
+def url(settings: Settings) -> str:
+    """Where the broker that the settings name listens, or would."""
+    return settings.broker_url or embedded.url(settings.state_dir)

@@ -1,4 +1,4 @@
-"""A state directory to a private Valkey in it, shared by all who use it and stopped when nobody does.
+"""A state directory to a private Valkey in it, shared by all who use it, stopped when nobody does.
 
 Two lock files say who lives; nothing is asked of a process table. `users.lock` is held shared by everyone who uses the
 server; its keeper waits to hold it alone. `server.lock` is held by the keeper and the server: who can have it may start one.
@@ -42,22 +42,32 @@ def serve(state_dir: Path) -> Iterator[str]:
         StateDirectoryUnusable: it is not a private, writable directory of ours.
         BrokerUnavailable: the server does not start, or does not answer.
     """
-    state_dir = _private(state_dir)
+    state_dir, address = prepare(state_dir), _address(state_dir)
+    if address.parent != state_dir:
+        prepare(address.parent)
     try:
         users = os.open(state_dir / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise _unusable(state_dir, error.strerror) from error
     try:
         _join(users, state_dir)
-        address = _address(state_dir)
         _await_server(state_dir, address)
-        yield f"redis+socket://{quote(str(address))}?virtual_host=0"
+        yield url(state_dir)
     finally:
         os.close(users)  # not LOCK_UN: that would also end the use of those who were forked
 
 
-def _private(path: Path) -> Path:
-    """The directory, made if it is missing; refused if anyone else could read or replace what is in it."""
+def url(state_dir: Path) -> str:
+    """Where the server of a state directory listens, whether or not it runs."""
+    return f"redis+socket://{quote(str(_address(state_dir)))}?virtual_host=0"
+
+
+def prepare(path: Path) -> Path:
+    """The directory, made if it is missing; refused if anyone else could read or replace what is in it.
+
+    Raises:
+        StateDirectoryUnusable: for this or any other reason.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = path.resolve(strict=True)
@@ -106,11 +116,12 @@ def _address(state_dir: Path) -> Path:
     Then in a directory under /tmp, named after the state directory, so that every process finds the same: TMPDIR and
     XDG_RUNTIME_DIR may differ between a terminal and a cron job.
     """
+    state_dir = state_dir.resolve()
     address = state_dir / "valkey.sock"
     if len(os.fsencode(address)) <= LONGEST_SOCKET_PATH:
         return address
     name = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
-    return _private(Path(f"/tmp/celery-collectors-{os.geteuid()}-{name}")) / "valkey.sock"  # noqa: S108  # _private looks
+    return Path(f"/tmp/celery-collectors-{os.geteuid()}-{name}/valkey.sock")  # noqa: S108  # prepare() looks whose it is
 
 
 def _await_server(state_dir: Path, address: Path) -> None:

@@ -1,37 +1,180 @@
-"""A broker URL to a connection, and to the certainty that what is there may be used."""
+"""A broker's URL to a client for it, and to the certainty that what answers there may be given work."""
 
+import ipaddress
+import socket
+import ssl
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis import exceptions
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from runner.settings import celery_url
+from runner.errors import BrokerUnavailable, BrokerUnsafe
+from runner.settings import celery_url, masked
 
 CONNECT_WITHIN = 2.0  # seconds
+CHECK_WITHIN = 4.5  # seconds; with the start of the interpreter, 5
+PROBE = "runner:probe"
 
 
 def connect(url: str, **options: Any) -> "redis.Redis":
-    """A client for any URL that Celery takes; options are those of redis-py, and win.
+    """A client for any URL that Celery takes. Options are those of redis-py, and go before ours.
 
-    A command whose connection breaks is sent again, for about two seconds: the time of a restart. So it may be executed
-    twice. One that gets no answer within 10 s is not: the server may be frozen, and others wait.
+    A command whose connection breaks is sent again for some two seconds, which is a restart: it may be executed twice.
+    One that gets no answer within 10 s is not sent again, as the server may be frozen, and somebody waits.
     """
     url = celery_url(url)
-    defaults: dict[str, Any] = {
+    ours: dict[str, Any] = {
         "decode_responses": True,
+        "protocol": 2,  # redis-py 8 speaks 3 unless told otherwise, and gives some answers another shape than 6 and 7
         "socket_connect_timeout": CONNECT_WITHIN,
         "socket_timeout": 10.0,
-        "retry": Retry(ExponentialBackoff(cap=1, base=0.05), 5, supported_errors=(redis.ConnectionError,)),
+        "retry": Retry(ExponentialBackoff(cap=1, base=0.05), 5, supported_errors=(exceptions.ConnectionError,)),
     }
     if url.startswith("redis+socket:"):
         url = url.replace("redis+socket:", "unix:", 1).replace("?virtual_host=", "?db=", 1)
     else:
-        defaults["socket_keepalive"] = True
-    return redis.Redis.from_url(url, **(defaults | options))
+        ours["socket_keepalive"] = True
+    return redis.Redis.from_url(url, **(ours | options))
 
 
 def check(url: str, *, insecure: bool = False) -> None:
-    client = connect(url, socket_timeout=CONNECT_WITHIN)
-    client.ping()
-    client.close()
+    """Return if the broker has taken a write, and will keep it.
+
+    Raises:
+        BrokerUnavailable: nobody answers, it is no Redis, or it takes no writes.
+        BrokerUnsafe: it may throw away what it is given, or (unless `insecure`) anyone on the Internet could use it.
+    """
+    outcome: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            _check(url, insecure=insecure)
+            outcome.set_result(None)
+        except BaseException as error:  # noqa: BLE001  # raised again below, in the caller's thread
+            outcome.set_exception(error)
+
+    # A thread, as nothing else bounds the look-up of a name, or a server that sends one byte a second.
+    Thread(target=work, name="broker check", daemon=True).start()
+    try:
+        outcome.result(CHECK_WITHIN)
+    except TimeoutError:
+        raise BrokerUnavailable(f"broker {masked(url)}: no answer within {CHECK_WITHIN:g} s") from None
+
+
+def warnings(url: str) -> list[str]:
+    """What does not keep a broker from being used, but is worth a line in `doctor`."""
+    found = []
+    if not _authenticates(url) and not all(ip.is_loopback for ip in _addresses(url)):
+        found.append("no password: whoever reaches its port can give work to the workers (set requirepass)")
+    try:
+        with connect(url) as client:
+            info = client.info()
+    except exceptions.RedisError as error:
+        return [*found, f"INFO says nothing: {_reason(error)[0]}"]
+    if not info["aof_enabled"]:
+        found.append("no append-only file: work since its last snapshot is lost when it restarts (set appendonly yes)")
+    version = str(info.get("valkey_version", info["redis_version"]))
+    if [int(number) for number in version.split(".")[:2]] < [6, 2]:
+        found.append(f"version {version}: tested are Redis 6.2 and later, and Valkey")
+    return found
+
+
+def _check(url: str, *, insecure: bool) -> None:
+    # Before anything is sent: what an open port would be told, anyone on the way can read and answer.
+    if not insecure and not _authenticates(url) and any(ip.is_global for ip in _addresses(url)):
+        raise BrokerUnsafe(
+            f"broker {masked(url)}: refusing an unauthenticated broker at a public address",
+            "give it a password (requirepass) and put it into the URL, or say --insecure",
+        )
+    try:
+        with connect(url, socket_timeout=CONNECT_WITHIN, retry=Retry(NoBackoff(), 0)) as client:
+            with suppress(exceptions.NoPermissionError):  # a user may be denied INFO; the write is tried all the same
+                _refuse(client.info(), url)
+            client.set(PROBE, 1, px=1)
+    except exceptions.RedisError as error:
+        raise _unavailable(url, error) from error
+
+
+def _refuse(info: dict[str, Any], url: str) -> None:
+    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
+        raise BrokerUnsafe(
+            f"broker {masked(url)}: its maxmemory-policy is {policy}, and must be noeviction: it would throw away queued work",
+            "CONFIG SET maxmemory-policy noeviction",
+        )
+    if info.get("cluster_enabled"):
+        raise BrokerUnsafe(f"broker {masked(url)}: a cluster; Celery needs a single Redis or Valkey")
+
+
+def _authenticates(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.password or "ssl_certfile" in parse_qs(parts.query))
+
+
+def _addresses(url: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    parts = urlsplit(url)
+    if not parts.hostname:  # a socket
+        return []
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 6379, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _unavailable(url, error) from error
+    addresses = [ipaddress.ip_address(address[0]) for *_, address in found]
+    return [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+
+
+def _unavailable(url: str, error: Exception) -> BrokerUnavailable:
+    reason, hint = _reason(error)
+    return BrokerUnavailable(f"broker {masked(url)}: {reason}", hint)
+
+
+def _reason(error: BaseException) -> tuple[str, str]:
+    """Why the broker cannot be used, and what to do about it."""
+    said = (str(error) or type(error).__name__).splitlines()[0][:200]
+    match error:
+        case exceptions.AuthenticationError() if "authenticat" in said.lower():  # "… required", or what HELLO says
+            return "it asks for a password", "write it into the URL: redis://:PASSWORD@HOST:PORT/0"
+        case exceptions.AuthenticationError():
+            return "wrong user or password", 'characters such as "@" and "/" in a password are written percent-encoded'
+        case exceptions.NoPermissionError():
+            return f"its user may not do what Celery and we need ({said})", "ACL SETUSER … +@all ~*"
+        case exceptions.ReadOnlyError():
+            return "a read-only replica", "use the address of its primary"
+        case exceptions.OutOfMemoryError():
+            return "it is full: maxmemory is reached", "raise maxmemory, or delete what is not needed"
+        case exceptions.BusyLoadingError():
+            return "it is still reading its data", "try again in a moment"
+        case exceptions.InvalidResponse():
+            return (
+                "what answers there is no Redis or Valkey",
+                "look at the port; if TLS is spoken there, write rediss://",
+            )
+        case exceptions.ResponseError() if said.startswith("MISCONF"):
+            return "it takes no writes, as it cannot write to its disk (MISCONF)", "see its log; the disk may be full"
+        case exceptions.TimeoutError():
+            return (
+                f"no answer within {CONNECT_WITHIN:g} s",
+                "look at host, port and firewall, and whether TLS is spoken there",
+            )
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its TLS certificate is not trusted: {error.verify_message}",
+                "name its authority: ?ssl_ca_certs=/path/to/ca.pem",
+            )
+        case ssl.SSLError():
+            return f"TLS fails ({error.reason})", "if no TLS is spoken there, write redis://"
+        case socket.gaierror():
+            return f"no such host ({error.strerror})", ""
+        case OSError():
+            return (error.strerror or said).lower(), "start it, or unset RUNNER_BROKER_URL to use a private Valkey"
+        case exceptions.ConnectionError() if cause := error.__cause__ or error.__context__:
+            return _reason(cause)
+        case exceptions.ConnectionError():
+            return f"it does not speak with us ({said})", "look at the port; if TLS is spoken there, write rediss://"
+        case _:
+            return said, ""

@@ -53,9 +53,9 @@ class Keeper:
                 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             try:
                 if os.getppid() == keeper:
-                    os.execv(self.command[0], self.command)
+                    os.execv(self.command[0], self.command)  # noqa: S606  # there is nothing for a shell to do
             except OSError as error:
-                print(f"keeper: # cannot execute {self.command[0]}: {error.strerror}", flush=True)
+                _say(f"cannot execute {self.command[0]}: {error.strerror}")
             os._exit(1)
 
     def _ended(self, _signal: int, _frame: FrameType | None) -> None:
@@ -65,8 +65,13 @@ class Keeper:
         code = os.waitstatus_to_exitcode(status)
         if code == 0 or time.monotonic() - self.started_at < 1:  # stopped by someone, or not able to run at all
             os._exit(1)
-        print(f"keeper: # Valkey ended with {code}; starting it again", flush=True)
+        _say(f"Valkey ended with {code}; starting it again")
         self._start()
+
+
+def _say(words: str) -> None:
+    sys.stdout.write(f"keeper # {words}\n")  # into Valkey's log, and in its way: "#" is a warning
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
