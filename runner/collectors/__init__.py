@@ -1,0 +1,1 @@
+"""The built-in tasks: plain Celery tasks, found by entry point as a user's are, one file a kind."""

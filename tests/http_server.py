@@ -1,0 +1,130 @@
+"""A real HTTP server on a free loopback port, with answers that are slow, broken, endless or recovering.
+
+    with serve({"/news": [{"title": "a"}]}) as server:
+        server.url("/news?fail=2&delay=0.5")
+
+Pages of the caller answer with their JSON. To any of them, the query adds: `delay`, seconds before the answer; `fail`, how
+many times it fails first, with `status` (default 503) and `retry_after`, if given. Beside them:
+
+    /status/404     that status              /text    "grüße" in ISO 8859-1
+    /gzip           {"packed": true}, zipped /bomb    1 GiB of zeros, 1 MiB zipped
+    /loop           a redirect to itself     /to?url= a redirect there
+    /drip           a byte per 0.1 s         /hang    nothing, ever
+    /drop           half a body              /echo    the headers and query that came
+"""
+
+import gzip
+import json
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+class Server(ThreadingHTTPServer):
+    """The server, what it has been asked for, and whether it is about to close."""
+
+    daemon_threads = False  # so that closing waits for every answer, and no thread is left
+
+    def __init__(self, pages: Mapping[str, Any]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.pages = dict(pages)
+        self.requests: list[str] = []
+        self.asked: Counter[str] = Counter()
+        self.closing = threading.Event()
+
+    def url(self, target: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}{target}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is what many of these tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        self.server.requests.append(self.path)
+        self.server.asked[parts.path] += 1
+        self.server.closing.wait(float(query.get("delay", 0)))
+        if self.server.asked[parts.path] <= int(query.get("fail", 0)):
+            wait = {"Retry-After": query["retry_after"]} if "retry_after" in query else {}
+            self._answer(b"not now", int(query.get("status", 503)), **wait)
+        elif parts.path in self.server.pages:
+            self._json(self.server.pages[parts.path])
+        else:
+            self._special(parts.path, query)
+
+    def _special(self, path: str, query: dict[str, str]) -> None:
+        match path.split("/")[1:]:
+            case ["status", status]:
+                self._answer(b"as you wish", int(status), **{"Retry-After": query.get("retry_after", "")})
+            case ["text"]:
+                self._answer("grüße".encode("latin-1"), **{"Content-Type": "text/plain; charset=iso-8859-1"})
+            case ["gzip"]:
+                packed = gzip.compress(b'{"packed": true}')
+                self._answer(packed, **{"Content-Type": "application/json", "Content-Encoding": "gzip"})
+            case ["bomb"]:
+                self._start(200, **{"Content-Encoding": "gzip"})
+                self._write_zeros()
+            case ["loop"]:
+                self._answer(b"", 302, Location="/loop")
+            case ["to"]:
+                self._answer(b"", 302, Location=query["url"])
+            case ["drip"]:
+                self._start(200)
+                while not self.server.closing.wait(0.1):
+                    self.wfile.write(b".")
+            case ["hang"]:
+                self.server.closing.wait()
+            case ["drop"]:
+                self._start(200, **{"Content-Length": "100"})
+                self.wfile.write(b"only this")
+            case ["echo"]:
+                self._json({"headers": {name.lower(): value for name, value in self.headers.items()}, "query": query})
+            case _:
+                self._answer(b"no such page", 404)
+
+    def _write_zeros(self) -> None:
+        packer = zlib.compressobj(wbits=31)
+        for _ in range(1024):
+            if self.server.closing.is_set():
+                return
+            self.wfile.write(packer.compress(bytes(1024 * 1024)))
+        self.wfile.write(packer.flush())
+
+    def _json(self, value: Any) -> None:
+        self._answer(json.dumps(value).encode(), **{"Content-Type": "application/json"})
+
+    def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self._start(status, **{"Content-Length": str(len(body))}, **headers)
+        self.wfile.write(body)
+
+    def _start(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if value:
+                self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is BaseHTTPRequestHandler's
+        """Tests read `server.requests` instead."""
+
+
+@contextmanager
+def serve(pages: Mapping[str, Any] | None = None) -> Iterator[Server]:
+    with Server(pages or {}) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            thread.join()

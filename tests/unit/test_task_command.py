@@ -1,0 +1,258 @@
+"""command.run, with real processes."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.collectors.command import CommandFailure, run
+
+
+def failure(argv: Any, **arguments: Any) -> CommandFailure:
+    with pytest.raises(CommandFailure) as raised:
+        run(argv=argv, **arguments)
+    return raised.value
+
+
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 2) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def members(group: int) -> list[str]:
+    """The processes of a group; a zombie has ended, whoever is to reap it."""
+    table = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in table.splitlines()]
+    return [" ".join(row) for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
+
+
+def children() -> list[str]:
+    """Processes that this one started and has not reaped: the watchdog must not be among them."""
+    me = str(os.getpid())
+    table = subprocess.run(["ps", "-A", "-o", "ppid=,pid=,args="], capture_output=True, text=True, check=True).stdout
+    return [line for line in table.splitlines() if line.split()[0] == me and "ps -A" not in line]
+
+
+def test_text_comes_as_it_is() -> None:
+    assert run(argv=["printf", "a\nb\n"]) == "a\nb\n"
+
+
+def test_lines_come_without_their_ends() -> None:
+    assert run(argv=["printf", r"a\r\n\nb\036c"], format="lines") == ["a", "", "b\x1ec"]
+
+
+def test_no_output_is_no_lines() -> None:
+    assert run(argv=["true"], format="lines") == []
+
+
+def test_json_comes_as_its_value() -> None:
+    assert run(argv=["echo", '{"a": [1]}'], format="json") == {"a": [1]}
+
+
+def test_jsonl_is_a_value_per_line() -> None:
+    assert run(argv=["printf", r'{"a": 1}\n\n{"a": 2}\n'], format="jsonl") == [{"a": 1}, {"a": 2}]
+
+
+def test_what_is_not_json_says_how_it_starts() -> None:
+    assert "the output of echo is not JSON" in str(failure(["echo", "NaN"], format="json"))
+
+
+def test_fields_make_a_record_of_each_line_and_the_last_keeps_the_rest() -> None:
+    records = run(argv=["printf", r"1\tx\ty\n2\tz\n"], fields=["id", "text"], labels={"kind": "row"})
+    assert records == [{"kind": "row", "id": "1", "text": "x\ty"}, {"kind": "row", "id": "2", "text": "z"}]
+
+
+def test_a_line_with_too_few_fields_is_named() -> None:
+    assert "line 1 of the output of echo has 1 of 2 fields" in str(failure(["echo", "x"], fields=["id", "text"]))
+
+
+def test_labels_need_objects() -> None:
+    assert "labels need objects" in str(failure(["echo", "x"], labels={"kind": "row"}))
+
+
+def test_nothing_in_the_arguments_is_expanded() -> None:
+    assert run(argv=["echo", "$HOME", "*", "; true", 5]) == "$HOME * ; true 5\n"
+
+
+def test_standard_input_is_given() -> None:
+    assert run(argv=["cat"], stdin="grüße") == "grüße"
+
+
+def test_standard_input_is_empty_by_default() -> None:
+    assert run(argv=["cat"]) == ""
+
+
+def test_more_input_than_a_pipe_holds_that_nobody_reads_is_no_trouble() -> None:
+    assert run(argv=["true"], stdin="x" * 1_000_000) == ""
+
+
+def test_variables_are_added_to_the_environment() -> None:
+    assert run(argv=["sh", "-c", 'echo $A$B; test -n "$PATH"'], env={"A": "1", "B": 2}) == "12\n"
+
+
+def test_it_runs_in_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "here").touch()
+    assert run(argv=["ls"], cwd=str(tmp_path)) == "here\n"
+
+
+def test_a_failure_shows_the_code_and_the_end_of_standard_error() -> None:
+    error = failure(["sh", "-c", "seq 100000 >&2; echo because >&2; exit 3"])
+    assert str(error).startswith("sh exited with code 3: ")
+    assert str(error).endswith("because")
+    assert len(str(error)) < 2100
+    assert error.retryable
+
+
+def test_a_command_ended_by_a_signal_names_it() -> None:
+    assert "sh was ended by SIGTERM" in str(failure(["sh", "-c", "kill -TERM $$"]))
+
+
+def test_other_codes_can_be_no_failure() -> None:
+    assert run(argv=["sh", "-c", "echo none; exit 1"], ok_codes=[0, 1]) == "none\n"
+
+
+def test_a_command_that_is_not_found_is_named_and_not_retried() -> None:
+    error = failure(["no-such-command-here"])
+    assert "no-such-command-here is not found" in str(error)
+    assert error.retryable is False
+
+
+def test_a_file_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "script").touch(mode=0o600)
+    assert "./script cannot be started: " in str(failure(["./script"], cwd=str(tmp_path)))
+
+
+def test_a_directory_that_is_not_there_is_named() -> None:
+    assert "ls cannot be run in /no/such: no such directory" in str(failure(["ls"], cwd="/no/such"))
+
+
+@pytest.mark.parametrize("argv", ["git log", [], ["ls", None], ["ls", ["-l"]], ["ls", True], {"git": "log"}])
+def test_argv_is_a_list_of_words(argv: Any) -> None:
+    assert "argv is a list of the program and its arguments" in str(failure(argv))
+
+
+@pytest.mark.parametrize("word", ["a\0b", "x" * 3_000_000])
+def test_an_argument_that_no_command_can_have_is_an_error(word: str) -> None:
+    assert "echo cannot be started: " in str(failure(["echo", word]))
+
+
+def test_output_over_the_limit_ends_the_command() -> None:
+    assert "yes printed more than 1,000 bytes" in str(failure(["yes"], max_bytes=1000))
+
+
+def test_no_child_is_left_after_a_command() -> None:
+    before = children()
+    run(argv=["true"])
+    assert children() == before
+
+
+def test_no_child_is_left_after_a_command_that_cannot_start() -> None:
+    before = children()
+    failure(["no-such-command-here"])
+    assert children() == before
+
+
+def test_what_the_command_left_behind_ends_with_it(tmp_path: Path) -> None:
+    """The sleep holds the pipe of standard output open: waiting for its end would take 100 s."""
+    started = time.monotonic()
+    group = int(run(argv=["sh", "-c", "sleep 100 & echo $$"], cwd=str(tmp_path)))
+    assert time.monotonic() - started < 2
+    wait_until(lambda: not members(group), "the sleep has ended")
+
+
+def test_a_child_that_goes_on_printing_does_not_keep_the_step() -> None:
+    output = run(argv=["sh", "-c", "echo first; (while :; do sleep 0.001; echo x; done) &"])
+    assert output.startswith("first\n")
+
+
+def test_a_command_that_closed_its_output_is_waited_for(tmp_path: Path) -> None:
+    run(argv=["sh", "-c", "exec >&- 2>&-; sleep 0.3; touch mark"], cwd=str(tmp_path))
+    assert (tmp_path / "mark").exists()
+
+
+def test_an_interrupted_command_ends_with_its_group(tmp_path: Path) -> None:
+    """A time limit is an exception that a signal raises in the main thread."""
+    pid = tmp_path / "pid"
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(TimeoutError):
+            run(argv=["sh", "-c", f"trap '' TERM INT; echo $$ > {pid}; sleep 100 & sleep 100; sleep 100"])
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    wait_until(lambda: not members(int(pid.read_text())), "the command has ended")
+
+
+@pytest.mark.parametrize("milliseconds", [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
+def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, milliseconds: float) -> None:
+    """An exception within `subprocess.Popen` leaves its process running: so the start is not made in the main thread.
+
+    With the start in the main thread, or without the watchdog, 1 and 1.5 ms leave a sleep behind.
+    """
+    mark = f"30.{os.getpid()}{int(milliseconds * 10):03}"
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+    try:
+        with pytest.raises(TimeoutError):
+            run(argv=["sleep", mark], cwd=str(tmp_path))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    table = ["ps", "-A", "-o", "stat=,args="]
+    wait_until(
+        lambda: f"sleep {mark}" not in subprocess.run(table, capture_output=True, text=True, check=True).stdout,
+        "the sleep has ended",
+    )
+
+
+def test_a_command_ends_when_the_worker_process_is_killed(tmp_path: Path) -> None:
+    """FAULTS F02b. A process that is SIGKILLed cannot clean up: without the watchdog, `mark` is there after 6 s."""
+    pid, mark = tmp_path / "pid", tmp_path / "mark"
+    script = f"echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 6; touch {mark}"
+    code = f"from runner.collectors.command import run; run(argv=['sh', '-c', {script!r}])"
+    worker = subprocess.Popen([sys.executable, "-c", code])
+    wait_until(pid.exists, "the command runs", seconds=20)
+    group = int(pid.read_text())
+
+    worker.kill()
+    worker.wait()
+
+    wait_until(lambda: not members(group), "the command and its sleep have ended")
+    assert not mark.exists()
+
+
+def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
+    pid, go = tmp_path / "pid", tmp_path / "go"
+    script = f"echo $$ > {pid}; while ! test -e {go}; do sleep 0.02; done; sleep 100 & echo $$"
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        running = thread.submit(run, argv=["sh", "-c", script])
+        wait_until(pid.exists, "the command runs")
+        [watchdog] = [line for line in children() if "read -r group" in line]
+
+        os.kill(int(watchdog.split()[1]), signal.SIGKILL)
+        go.touch()
+
+        group = int(running.result())
+    wait_until(lambda: not members(group), "the sleep has ended")
+
+
+def test_a_failure_survives_the_way_from_a_pool_process() -> None:
+    error = pickle.loads(pickle.dumps(CommandFailure("x", retryable=False)))  # noqa: S301 - our own
+    assert (str(error), error.retryable) == ("x", False)

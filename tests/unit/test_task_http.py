@@ -1,0 +1,210 @@
+"""http.get, against a real server on loopback."""
+
+import asyncio
+import base64
+import pickle
+import resource
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from runner.collectors.http import HTTPFailure, get
+from tests.http_server import Server, serve
+
+NEWS = {"page": 1, "hits": [{"title": "a", "by": {"login": "x"}}, {"title": "b"}]}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with serve({"/news": NEWS}) as running:
+        yield running
+
+
+def got(url: str, **arguments: Any) -> Any:
+    return asyncio.run(get(url=url, **arguments))
+
+
+def failure(url: str, **arguments: Any) -> HTTPFailure:
+    with pytest.raises(HTTPFailure) as raised:
+        got(url, **arguments)
+    return raised.value
+
+
+def test_json_comes_as_its_value(server: Server) -> None:
+    assert got(server.url("/news")) == NEWS
+
+
+def test_select_takes_the_list_out_of_the_json(server: Server) -> None:
+    assert got(server.url("/news"), select="hits") == NEWS["hits"]
+
+
+def test_select_of_a_missing_key_tells_the_keys_there_are(server: Server) -> None:
+    error = failure(server.url("/news"), select="items")
+    assert 'no "items"' in str(error)
+    assert "page, hits" in str(error)
+    assert error.retryable is False
+
+
+def test_fields_and_labels_give_the_records_of_all_sources_one_shape(server: Server) -> None:
+    records = got(
+        server.url("/news"), select="hits", fields={"name": "title", "by": "by.login"}, labels={"source": "n"}
+    )
+    assert records == [{"source": "n", "name": "a", "by": "x"}, {"source": "n", "name": "b", "by": None}]
+
+
+def test_labels_on_what_is_no_object_are_an_error(server: Server) -> None:
+    assert "need an object" in str(failure(server.url("/text"), labels={"source": "n"}))
+
+
+def test_text_is_decoded_by_its_charset(server: Server) -> None:
+    assert got(server.url("/text")) == "grüße"
+
+
+def test_bytes_come_in_base64(server: Server) -> None:
+    assert base64.b64decode(got(server.url("/text"), format="bytes")) == "grüße".encode("latin-1")
+
+
+def test_json_can_be_read_as_text(server: Server) -> None:
+    assert got(server.url("/gzip"), format="text") == '{"packed": true}'
+
+
+def test_gzip_is_unpacked(server: Server) -> None:
+    assert got(server.url("/gzip")) == {"packed": True}
+
+
+def test_what_is_not_json_says_how_it_starts_and_is_not_retried(server: Server) -> None:
+    error = failure(server.url("/text"), format="json")
+    assert "it starts with 'gr" in str(error)
+    assert error.retryable is False
+
+
+def test_params_are_added_to_the_query_of_the_url(server: Server) -> None:
+    assert got(server.url("/echo?a=1"), params={"b": "x y"})["query"] == {"a": "1", "b": "x y"}
+
+
+def test_headers_are_sent_and_numbers_become_text(server: Server) -> None:
+    assert got(server.url("/echo"), headers={"X-Page": 5})["headers"]["x-page"] == "5"
+
+
+def test_the_user_agent_says_who_asks(server: Server) -> None:
+    assert got(server.url("/echo"))["headers"]["user-agent"] == "celery-collectors"
+
+
+def test_a_redirect_is_followed(server: Server) -> None:
+    assert got(server.url("/to"), params={"url": "/news"}) == NEWS
+
+
+def test_a_redirect_to_another_host_does_not_take_the_headers_along(server: Server) -> None:
+    elsewhere = server.url("/echo").replace("127.0.0.1", "localhost")
+    headers = got(server.url("/to"), params={"url": elsewhere}, headers={"X-Api-Key": "secret"})["headers"]
+    assert "x-api-key" not in headers
+
+
+def test_redirects_in_a_loop_end(server: Server) -> None:
+    error = failure(server.url("/loop"))
+    assert "redirects more than 10 times" in str(error)
+    assert error.retryable is False
+
+
+def test_a_redirect_to_a_file_is_refused(server: Server) -> None:
+    assert failure(server.url("/to"), params={"url": "file:///etc/passwd"}).retryable is False
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 410])
+def test_a_client_error_is_not_retried(server: Server, status: int) -> None:
+    error = failure(server.url(f"/status/{status}"))
+    assert (error.status_code, error.retryable) == (status, False)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_server_error_and_too_many_requests_are_retried(server: Server, status: int) -> None:
+    error = failure(server.url(f"/status/{status}"))
+    assert (error.status_code, error.retryable) == (status, True)
+
+
+def test_retry_after_in_seconds_is_passed_on(server: Server) -> None:
+    assert failure(server.url("/status/429?retry_after=7")).retry_after == 7
+
+
+def test_retry_after_as_a_date_is_passed_on(server: Server) -> None:
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    wait = failure(server.url("/status/503"), params={"retry_after": later}).retry_after
+    assert wait is not None
+    assert 50 < wait <= 60
+
+
+def test_a_retry_after_that_means_nothing_is_ignored(server: Server) -> None:
+    assert failure(server.url("/status/429?retry_after=soon")).retry_after is None
+
+
+def test_a_server_that_recovers_is_a_failure_and_then_a_value(server: Server) -> None:
+    first = failure(server.url("/news?fail=1"))
+    assert first.retryable
+    assert got(server.url("/news?fail=1")) == NEWS
+
+
+def test_nobody_listening_is_retried_and_named() -> None:
+    error = failure("http://127.0.0.1:1/news")
+    assert str(error).startswith("http://127.0.0.1:1/news cannot be reached: ")
+    assert error.retryable
+
+
+def test_half_a_body_is_retried(server: Server) -> None:
+    assert failure(server.url("/drop")).retryable
+
+
+@pytest.mark.parametrize("page", ["/drip", "/hang"])
+def test_a_server_that_drips_or_never_answers_ends_at_the_total_timeout(server: Server, page: str) -> None:
+    """FAULTS F15: httpx's own timeouts are for one read, and a server that drips never exceeds them."""
+    started = time.monotonic()
+    error = failure(server.url(page), total_timeout=0.5)
+    assert time.monotonic() - started < 2.5
+    assert "did not answer in full within 0.5 s" in str(error)
+    assert error.retryable
+
+
+def test_a_total_timeout_that_is_no_number_is_named(server: Server) -> None:
+    assert "a number of seconds, not '30s'" in str(failure(server.url("/news"), total_timeout="30s"))
+
+
+def test_a_body_over_the_limit_is_refused(server: Server) -> None:
+    error = failure(server.url("/news"), max_bytes=10)
+    assert "more than 10 bytes" in str(error)
+    assert error.retryable is False
+
+
+def test_a_body_of_just_the_limit_is_taken(server: Server) -> None:
+    assert got(server.url("/gzip"), max_bytes=len('{"packed": true}')) == {"packed": True}
+
+
+def test_a_gzip_bomb_stops_at_the_limit(server: Server) -> None:
+    """1 GiB of zeros in 1 MiB: httpx's own decoder makes 64 MiB of each 64 KiB that it reads."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    error = failure(server.url("/bomb"), max_bytes=1024 * 1024)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert "more than 1,048,576 bytes" in str(error)
+    assert grown < 32 * 1024, "KiB"
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "/news", "http://", "http://[", ""])
+def test_only_http_and_https_are_asked(url: str) -> None:
+    assert failure(url).retryable is False
+
+
+def test_neither_the_query_nor_the_password_is_in_an_error(server: Server) -> None:
+    url = server.url("/status/404?token=hidden").replace("//", "//me:hidden@")
+    assert "hidden" not in str(failure(url))
+
+
+def test_a_header_that_cannot_be_sent_is_named_and_not_retried(server: Server) -> None:
+    assert failure(server.url("/news"), headers={"X": "a\nb"}).retryable is False
+
+
+def test_a_failure_survives_the_way_from_a_pool_process() -> None:
+    error = pickle.loads(pickle.dumps(HTTPFailure("x", 429, retry_after=3)))  # noqa: S301 - our own
+    assert (str(error), error.status_code, error.retryable, error.retry_after) == ("x", 429, True, 3)
