@@ -1,0 +1,13 @@
+"""A plan to a drawing of it: one file a format, each with ``draw(plan) -> str``."""
+
+from collections.abc import Callable
+
+from runner.drawings import as_json, dot, mermaid, tree
+from runner.plan import Plan
+
+FORMATS: dict[str, Callable[[Plan], str]] = {
+    "tree": tree.draw,
+    "mermaid": mermaid.draw,
+    "dot": dot.draw,
+    "json": as_json.draw,
+}

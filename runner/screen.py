@@ -1,0 +1,43 @@
+"""A stream to what can be shown on it: how wide it is, and whether in colour."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+# Select Graphic Rendition: the sixteen colours that a terminal's own theme keeps readable.
+_CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "cyan": 36}
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What words may count on.
+
+    Args:
+        width: in columns.
+        colour: whether escape sequences are understood and wanted: it is a terminal, and nobody said ``NO_COLOR``.
+    """
+
+    width: int = 80
+    colour: bool = False
+
+    def paint(self, text: str, *styles: str) -> str:
+        """The text in these styles (``bold``, ``dim``, ``red`` …), or as it is where there is no colour."""
+        if not self.colour or not styles or not text:
+            return text
+        return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
+
+
+PLAIN = Screen()
+
+
+def of(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Screen:
+    """The screen behind a stream. A file or a pipe takes lines of any width, so that nothing is cut there."""
+    if not stream.isatty():
+        return Screen(width=1_000)
+    plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        columns = 80
+    return Screen(width=max(20, columns or 80), colour=not plain)

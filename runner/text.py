@@ -1,0 +1,78 @@
+"""Text from anywhere to text that may be shown: control characters escaped, cut to a width; seconds to words."""
+
+import unicodedata
+
+# Control, format (which includes the marks that reverse a line), surrogates, line and paragraph separators.
+_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def printable(text: object) -> str:
+    r"""One line that a terminal shows as it stands: an escape sequence comes out as ``\x1b[31m``, a newline as ``\n``."""
+    line = str(text)
+    if line.isascii() and line.isprintable():
+        return line
+    return "".join(_escaped(char) if unicodedata.category(char) in _UNSAFE else char for char in line)
+
+
+def block(text: str, indent: str = "") -> str:
+    """Several lines, each printable."""
+    return "\n".join(f"{indent}{printable(line.expandtabs(4))}".rstrip() for line in text.rstrip("\n").split("\n"))
+
+
+def width(text: str) -> int:
+    """How many columns a printable text takes: an ideograph and most emoji take two, an accent of its own none."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def cut(text: str, columns: int) -> str:
+    """The text, or as much of its beginning as fits, with an ellipsis."""
+    if width(text) <= columns:
+        return text
+    kept, left = [], columns - 1
+    for char in text:
+        left -= _columns(char)
+        if left < 0:
+            break
+        kept.append(char)
+    return "".join(kept) + "…" if columns > 0 else ""
+
+
+def cut_middle(text: str, columns: int) -> str:
+    """The text, or its two ends around an ellipsis: names that begin alike often end differently."""
+    if width(text) <= columns:
+        return text
+    tail = cut(text[::-1], columns // 2)[:-1][::-1]
+    return cut(text, columns - width(tail)) + tail
+
+
+def pad(text: str, columns: int, fill: str = " ") -> str:
+    return text + fill * (columns - width(text))
+
+
+def duration(seconds: float) -> str:
+    """As a workflow writes it: ``0.28s``, ``12.5s``, ``1m30s``, ``2h``, ``3d4h``; no more than two units."""
+    if seconds < 0.995:
+        return f"{max(seconds, 0):.2f}".rstrip("0").rstrip(".") + "s"
+    if seconds < 59.95:
+        return f"{seconds:.1f}".removesuffix(".0") + "s"
+    whole = round(seconds)
+    units = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    at = next(at for at, (size, _) in enumerate(units) if whole >= size)
+    (size, name), (next_size, next_name) = units[at : at + 2]
+    rest = whole % size // next_size
+    return f"{whole // size}{name}" + (f"{rest}{next_name}" if rest else "")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 collector``, ``1,000 collectors``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
