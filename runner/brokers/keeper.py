@@ -1,6 +1,6 @@
 """The lock of those who use a Valkey, and its command line, to a Valkey that runs until the last of them is gone.
 
-A script, `python -I -S keeper.py USERS_LOCK VALKEY OPTION…`. Each import adds to every cold start, so there are few.
+A script, `python -I -S keeper.py USERS_LOCK SOCKET VALKEY OPTION…`. Each import adds to every cold start (typing: 5 ms), so there are few.
 """
 
 import ctypes
@@ -9,20 +9,23 @@ import os
 import signal
 import sys
 import time
-from types import FrameType
-from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
 STOP_WITHIN = 10  # seconds; a Valkey that has not flushed its file by then hangs
 
 
-def main(users_lock: str, *command: str) -> NoReturn:
+def main(users_lock: str, address: str, *command: str) -> None:
     if os.fork():
         os._exit(0)  # so that init reaps us, and not the one who happened to come first
     keeper = Keeper(command)
     # The kernel grants it the moment that nobody holds it shared, in whatever way they went: SIGKILL, too.
     fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)
-    keeper.stop()  # still holding it: a newcomer waits until we are gone, and starts anew
+    keeper.stop()
+    # Still holding it: a newcomer waits until we are gone, and starts anew.
+    try:  # noqa: SIM105  # contextlib and pathlib are imports
+        os.rmdir(os.path.dirname(address))  # noqa: PTH106, PTH120
+    except OSError:
+        pass  # not empty: it is the state directory, and was not made for the socket alone
 
 
 class Keeper:
@@ -31,16 +34,15 @@ class Keeper:
     def __init__(self, command: tuple[str, ...]) -> None:
         self.command = command
         signal.signal(signal.SIGCHLD, self._ended)
-        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGTERM, self._asked_to_stop)
         self._start()
 
-    def stop(self, *_: object) -> NoReturn:
+    def stop(self) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, lambda *_: os.kill(self.pid, signal.SIGKILL))
         signal.alarm(STOP_WITHIN)
         os.kill(self.pid, signal.SIGTERM)
         os.waitpid(self.pid, 0)
-        os._exit(0)
 
     def _start(self) -> None:
         self.started_at = time.monotonic()
@@ -58,7 +60,11 @@ class Keeper:
                 _say(f"cannot execute {self.command[0]}: {error.strerror}")
             os._exit(1)
 
-    def _ended(self, _signal: int, _frame: FrameType | None) -> None:
+    def _asked_to_stop(self, *_: object) -> None:
+        self.stop()
+        os._exit(0)
+
+    def _ended(self, *_: object) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if not pid:
             return

@@ -1,0 +1,69 @@
+"""What every test has: an environment of its own, real servers that end with it, and nothing left behind."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import processes, servers
+from tests.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """HOME and TMPDIR of this test alone, and no `RUNNER_*`. Afterwards no process or temporary file of it is left.
+
+    Its path is short enough for a socket, and its name is how its processes are known.
+    """
+    tmp_path_factory.getbasetemp()  # pytest asks for TMPDIR once, and must not be given this test's
+    folder = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    for name in os.environ:
+        if name.startswith(("RUNNER_", "XDG_")):
+            monkeypatch.delenv(name)
+    for variable in ("HOME", "TMPDIR"):
+        (folder / variable.lower()).mkdir(mode=0o700)
+        monkeypatch.setenv(variable, str(folder / variable.lower()))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield folder
+    try:
+        wait_until(lambda: not processes.carrying(folder.name), "the processes of the test have ended", timeout=5)
+        assert not list((folder / "tmpdir").iterdir()), "the test left temporary files"
+    except AssertionError as error:
+        left = processes.carrying(folder.name)
+        for pid in left:
+            processes.kill(pid)
+        pytest.fail(f"{error}: {left}", pytrace=False)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def state_dir(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory; the settings name it, also those of the processes that a test starts."""
+    folder = own_directory / "state"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("RUNNER_STATE_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def start_valkey(own_directory: Path) -> Iterator[Callable[..., servers.Server]]:
+    """Start an external Valkey with any options: `start_valkey("--requirepass", "x")`."""
+    started: list[servers.Server] = []
+
+    def start(*options: str) -> servers.Server:
+        started.append(servers.start(own_directory / f"valkey-{len(started)}", *options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def valkey(start_valkey: Callable[..., servers.Server]) -> servers.Server:
+    """An external Valkey, with an append-only file, as a user is advised to have."""
+    return start_valkey("--appendonly", "yes")
