@@ -1,0 +1,55 @@
+"""A plan to the Celery signature that runs it: the steps that have no outcome yet, and no others.
+
+Messages carry references only, a run's id and steps' ids; what they mean and what comes of them is in the ledger.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from celery import Signature, chain, chord, signature
+
+from runner.plan import Plan, Step
+
+COLLECT, GATHER, STAGE = "runner.collect", "runner.gather", "runner.stage"
+
+
+def compose(plan: Plan, run_id: str, done: Collection[str] = ()) -> Signature | None:
+    """``chord(collectors, gather | stage | stage …)``; None if every step is done.
+
+    Always an explicit chord: Celery 5.7 unrolls a group of one in ``chain(group(…), …)`` (canvas.py,
+    ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
+
+    Args:
+        done: ids of the steps that have outcomes; exactly the others are composed.
+    """
+    collectors = [_collect(plan, run_id, step) for step in plan.collectors if step.id not in done]
+    tail = [_tail(plan, run_id, step) for step in plan.tail if step.id not in done]
+    row = chain(*tail) if len(tail) > 1 else tail[0] if tail else None
+    return chord(collectors, row) if collectors else row
+
+
+def _collect(plan: Plan, run_id: str, step: Step) -> Signature:
+    return _immutable(COLLECT, (run_id, [step.id]), plan, step)
+
+
+def _tail(plan: Plan, run_id: str, step: Step) -> Signature:
+    if step.kind == "gather":
+        return _immutable(GATHER, (run_id,), plan, step)
+    return _immutable(STAGE, (run_id, step.id), plan, step)
+
+
+def _immutable(name: str, args: tuple[Any, ...], plan: Plan, step: Step) -> Signature:
+    # `shadow` is the name that Flower and the logs show.
+    options = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
+    stated = {name: value for name, value in options.items() if value is not None}
+    return signature(name, args=args, options=stated, immutable=True)
+
+
+def messages(canvas: Signature | None) -> list[tuple[str, str, tuple[Any, ...], str]]:
+    """What a canvas sends, in this order: the name shown, the Celery task, its arguments and its queue."""
+    if canvas is None:
+        return []
+    parts = {"celery.chord": lambda: [*canvas.tasks, canvas.body], "celery.chain": lambda: canvas.tasks}.get(canvas.task)
+    if parts:
+        return [message for part in parts() for message in messages(part)]
+    return [(canvas.options["shadow"], canvas.task, tuple(canvas.args), canvas.options.get("queue", ""))]

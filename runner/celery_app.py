@@ -1,0 +1,88 @@
+"""The Celery application: settings to an app that workers, clients and Flower share. `celery -A runner.celery_app worker`."""
+
+import contextlib
+import ctypes
+import signal
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init, worker_process_init
+
+from runner import brokers, settings
+from runner.errors import RunnerError
+from runner.settings import Settings
+
+# What a worker uses for as long as it lives: the embedded server ends when nobody does (brokers/embedded.py).
+_in_use = contextlib.ExitStack()
+
+
+def configuration(chosen: Settings) -> dict[str, Any]:
+    """Celery's configuration. What is not Celery's default stands with its reason; CELERY.md has the measurements."""
+    return {
+        "broker_url": brokers.url(chosen),
+        "result_backend": brokers.url(chosen),
+        # Late acknowledgement: a message is given back when its worker dies, and the ledger keeps it from counting twice.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        # Our results are in the ledger. Of Celery's only the chord's counter is used, which must not expire under it.
+        "task_ignore_result": True,
+        "result_chord_expires": 0,
+        # It skips the chord's count of a task that is delivered again, and the fan-in hangs (measured on 5.7.0).
+        "worker_deduplicate_successful_tasks": False,
+        "task_default_queue": chosen.queue,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        # A broker that is away for a while is waited for: the default gives up after 0.6 s.
+        "task_publish_retry_policy": {"max_retries": 30, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1},
+        "result_backend_always_retry": True,
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "redis_socket_timeout": 10,
+        "redis_backend_health_check_interval": 25,
+        "broker_transport_options": {
+            "visibility_timeout": chosen.visibility or 24 * 3600 + 60,
+            # Without these, kombu 5.7 looks for messages of dead workers every 100 s, and for 300 s not at all if the
+            # worker that was looking is the one that died.
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 10,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 2,
+            "health_check_interval": 25,
+        },
+        "worker_hijack_root_logger": True,
+        "worker_send_task_events": True,
+        "include": ["runner.execute", *offered(chosen)],
+    }
+
+
+def offered(chosen: Settings) -> list[str]:
+    """The modules whose tasks every worker offers: those of installed packages, and those the settings allow."""
+    return [*dict.fromkeys([*(each.value for each in entry_points(group="runner.tasks")), *chosen.include])]
+
+
+app = Celery("runner")
+app.config_from_object(configuration(settings.read()))
+app.set_default()
+
+
+@celeryd_init.connect
+def _use_the_broker(**_: Any) -> None:
+    """Start or join the embedded server, or check the external one, before the worker connects."""
+    try:
+        _in_use.enter_context(brokers.open(settings.read()))
+    except RunnerError as error:
+        sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
+
+
+@worker_process_init.connect
+def _end_with_the_worker(**_: Any) -> None:
+    """A child of the pool ends with its worker, also a killed one, as it would finish its step unseen otherwise."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

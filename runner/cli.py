@@ -1,0 +1,103 @@
+"""The command line: words to a command, and whatever goes wrong to one exit code."""
+
+import difflib
+import json
+import os
+import pkgutil
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from runner import commands, report
+from runner.errors import InvalidWorkflow, RunnerError
+
+
+class Commands(click.Group):
+    """The files of `runner/commands`, each imported only when it is asked for: `graph` must not wait for Celery."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [module.name for module in pkgutil.iter_modules(commands.__path__)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            ctx.fail(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="celery-collectors", prog_name="runner")
+def cli() -> None:
+    """Collect from many sources at once: workflows in YAML, run by Celery.
+
+    Start with: runner run workflows/default.yaml --topic python
+    """
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run a command and leave with its exit code: the one door through which every error goes."""
+    words = sys.argv[1:] if args is None else args
+    try:
+        code = cli.main(words, prog_name="runner", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        _say(error.format_message())
+        code = error.exit_code
+    except click.ClickException as error:
+        # A click exception shows its usage line itself; `--json` still promises one object.
+        error.show()
+        code = error.exit_code
+        _tell(words, code, {"type": "UsageError", "message": error.format_message()})
+    except click.Abort:
+        code = 130
+    except RunnerError as error:
+        _say(report.problem(error, sys.stderr))
+        code = error.exit_code
+        _tell(words, code, _as_json(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has enough
+        code = 141
+    except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md); the other is around the user's task
+        _say(f"error: {type(error).__name__}: {error}: ours to fix; the traceback is in {_saved_traceback()}")
+        code = 70
+        _tell(words, code, {"type": type(error).__name__, "message": str(error)})
+    sys.exit(code)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _tell(words: list[str], code: int, error: dict[str, Any]) -> None:
+    """The one object that `--json` promises whatever happens."""
+    if "--json" in words:
+        click.echo(json.dumps({"error": error, "exit_code": code}))
+
+
+def _as_json(error: RunnerError) -> dict[str, Any]:
+    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
+    if isinstance(error, InvalidWorkflow):
+        told["faults"] = [
+            {"code": each.code, "message": each.message, "hint": each.hint}
+            | {"file": each.place.file, "line": each.place.line, "column": each.place.column}
+            for each in error.faults
+        ]
+    return told
+
+
+def _saved_traceback() -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="runner-traceback-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    return file.name

@@ -1,0 +1,1 @@
+"""One file a command; `cli.py` picks them up by their names."""

@@ -1,0 +1,18 @@
+"""`cancel RUN`: no step of it starts any more."""
+
+import click
+
+from runner import options, session, settings
+from runner.store import check_run_id
+
+
+@click.command
+@click.argument("run_id", metavar="RUN")
+@options.broker_options
+def command(run_id: str) -> None:
+    """Cancel a run: what has not ended is cancelled, and nothing of it starts any more."""
+    check_run_id(run_id)
+    with session.ledger(settings.read()) as ledger:
+        ended = ledger.run(run_id).ended
+        status = ledger.cancel(run_id, "cancelled by `runner cancel`")
+    click.echo(f"run {run_id} {'had already ended: ' if ended else ''}{status}", err=True)

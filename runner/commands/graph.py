@@ -1,0 +1,19 @@
+"""`graph FILE`: a workflow file to its drawing."""
+
+import click
+
+from runner import catalogue, drawings, settings, source, spec
+from runner import plan as plans
+
+
+@click.command
+@click.argument("file")
+@click.option("--format", "format_", type=click.Choice(sorted(drawings.FORMATS)), default="tree", show_default=True)
+def command(file: str, format_: str) -> None:
+    """Draw a workflow: collectors in parallel, the gather, the stages.
+
+    Needs no broker and imports no task. FILE may be - for standard input.
+    """
+    written = source.read(file)
+    workflow = spec.read(written, catalogue.of(written, settings.read()))
+    click.echo(drawings.FORMATS[format_](plans.make(workflow, written)))

@@ -1,0 +1,16 @@
+"""`runs`: the history, newest first."""
+
+import click
+
+from runner import options, report, session, settings
+
+
+@click.command
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@options.broker_options
+def command(limit: int, *, as_json: bool) -> None:
+    """List the latest runs."""
+    with session.ledger(settings.read()) as ledger:
+        found = ledger.runs(limit)
+    click.echo(report.as_json({"runs": [report.run_document(each) for each in found]}) if as_json else report.history(found))

@@ -1,0 +1,13 @@
+"""`schema`: the language to its JSON Schema."""
+
+import json
+
+import click
+
+from runner import spec
+
+
+@click.command
+def command() -> None:
+    """Print the JSON Schema of the workflow language, for editors."""
+    click.echo(json.dumps(spec.schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,14 @@
+"""`tasks`: what `task:` may name."""
+
+import click
+
+from runner import catalogue, report, settings, source
+
+
+@click.command
+@click.argument("file", required=False)
+def command(file: str | None) -> None:
+    """List the tasks that a workflow may name, with their parameters; with FILE, also those that it includes."""
+    chosen = settings.read()
+    found = catalogue.of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
+    click.echo(report.task_list(found.values()))

@@ -1,0 +1,27 @@
+"""`validate FILE…`: workflow files to their faults, all at once."""
+
+import click
+
+from runner import catalogue, report, settings, source, spec
+from runner.errors import InvalidWorkflow
+
+
+@click.command
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+def command(files: tuple[str, ...]) -> int:
+    """Check workflow files, and show every fault at its place.
+
+    Nothing is run, imported or connected to. FILE may be - for standard input.
+    """
+    chosen = settings.read()
+    code = 0
+    for name in files:
+        try:
+            written = source.read(name)
+            spec.read(written, catalogue.of(written, chosen))
+        except InvalidWorkflow as error:
+            click.echo(report.problem(error), err=True)
+            code = error.exit_code
+        else:
+            click.echo(f"{name}: valid", err=True)
+    return code

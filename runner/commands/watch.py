@@ -1,0 +1,20 @@
+"""`watch RUN`: the live progress of a run that was started elsewhere."""
+
+import click
+
+from runner import options, progress, report, session, settings
+from runner.store import check_run_id
+
+
+@click.command
+@click.argument("run_id", metavar="RUN")
+@options.broker_options
+def command(run_id: str) -> None:
+    """Follow a run to its end. Ctrl-C stops watching, and nothing else."""
+    check_run_id(run_id)
+    with session.ledger(settings.read()) as ledger:
+        plan = ledger.plan(run_id)
+        with progress.shown(plan, run_id) as shown:
+            for event in ledger.follow(run_id):
+                shown.tell(event)
+        click.echo(report.summary(ledger.run(run_id), plan, ledger.outcomes(run_id)), err=True)

@@ -1,0 +1,56 @@
+"""`worker`: a Celery worker that executes steps."""
+
+import os
+import sys
+
+import click
+
+from runner import brokers, options, settings, worker
+
+POOLS = ("prefork", "threads", "solo")
+
+
+@click.command
+@click.option("--concurrency", "-c", type=click.IntRange(min=1), help="Steps executed at once. Default: the CPUs, at least 4.")
+@click.option("--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="How they are: see Celery.")
+@click.option("--queues", "-Q", metavar="A,B", help="The queues to serve. Default: the one for steps that name none.")
+@click.option("--include", multiple=True, metavar="MODULE", help="A module with tasks, beside those of the settings.")
+@click.option("--name", metavar="NAME@HOST", help="The worker's name. Default: one that no other has.")
+@click.option("--loglevel", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+@click.option("--tethered", is_flag=True, hidden=True)
+@options.broker_options
+def command(
+    concurrency: int | None,
+    pool: str,
+    queues: str | None,
+    include: tuple[str, ...],
+    name: str | None,
+    loglevel: str,
+    *,
+    tethered: bool,
+) -> int:
+    """Execute steps, until it is told to end.
+
+    Ctrl-C once: finish what is being executed, take nothing more. Twice: give it back.
+    """
+    if tethered:
+        worker.end_with_parent()
+    chosen = settings.read()
+    sys.path.insert(0, os.getcwd())  # as Celery does: modules of the project we are in can be included
+    with brokers.open(chosen):
+        from runner.celery_app import app  # noqa: PLC0415 - 0.25 s, after what may fail at once
+
+        node = app.Worker(
+            hostname=name or worker.name(),
+            pool=pool,
+            concurrency=concurrency or chosen.concurrency or max(4, os.cpu_count() or 1),
+            queues=(queues or chosen.queue).split(","),
+            include=list(include),
+            loglevel=loglevel,
+            # Workers need not know one another; waiting for the others' clocks costs a second at every start.
+            without_mingle=True,
+            without_gossip=True,
+            quiet=tethered,
+        )
+        node.start()
+        return int(node.exitcode or 0)

@@ -1,0 +1,116 @@
+"""Words of the command line that several commands take, and the options that a workflow's inputs are."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from runner.spec import Input
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def broker_options(command: Command) -> Command:
+    """`--broker` and `--insecure`, which are RUNNER_BROKER_URL and RUNNER_INSECURE for this command and its workers."""
+
+    def export(_ctx: click.Context, option: click.Parameter, value: Any) -> None:
+        if value:
+            os.environ[str(option.metavar or "RUNNER_INSECURE")] = str(value)
+
+    insecure = click.option(
+        "--insecure",
+        is_flag=True,
+        callback=export,
+        expose_value=False,
+        help="Accept a broker at a public address that asks for no password.",
+    )
+    broker = click.option(
+        "--broker",
+        metavar="RUNNER_BROKER_URL",
+        callback=export,
+        expose_value=False,
+        help="Redis or Valkey to use instead of the embedded one: redis://host:6379/0",
+    )
+    return broker(insecure(command))
+
+
+def file_among(words: list[str], options: Iterable[click.Parameter]) -> str | None:
+    """The workflow file among a command's words, before its inputs, and so its options, are known.
+
+    It is the first word that is neither an option nor an option's value. An unknown option is an input's, and takes one.
+    """
+    flags = {
+        name for option in options if isinstance(option, click.Option) and option.is_flag for name in option.opts
+    } | {"-h", "--help"}
+    rest = iter(words)
+    for word in rest:
+        if word == "-" or not word.startswith("-"):
+            return word
+        if word not in flags and "=" not in word:
+            next(rest, None)
+    return None
+
+
+def of_inputs(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.Option]:
+    """An option for each input. One named like an option that is there already is given with `--input` only."""
+    free = {name: declared for name, declared in inputs.items() if f"--{_dashed(name)}" not in set(taken)}
+    return [
+        click.Option(
+            [f"input_{name}", f"--{_dashed(name)}", *([f"--{name}"] if "_" in name else [])],
+            multiple=True,
+            metavar=declared.type.upper(),
+            help=_help(declared),
+        )
+        for name, declared in free.items()
+    ]
+
+
+def given_inputs(
+    inputs: Mapping[str, Input], params: Mapping[str, Any], pairs: Iterable[str], file: str | None
+) -> dict[str, Any]:
+    """What the user gave, by input: from the file of inputs, then `--input name=value`, then options of their own.
+
+    Raises:
+        click.UsageError: one is given twice, or is no ``name=value``.
+    """
+    words: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--input takes name=value, not {pair!r}")
+        words.setdefault(name, []).append(value)
+    for name in inputs:
+        words.setdefault(name, []).extend(params.get(f"input_{name}") or ())
+    given = _read(file) if file else {}
+    for name, values in words.items():
+        several = name in inputs and inputs[name].type == "array"
+        if len(values) > 1 and not several:
+            raise click.UsageError(f'input "{name}" is given {len(values)} times')
+        if values:
+            given[name] = values if several and not values[0].lstrip().startswith("[") else values[0]
+    return given
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _help(declared: Input) -> str:
+    words = declared.description.rstrip(".")
+    note = "required" if declared.required else f"default: {'***' if declared.secret else declared.default}"
+    choices = f"one of {', '.join(map(str, declared.enum))}" if declared.enum else ""
+    return f"{words}  [{'; '.join(filter(None, [choices, note]))}]"
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The inputs in a YAML or JSON file."""
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise click.UsageError(f"--inputs-file {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise click.UsageError(f"--inputs-file {path}: expected a mapping of inputs to values")
+    return found

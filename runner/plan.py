@@ -1,0 +1,247 @@
+"""A checked workflow to a plan: every step in order, its defaults applied, the inputs bound, frozen."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from runner import expressions, spec
+from runner.errors import Fault, InvalidInputs, InvalidWorkflow
+from runner.source import Source
+
+Kind = Literal["collector", "gather", "stage"]
+Jitter = Literal["full", "none"] | float
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When and how a failed attempt is tried again.
+
+    Args:
+        max_retries: tries after the first.
+        delay: seconds before the first retry.
+        backoff: what the delay is multiplied by after each.
+        max_delay: seconds that no delay exceeds.
+        jitter: ``full`` draws from 0 to the delay, ``none`` keeps it, a share keeps all but that share.
+        max_duration: seconds from the first start after which nothing is tried again.
+        on: exception class names, or ``http_429``, ``http_5xx``: only these are tried again; empty for all.
+        not_on: the same, never tried again.
+    """
+
+    max_retries: int = 0
+    delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 300.0
+    jitter: Jitter = "full"
+    max_duration: float | None = None
+    on: tuple[str, ...] = ()
+    not_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of one task.
+
+    Args:
+        task: its registered name; None for a gather left out, whose value is the list itself.
+        arguments: the step's ``with``, its ``${{ }}`` not yet expanded: only the run knows its id.
+        timeout: seconds an attempt may take; None for no limit.
+        queue: the Celery queue it is sent to; None until the run is submitted, when it is routed.
+        place: ``file:line:col`` of the step in the YAML.
+    """
+
+    id: str
+    kind: Kind
+    task: str | None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+    retry: Retry = Retry()
+    queue: str | None = None
+    priority: int | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do: collectors in parallel, the gather, then the stages in a row."""
+
+    name: str
+    description: str
+    collectors: tuple[Step, ...]
+    gather: Step
+    stages: tuple[Step, ...] = ()
+    include: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*self.collectors, self.gather, *self.stages)
+
+    @property
+    def tail(self) -> tuple[Step, ...]:
+        """The steps in a row after the collectors: the gather and the stages."""
+        return (self.gather, *self.stages)
+
+    @property
+    def hash(self) -> str:
+        """Twelve characters that change when the workflow does; the inputs do not count."""
+        text = json.dumps(asdict(replace(self, inputs={})), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def step(self, step_id: str) -> Step:
+        return next(step for step in self.steps if step.id == step_id)
+
+    def before(self, step: Step) -> Step | None:
+        """The step whose value this one is handed: None for a collector, and for the gather, which has them all."""
+        at = self.tail.index(step) if step in self.tail else 0
+        return self.tail[at - 1] if at else None
+
+    def after(self, step: Step) -> tuple[Step, ...]:
+        """The steps that run once this one, of the tail, has ended."""
+        return self.tail[self.tail.index(step) + 1 :]
+
+
+def make(workflow: spec.Workflow, source: Source) -> Plan:
+    """Lay out a workflow's steps; the inputs are not bound yet, which is enough to draw it."""
+
+    def step(kind: Kind, written: spec.Step, step_id: str, loc: tuple[str | int, ...]) -> Step:
+        defaults = {"collector": workflow.defaults.collectors, "stage": workflow.defaults.stages}.get(kind)
+        chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
+        chosen |= {name: getattr(written, name) for name in written.model_fields_set if name not in {"id", "with_"}}
+        return Step(
+            id=step_id,
+            kind=kind,
+            task=chosen["task"],
+            arguments={**(defaults.with_ if defaults else {}), **written.with_},
+            timeout=chosen.get("timeout"),
+            retry=_retry(chosen.get("retry")),
+            queue=chosen.get("queue"),
+            priority=chosen.get("priority"),
+            place=str(source.place(loc)),
+        )
+
+    gather = workflow.gather
+    return Plan(
+        name=workflow.name,
+        description=workflow.description,
+        collectors=tuple(
+            step("collector", each, each.id, ("collectors", at)) for at, each in enumerate(workflow.collectors)
+        ),
+        gather=step("gather", gather, gather.step_id, ("gather",)) if gather else Step("gather", "gather", None),
+        stages=tuple(step("stage", each, each.id, ("stages", at)) for at, each in enumerate(workflow.stages)),
+        include=tuple(workflow.include),
+        secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
+    )
+
+
+def bind(plan: Plan, workflow: spec.Workflow, given: Mapping[str, Any], source: Source) -> Plan:
+    """The plan with its inputs: those given, checked against their declarations, and the defaults of the others.
+
+    Args:
+        given: by name; text where it came from the command line, a JSON value where it came from a file.
+
+    Raises:
+        InvalidInputs: one is missing, unknown or does not fit; all of them are told.
+        InvalidWorkflow: an expression cannot be worked out with these inputs.
+    """
+    bound, problems = {}, []
+    for name in given.keys() - workflow.inputs.keys():
+        problems.append(f'input "{name}": the workflow has none of this name; it has {_listed(workflow.inputs)}')
+    for name, declared in workflow.inputs.items():
+        if name in given:
+            try:
+                bound[name] = declared.accept(given[name])
+            except ValueError as problem:
+                problems.append(f'input "{name}": {problem}')
+        elif declared.required:
+            problems.append(f'input "{name}" is missing: give --{name.replace("_", "-")} {declared.type.upper()}')
+        else:
+            bound[name] = declared.default
+    if problems:
+        raise InvalidInputs("\n".join(problems))
+    plan = replace(plan, inputs=bound)
+    _try_expressions(plan, source)
+    return plan
+
+
+def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
+    """A step's keyword arguments, its ``${{ }}`` expanded.
+
+    Args:
+        run: what ``run.*`` means: ``id``, ``name``, ``started_at``.
+    """
+    expanded: dict[str, Any] = expressions.expand(dict(step.arguments), {"inputs": plan.inputs, "run": run})
+    return expanded
+
+
+def route(plan: Plan, queue: str, *, everything: bool) -> Plan:
+    """The plan with a queue for every step: its own, or else this one; this one for all if ``everything``."""
+
+    def routed(step: Step) -> Step:
+        return replace(step, queue=queue if everything or step.queue is None else step.queue)
+
+    return replace(
+        plan,
+        collectors=tuple(map(routed, plan.collectors)),
+        gather=routed(plan.gather),
+        stages=tuple(map(routed, plan.stages)),
+    )
+
+
+def dump(plan: Plan) -> str:
+    return json.dumps(asdict(plan), separators=(",", ":"))
+
+
+def load(text: str) -> Plan:
+    """The plan that ``dump`` wrote."""
+    data = json.loads(text)
+
+    def step(stored: dict[str, Any]) -> Step:
+        retry = {key: tuple(value) if isinstance(value, list) else value for key, value in stored["retry"].items()}
+        return Step(**{**stored, "retry": Retry(**retry)})
+
+    return Plan(
+        **{
+            **{each.name: data[each.name] for each in fields(Plan)},
+            "collectors": tuple(map(step, data["collectors"])),
+            "gather": step(data["gather"]),
+            "stages": tuple(map(step, data["stages"])),
+            "include": tuple(data["include"]),
+            "secrets": tuple(data["secrets"]),
+        }
+    )
+
+
+def _retry(written: spec.Retry | None) -> Retry:
+    if written is None:
+        return Retry()
+    stated = written.model_dump()
+    return Retry(**{**stated, "on": tuple(stated["on"]), "not_on": tuple(stated["not_on"])})
+
+
+def _try_expressions(plan: Plan, source: Source) -> None:
+    """Work every expression out once, so that what can be known before a run is told before it."""
+    run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
+    faults = []
+    for step in plan.steps:
+        try:
+            arguments(plan, step, run)
+        except ValueError as problem:
+            faults.append(Fault("E026", str(problem), _place(source, plan, step)))
+    if faults:
+        raise InvalidWorkflow(tuple(faults))
+
+
+def _place(source: Source, plan: Plan, step: Step) -> Any:
+    loc: tuple[str | int, ...] = ("gather",)
+    if step in plan.collectors:
+        loc = ("collectors", plan.collectors.index(step))
+    elif step in plan.stages:
+        loc = ("stages", plan.stages.index(step))
+    return source.place(loc)
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(names)) or "none"

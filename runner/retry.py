@@ -1,0 +1,36 @@
+"""A failed attempt to the seconds until the next one, or none."""
+
+from runner.call import Failure
+from runner.plan import Retry
+
+
+def wait_before_retry(
+    policy: Retry, failure: Failure, *, attempt: int, elapsed: float, chance: float
+) -> float | None:
+    """How long to wait before the next attempt; None if this was the last.
+
+    The delay is ``delay × backoff^(attempt - 1)``, at most ``max_delay``, with jitter taken off it ("full jitter" as in
+    AWS's "Exponential Backoff And Jitter", 2015). A ``Retry-After`` that the task passes on is a lower bound.
+
+    Args:
+        attempt: the number of the failed attempt, from 1.
+        elapsed: seconds since the first attempt started.
+        chance: uniform in [0, 1), for the jitter.
+    """
+    if attempt > policy.max_retries or not failure.retryable or not _applies(policy, failure):
+        return None
+    # The exponent is bounded because a float overflows: 2 ** 1024. 100 retries are allowed, with any backoff.
+    full = min(policy.max_delay, policy.delay * min(policy.backoff, 1e3) ** min(attempt - 1, 100))
+    share = {"full": 1.0, "none": 0.0}[policy.jitter] if isinstance(policy.jitter, str) else policy.jitter
+    wait = full * (1 - share * chance)
+    if failure.retry_after is not None:
+        wait = min(max(wait, failure.retry_after), policy.max_delay)
+    if policy.max_duration is not None and elapsed + wait > policy.max_duration:
+        return None
+    return wait
+
+
+def _applies(policy: Retry, failure: Failure) -> bool:
+    if failure.names.intersection(policy.not_on):
+        return False
+    return not policy.on or bool(failure.names.intersection(policy.on))

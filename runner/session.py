@@ -1,0 +1,85 @@
+"""Settings to what a command works with: the broker, the ledger on it, and a worker if the broker is our own."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+from runner import brokers, worker
+from runner.errors import RunnerError
+from runner.settings import Settings
+from runner.store import Store
+
+
+class WorkerEnded(RunnerError):
+    """The worker of this run has ended before the run did."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a run needs from its first step to its end.
+
+    Args:
+        queue: where its steps go.
+        worker: of our own, listening to that queue alone; None where workers are yours, on a broker of yours.
+        log: the file with that worker's output.
+    """
+
+    ledger: Store
+    queue: str
+    worker: Popen[bytes] | None
+    log: Path
+
+    @property
+    def own_queue(self) -> bool:
+        return self.worker is not None
+
+    def check(self) -> None:
+        """Raise WorkerEnded, with the end of its log, if there is no worker left to wait for."""
+        if self.worker is not None and self.worker.poll() is not None:
+            last = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+            raise WorkerEnded("the worker has ended: " + " / ".join(last).strip()[:500], hint=f"its log is {self.log}")
+
+
+@contextmanager
+def ledger(chosen: Settings) -> Iterator[Store]:
+    """The ledger on the broker that the settings name; the broker is checked, and started if it is our own."""
+    with brokers.open(chosen) as broker:
+        yield Store.of(brokers.connect(broker.url), chosen)
+
+
+@contextmanager
+def started(chosen: Settings, run_id: str, *, include: tuple[str, ...], directory: Path) -> Iterator[Session]:
+    """A session for one run.
+
+    With the embedded broker each run brings a worker that serves it alone: it imports this workflow's modules as they
+    are now, and a second run beside it cannot be handed to it.
+
+    Args:
+        directory: of the YAML; the modules it includes are looked for there too.
+    """
+    log = chosen.state_dir / "logs" / f"{run_id}.log"
+    queue = chosen.queue if chosen.broker_url else f"{chosen.queue}.{run_id}"
+    own = nullcontext() if chosen.broker_url else _worker(chosen, queue, include, directory, log)
+    # The worker first: it needs 0.4 s to import Celery, and this process something similar beside it.
+    with own as process, ledger(chosen) as store:
+        yield Session(store, queue, process, log)
+
+
+@contextmanager
+def _worker(
+    chosen: Settings, queue: str, include: tuple[str, ...], directory: Path, log: Path
+) -> Iterator[Popen[bytes]]:
+    brokers.prepare(chosen.state_dir)
+    log.parent.mkdir(exist_ok=True)
+    for old in log.parent.glob("*.log"):
+        if time.time() - old.stat().st_mtime > chosen.ttl:
+            old.unlink(missing_ok=True)
+    with worker.private(
+        queue=queue, include=include, directory=directory, log=log, concurrency=chosen.concurrency
+    ) as process:
+        yield process

@@ -1,0 +1,465 @@
+"""The ledger: runs, outcomes, leases and events in Redis or Valkey. The only file that knows its keys.
+
+Every key of a run lives in one hash slot and expires. Every transition is one Lua script: atomic, one round trip, and
+first write wins, so that messages may be delivered as often as they like and each outcome is still recorded once.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, cast
+
+import redis
+
+from runner import plan as plans
+from runner.errors import MalformedRunId, UnknownRun
+from runner.plan import Plan, Step
+from runner.settings import Settings
+
+StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
+RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled"]
+ENDED: tuple[RunStatus, ...] = ("succeeded", "partial", "failed", "cancelled")
+
+# Without the letters and digits that are mistaken for one another when they are read aloud or typed.
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+
+# Every script gets the same keys in this order, and ARGV[1] is the time to live in seconds.
+_KEYS = ("run", "plan", "outcomes", "values", "leases", "attempts", "postponed", "events")
+_PRELUDE = """
+local RUN, PLAN, OUTCOMES, VALUES, LEASES, ATTEMPTS, POSTPONED, EVENTS = unpack(KEYS)
+local TTL = tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+local status = redis.call('HGET', RUN, 'status')
+local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
+local function stamp(t) return string.format('%.6f', t) end
+local function event(fields)
+  local flat = {'at', stamp(now)}
+  for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = tostring(value) end
+  redis.call('XADD', EVENTS, '*', unpack(flat))
+end
+local function keep() for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, TTL) end end
+local function finish(step, outcome, value)
+  if redis.call('HSETNX', OUTCOMES, step, outcome) == 0 then return false end
+  if value ~= '' then redis.call('HSET', VALUES, step, value) end
+  redis.call('HDEL', LEASES, step)
+  redis.call('HDEL', POSTPONED, step)
+  local told = cjson.decode(outcome)
+  local message = type(told.error) == 'table' and told.error.type .. ': ' .. told.error.message or ''
+  event({event = 'finished', step = step, status = told.status, attempt = told.attempts, worker = told.worker, message = message})
+  return true
+end
+local function finish_run(final, cause)
+  redis.call('HSET', RUN, 'status', final, 'finished_at', stamp(now), 'cause', cause)
+  redis.call('DEL', LEASES, POSTPONED)
+  event({event = 'ended', status = final, message = cause})
+end
+"""
+
+# ARGV: ttl, plan, then the run's fields. The same id again changes nothing.
+_ACCEPT = """
+if status then return 0 end
+redis.call('SET', PLAN, ARGV[2])
+redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), unpack(ARGV, 3))
+event({event = 'accepted'})
+keep()
+return 1
+"""
+
+# ARGV: ttl, worker, lease, then for each step its id and what it needs: '' nothing, '*' every collector, or a step id.
+_CLAIM = """
+local answers = {}
+for at = 4, #ARGV, 2 do
+  local step, needs = ARGV[at], ARGV[at + 1]
+  local lease = redis.call('HGET', LEASES, step)
+  local postponed = redis.call('HGET', POSTPONED, step)
+  local busy = lease and tonumber(string.match(lease, '^%S+')) or 0
+  local answer
+  if not status then answer = {'unknown', '0'}
+  elseif redis.call('HEXISTS', OUTCOMES, step) == 1 then answer = {'done', '0'}
+  elseif ended then answer = {'cancelled', '0'}
+  elseif needs == '*' and tonumber(redis.call('HGET', RUN, 'collectors_left')) > 0 then answer = {'not ready', '0'}
+  elseif needs ~= '' and needs ~= '*' and redis.call('HEXISTS', OUTCOMES, needs) == 0 then answer = {'not ready', '0'}
+  elseif busy > now then answer = {'busy', stamp(busy - now)}
+  elseif postponed and tonumber(postponed) > now then answer = {'busy', stamp(tonumber(postponed) - now)}
+  else
+    local attempt = redis.call('HINCRBY', ATTEMPTS, step, 1)
+    redis.call('HSETNX', ATTEMPTS, step .. ' first', stamp(now))
+    redis.call('HDEL', POSTPONED, step)
+    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2])
+    event({event = 'started', step = step, attempt = attempt, worker = ARGV[2]})
+    if status == 'pending' then
+      status = 'running'
+      redis.call('HSET', RUN, 'status', status, 'started_at', stamp(now))
+    end
+    answer = {'yours', tostring(attempt), stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first')}
+  end
+  answers[#answers + 1] = answer
+end
+if status then keep() end
+return answers
+"""
+
+# ARGV: ttl, worker, lease, then step ids. Answers which are still this worker's to work on.
+_RENEW = """
+local kept = {}
+for at = 4, #ARGV do
+  local step = ARGV[at]
+  local lease = redis.call('HGET', LEASES, step)
+  if not ended and lease and string.match(lease, ' (.*)$') == ARGV[2] then
+    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2])
+    kept[#kept + 1] = step
+  end
+end
+if #kept > 0 then keep() end
+return kept
+"""
+
+# ARGV: ttl, how the run ends ('' if it goes on), the cause, then for each step: id, is it a collector, outcome, value.
+_FINISH = """
+local recorded = {}
+if not status or ended then return recorded end
+for at = 4, #ARGV, 4 do
+  if finish(ARGV[at], ARGV[at + 2], ARGV[at + 3]) then
+    recorded[#recorded + 1] = ARGV[at]
+    if ARGV[at + 1] == '1' then redis.call('HINCRBY', RUN, 'collectors_left', -1) end
+  end
+end
+if ARGV[2] ~= '' then finish_run(ARGV[2], ARGV[3]) end
+keep()
+return recorded
+"""
+
+# ARGV: ttl, step, seconds to wait, the error's text, the attempt that failed.
+_POSTPONE = """
+if not status or ended or redis.call('HEXISTS', OUTCOMES, ARGV[2]) == 1 then return 0 end
+redis.call('HDEL', LEASES, ARGV[2])
+redis.call('HSET', POSTPONED, ARGV[2], stamp(now + ARGV[3]))
+event({event = 'postponed', step = ARGV[2], attempt = ARGV[5], message = ARGV[4]})
+keep()
+return 1
+"""
+
+# ARGV: ttl, the cause, then for each step: id, outcome if it has none yet.
+_CANCEL = """
+if not status then return false end
+if not ended then
+  for at = 3, #ARGV, 2 do finish(ARGV[at], ARGV[at + 1], '') end
+  finish_run('cancelled', ARGV[2])
+  keep()
+  status = 'cancelled'
+end
+return status
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Why an attempt failed.
+
+    Args:
+        type: the exception's class name.
+        traceback: the frames of the user's task; empty where there is none.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended.
+
+    Args:
+        value: the task's JSON value; None unless it succeeded, and where values were not asked for.
+        attempts: how often it was started.
+        started_at: of the last attempt, seconds since the epoch by the broker's clock.
+        finished_at: the same.
+        worker: the worker that executed it; empty if none did.
+    """
+
+    step: str
+    status: StepStatus
+    value: Any = None
+    error: Error | None = None
+    attempts: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The ledger's answer to a worker that wants to execute a step.
+
+    Args:
+        answer: ``yours``; ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``;
+            ``unknown`` (no such run).
+        attempt: counted from 1, if it is yours.
+        wait: seconds until it is worth asking again, if it is busy.
+        started_at: now, seconds since the epoch by the broker's clock.
+        first_started_at: when the first attempt was.
+    """
+
+    step: str
+    answer: Literal["yours", "done", "busy", "cancelled", "not ready", "unknown"]
+    attempt: int = 0
+    wait: float = 0.0
+    started_at: float = 0.0
+    first_started_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the ledger knows about a run. Times are seconds since the epoch by the broker's clock."""
+
+    id: str
+    workflow: str
+    status: RunStatus
+    hash: str
+    submitted_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    cause: str = ""
+    inputs: Mapping[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run: ``accepted``, ``started``, ``postponed``, ``finished`` (steps) or ``ended``."""
+
+    id: str
+    event: str
+    at: float
+    step: str = ""
+    status: str = ""
+    attempt: int = 0
+    worker: str = ""
+    message: str = ""
+
+
+def new_run_id(plan: Plan) -> str:
+    """A name for a run that a person can type: the workflow's, and eight random characters (2^39 of them)."""
+    return f"{plan.name[:50]}-{''.join(secrets.choice(_ALPHABET) for _ in range(8))}"
+
+
+def check_run_id(run_id: str) -> str:
+    """The id itself.
+
+    Raises:
+        MalformedRunId: it could not have come from us.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", run_id):
+        raise MalformedRunId(hint=f"given: {run_id[:80]!r}")
+    return run_id
+
+
+class Store:
+    """The ledger on one server.
+
+    Args:
+        client: with ``decode_responses=True``.
+        prefix: what every key starts with.
+        ttl: seconds that a run is kept after the last thing that happened in it.
+    """
+
+    def __init__(self, client: "redis.Redis", *, prefix: str = "runner", ttl: float = 7 * 86400) -> None:
+        self.client = client
+        self._prefix = prefix
+        self._ttl = int(ttl)
+        self._accept = client.register_script(_PRELUDE + _ACCEPT)
+        self._claim = client.register_script(_PRELUDE + _CLAIM)
+        self._renew = client.register_script(_PRELUDE + _RENEW)
+        self._finish = client.register_script(_PRELUDE + _FINISH)
+        self._postpone = client.register_script(_PRELUDE + _POSTPONE)
+        self._cancel = client.register_script(_PRELUDE + _CANCEL)
+
+    @classmethod
+    def of(cls, client: "redis.Redis", chosen: Settings) -> "Store":
+        return cls(client, prefix=chosen.key_prefix, ttl=chosen.ttl)
+
+    # Transitions
+
+    def accept(self, run_id: str, plan: Plan) -> bool:
+        """Record a run with its plan; False if the id is taken, and then nothing has changed."""
+        fields = {
+            "workflow": plan.name,
+            "hash": plan.hash,
+            "collectors_left": len(plan.collectors),
+            "inputs": json.dumps(masked(plan), separators=(",", ":")),
+        }
+        flat = [text for name, value in fields.items() for text in (name, value)]
+        accepted = self._accept(self._keys(run_id), [self._ttl, plans.dump(plan), *flat])
+        if accepted:
+            # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
+            seconds = self._now()
+            with self.client.pipeline(transaction=False) as pipe:
+                pipe.zadd(self._index, {run_id: seconds})
+                pipe.zremrangebyscore(self._index, 0, seconds - self._ttl)
+                pipe.expire(self._index, self._ttl)
+                pipe.execute()
+        return bool(accepted)
+
+    def claim(self, run_id: str, steps: Sequence[Step], plan: Plan, *, worker: str, lease: float) -> list[Claim]:
+        """Ask to execute these steps; what is ``yours`` is leased to this worker for ``lease`` seconds."""
+        wanted = [text for step in steps for text in (step.id, _needs(plan, step))]
+        answers = self._claim(self._keys(run_id), [self._ttl, worker, lease, *wanted])
+        return [_read_claim(step.id, answer) for step, answer in zip(steps, answers, strict=True)]
+
+    def renew(self, run_id: str, steps: Iterable[str], *, worker: str, lease: float) -> list[str]:
+        """Lengthen leases; answers which of the steps are still this worker's, and the run not ended."""
+        kept = self._renew(self._keys(run_id), [self._ttl, worker, lease, *steps])
+        return cast("list[str]", kept)
+
+    def finish(
+        self, run_id: str, outcomes: Iterable[Outcome], plan: Plan, *, ends: RunStatus | None = None, cause: str = ""
+    ) -> list[str]:
+        """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step."""
+        collectors = {step.id for step in plan.collectors}
+        flat = []
+        for outcome in outcomes:
+            value = json.dumps(outcome.value, separators=(",", ":")) if outcome.status == "succeeded" else ""
+            flat += [outcome.step, int(outcome.step in collectors), _dump_outcome(outcome), value]
+        return cast("list[str]", self._finish(self._keys(run_id), [self._ttl, ends or "", cause, *flat]))
+
+    def postpone(self, run_id: str, step: str, *, error: Error, attempt: int, seconds: float) -> bool:
+        """Note a failed attempt that is tried again after so many seconds; False if there is nothing left to try."""
+        text = f"{error.type}: {error.message}"
+        return bool(self._postpone(self._keys(run_id), [self._ttl, step, seconds, text, attempt]))
+
+    def cancel(self, run_id: str, cause: str) -> RunStatus:
+        """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before."""
+        steps = self.plan(run_id).steps
+        flat = [text for step in steps for text in (step.id, _dump_outcome(Outcome(step.id, "cancelled")))]
+        status = self._cancel(self._keys(run_id), [self._ttl, cause, *flat])
+        if status is None:
+            raise UnknownRun(f'no run "{run_id}"')
+        return cast("RunStatus", status)
+
+    # Reads
+
+    def plan(self, run_id: str) -> Plan:
+        text = self.client.get(self._key(run_id, "plan"))
+        if text is None:
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`runner runs` lists the runs")
+        return plans.load(cast("str", text))
+
+    def run(self, run_id: str) -> Run:
+        fields = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "run")))
+        if not fields:
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`runner runs` lists the runs")
+        return _read_run(run_id, fields)
+
+    def runs(self, limit: int = 20) -> list[Run]:
+        """The latest runs, newest first."""
+        ids = cast("list[str]", self.client.zrevrange(self._index, 0, limit - 1))
+        with self.client.pipeline(transaction=False) as pipe:
+            for run_id in ids:
+                pipe.hgetall(self._key(run_id, "run"))
+            found = pipe.execute()
+        return [_read_run(run_id, fields) for run_id, fields in zip(ids, found, strict=True) if fields]
+
+    def outcomes(self, run_id: str) -> dict[str, Outcome]:
+        """How each step that has ended did, without values."""
+        stored = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "outcomes")))
+        return {step: _read_outcome(step, text) for step, text in stored.items()}
+
+    def outcome(self, run_id: str, step: str) -> Outcome | None:
+        """One step's outcome, with its value."""
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hget(self._key(run_id, "outcomes"), step)
+            pipe.hget(self._key(run_id, "values"), step)
+            text, value = pipe.execute()
+        return replace(_read_outcome(step, text), value=json.loads(value) if value else None) if text else None
+
+    def values(self, run_id: str, steps: Sequence[str]) -> dict[str, Any]:
+        """The values of those of the steps that succeeded, in this order, in one round trip."""
+        stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), list(steps)) if steps else [])
+        return {step: json.loads(text) for step, text in zip(steps, stored, strict=True) if text is not None}
+
+    def events(self, run_id: str, after: str = "0", *, wait: float = 0.0) -> list[Event]:
+        """What has happened since the event with the id ``after``; waits up to so many seconds for the first."""
+        block = max(1, int(wait * 1000)) if wait else None
+        answer = cast("list[Any]", self.client.xread({self._key(run_id, "events"): after}, block=block))
+        return [_read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
+
+    def follow(self, run_id: str, *, beat: float = 0.5) -> Iterator[Event | None]:
+        """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one."""
+        after = "0"
+        while True:
+            events = self.events(run_id, after, wait=beat)
+            for event in events:
+                yield event
+                if event.event == "ended":
+                    return
+                after = event.id
+            if not events:
+                yield None
+
+    def _now(self) -> float:
+        seconds, micros = cast("tuple[int, int]", self.client.time())
+        return seconds + micros / 1e6
+
+    @property
+    def _index(self) -> str:
+        return f"{self._prefix}:runs"
+
+    def _key(self, run_id: str, name: str) -> str:
+        return f"{self._prefix}:{{{run_id}}}:{name}"
+
+    def _keys(self, run_id: str) -> list[str]:
+        return [self._key(run_id, name) for name in _KEYS]
+
+
+def masked(plan: Plan) -> dict[str, Any]:
+    """The plan's inputs as they may be shown: a secret's value is ``***``."""
+    return {name: "***" if name in plan.secrets else value for name, value in plan.inputs.items()}
+
+
+def _needs(plan: Plan, step: Step) -> str:
+    if step.kind == "gather":
+        return "*"
+    before = plan.before(step)
+    return before.id if before else ""
+
+
+def _read_claim(step: str, answer: list[str]) -> Claim:
+    if answer[0] == "yours":
+        return Claim(step, "yours", int(answer[1]), 0.0, float(answer[2]), float(answer[3]))
+    return Claim(step, cast("Any", answer[0]), wait=float(answer[1]))
+
+
+def _read_run(run_id: str, fields: Mapping[str, str]) -> Run:
+    return Run(
+        id=run_id,
+        workflow=fields["workflow"],
+        status=cast("RunStatus", fields["status"]),
+        hash=fields["hash"],
+        submitted_at=float(fields["submitted_at"]),
+        started_at=float(fields["started_at"]) if "started_at" in fields else None,
+        finished_at=float(fields["finished_at"]) if "finished_at" in fields else None,
+        cause=fields.get("cause", ""),
+        inputs=json.loads(fields["inputs"]),
+    )
+
+
+def _dump_outcome(outcome: Outcome) -> str:
+    stored = asdict(replace(outcome, value=None))
+    return json.dumps({name: stored[name] for name in stored if name not in {"step", "value"}}, separators=(",", ":"))
+
+
+def _read_outcome(step: str, text: str) -> Outcome:
+    fields = json.loads(text)
+    return Outcome(step, **{**fields, "error": Error(**fields["error"]) if fields["error"] else None})
+
+
+def _read_event(event_id: str, fields: Mapping[str, str]) -> Event:
+    known = {name: fields[name] for name in ("event", "step", "status", "worker", "message") if name in fields}
+    return Event(event_id, at=float(fields["at"]), attempt=int(fields.get("attempt") or 0), **known)

@@ -1,0 +1,63 @@
+"""What a plan is composed to."""
+
+from celery.canvas import _chain, _chord
+
+from runner import canvas
+from runner.plan import Plan, Step
+
+
+def plan(collectors: int = 3, stages: int = 2) -> Plan:
+    return Plan(
+        name="news",
+        description="",
+        collectors=tuple(Step(f"c{at}", "collector", "fetch", queue="celery") for at in range(collectors)),
+        gather=Step("fan_in", "gather", "merge", queue="celery"),
+        stages=tuple(Step(f"s{at}", "stage", "work", queue="heavy", priority=3) for at in range(stages)),
+    )
+
+
+def test_a_plan_is_a_chord_of_collectors_with_the_rest_as_its_body() -> None:
+    composed = canvas.compose(plan(), "run-1")
+    assert isinstance(composed, _chord)
+    assert [each.args for each in composed.tasks] == [("run-1", ["c0"]), ("run-1", ["c1"]), ("run-1", ["c2"])]
+    assert [each.task for each in composed.body.tasks] == [canvas.GATHER, canvas.STAGE, canvas.STAGE]
+
+
+def test_one_collector_is_a_chord_too() -> None:
+    composed = canvas.compose(plan(collectors=1, stages=0), "run-1")
+    assert isinstance(composed, _chord)
+    assert composed.__length_hint__() == 1
+
+
+def test_without_stages_the_body_is_the_gather() -> None:
+    composed = canvas.compose(plan(stages=0), "run-1")
+    assert composed is not None
+    assert composed.body.task == canvas.GATHER
+
+
+def test_what_is_done_is_not_composed() -> None:
+    composed = canvas.compose(plan(), "run-1", done={"c0", "c2"})
+    assert [name for name, *_ in canvas.messages(composed)] == ["news.c1", "news.fan_in", "news.s0", "news.s1"]
+
+
+def test_when_the_collectors_are_done_the_tail_is_a_chain() -> None:
+    composed = canvas.compose(plan(), "run-1", done={"c0", "c1", "c2"})
+    assert isinstance(composed, _chain)
+
+
+def test_when_all_is_done_nothing_is_composed() -> None:
+    everything = plan()
+    assert canvas.compose(everything, "run-1", done={step.id for step in everything.steps}) is None
+
+
+def test_queue_and_priority_are_celerys() -> None:
+    composed = canvas.compose(plan(stages=1), "run-1")
+    assert composed is not None
+    last = composed.body.tasks[-1]
+    assert (last.options["queue"], last.options["priority"]) == ("heavy", 3)
+
+
+def test_every_signature_is_immutable() -> None:
+    composed = canvas.compose(plan(), "run-1")
+    assert composed is not None
+    assert all(each.immutable for each in (*composed.tasks, *composed.body.tasks))

@@ -1,0 +1,68 @@
+"""How long a failed attempt waits for the next, if there is one."""
+
+import pytest
+
+from runner.call import Failure
+from runner.plan import Retry
+from runner.retry import wait_before_retry
+from runner.store import Error
+
+ERROR = Error("ConnectionError", "refused")
+REFUSED = Failure(ERROR, names=frozenset({"ConnectionError", "OSError", "Exception"}))
+
+
+def wait(policy: Retry, failure: Failure = REFUSED, *, attempt: int = 1, elapsed: float = 0, chance: float = 0) -> float | None:
+    return wait_before_retry(policy, failure, attempt=attempt, elapsed=elapsed, chance=chance)
+
+
+def test_without_retries_the_first_attempt_is_the_last() -> None:
+    assert wait(Retry()) is None
+
+
+def test_max_retries_does_not_count_the_first_try() -> None:
+    policy = Retry(max_retries=2, jitter="none")
+    assert [wait(policy, attempt=attempt) for attempt in (1, 2, 3)] == [1.0, 2.0, None]
+
+
+def test_the_delay_grows_by_the_backoff_up_to_max_delay() -> None:
+    policy = Retry(max_retries=9, delay=2, backoff=3, max_delay=10, jitter="none")
+    assert [wait(policy, attempt=attempt) for attempt in (1, 2, 3, 4)] == [2, 6, 10, 10]
+
+
+def test_a_hundred_retries_do_not_overflow() -> None:
+    assert wait(Retry(max_retries=100, backoff=1e300, jitter="none"), attempt=100) == 300
+
+
+@pytest.mark.parametrize(("jitter", "shortest"), [("full", 0.0), ("none", 8.0), (0.25, 6.0)])
+def test_jitter_takes_a_share_off_the_delay(jitter: float, shortest: float) -> None:
+    policy = Retry(max_retries=1, delay=8, jitter=jitter)
+    assert (wait(policy, chance=0.0), wait(policy, chance=1.0)) == (8.0, shortest)
+
+
+def test_retry_after_is_waited_for() -> None:
+    assert wait(Retry(max_retries=1), Failure(ERROR, retry_after=7)) == 7
+
+
+def test_retry_after_does_not_exceed_max_delay() -> None:
+    assert wait(Retry(max_retries=1, max_delay=5), Failure(ERROR, retry_after=3600)) == 5
+
+
+def test_what_the_task_calls_hopeless_is_not_tried_again() -> None:
+    assert wait(Retry(max_retries=5), Failure(ERROR, retryable=False)) is None
+
+
+def test_only_what_on_names_is_tried_again() -> None:
+    assert wait(Retry(max_retries=1, on=("http_429",))) is None
+
+
+def test_on_names_a_class_above_the_one_raised() -> None:
+    assert wait(Retry(max_retries=1, on=("OSError",))) is not None
+
+
+def test_what_not_on_names_is_not_tried_again() -> None:
+    assert wait(Retry(max_retries=1, not_on=("OSError",))) is None
+
+
+def test_nothing_is_tried_again_past_max_duration() -> None:
+    policy = Retry(max_retries=5, delay=10, max_duration=60, jitter="none")
+    assert (wait(policy, elapsed=49), wait(policy, elapsed=51)) == (10, None)
