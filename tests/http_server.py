@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.closing.wait(float(query.get("delay", 0)))
         if self.server.asked[parts.path] <= int(query.get("fail", 0)):
             wait = {"Retry-After": query["retry_after"]} if "retry_after" in query else {}
-            self._answer(b"not now", int(query.get("status", 503)), **wait)
+            self._answer(b"not now", int(query.get("status", 503)), wait)
         elif parts.path in self.server.pages:
             self._json(self.server.pages[parts.path])
         else:
@@ -64,19 +64,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _special(self, path: str, query: dict[str, str]) -> None:
         match path.split("/")[1:]:
             case ["status", status]:
-                self._answer(b"as you wish", int(status), **{"Retry-After": query.get("retry_after", "")})
+                self._answer(b"as you wish", int(status), {"Retry-After": query.get("retry_after", "")})
             case ["text"]:
-                self._answer("grüße".encode("latin-1"), **{"Content-Type": "text/plain; charset=iso-8859-1"})
+                self._answer("grüße".encode("latin-1"), headers={"Content-Type": "text/plain; charset=iso-8859-1"})
             case ["gzip"]:
                 packed = gzip.compress(b'{"packed": true}')
-                self._answer(packed, **{"Content-Type": "application/json", "Content-Encoding": "gzip"})
+                self._answer(packed, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
             case ["bomb"]:
-                self._start(200, **{"Content-Encoding": "gzip"})
+                self._start(200, {"Content-Encoding": "gzip"})
                 self._write_zeros()
             case ["loop"]:
-                self._answer(b"", 302, Location="/loop")
+                self._answer(b"", 302, {"Location": "/loop"})
             case ["to"]:
-                self._answer(b"", 302, Location=query["url"])
+                self._answer(b"", 302, {"Location": query["url"]})
             case ["drip"]:
                 self._start(200)
                 while not self.server.closing.wait(0.1):
@@ -84,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["hang"]:
                 self.server.closing.wait()
             case ["drop"]:
-                self._start(200, **{"Content-Length": "100"})
+                self._start(200, {"Content-Length": "100"})
                 self.wfile.write(b"only this")
             case ["echo"]:
                 self._json({"headers": {name.lower(): value for name, value in self.headers.items()}, "query": query})
@@ -100,15 +100,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(packer.flush())
 
     def _json(self, value: Any) -> None:
-        self._answer(json.dumps(value).encode(), **{"Content-Type": "application/json"})
+        self._answer(json.dumps(value).encode(), headers={"Content-Type": "application/json"})
 
-    def _answer(self, body: bytes, status: int = 200, **headers: str) -> None:
-        self._start(status, **{"Content-Length": str(len(body))}, **headers)
+    def _answer(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self._start(status, {"Content-Length": str(len(body)), **(headers or {})})
         self.wfile.write(body)
 
-    def _start(self, status: int, **headers: str) -> None:
+    def _start(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in (headers or {}).items():
             if value:
                 self.send_header(name, value)
         self.end_headers()

@@ -152,9 +152,13 @@ def _started(
     except (OSError, ValueError) as error:  # not executable, too many arguments, a NUL in one
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandFailure(f"{words[0]} cannot be started: {reason}", retryable=False) from error
-    if watchdog.stdin:
-        with suppress(BrokenPipeError):  # someone killed the watchdog: the command can do without
-            watchdog.stdin.write(b"%d\n" % process.pid)
+    try:
+        assert watchdog.stdin  # noqa: S101 - for mypy: it is a pipe
+        watchdog.stdin.write(b"%d\n" % process.pid)
+    except (OSError, ValueError) as error:  # it was killed, or the step was interrupted and its pipe is closed already
+        _end(process)
+        process.communicate()
+        raise CommandFailure(f"{words[0]} was ended: there is no watchdog to guard it") from error
     return process
 
 

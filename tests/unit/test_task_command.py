@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,14 @@ from typing import Any
 import pytest
 
 from runner.collectors.command import CommandFailure, run
+from tests.processes import carrying
+from tests.waiting import wait_until
 
 
 def failure(argv: Any, **arguments: Any) -> CommandFailure:
     with pytest.raises(CommandFailure) as raised:
         run(argv=argv, **arguments)
     return raised.value
-
-
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 2) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 def members(group: int) -> list[str]:
@@ -167,7 +161,7 @@ def test_what_the_command_left_behind_ends_with_it(tmp_path: Path) -> None:
     started = time.monotonic()
     group = int(run(argv=["sh", "-c", "sleep 100 & echo $$"], cwd=str(tmp_path)))
     assert time.monotonic() - started < 2
-    wait_until(lambda: not members(group), "the sleep has ended")
+    wait_until(lambda: not members(group), "the sleep has ended", timeout=2)
 
 
 def test_a_child_that_goes_on_printing_does_not_keep_the_step() -> None:
@@ -194,7 +188,7 @@ def test_an_interrupted_command_ends_with_its_group(tmp_path: Path) -> None:
             run(argv=["sh", "-c", f"trap '' TERM INT; echo $$ > {pid}; sleep 100 & sleep 100; sleep 100"])
     finally:
         signal.signal(signal.SIGALRM, before)
-    wait_until(lambda: not members(int(pid.read_text())), "the command has ended")
+    wait_until(lambda: not members(int(pid.read_text())), "the command has ended", timeout=2)
 
 
 @pytest.mark.parametrize("milliseconds", [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
@@ -215,11 +209,7 @@ def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, millise
             run(argv=["sleep", mark], cwd=str(tmp_path))
     finally:
         signal.signal(signal.SIGALRM, before)
-    table = ["ps", "-A", "-o", "stat=,args="]
-    wait_until(
-        lambda: f"sleep {mark}" not in subprocess.run(table, capture_output=True, text=True, check=True).stdout,
-        "the sleep has ended",
-    )
+    wait_until(lambda: not carrying(mark), "the sleep has ended", timeout=2)
 
 
 def test_a_command_ends_when_the_worker_process_is_killed(tmp_path: Path) -> None:
@@ -228,13 +218,13 @@ def test_a_command_ends_when_the_worker_process_is_killed(tmp_path: Path) -> Non
     script = f"echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 6; touch {mark}"
     code = f"from runner.collectors.command import run; run(argv=['sh', '-c', {script!r}])"
     worker = subprocess.Popen([sys.executable, "-c", code])
-    wait_until(pid.exists, "the command runs", seconds=20)
+    wait_until(pid.exists, "the command runs")
     group = int(pid.read_text())
 
     worker.kill()
     worker.wait()
 
-    wait_until(lambda: not members(group), "the command and its sleep have ended")
+    wait_until(lambda: not members(group), "the command and its sleep have ended", timeout=2)
     assert not mark.exists()
 
 
@@ -250,7 +240,7 @@ def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
         go.touch()
 
         group = int(running.result())
-    wait_until(lambda: not members(group), "the sleep has ended")
+    wait_until(lambda: not members(group), "the sleep has ended", timeout=2)
 
 
 def test_a_failure_survives_the_way_from_a_pool_process() -> None:

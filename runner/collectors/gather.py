@@ -1,0 +1,57 @@
+"""The values of the collectors to one value."""
+
+from typing import Any
+
+from celery import shared_task
+
+
+class NotGatherable(ValueError):
+    """The collectors' values are not of the kind that this gather puts together."""
+
+    retryable = False  # the values will be the same the next time
+
+
+@shared_task(name="gather.concat")
+def concat(values: list[Any]) -> list[Any]:
+    """Put the collectors' lists together into one list, in the order of the collectors.
+
+    Args:
+        values: a list is taken apart into its items, null adds nothing, and anything else is an item itself.
+    """
+    _require_list(values, "gather.concat")
+    items: list[Any] = []
+    for value in values:
+        if isinstance(value, list):
+            items.extend(value)
+        elif value is not None:
+            items.append(value)
+    return items
+
+
+@shared_task(name="gather.merge")
+def merge(values: list[dict[str, Any] | None]) -> dict[str, Any]:
+    """Put the collectors' objects together into one object; where two have a key, the later collector's value stands.
+
+    Args:
+        values: objects. Null adds nothing.
+
+    Raises:
+        NotGatherable: a value is neither an object nor null.
+    """
+    _require_list(values, "gather.merge")
+    merged: dict[str, Any] = {}
+    for number, value in enumerate(values, start=1):
+        if value is None:
+            continue
+        if not isinstance(value, dict):
+            raise NotGatherable(
+                f"value {number} of {len(values)} is a {type(value).__name__}, and gather.merge puts objects together; "
+                "gather.concat takes anything"
+            )
+        merged.update(value)
+    return merged
+
+
+def _require_list(values: object, task: str) -> None:
+    if not isinstance(values, list):
+        raise NotGatherable(f"{task} takes a list of values, not a {type(values).__name__}")

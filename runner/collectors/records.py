@@ -1,0 +1,105 @@
+"""A list of records to the same records without doubles, in order, or counted."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from celery import shared_task
+
+Keys = str | list[str]
+
+
+class NotRecords(ValueError):
+    """The value is not a list of objects."""
+
+    retryable = False  # the value will be the same the next time
+
+
+@shared_task(name="records.dedupe")
+def dedupe(records: list[Any], by: Keys | None = None) -> list[Any]:
+    """Keep the first of the records that are the same.
+
+    Args:
+        records: objects; without `by`, anything.
+        by: the key or keys to compare, where a missing one is as null; by default, the whole record.
+
+    Raises:
+        NotRecords: a record is not an object, with `by`.
+    """
+    _check(records, by, "records.dedupe")
+    keys = _keys(by)
+    first: dict[str, Any] = {}
+    for record in records:
+        first.setdefault(_text([record.get(key) for key in keys] if keys else record), record)
+    return list(first.values())
+
+
+@shared_task(name="records.sort")
+def sort(records: list[dict[str, Any]], by: Keys, *, reverse: bool = False) -> list[dict[str, Any]]:
+    """Sort the records; equal ones stay in their order.
+
+    Args:
+        records: objects.
+        by: the key or keys to sort by, the most important first. What has none, or null, comes last, also in reverse.
+            Values of different kinds sort as booleans, numbers, texts, then lists and objects by their JSON.
+        reverse: from the largest to the smallest.
+
+    Raises:
+        NotRecords: a record is not an object.
+    """
+    _check(records, by, "records.sort")
+    for key in reversed(_keys(by)):  # the sort is stable, so the most important key goes last
+        present = [record for record in records if record.get(key) is not None]
+        missing = [record for record in records if record.get(key) is None]
+        records = sorted(present, key=lambda record: _rank(record[key]), reverse=reverse) + missing
+    return records
+
+
+@shared_task(name="records.count")
+def count(records: list[Any], by: str | None = None) -> dict[str, Any]:
+    """Count the records: `{count}`, and with a key also `{by: {value: count}}`, the most common value first.
+
+    Args:
+        records: objects; without `by`, anything.
+        by: the key whose values to count. Values that are not text count as their JSON; a missing one as null.
+
+    Raises:
+        NotRecords: a record is not an object, with `by`.
+    """
+    _check(records, by, "records.count")
+    if by is None:
+        return {"count": len(records)}
+    values = [record.get(by) for record in records]
+    counted = Counter(value if isinstance(value, str) else _text(value) for value in values)
+    return {"count": len(records), "by": dict(counted.most_common())}
+
+
+def _check(records: object, by: object, task: str) -> None:
+    if not isinstance(records, list):
+        raise NotRecords(f"{task} takes a list of records, not a {type(records).__name__}")
+    if by is None:
+        return
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            message = f"record {number} of {len(records)} is a {type(record).__name__}, and has no keys for {task}"
+            raise NotRecords(f"{message} to look at (by: {_text(by)})")
+
+
+def _keys(by: Keys | None) -> Sequence[str]:
+    return [by] if isinstance(by, str) else by or []
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    match value:
+        case bool():
+            return 0, value
+        case int() | float():
+            return 1, value
+        case str():
+            return 2, value
+    return 3, _text(value)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,135 @@
+"""A value to a file that is there whole or not at all."""
+
+import csv
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from celery import shared_task
+
+
+class NotWritten(Exception):
+    """A file that could not be written; what was there before still is."""
+
+
+class NotWritable(NotWritten):
+    """A value that a file of this kind cannot hold."""
+
+    retryable = False  # the value will be the same the next time
+
+
+@shared_task(name="write.json")
+def to_json(value: Any, path: str, *, indent: int | None = 2) -> dict[str, Any]:
+    """Write any value to a JSON file, and return `{path, count}`.
+
+    The file is written beside its place and moved there when it is complete. Directories are made as needed.
+
+    Args:
+        value: the value. The count is of a list's items, and 1 for anything else.
+        path: the file, relative to the worker's directory.
+        indent: spaces a level; null for one line.
+
+    Raises:
+        NotWritten: naming the path and the cause.
+    """
+    with _replaced(path) as file:
+        file.write(_dump(value, indent) + "\n")
+    return {"path": path, "count": len(value) if isinstance(value, list) else 1}
+
+
+@shared_task(name="write.jsonl")
+def to_jsonl(records: list[Any], path: str) -> dict[str, Any]:
+    """Write a list to a JSON Lines file, an item a line, and return `{path, count}`.
+
+    The file is written beside its place and moved there when it is complete. Directories are made as needed.
+
+    Args:
+        records: the list.
+        path: the file, relative to the worker's directory.
+
+    Raises:
+        NotWritten: naming the path and the cause.
+    """
+    _require(records, list, "write.jsonl takes a list", path)
+    with _replaced(path) as file:
+        file.writelines(_dump(record) + "\n" for record in records)
+    return {"path": path, "count": len(records)}
+
+
+@shared_task(name="write.csv")
+def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | None = None) -> dict[str, Any]:
+    """Write records to a CSV file with a header, and return `{path, count}`.
+
+    The file is written beside its place and moved there when it is complete. Directories are made as needed.
+
+    Args:
+        records: objects. Null is an empty cell; lists, objects and booleans are written as JSON.
+        path: the file, relative to the worker's directory.
+        columns: the keys to write; by default all, in the order in which they first appear.
+
+    Raises:
+        NotWritten: naming the path and the cause.
+    """
+    _require(records, list, "write.csv takes a list of objects", path)
+    for record in records:
+        _require(record, dict, "write.csv takes a list of objects", path)
+    columns = columns or list(dict.fromkeys(key for record in records for key in record))
+    with _replaced(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(columns)
+        rows.writerows([_cell(record.get(column)) for column in columns] for record in records)
+    return {"path": path, "count": len(records)}
+
+
+def _require(value: object, kind: type, wanted: str, path: str) -> None:
+    if not isinstance(value, kind):
+        raise NotWritable(f"cannot write {path}: {wanted}, and got a {type(value).__name__}")
+
+
+def _cell(value: Any) -> Any:
+    return _dump(value) if isinstance(value, list | dict | bool) else value
+
+
+def _dump(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+@contextmanager
+def _replaced(path: str) -> Iterator[TextIO]:
+    """A file to write to, which takes the place of the one at `path` if the block ends well.
+
+    A process that is killed meanwhile leaves a hidden `.….tmp` beside it, and never a part of a file under its name.
+    """
+    try:
+        target = Path(path).resolve()  # so that a symbolic link stays one
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            raise NotWritable(f"cannot write {path}: it is there, and is no regular file")
+        temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
+        try:
+            # A lone surrogate has no UTF-8; with a backslash it is at least JSON again.
+            with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists():
+                temporary.chmod(target.stat().st_mode & 0o777)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(target.parent)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise NotWritten(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _sync(directory: Path) -> None:
+    """Make the new name itself outlive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

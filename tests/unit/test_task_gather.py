@@ -1,0 +1,34 @@
+"""gather.concat and gather.merge."""
+
+from typing import Any
+
+import pytest
+
+from runner.collectors.gather import NotGatherable, concat, merge
+
+
+def test_lists_become_one_list_in_the_order_of_the_collectors() -> None:
+    assert concat([[2, 1], [], [3]]) == [2, 1, 3]
+
+
+def test_what_is_no_list_is_an_item_and_null_is_none() -> None:
+    assert concat([{"a": 1}, None, [[1]], "text", 0]) == [{"a": 1}, [1], "text", 0]
+
+
+def test_objects_become_one_and_the_later_value_stands() -> None:
+    assert merge([{"a": 1, "b": 1}, None, {"b": 2}]) == {"a": 1, "b": 2}
+
+
+def test_nothing_gathered_is_empty() -> None:
+    assert (concat([]), merge([])) == ([], {})
+
+
+def test_merging_what_is_no_object_names_its_place() -> None:
+    with pytest.raises(NotGatherable, match=r"value 2 of 2 is a list, and gather\.merge puts objects together"):
+        merge([{}, [1]])
+
+
+@pytest.mark.parametrize("task", [concat, merge])
+def test_a_gather_takes_a_list(task: Any) -> None:
+    with pytest.raises(NotGatherable, match="takes a list of values, not a dict"):
+        task({})

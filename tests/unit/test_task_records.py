@@ -1,0 +1,67 @@
+"""records.dedupe, records.sort and records.count."""
+
+from typing import Any
+
+import pytest
+
+from runner.collectors.records import NotRecords, count, dedupe, sort
+
+NAMES = [{"n": "b", "at": 2}, {"n": "a"}, {"n": "b", "at": 1}, {"n": "a", "at": None}]
+
+
+def test_the_first_of_equal_records_is_kept() -> None:
+    assert dedupe([{"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 1}]) == [{"a": 1, "b": 2}, {"a": 1}]
+
+
+def test_records_are_equal_by_the_keys_given_and_a_missing_one_is_as_null() -> None:
+    assert dedupe(NAMES, by=["n", "at"]) == NAMES[:3]
+
+
+def test_one_key_need_not_be_a_list() -> None:
+    assert dedupe(NAMES, by="n") == NAMES[:2]
+
+
+def test_true_is_not_one_and_a_number_is_not_its_text() -> None:
+    assert dedupe([1, True, "1", 1]) == [1, True, "1"]
+
+
+def test_records_are_sorted_by_the_first_key_and_then_the_next() -> None:
+    assert sort(NAMES, by=["n", "at"]) == [NAMES[1], NAMES[3], NAMES[2], NAMES[0]]
+
+
+def test_what_has_no_key_comes_last_also_in_reverse() -> None:
+    assert sort(NAMES, by="at", reverse=True) == [NAMES[0], NAMES[2], NAMES[1], NAMES[3]]
+
+
+def test_values_of_different_kinds_have_an_order() -> None:
+    mixed: list[Any] = [{"a": 1}, [2], "b", "a", 10, 2.5, True, False]
+    records = [{"k": value} for value in mixed]
+    assert [record["k"] for record in sort(records, by="k")] == [False, True, 2.5, 10, "a", "b", [2], {"a": 1}]
+
+
+def test_sorting_leaves_the_list_it_was_given() -> None:
+    given = [{"k": 2}, {"k": 1}]
+    sort(given, by="k")
+    assert given == [{"k": 2}, {"k": 1}]
+
+
+def test_records_are_counted() -> None:
+    assert count(NAMES) == {"count": 4}
+
+
+def test_values_are_counted_the_most_common_first() -> None:
+    result = count([{"k": "x"}, {"k": 1}, {}, {"k": 1}, {"k": None}, {"k": 1}], by="k")
+    assert result == {"count": 6, "by": {"1": 3, "null": 2, "x": 1}}
+    assert list(result["by"]) == ["1", "null", "x"]
+
+
+@pytest.mark.parametrize("task", [dedupe, sort, count])
+def test_a_record_without_keys_is_named(task: Any) -> None:
+    with pytest.raises(NotRecords, match="record 2 of 2 is a str, and has no keys for records"):
+        task([{}, "x"], by="k")
+
+
+@pytest.mark.parametrize("task", [dedupe, sort, count])
+def test_records_come_in_a_list(task: Any) -> None:
+    with pytest.raises(NotRecords, match="takes a list of records, not a dict"):
+        task({}, by="k")

@@ -1,0 +1,122 @@
+"""write.json, write.jsonl and write.csv, on a real disk."""
+
+import json
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.collectors.write import NotWritable, NotWritten, to_csv, to_json, to_jsonl
+
+
+@contextmanager
+def disk_full_after(size: int) -> Iterator[None]:
+    """A write past `size` bytes of a file fails, as it does on a full disk (EFBIG instead of ENOSPC)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_json_is_written_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "a.json"
+    assert to_json([1, {"ü": None}], str(path)) == {"path": str(path), "count": 2}
+    assert json.loads(path.read_text()) == [1, {"ü": None}]
+    assert "ü" in path.read_text()
+
+
+def test_a_value_that_is_no_list_counts_one(tmp_path: Path) -> None:
+    assert to_json({"a": 1, "b": 2}, str(tmp_path / "a"), indent=None)["count"] == 1
+    assert (tmp_path / "a").read_text() == '{"a": 1, "b": 2}\n'
+
+
+def test_json_lines_are_an_item_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    assert to_jsonl([{"a": "x\ny"}, 2], str(path)) == {"path": str(path), "count": 2}
+    assert path.read_text() == '{"a": "x\\ny"}\n2\n'
+
+
+def test_no_records_are_an_empty_file(tmp_path: Path) -> None:
+    assert to_jsonl([], str(tmp_path / "a"))["count"] == 0
+    assert (tmp_path / "a").read_text() == ""
+
+
+def test_csv_has_all_columns_in_the_order_in_which_they_appear(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    records = [{"b": 'say "x", y', "a": 1.5}, {"c": ["l"], "a": None, "b": True}]
+    assert to_csv(records, str(path)) == {"path": str(path), "count": 2}
+    assert path.read_text() == 'b,a,c\n"say ""x"", y",1.5,\ntrue,,"[""l""]"\n'
+
+
+def test_csv_has_the_columns_asked_for(tmp_path: Path) -> None:
+    to_csv([{"a": 1, "b": 2}], str(tmp_path / "a.csv"), columns=["b", "none"])
+    assert (tmp_path / "a.csv").read_text() == "b,none\n2,\n"
+
+
+def test_half_a_character_pair_is_still_json(tmp_path: Path) -> None:
+    to_json("\ud800", str(tmp_path / "a"))
+    assert json.loads((tmp_path / "a").read_text()) == "\ud800"
+
+
+def test_a_full_disk_leaves_the_file_before_and_no_part_of_the_new_one(tmp_path: Path) -> None:
+    """FAULTS F20."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("before")
+    with disk_full_after(10_000), pytest.raises(NotWritten) as raised:
+        to_jsonl(["x" * 100] * 1000, str(path))
+    assert str(raised.value) == f"cannot write {path}: File too large"
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_value_that_is_no_json_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        to_jsonl([1, object()], str(tmp_path / "a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.touch(mode=0o600)
+    to_json(1, str(path))
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    to_json(1, str(tmp_path / "link"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "a").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("place", ["", "a\0b", "file/below"])
+def test_a_place_that_cannot_hold_a_file_is_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotWritten, match="cannot write "):
+        to_json(1, f"{tmp_path}/{place}")
+
+
+def test_a_device_is_not_replaced() -> None:
+    with pytest.raises(NotWritable, match="cannot write /dev/null: it is there, and is no regular file"):
+        to_json(1, "/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "message"),
+    [
+        (to_jsonl, {}, "write.jsonl takes a list, and got a dict"),
+        (to_csv, {}, "write.csv takes a list of objects, and got a dict"),
+        (to_csv, [{}, 1], "write.csv takes a list of objects, and got a int"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, task: Any, value: Any, message: str) -> None:
+    with pytest.raises(NotWritable, match=message):
+        task(value, str(tmp_path / "a"))
