@@ -1,0 +1,327 @@
+"""A run, and whatever went wrong, to words for people and JSON for programs.
+
+Nothing here prints. What comes from a user is escaped, and a secret comes out as ``***``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from runner import errors, text
+from runner import mask as masks
+from runner import plan as plans
+from runner.drawings import tree
+from runner.errors import InvalidWorkflow, RunnerError
+from runner.mask import mask
+from runner.plan import Plan, Step
+from runner.screen import PLAIN, Screen
+from runner.status import sign
+
+if TYPE_CHECKING:  # `validate` and `graph` tell their faults here, and must not wait for the Redis client
+    from runner.catalogue import Task
+    from runner.store import Error, Outcome, Run
+
+Outcomes = Mapping[str, "Outcome"]
+# What of a sent message can be shown: its name in Flower, the Celery task, its arguments, the queue.
+Message = tuple[str, str, Sequence[Any], str]
+
+_FAILED = {"failed", "timed_out", "late"}
+_MANY = 20  # failures that a summary names, and succeeded collectors that `show` lists; --json has all
+
+
+def document(
+    run: Run, plan: Plan, outcomes: Outcomes, result: Any, *, running: Collection[str] = frozenset()
+) -> dict[str, Any]:
+    """The one object of ``--json``. Times are ISO 8601 in UTC, durations seconds.
+
+    Args:
+        result: the final value; None if there is none.
+        running: ids of the steps that are being executed.
+    """
+    told = {
+        "run_id": run.id,
+        "workflow": run.workflow,
+        "status": run.status,
+        "result": mask(result, plan),
+        "inputs": dict(run.inputs or masks.inputs(plan)),
+        "started_at": _iso(run.started_at),
+        "finished_at": _iso(run.finished_at),
+        "duration_s": _seconds(run),
+        "steps": [_step(step, _status(step, run, outcomes, running), outcomes, plan) for step in plan.steps],
+        "hash": run.hash,
+    }
+    return {**told, "cause": mask(run.cause, plan)} if run.cause else told
+
+
+def summary(run: Run, plan: Plan, outcomes: Outcomes, *, screen: Screen = PLAIN) -> str:
+    """After a run: how it ended, what failed and why, and where to read on."""
+    icon, word, style = sign(run.status)
+    seconds = _seconds(run)
+    name = screen.paint(text.printable(run.workflow), "bold")
+    took = f" in {text.duration(seconds)}" if seconds is not None else ""
+    succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors)
+    coverage = f"{succeeded:,} of {text.count(len(plan.collectors), 'collector')} succeeded"
+    lines = [f"{screen.paint(f'{icon} {word}', style)} {name}{took}: {coverage} · run {run.id}"]
+    if run.cause:
+        lines += [f"  {text.cut(text.printable(mask(run.cause, plan)), 300)}"]
+    failed = [step for step in plan.steps if step.id in outcomes and outcomes[step.id].status in _FAILED]
+    for step in failed[:_MANY]:
+        lines += _failure(step, outcomes[step.id], plan, screen)
+    if len(failed) > _MANY:
+        lines += [f"  … {len(failed) - _MANY:,} more"]
+    if failed:
+        lines += [_hint(f"`runner show {run.id} --step {text.printable(failed[0].id)}` shows the traceback", screen)]
+    return "\n".join(lines)
+
+
+def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = PLAIN) -> str:
+    """A table of runs, a line each.
+
+    Args:
+        now: seconds since the epoch; by default this machine's clock.
+    """
+    at = time.time() if now is None else now
+    rows = [
+        (
+            run.id,
+            text.printable(run.workflow),
+            run.status,
+            f"{_age(at - run.submitted_at)} ago",
+            _duration(_seconds(run)),
+        )
+        for run in runs
+    ]
+    return _table(("RUN", "WORKFLOW", "STATUS", "STARTED", "DURATION"), rows, screen) if rows else "no runs"
+
+
+def details(
+    run: Run, plan: Plan, outcomes: Outcomes, *, running: Collection[str] = frozenset(), screen: Screen = PLAIN
+) -> str:
+    """One run: how it ended, what it was given, and every step. Of a wide fan-out, the collectors that did not succeed."""
+    given = [f"{name} = {_json(value)}" for name, value in (run.inputs or {}).items()]
+    header = {
+        "run": run.id,
+        "workflow": f"{text.printable(run.workflow)} ({run.hash})",
+        "status": screen.paint(sign(run.status).word, sign(run.status).style),
+        "cause": text.printable(mask(run.cause, plan)),
+        "started": _local(run.started_at),
+        "duration": _duration(_seconds(run)),
+        "inputs": f"\n{' ' * 10}".join(mask(each, plan) for each in given),
+    }
+    hidden = [step for step in plan.collectors if _succeeded(outcomes, step)]
+    if len(plan.collectors) <= _MANY:
+        hidden = []
+    rows = [
+        _row(step, _status(step, run, outcomes, running), outcomes.get(step.id), plan)
+        for step in plan.steps
+        if step not in hidden
+    ]
+    if hidden:
+        rows = [(f"… {text.count(len(hidden), 'collector')}", "succeeded", "", "", "", ""), *rows]
+    table = _table(("STEP", "STATUS", "ATTEMPTS", "DURATION", "WORKER", "ERROR"), rows, screen)
+    return f"{_header(header, screen)}\n\n{table}"
+
+
+def step_details(plan: Plan, step: Step, outcome: Outcome | None, *, screen: Screen = PLAIN) -> str:
+    """One step of a run: how it ended, then its value as JSON, or its error with the traceback."""
+    header = {"step": f"{text.printable(step.id)} ({step.kind})", "task": text.printable(step.task or "")}
+    header["place"] = text.printable(step.place)
+    if outcome is None:
+        return _header({**header, "status": "not ended"}, screen)
+    icon, word, style = sign(outcome.status)
+    header |= {
+        "status": screen.paint(f"{icon} {word}", style),
+        "attempts": str(outcome.attempts),
+        "started": _local(outcome.started_at),
+        "duration": _duration(_step_seconds(outcome)),
+        "worker": text.printable(outcome.worker),
+    }
+    body = _json(mask(outcome.value, plan), indent=2) if outcome.error is None else _error(outcome.error, plan)
+    return f"{_header(header, screen)}\n\n{text.block(body)}"
+
+
+def dry_run(plan: Plan, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
+    """The graph, the inputs and arguments as they would be bound, and the messages that would be sent."""
+    hidden = replace(plan, inputs=masks.inputs(plan))
+    lines = [tree.draw(plan, screen=screen), "", screen.paint("inputs", "bold")]
+    lines += [f"  {text.printable(name)} = {_json(value)}" for name, value in hidden.inputs.items()]
+    lines += ["", screen.paint("arguments", "bold")]
+    for step in _ends(plan.collectors) + list(plan.tail):
+        if isinstance(step, str):
+            lines += [f"  {step}"]
+            continue
+        lines += [f"  {text.printable(step.id)}"]
+        lines += [f"    {text.printable(name)} = {_json(value)}" for name, value in _bound(hidden, step).items()]
+    lines += ["", screen.paint(f"would send {text.count(len(messages), 'message')}, and starts nothing", "bold")]
+    for message in _ends(messages):
+        if isinstance(message, str):
+            lines += [f"  {message}"]
+            continue
+        shadow, task, args, queue = message
+        line = f"{text.printable(shadow)}: {task}({', '.join(_json(arg) for arg in args)}) to queue {queue}"
+        lines += [f"  {text.printable(line)}"]
+    return mask("\n".join(lines), plan)
+
+
+def task_list(tasks: Iterable[Task], *, screen: Screen = PLAIN) -> str:
+    """What ``task:`` may name, each with the first line of its docstring and its parameters."""
+    return "\n\n".join(_task(task, screen) for task in sorted(tasks, key=lambda task: task.name))
+
+
+def problem(error: RunnerError, *, screen: Screen = PLAIN) -> str:
+    """What went wrong, for a person: ``error: …``, then ``hint: …`` if there is something to do about it."""
+    if isinstance(error, InvalidWorkflow):
+        return errors.describe(error.faults)
+    label = screen.paint("error:", "red", "bold")
+    lines = [f"{label} {text.printable(line)}" for line in str(error).splitlines()]
+    return "\n".join([*lines, *([_hint(error.hint, screen)] if error.hint else [])])
+
+
+def _status(step: Step, run: Run, outcomes: Outcomes, running: Collection[str]) -> str:
+    """Of a step without an outcome: a run that has ended passed it over."""
+    if step.id in outcomes:
+        return outcomes[step.id].status
+    if run.ended:
+        return "skipped"
+    return "running" if step.id in running else "pending"
+
+
+def _step(step: Step, status: str, outcomes: Outcomes, plan: Plan) -> dict[str, Any]:
+    outcome = outcomes.get(step.id)
+    told = {
+        "id": step.id,
+        "kind": step.kind,
+        "task": step.task,
+        "status": status,
+        "attempts": outcome.attempts if outcome else 0,
+        "duration_s": _step_seconds(outcome),
+        "worker": outcome.worker if outcome else "",
+    }
+    if outcome is None or outcome.error is None:
+        return told
+    return {**told, "error": {"type": outcome.error.type, "message": mask(outcome.error.message, plan)}}
+
+
+def _row(step: Step, status: str, outcome: Outcome | None, plan: Plan) -> tuple[str, ...]:
+    if outcome is None:
+        return (text.printable(step.id), status, "", "", "", "")
+    error = _first_line(outcome.error, plan) if outcome.error else ""
+    worker = text.printable(outcome.worker)
+    return (text.printable(step.id), status, str(outcome.attempts), _duration(_step_seconds(outcome)), worker, error)
+
+
+def _failure(step: Step, outcome: Outcome, plan: Plan, screen: Screen) -> Iterator[str]:
+    icon, word, style = sign(outcome.status)
+    attempts = f" after {text.count(outcome.attempts, 'attempt')}" if outcome.attempts > 1 else ""
+    yield f"  {screen.paint(f'{icon} {text.printable(step.id)}', style)} {word}{attempts}"
+    if outcome.error:
+        yield f"      {_first_line(outcome.error, plan)}"
+    if step.place:
+        yield f"      {screen.paint(text.printable(step.place), 'dim')}"
+
+
+def _error(error: Error, plan: Plan) -> str:
+    told = f"{error.type}: {error.message}"
+    return mask(f"{told}\n\n{error.traceback}" if error.traceback else told, plan)
+
+
+def _first_line(error: Error, plan: Plan) -> str:
+    """An error as one line of at most 300 columns; `show --step` has the whole."""
+    return text.cut(text.printable(mask(f"{error.type}: {error.message}", plan).strip()), 300)
+
+
+def _bound(plan: Plan, step: Step) -> Mapping[str, Any]:
+    """A step's arguments as far as they are known before there is a run; as written where they are not."""
+    run = {"id": "<run id>", "name": plan.name, "started_at": datetime.now(UTC).isoformat()}
+    try:
+        return plans.arguments(plan, step, run)
+    except ValueError:  # an expression that works with the secret, and meets "***"
+        return step.arguments
+
+
+def _ends(things: Sequence[Any]) -> list[Any]:
+    """The things, or the first and last five of more than twelve, with the number of the others between them."""
+    if len(things) <= 12:
+        return list(things)
+    return [*things[:5], f"… {len(things) - 10:,} more", *things[-5:]]
+
+
+def _task(task: Task, screen: Screen) -> str:
+    lines = [f"{screen.paint(text.printable(task.name), 'bold')}  {text.printable(task.summary)}".rstrip()]
+    for each in task.parameters:
+        annotation = f": {each.annotation}" if each.annotation else ""
+        default = "" if each.required else f" = {each.default}"
+        lines += [f"    {text.printable(each.name)}{screen.paint(text.printable(annotation + default), 'dim')}"]
+    if task.takes_any:
+        lines += [f"    {screen.paint('and any other name', 'dim')}"]
+    return "\n".join(lines)
+
+
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], screen: Screen) -> str:
+    """Columns as wide as they must be, what does not fit cut; the word under STATUS in its colour."""
+    at = headings.index("STATUS")
+    worded = [(*row[:at], sign(row[at]).word, *row[at + 1 :]) for row in rows]
+    used = [column for column in range(len(headings)) if any(row[column] for row in worded)]
+    widths = {column: max(text.width(row[column]) for row in [headings, *worded]) for column in used}
+    lines = []
+    for row, style in zip([headings, *worded], ["dim", *(sign(row[at]).style for row in rows)], strict=True):
+        line, room = "", screen.width
+        for column in used:
+            cell = text.cut(row[column], max(room, 0))
+            painted = screen.paint(cell, style) if column == at or row is headings else cell
+            line += painted + " " * (widths[column] + 2 - text.width(cell))
+            room -= widths[column] + 2
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _header(told: Mapping[str, str], screen: Screen) -> str:
+    return "\n".join(f"{screen.paint(f'{name:<10}', 'dim')}{value}" for name, value in told.items() if value)
+
+
+def _hint(hint: str, screen: Screen) -> str:
+    return f"{screen.paint('hint:', 'cyan')} {text.printable(hint)}"
+
+
+def _succeeded(outcomes: Outcomes, step: Step) -> bool:
+    return step.id in outcomes and outcomes[step.id].status == "succeeded"
+
+
+def _seconds(run: Run) -> float | None:
+    """From the first step's start to the run's end; a run that ended before any step started took none."""
+    if run.finished_at is None:
+        return None
+    return round(run.finished_at - (run.started_at or run.finished_at), 3)
+
+
+def _step_seconds(outcome: Outcome | None) -> float | None:
+    """Of the last attempt."""
+    if outcome is None or outcome.started_at is None or outcome.finished_at is None:
+        return None
+    return round(outcome.finished_at - outcome.started_at, 3)
+
+
+def _duration(seconds: float | None) -> str:
+    return "" if seconds is None else text.duration(seconds)
+
+
+def _age(seconds: float) -> str:
+    return text.duration(max(0, round(seconds)))
+
+
+def _iso(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _local(seconds: float | None) -> str:
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON, a line if not indented."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
