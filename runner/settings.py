@@ -170,9 +170,10 @@ def _project_table(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("runner", {})
+        tools = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
     except (OSError, ValueError) as error:
         raise InvalidSettings(f"{path}: {error}") from error
+    table = tools.get("runner", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise InvalidSettings(f"{path}: [tool.runner] is a table of settings, not {table!r}")
     if isinstance(state_dir := table.get("state_dir"), str) and not state_dir.startswith("~"):
@@ -185,8 +186,9 @@ def _place(loc: tuple[int | str, ...], given: dict[str, Any]) -> str:
     name = str(loc[0])
     if given.get(name) is not None:
         return f"{name} = {_shown(given[name])}"
-    if os.environ.get(variable := f"RUNNER_{name.upper()}"):
-        return f"{variable}={_shown(os.environ[variable])}"
+    variables = {variable.upper(): text for variable, text in os.environ.items()}  # Pydantic takes either case
+    if variables.get(variable := f"RUNNER_{name.upper()}"):
+        return f"{variable}={_shown(variables[variable])}"
     path = _project_file()
     return f"{path}: [tool.runner] {name} = {_shown(_project_table(path).get(name))}"
 

@@ -42,10 +42,10 @@ def start(folder: Path, *options: str, port: int | None = None) -> Server:
     folder.mkdir(mode=0o700, exist_ok=True)
     port = port or free_port()
     address = folder / "server.sock"
-    command = [embedded.binary(), "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", address]
+    command = [str(embedded.binary()), "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(address)]
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            [*command, "--dir", folder, "--save", "", *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            [*command, "--dir", str(folder), "--save", "", *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL
         )
     server = Server(port, address, process)
     wait_until(lambda: _answers(port) or process.poll() is not None, "the server answers")

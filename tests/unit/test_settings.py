@@ -1,0 +1,220 @@
+"""Where a setting may stand, which place wins, and what a bad one is answered with."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import settings
+from runner.errors import InvalidSettings
+
+
+@pytest.fixture
+def project(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's directory, two levels above the working directory."""
+    folder = own_directory / "project"
+    (folder / "src" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(folder / "src" / "deep")
+    return folder
+
+
+def write(project: Path, table: str) -> Path:
+    path = project / "pyproject.toml"
+    path.write_text(table, encoding="utf-8")
+    return path
+
+
+def test_without_any_setting_the_broker_is_the_embedded_one_in_the_home_directory() -> None:
+    found = settings.read()
+
+    assert found.broker_url is None
+    assert found.state_dir == Path.home() / ".local" / "state" / "celery-collectors"
+
+
+def test_the_state_directory_follows_xdg_state_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/lib/me")
+
+    assert settings.read().state_dir == Path("/var/lib/me/celery-collectors")
+
+
+def test_the_nearest_pyproject_upwards_is_read(project: Path) -> None:
+    write(project, "[tool.runner]\nqueue = 'reports'\n")
+
+    assert settings.read().queue == "reports"
+
+
+@pytest.mark.parametrize("text", ["", "[project]\nname = 'x'\n", "[tool.ruff]\nline-length = 99\n", "tool = 3\n"])
+def test_a_pyproject_without_our_table_says_nothing(project: Path, text: str) -> None:
+    write(project, text)
+
+    assert settings.read().queue == "celery"
+
+
+def test_the_environment_goes_before_pyproject(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, "[tool.runner]\nqueue = 'reports'\nlease = 5\n")
+    monkeypatch.setenv("RUNNER_QUEUE", "urgent")
+
+    found = settings.read()
+
+    assert (found.queue, found.lease) == ("urgent", 5.0)
+
+
+def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_QUEUE", "urgent")
+
+    assert settings.read(queue="mine", broker_url=None).queue == "mine"
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_BROKER_URL", "")
+
+    assert settings.read().broker_url is None
+
+
+def test_variables_of_github_actions_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_OS", "Linux")
+    monkeypatch.setenv("RUNNER_TEMP", "/tmp")
+
+    assert settings.read()
+
+
+@pytest.mark.parametrize("text", ["a,b.c", " a , b.c ,", '["a", "b.c"]'])
+def test_a_list_in_the_environment_is_words_with_commas_or_json(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_INCLUDE", text)
+
+    assert settings.read().include == ["a", "b.c"]
+
+
+def test_a_state_directory_in_pyproject_is_beside_pyproject(project: Path) -> None:
+    write(project, "[tool.runner]\nstate_dir = '.state'\n")
+
+    assert settings.read().state_dir == project / ".state"
+
+
+def test_a_state_directory_in_the_environment_is_below_the_working_directory(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNER_STATE_DIR", ".state")
+
+    assert settings.read().state_dir == project / "src" / "deep" / ".state"
+
+
+def test_a_bad_variable_is_named_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_LEASE", "soon")
+
+    with pytest.raises(InvalidSettings, match=r'^RUNNER_LEASE="soon": should be a valid number') as refused:
+        settings.read()
+
+    assert refused.value.exit_code == 2
+
+
+def test_a_bad_key_is_named_with_its_file(project: Path) -> None:
+    path = write(project, "[tool.runner]\nconcurrency = 0\n")
+
+    with pytest.raises(InvalidSettings) as refused:
+        settings.read()
+
+    assert str(refused.value) == f"{path}: [tool.runner] concurrency = 0: should be greater than or equal to 1"
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(project: Path) -> None:
+    write(project, "[tool.runner]\nconcurency = 2\n")
+
+    with pytest.raises(InvalidSettings, match=r'no such setting; did you mean "concurrency"\?'):
+        settings.read()
+
+
+def test_all_bad_settings_are_told_at_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, "[tool.runner]\nlease = -1\nqueue = 'two words'\n")
+    monkeypatch.setenv("RUNNER_TTL", "a week")
+
+    with pytest.raises(InvalidSettings) as refused:
+        settings.read()
+
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()].count(f"{project / 'pyproject.toml'}") == 2
+    assert "RUNNER_TTL" in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[tool.runner", "[tool]\nrunner = 3\n"])
+def test_a_broken_pyproject_is_named(project: Path, text: str) -> None:
+    path = write(project, text)
+
+    with pytest.raises(InvalidSettings, match=str(path)):
+        settings.read()
+
+
+@pytest.mark.parametrize(
+    ("given", "for_celery"),
+    [
+        ("redis://db", "redis://db"),
+        ("redis://", "redis://localhost"),
+        ("redis://:x@db:6380/3", "redis://:x@db:6380/3"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("valkey://db/0", "redis://db/0"),
+        ("rediss://db/0", "rediss://db/0?ssl_cert_reqs=required"),
+        ("valkeys://db?ssl_ca_certs=/etc/ca.pem", "rediss://db?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=required"),
+        ("rediss://db?ssl_cert_reqs=CERT_NONE", "rediss://db?ssl_cert_reqs=none"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix://u:x@/run/a%20b.sock?db=2", "redis+socket://u:x@/run/a%20b.sock?virtual_host=2"),
+        ("redis+socket:///run/redis.sock?virtual_host=1", "redis+socket:///run/redis.sock?virtual_host=1"),
+    ],
+)
+def test_a_broker_url_is_turned_into_the_one_that_celery_takes(given: str, for_celery: str) -> None:
+    assert settings.read(broker_url=given).broker_url == for_celery
+
+
+def test_a_broker_url_that_is_turned_twice_stays_the_same() -> None:
+    once = settings.celery_url("unix:///run/a%20b.sock?db=2")
+
+    assert settings.celery_url(once) == once
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("amqp://db", "supported are redis://"),
+        ("db:6379", "supported are redis://"),
+        ("sentinel://db", "supported are redis://"),
+        ("redis://db:port", "not a URL"),
+        ("redis://db:6379/zero", "number of a database"),
+        ("redis://db?timeout=3", 'unknown option "timeout"'),
+        ("redis://db;redis://db2", "percent-encoded"),
+        ("unix://redis.sock", "path of a socket is absolute"),
+    ],
+)
+def test_a_broker_url_that_is_not_supported_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(InvalidSettings, match=reason):
+        settings.read(broker_url=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cret@db:port",
+        "redis://user:s3cret@db/x",
+        "redis://:s3cr/et@s3cret@db",
+        "redis://:s3cret#@db",
+        "amqp://u:s3cret@db",
+        "redis://db?password=s3cret",
+    ],
+)
+def test_the_password_of_a_refused_broker_url_is_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_BROKER_URL", url)
+
+    with pytest.raises(InvalidSettings) as refused:
+        settings.read()
+
+    assert "s3cr" not in str(refused.value)
+
+
+def test_the_password_is_not_in_the_settings_as_text() -> None:
+    assert "s3cret" not in repr(settings.read(broker_url="redis://:s3cret@db"))
+
+
+def test_reading_settings_imports_neither_celery_nor_redis() -> None:
+    code = "import sys, runner.settings; print(sorted({'celery', 'kombu', 'redis'} & set(sys.modules)))"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "[]"
