@@ -43,19 +43,45 @@ def document(
         result: the final value; None if there is none.
         running: ids of the steps that are being executed.
     """
-    told = {
+    told = run_document(run)
+    return {
+        **{name: told.pop(name) for name in ("run_id", "workflow", "status")},
+        "result": mask(result, plan),
+        **{name: told.pop(name) for name in ("inputs", "started_at", "finished_at", "duration_s")},
+        "steps": [
+            _step(step, _status(step, run, outcomes, running), outcomes.get(step.id), plan) for step in plan.steps
+        ],
+        **told,
+    }
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """What ``document`` says of a run without its steps: a line of the history."""
+    return {
         "run_id": run.id,
         "workflow": run.workflow,
         "status": run.status,
-        "result": mask(result, plan),
-        "inputs": dict(run.inputs or masks.inputs(plan)),
+        "inputs": run.inputs,
         "started_at": _iso(run.started_at),
         "finished_at": _iso(run.finished_at),
         "duration_s": _seconds(run),
-        "steps": [_step(step, _status(step, run, outcomes, running), outcomes, plan) for step in plan.steps],
         "hash": run.hash,
+        **({"cause": run.cause} if run.cause else {}),
     }
-    return {**told, "cause": mask(run.cause, plan)} if run.cause else told
+
+
+def step_document(plan: Plan, step: Step, outcome: Outcome | None) -> dict[str, Any]:
+    """What ``document`` says of a step, and its value, or its traceback."""
+    told = _step(step, outcome.status if outcome else "pending", outcome, plan)
+    if outcome and outcome.error:
+        told["error"]["traceback"] = mask(outcome.error.traceback, plan)
+    return {**told, "value": mask(outcome.value, plan) if outcome else None}
+
+
+def as_json(value: Any) -> str:
+    """A JSON document, which is as safe to show in a terminal as it is to read by a program."""
+    # What JSON itself leaves as it is: DEL, C1, marks that reverse a line, and half a surrogate pair, which has no UTF-8.
+    return "\n".join(_escaped(line) for line in json.dumps(value, ensure_ascii=False, indent=2).split("\n"))
 
 
 def summary(run: Run, plan: Plan, outcomes: Outcomes, *, screen: Screen = PLAIN) -> str:
@@ -68,15 +94,8 @@ def summary(run: Run, plan: Plan, outcomes: Outcomes, *, screen: Screen = PLAIN)
     coverage = f"{succeeded:,} of {text.count(len(plan.collectors), 'collector')} succeeded"
     lines = [f"{screen.paint(f'{icon} {word}', style)} {name}{took}: {coverage} · run {run.id}"]
     if run.cause:
-        lines += [f"  {text.cut(text.printable(mask(run.cause, plan)), 300)}"]
-    failed = [step for step in plan.steps if step.id in outcomes and outcomes[step.id].status in _FAILED]
-    for step in failed[:_MANY]:
-        lines += _failure(step, outcomes[step.id], plan, screen)
-    if len(failed) > _MANY:
-        lines += [f"  … {len(failed) - _MANY:,} more"]
-    if failed:
-        lines += [_hint(f"`runner show {run.id} --step {text.printable(failed[0].id)}` shows the traceback", screen)]
-    return "\n".join(lines)
+        lines += [f"  {_cause(run, plan)}"]
+    return "\n".join([*lines, *_failures(run, plan, outcomes, screen)])
 
 
 def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = PLAIN) -> str:
@@ -108,23 +127,23 @@ def details(
         "run": run.id,
         "workflow": f"{text.printable(run.workflow)} ({run.hash})",
         "status": screen.paint(sign(run.status).word, sign(run.status).style),
-        "cause": text.printable(mask(run.cause, plan)),
+        "cause": _cause(run, plan),
         "started": _local(run.started_at),
         "duration": _duration(_seconds(run)),
         "inputs": f"\n{' ' * 10}".join(mask(each, plan) for each in given),
     }
-    hidden = [step for step in plan.collectors if _succeeded(outcomes, step)]
-    if len(plan.collectors) <= _MANY:
-        hidden = []
-    rows = [
-        _row(step, _status(step, run, outcomes, running), outcomes.get(step.id), plan)
-        for step in plan.steps
-        if step not in hidden
-    ]
-    if hidden:
-        rows = [(f"… {text.count(len(hidden), 'collector')}", "succeeded", "", "", "", ""), *rows]
-    table = _table(("STEP", "STATUS", "ATTEMPTS", "DURATION", "WORKER", "ERROR"), rows, screen)
-    return f"{_header(header, screen)}\n\n{table}"
+    wide = len(plan.collectors) > _MANY
+    hidden = {step.id for step in plan.collectors if wide and _succeeded(outcomes, step)}
+    rows = [(f"… {text.count(len(hidden), 'collector')}", "succeeded", "", "", "")] if hidden else []
+    for step in plan.steps:
+        if step.id not in hidden:
+            outcome = outcomes.get(step.id)
+            attempts, worker = (str(outcome.attempts or ""), outcome.worker) if outcome else ("", "")
+            took = _duration(_step_seconds(outcome))
+            rows += [(step.id, _status(step, run, outcomes, running), attempts, took, text.printable(worker))]
+    table = _table(("STEP", "STATUS", "ATTEMPTS", "DURATION", "WORKER"), rows, screen)
+    failures = _failures(run, plan, outcomes, screen)
+    return "\n".join([_header(header, screen), "", table, *(["", *failures] if failures else [])])
 
 
 def step_details(plan: Plan, step: Step, outcome: Outcome | None, *, screen: Screen = PLAIN) -> str:
@@ -141,11 +160,11 @@ def step_details(plan: Plan, step: Step, outcome: Outcome | None, *, screen: Scr
         "duration": _duration(_step_seconds(outcome)),
         "worker": text.printable(outcome.worker),
     }
-    body = _json(mask(outcome.value, plan), indent=2) if outcome.error is None else _error(outcome.error, plan)
+    body = as_json(mask(outcome.value, plan)) if outcome.error is None else _error(outcome.error, plan)
     return f"{_header(header, screen)}\n\n{text.block(body)}"
 
 
-def dry_run(plan: Plan, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
+def dry_run(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
     """The graph, the inputs and arguments as they would be bound, and the messages that would be sent."""
     hidden = replace(plan, inputs=masks.inputs(plan))
     lines = [tree.draw(plan, screen=screen), "", screen.paint("inputs", "bold")]
@@ -156,8 +175,10 @@ def dry_run(plan: Plan, messages: Sequence[Message], *, screen: Screen = PLAIN) 
             lines += [f"  {step}"]
             continue
         lines += [f"  {text.printable(step.id)}"]
-        lines += [f"    {text.printable(name)} = {_json(value)}" for name, value in _bound(hidden, step).items()]
-    lines += ["", screen.paint(f"would send {text.count(len(messages), 'message')}, and starts nothing", "bold")]
+        lines += [
+            f"    {text.printable(name)} = {_json(value)}" for name, value in _bound(hidden, run_id, step).items()
+        ]
+    lines += ["", screen.paint(f"{text.count(len(messages), 'message')} would be sent; nothing is started", "bold")]
     for message in _ends(messages):
         if isinstance(message, str):
             lines += [f"  {message}"]
@@ -191,9 +212,8 @@ def _status(step: Step, run: Run, outcomes: Outcomes, running: Collection[str]) 
     return "running" if step.id in running else "pending"
 
 
-def _step(step: Step, status: str, outcomes: Outcomes, plan: Plan) -> dict[str, Any]:
-    outcome = outcomes.get(step.id)
-    told = {
+def _step(step: Step, status: str, outcome: Outcome | None, plan: Plan) -> dict[str, Any]:
+    told: dict[str, Any] = {
         "id": step.id,
         "kind": step.kind,
         "task": step.task,
@@ -202,17 +222,24 @@ def _step(step: Step, status: str, outcomes: Outcomes, plan: Plan) -> dict[str, 
         "duration_s": _step_seconds(outcome),
         "worker": outcome.worker if outcome else "",
     }
-    if outcome is None or outcome.error is None:
-        return told
-    return {**told, "error": {"type": outcome.error.type, "message": mask(outcome.error.message, plan)}}
+    if outcome and outcome.error:
+        told["error"] = {"type": outcome.error.type, "message": mask(outcome.error.message, plan)}
+    return told
 
 
-def _row(step: Step, status: str, outcome: Outcome | None, plan: Plan) -> tuple[str, ...]:
-    if outcome is None:
-        return (text.printable(step.id), status, "", "", "", "")
-    error = _first_line(outcome.error, plan) if outcome.error else ""
-    worker = text.printable(outcome.worker)
-    return (text.printable(step.id), status, str(outcome.attempts), _duration(_step_seconds(outcome)), worker, error)
+def _cause(run: Run, plan: Plan) -> str:
+    """Why a run ended as it did; it may name every one of 1,000 collectors."""
+    return text.cut(text.printable(mask(run.cause, plan)), 300)
+
+
+def _failures(run: Run, plan: Plan, outcomes: Outcomes, screen: Screen) -> list[str]:
+    failed = [step for step in plan.steps if step.id in outcomes and outcomes[step.id].status in _FAILED]
+    lines = [line for step in failed[:_MANY] for line in _failure(step, outcomes[step.id], plan, screen)]
+    if len(failed) > _MANY:
+        lines += [f"  … {len(failed) - _MANY:,} more"]
+    if failed:
+        lines += [_hint(f"`runner show {run.id} --step {failed[0].id}` shows the traceback", screen)]
+    return lines
 
 
 def _failure(step: Step, outcome: Outcome, plan: Plan, screen: Screen) -> Iterator[str]:
@@ -235,9 +262,9 @@ def _first_line(error: Error, plan: Plan) -> str:
     return text.cut(text.printable(mask(f"{error.type}: {error.message}", plan).strip()), 300)
 
 
-def _bound(plan: Plan, step: Step) -> Mapping[str, Any]:
+def _bound(plan: Plan, run_id: str, step: Step) -> Mapping[str, Any]:
     """A step's arguments as far as they are known before there is a run; as written where they are not."""
-    run = {"id": "<run id>", "name": plan.name, "started_at": datetime.now(UTC).isoformat()}
+    run = {"id": run_id, "name": plan.name, "started_at": datetime.now(UTC).isoformat()}
     try:
         return plans.arguments(plan, step, run)
     except ValueError:  # an expression that works with the secret, and meets "***"
@@ -322,6 +349,10 @@ def _local(seconds: float | None) -> str:
     return "" if seconds is None else f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-def _json(value: Any, indent: int | None = None) -> str:
-    """JSON, a line if not indented."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _json(value: Any) -> str:
+    """JSON on one line, for people."""
+    return text.cut(_escaped(json.dumps(value, ensure_ascii=False)), 300)
+
+
+def _escaped(line: str) -> str:
+    return text.UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)

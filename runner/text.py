@@ -1,17 +1,17 @@
 """Text from anywhere to text that may be shown: control characters escaped, cut to a width; seconds to words."""
 
+import re
 import unicodedata
 
-# Control, format (which includes the marks that reverse a line), surrogates, line and paragraph separators.
-_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# What moves the cursor, starts an escape sequence (C0, DEL, C1), reverses a line, ends one, or cannot be encoded.
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]",
+)
 
 
 def printable(text: object) -> str:
     r"""One line that a terminal shows as it stands: an escape sequence comes out as ``\x1b[31m``, a newline as ``\n``."""
-    line = str(text)
-    if line.isascii() and line.isprintable():
-        return line
-    return "".join(_escaped(char) if unicodedata.category(char) in _UNSAFE else char for char in line)
+    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def block(text: str, indent: str = "") -> str:
@@ -69,10 +69,6 @@ def count(number: int, noun: str) -> str:
 
 
 def _columns(char: str) -> int:
-    if unicodedata.combining(char):
+    if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
