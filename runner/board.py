@@ -1,0 +1,106 @@
+"""A run's events, one by one, to where each of its steps stands."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runner import text
+from runner.mask import mask
+from runner.plan import Plan, Step
+
+if TYPE_CHECKING:  # a board is read by what shows it, which needs no Redis client
+    from runner.store import Event
+
+FAILED = ("failed", "timed_out", "late")
+
+
+@dataclass(slots=True)
+class Standing:
+    """How far a step is.
+
+    Args:
+        status: of its outcome; before it has one, ``pending``, ``running`` or ``retrying``.
+        started_at: of the last attempt, seconds since the epoch.
+        ended_at: the same; None while it runs.
+        message: why the last attempt failed, on one line, without secrets.
+    """
+
+    step: Step
+    status: str = "pending"
+    attempt: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    worker: str = ""
+    message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.status not in {"pending", "running", "retrying"}
+
+    def seconds(self, now: float) -> float | None:
+        """How long the last attempt took, or has taken until now."""
+        if self.started_at is None:
+            return None
+        return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
+
+
+class Board:
+    """Where the steps of one run stand.
+
+    Args:
+        plan: the run's, with its inputs, so that secrets can be masked.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.status = "pending"
+        self.standings = {step.id: Standing(step) for step in plan.steps}
+        self.collectors = [self.standings[step.id] for step in plan.collectors]
+        self.tail = [self.standings[step.id] for step in plan.tail]
+        self.counts = Counter({"pending": len(plan.collectors)})
+        self.started_at: float | None = None
+        self._latest = 0.0
+
+    @property
+    def ended(self) -> int:
+        """How many collectors have ended."""
+        return len(self.collectors) - sum(self.counts[status] for status in ("pending", "running", "retrying"))
+
+    @property
+    def failed(self) -> int:
+        return sum(self.counts[status] for status in FAILED)
+
+    @property
+    def now(self) -> float:
+        """This machine's clock, unless the broker's, which stamps the events, is ahead of it."""
+        return self._latest if self.status == "ended" else max(time.time(), self._latest)
+
+    def tell(self, event: Event) -> Standing | None:
+        """Take note of an event; answers where its step stands now, None if it is about the run or changes nothing."""
+        self._latest = max(self._latest, event.at)
+        if event.event == "ended":
+            self.status = "ended"
+        standing = self.standings.get(event.step)
+        if standing is None or standing.ended:
+            return None
+        before = standing.status
+        match event.event:
+            case "started":
+                self.started_at = event.at if self.started_at is None else self.started_at
+                standing.status, standing.started_at, standing.ended_at = "running", event.at, None
+            case "postponed":
+                standing.status, standing.ended_at = "retrying", event.at
+            case "finished":
+                standing.status, standing.ended_at = event.status, event.at
+            case _:
+                return None
+        standing.attempt = event.attempt or standing.attempt
+        standing.worker = text.printable(event.worker) or standing.worker
+        standing.message = text.printable(mask(event.message, self.plan).strip())
+        if standing.step.kind == "collector":
+            self.counts[before] -= 1
+            self.counts[standing.status] += 1
+        return standing
