@@ -1,6 +1,51 @@
 """What can go wrong, what to tell the user, and which exit code it ends with."""
 
+import difflib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+# Every code a fault of a workflow file may carry, and what it means. Stable: a code is never given another meaning.
+CODES = {
+    "E001": "the file is too large",
+    "E002": "nested too deeply",
+    "E003": "too many aliases, aliases that expand too far, or an alias inside its own anchor",
+    "E004": "merge keys (<<) are not supported",
+    "E005": "YAML tags are not allowed",
+    "E006": "the same key twice in one mapping",
+    "E007": "a value of the wrong type, or one that YAML reads as another type than it looks",
+    "E010": "a tab used for indentation",
+    "E011": "more than one document in a file",
+    "E012": "nothing in the file",
+    "E013": "the file is not a mapping",
+    "E014": "not YAML",
+    "E015": "not UTF-8 text, or a character that YAML does not allow",
+    "E016": "too many YAML events",
+    "E017": "a string that is too long",
+    "E018": "a number that JSON cannot carry exactly",
+    "E019": "a key that is not a string",
+    "E020": "an unknown key",
+    "E021": "a required key is missing",
+    "E022": "two steps with one id",
+    "E023": "an unknown task",
+    "E024": "an expression names something that does not exist",
+    "E025": "an expression does not parse, or is too long or too deep",
+    "E026": "an expression where none is expanded",
+    "E027": "a name under `with` that the task does not take",
+    "E028": "a value outside what is allowed",
+    "E029": "a secret input in a field that is shown",
+    "E030": "a malformed name",
+    "E031": "a value that the task requires is missing under `with`",
+    "E032": "a workflow needs a collector",
+    "E033": "too many steps",
+    "E034": "a task that cannot take the value before it",
+    "E035": "a name under `with` that the runner fills",
+    "E036": "a module under `include` that cannot be read",
+    "E037": "a pattern that is not a regular expression",
+    "E100": "the file cannot be read",
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,7 +142,97 @@ class StateDirectoryUnusable(RunnerError):
     exit_code = 4
 
 
+class InvalidInput(InvalidInputs, ValueError):
+    """The value of one input does not fit its declaration."""
+
+
+class InvalidExpression(RunnerError, ValueError):
+    """An expression cannot be worked out."""
+
+    exit_code = 3
+
+
 class UnknownRun(RunnerError):
     """No such run, or it has expired."""
 
     exit_code = 7
+
+
+def escape(text: str) -> str:
+    r"""Text that moves no cursor and reorders no line: what is not printable as ``\x1b``, ``\u2028``."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def echo(value: object) -> str:
+    """A value from a user, fit for a message: strings in quotes, the rest as JSON, escaped, at most 80 characters of it."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    shown = escape(text[:80])
+    shown = f"{shown[:80]}…" if len(text) > 80 or len(shown) > 80 else shown
+    return f'"{shown}"' if isinstance(value, str) else shown
+
+
+def nearest(name: str, good: Iterable[str]) -> str:
+    """The good name that a misspelt one is most like; empty if it is like none."""
+    return _nearest(name[:80], tuple(good))
+
+
+@lru_cache(maxsize=1024)
+def _nearest(name: str, good: tuple[str, ...]) -> str:
+    lower = {each.lower(): each for each in good}
+    return next((lower[each] for each in difflib.get_close_matches(name.lower(), lower, 1)), "")
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Names one after the other, as far as a line holds them."""
+    return ", ".join(map(escape, names[:limit])) + (", …" if len(names) > limit else "") or "none"
+
+
+def describe(faults: Sequence[Fault], limit: int = 20) -> str:
+    """Faults in the words and the order in which a person reads them.
+
+    Args:
+        faults: in any order.
+        limit: how many are told in full; of the others, only how many.
+
+    Returns:
+        For each fault its place, code and message, the line with a caret beneath it, and the hint.
+    """
+    told = sorted(faults, key=lambda fault: (fault.place.line, fault.place.column, fault.code, fault.message))
+    lines = [line for fault in told[:limit] for line in _describe(fault)]
+    if len(told) > limit:
+        lines.append(f"… and {len(told) - limit} more")
+    return "\n".join(lines)
+
+
+def _describe(fault: Fault) -> list[str]:
+    place = fault.place
+    lines = [f"{escape(str(place))}: error[{fault.code}]: {fault.message}"]
+    if place.text:
+        gutter = f"{place.line:>5}"
+        before, marked, after = _window(place)
+        lines.append(f"{gutter} | {before}{marked}{after}")
+        lines.append(f"{' ' * len(gutter)} | {' ' * _width(before)}{'^' * max(1, _width(marked))}")
+    if fault.hint:
+        lines.append(f"hint: {fault.hint}")
+    return lines
+
+
+def _window(place: Place) -> tuple[str, str, str]:
+    """The line before, at and after the marked characters, escaped, and cut to what a terminal shows in one row."""
+    start = place.column - 1
+    end = start + place.length
+    left = 0 if end <= 100 else max(0, start - 40)
+    before = ("…" if left else "") + escape(place.text[left:start])
+    marked = escape(place.text[start : min(end, start + 60)])
+    right = place.text[min(end, start + 60) :]
+    shown = 120 - (start - left) - min(end - start, 60)
+    return before, marked, escape(right[:shown]) + ("…" if len(right) > shown else "")
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes: East Asian wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -1,0 +1,258 @@
+"""Python source files to the Celery tasks they define, by their syntax alone: nothing is imported."""
+
+import ast
+import importlib.util
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from runner.settings import Settings
+from runner.source import Source
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_FILE_LIMIT = 4 * 1024 * 1024  # far beyond any module that a person wrote
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a task.
+
+    Args:
+        annotation: as written; empty if there is none.
+        required: it has no default.
+        default: as written; empty if there is none.
+        keyword_only: it cannot be filled by position, and so not by the value before.
+    """
+
+    name: str
+    annotation: str = ""
+    required: bool = True
+    default: str = ""
+    keyword_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What can be known of a Celery task without importing it.
+
+    Args:
+        name: that it is registered under.
+        parameters: without the ``self`` of a bound task.
+        takes_any: it has ``**kwargs``.
+        takes_more: it has ``*args``.
+        summary: the first line of its docstring.
+    """
+
+    name: str
+    module: str
+    parameters: tuple[Parameter, ...] = ()
+    takes_any: bool = False
+    takes_more: bool = False
+    is_async: bool = False
+    summary: str = ""
+    file: str = ""
+    line: int = 0
+
+    @property
+    def first(self) -> Parameter | None:
+        """The parameter that a gather's values, or a stage's value before, are handed to."""
+        return next((parameter for parameter in self.parameters if not parameter.keyword_only), None)
+
+
+@dataclass(frozen=True)
+class Catalogue(Mapping[str, Task]):
+    """The tasks that a workflow may name.
+
+    Args:
+        tasks: by name.
+        declared: patterns (``myapp.*``) of the names of tasks that workers elsewhere offer; nothing else is known of them.
+        problems: why a module could not be read, by its name.
+    """
+
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    declared: tuple[str, ...] = ()
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Task:
+        return self.tasks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def knows(self, name: str) -> bool:
+        """Whether a worker somewhere offers this task, also if its parameters are not known."""
+        return name in self.tasks or any(fnmatchcase(name, pattern) for pattern in self.declared)
+
+
+def of(source: Source, settings: Settings) -> Catalogue:
+    """The tasks that a workflow file may name: those offered everywhere, and those of the modules it includes."""
+    beside = [] if source.name == "<stdin>" else [Path(source.name).parent]
+    return read([*offered(settings), *included(source)], beside, settings.tasks)
+
+
+def offered(settings: Settings) -> tuple[str, ...]:
+    """The modules whose tasks any workflow may name: built in, from installed packages, and from the settings."""
+    installed = sorted(point.value for point in entry_points(group="runner.tasks"))
+    return (*installed, *settings.include)
+
+
+def included(source: Source) -> tuple[str, ...]:
+    """The modules under ``include``, as far as they are well formed."""
+    written = source.data.get("include")
+    return tuple(name for name in written if isinstance(name, str)) if isinstance(written, list) else ()
+
+
+def read(modules: Iterable[str], search_path: Iterable[str | Path] = (), declared: Iterable[str] = ()) -> Catalogue:
+    """Read the tasks of modules.
+
+    Args:
+        modules: dotted names. When two define a task of one name, the later one counts, as it does in Celery.
+        search_path: folders to look in before ``sys.path``.
+        declared: see ``Catalogue``.
+    """
+    folders = tuple(str(folder) for folder in search_path)
+    tasks: dict[str, Task] = {}
+    problems = {}
+    for module in dict.fromkeys(modules):
+        try:
+            tasks |= {task.name: task for task in _tasks_of(module, folders)}
+        except ValueError as problem:
+            problems[module] = str(problem)
+    return Catalogue(tasks, tuple(declared), problems)
+
+
+def _tasks_of(module: str, folders: tuple[str, ...]) -> list[Task]:
+    if not _MODULE.fullmatch(module):
+        raise ValueError("not the dotted name of a Python module")
+    path = _locate(module, folders)
+    if path is None:
+        looked = ", ".join(folder or "." for folder in folders) + " and " if folders else ""
+        raise ValueError(f"no such module; looked in {looked}the Python path")
+    tree = _parsed(path)
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found = (_task(node, module, path, constants) for node in tree.body)
+    return [task for task in found if task]
+
+
+def _locate(module: str, folders: tuple[str, ...]) -> Path | None:
+    """The file of a module, found the way Python would, but walking by hand: ``find_spec("a.b")`` imports ``a``."""
+    top, *rest = module.split(".")
+    path = _beneath([Path(folder) for folder in (*folders, *sys.path)], [top, *rest])
+    if path:
+        return path
+    try:  # an editable install is found by a hook only; for a name without dots this imports nothing
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    return _beneath([Path(folder) for folder in spec.submodule_search_locations or ()], rest)
+
+
+def _beneath(folders: list[Path], parts: list[str]) -> Path | None:
+    *parents, last = parts
+    for folder in folders:
+        inside = folder.joinpath(*parents)
+        for path in (inside / last / "__init__.py", inside / f"{last}.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path) -> ast.Module:
+    try:
+        if path.stat().st_size > _FILE_LIMIT:
+            raise ValueError(f"{path} is over {_FILE_LIMIT // 1024**2} MiB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an invalid escape in it is its author's matter
+            return ast.parse(path.read_bytes(), str(path))
+    except SyntaxError as error:
+        raise ValueError(f"{path}:{error.lineno}: {error.msg}") from error
+    except (OSError, RecursionError, MemoryError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _task(node: ast.stmt, module: str, path: Path, constants: Mapping[str, str]) -> Task | None:
+    """The task that a statement defines, or None if it defines none, or one whose name only running it would tell."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    options = next((found for each in node.decorator_list if (found := _options(each)) is not None), None)
+    if options is None:
+        return None
+    name: object = f"{module}.{node.name}"
+    match options.get("name"):
+        case ast.Constant(value=str(written)):
+            name = written
+        case ast.Name(id=constant):
+            name = constants.get(constant)
+        case ast.expr():
+            name = None
+    if not isinstance(name, str):
+        return None
+    bound = isinstance(options.get("bind"), ast.Constant) and bool(options["bind"].value)  # type: ignore[attr-defined]
+    return Task(
+        name,
+        module,
+        _parameters(node.args)[1 if bound else 0 :],
+        takes_any=node.args.kwarg is not None,
+        takes_more=node.args.vararg is not None,
+        is_async=isinstance(node, ast.AsyncFunctionDef),
+        summary=(ast.get_docstring(node) or "").partition("\n")[0],
+        file=str(path),
+        line=node.lineno,
+    )
+
+
+def _options(decorator: ast.expr) -> dict[str, ast.expr] | None:
+    """The keywords of ``@shared_task(…)``, ``@celery.shared_task``, ``@app.task(…)``; None for another decorator."""
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    match called:
+        case ast.Name(id="shared_task") | ast.Attribute(attr="shared_task" | "task"):
+            keywords = decorator.keywords if isinstance(decorator, ast.Call) else []
+            return {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
+    return None
+
+
+def _parameters(arguments: ast.arguments) -> tuple[Parameter, ...]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    defaults = [*missing, *arguments.defaults]
+    pairs = [*zip(positional, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    return tuple(
+        Parameter(
+            argument.arg,
+            _annotation(argument.annotation),
+            required=default is None,
+            default="" if default is None else ast.unparse(default),
+            keyword_only=index >= len(positional),
+        )
+        for index, (argument, default) in enumerate(pairs)
+    )
+
+
+def _annotation(node: ast.expr | None) -> str:
+    match node:
+        case None:
+            return ""
+        case ast.Constant(value=str(quoted)):
+            return quoted
+        case _:
+            return ast.unparse(node)

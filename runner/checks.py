@@ -1,0 +1,230 @@
+"""A workflow's data to the faults that no single key shows: ids, tasks, what they are given, expressions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner import expressions
+from runner.catalogue import Catalogue, Parameter, Task
+from runner.errors import Fault, echo, listed, nearest
+from runner.source import Loc, Source, found, misread
+
+# At which depth of the file `with` stands: the only key whose strings may hold expressions.
+_WITH_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
+_RUN_NAMES = ("id", "name", "started_at")
+_SHOWN = {"name", "description", "id"}
+_SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"} | {
+    "list": "a list",
+    "dict": "a mapping",
+    "None": "nothing",
+}
+
+
+def faults(source: Source, catalogue: Catalogue) -> list[Fault]:
+    """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over."""
+    return [
+        *_include_faults(source, catalogue),
+        *_expression_faults(source),
+        *_id_faults(source),
+        *_task_faults(source, catalogue),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step as written, and the defaults it has.
+
+    Args:
+        kind: ``collector``, ``gather`` or ``stage``.
+        defaults_loc: where the defaults of its kind stand, if there are any.
+    """
+
+    kind: str
+    loc: Loc
+    data: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    defaults_loc: Loc
+
+    def value(self, key: str) -> tuple[Any, Loc]:
+        """What the step says under a key, or its defaults, and where."""
+        if key in self.data or key not in self.defaults:
+            return self.data.get(key), (*self.loc, key)
+        return self.defaults[key], (*self.defaults_loc, key)
+
+    def given(self) -> dict[str, tuple[Any, Loc]] | None:
+        """What the task is given under ``with``, each with its place; None if that cannot be told."""
+        given: dict[str, tuple[Any, Loc]] = {}
+        for data, loc in ((self.defaults, self.defaults_loc), (self.data, self.loc)):
+            written = data.get("with") or {}
+            if not isinstance(written, dict):
+                return None
+            given |= {name: (value, (*loc, "with", name)) for name, value in written.items()}
+        return given
+
+
+def _steps(data: Mapping[str, Any]) -> Iterator[_Step]:
+    defaults = _mapping(data.get("defaults"))
+    for name, key in (("collector", "collectors"), ("stage", "stages")):
+        written = data.get(key)
+        for index, step in enumerate(written if isinstance(written, list) else []):
+            if isinstance(step, dict):
+                yield _Step(name, (key, index), step, _mapping(defaults.get(key)), ("defaults", key))
+    if isinstance(data.get("gather"), dict):
+        yield _Step("gather", ("gather",), data["gather"], {}, ())
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
+    written = source.data.get("include")
+    for index, module in enumerate(written if isinstance(written, list) else []):
+        if isinstance(module, str) and module in catalogue.problems:
+            hint = f"write {echo(module.removesuffix('.py'))}, the name of the module" if module.endswith(".py") else ""
+            message = f"cannot include {echo(module)}: {catalogue.problems[module]}"
+            yield Fault("E036", message, source.place(("include", index)), hint)
+
+
+def _expression_faults(source: Source) -> Iterator[Fault]:
+    inputs = source.data.get("inputs") or {}
+    known = {"inputs": tuple(inputs) if isinstance(inputs, dict) else None, "run": _RUN_NAMES}
+    secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
+    for loc, text in _expressions(source.data, ()):
+        depth = _WITH_AT.get(str(loc[0]))
+        if depth is not None and len(loc) > depth and loc[depth] == "with":
+            problem = expressions.check(text, known)
+            if problem:
+                yield Fault(problem.code, problem.message, source.place(loc), problem.hint)
+        elif loc[-1] in _SHOWN and (used := _used(text, secrets)):
+            message = f"{used} is secret, and {echo(loc[-1])} is shown"
+            yield Fault("E029", message, source.place(loc), "expressions are expanded under `with` only")
+        else:
+            yield Fault(
+                "E026",
+                "no expression is expanded here",
+                source.place(loc),
+                "expressions are expanded under `with` only",
+            )
+
+
+def is_secret(declared: Any) -> bool:
+    """Whether an input is meant to be secret: a malformed ``secret`` counts, as it costs less to hide too much."""
+    return bool(_mapping(declared).get("secret"))
+
+
+def _used(text: str, secrets: set[str]) -> str:
+    """The secret input that a text refers to; the whole of ``inputs`` has them all."""
+    used = expressions.references(text)
+    return min(secrets if "inputs" in used else secrets & used, default="")
+
+
+def _expressions(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """Every string that has an expression, with its place."""
+    match value:
+        case str() if "${{" in value:
+            yield loc, value
+        case list():
+            for index, each in enumerate(value):
+                yield from _expressions(each, (*loc, index))
+        case dict():
+            for key, each in value.items():
+                yield from _expressions(each, (*loc, key))
+
+
+def _id_faults(source: Source) -> Iterator[Fault]:
+    found: list[tuple[Any, Loc]] = []
+    for step in _steps(source.data):
+        if step.kind == "gather" and step.data.get("id") is None and isinstance(step.data.get("task"), str):
+            found.append((default_id(step.data["task"]), (*step.loc, "task")))
+        else:
+            found.append((step.data.get("id"), (*step.loc, "id")))
+    # In the order of the file, which may have the stages before the collectors: "first" is the one above.
+    seen: dict[str, str] = {}
+    placed = [(source.place(loc), name, loc) for name, loc in found if isinstance(name, str)]
+    for place, name, loc in sorted(placed, key=lambda each: (each[0].line, each[0].column)):
+        if name not in seen:
+            seen[name] = f"{place.line}:{place.column}"
+        else:
+            hint = "give the gather an id of its own" if loc == ("gather", "task") else ""
+            yield Fault("E022", f"duplicate id {echo(name)} (first at {seen[name]})", place, hint)
+
+
+def default_id(task: str) -> str:
+    """The id of a gather that states none: its task's name in the letters of an id, ``gather.concat`` as ``gather_concat``."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in task.lower()).lstrip(
+        "_-0123456789"
+    )
+    return name[-63:].lstrip("_-0123456789") or "gather"
+
+
+def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
+    # A module that cannot be read may be the one that defines a task.
+    complete = not catalogue.problems
+    told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
+    for step in _steps(source.data):
+        name, loc = step.value("task")
+        if not isinstance(name, str) or "${{" in name or loc in told:
+            continue
+        if task := catalogue.get(name):
+            for where, fault in _given_faults(source, step, task):
+                if where not in told:
+                    yield fault
+                told |= {where} if where[:1] == ("defaults",) else set()
+        elif complete and not catalogue.knows(name):
+            near = nearest(name, catalogue)
+            hint = f"did you mean {echo(near)}?" if near else f"known tasks: {listed(sorted(catalogue))}"
+            told.add(loc)
+            yield Fault("E023", f"unknown task {echo(name)}", source.place(loc), hint)
+
+
+def _given_faults(source: Source, step: _Step, task: Task) -> Iterator[tuple[Loc, Fault]]:
+    """What is wrong with a step's ``with``, for what its task takes."""
+    filled = set()
+    if step.kind != "collector":
+        if task.first is None and not task.takes_more:
+            loc = step.value("task")[1]
+            message = f"task {echo(task.name)} cannot be a {step.kind}: it has no parameter for the value before"
+            yield loc, Fault("E034", message, source.place(loc))
+            return
+        filled = {task.first.name} if task.first else set()
+        filled |= {"outcomes"} if step.kind == "gather" else set()
+    given = step.given()
+    if given is None:
+        return
+    parameters = {parameter.name: parameter for parameter in task.parameters}
+    meant = set()  # a misspelt name is one fault, not a second one for the name it stands for
+    for name, (value, loc) in given.items():
+        if name in filled and name in parameters:
+            message = f"{echo(name)} is filled by the runner in a {step.kind}"
+            yield loc, Fault("E035", message, source.place(loc, key=True), "leave it out")
+        elif name in parameters:
+            if misfit := _misfit(parameters[name], value, source.written(loc)):
+                yield loc, Fault("E007", misfit, source.place(loc))
+        elif not task.takes_any:
+            good = [each for each in parameters if each not in filled]
+            near = nearest(name, good)
+            meant.add(near)
+            hint = (f"did you mean {echo(near)}? " if near else "") + f"it takes {listed(good)}"
+            message = f"task {echo(task.name)} takes no {echo(name)}"
+            yield loc, Fault("E027", message, source.place(loc, key=True), hint)
+    for name, parameter in parameters.items():
+        if parameter.required and name not in filled | meant and name not in given:
+            loc = (*step.loc, "with")
+            place = source.place(loc, key=True) if "with" in step.data else source.first_key(step.loc)
+            message = f"task {echo(task.name)} needs {echo(name)}"
+            yield (*loc, name), Fault("E031", message, place, f"with: {{{name}: …}}")
+
+
+def _misfit(parameter: Parameter, value: Any, written: str | None) -> str:
+    """Why a value cannot be what a parameter is annotated as; empty if it can, or if the annotation is not a simple one."""
+    kinds = {part.strip().partition("[")[0] for part in parameter.annotation.split("|")}
+    if not kinds <= _SIMPLE.keys() or (isinstance(value, str) and "${{" in value):
+        return ""
+    name = "None" if value is None else type(value).__name__
+    if name in kinds or (name == "int" and "float" in kinds):
+        return ""
+    if "str" in kinds and name in {"bool", "int", "float"}:
+        return misread(value, written)
+    expected = " or ".join(words for simple, words in _SIMPLE.items() if simple in kinds)
+    return f"expected {expected} for {echo(parameter.name)}, found {found(value)}"

@@ -1,0 +1,391 @@
+r"""``${{ … }}`` in the strings of a workflow: what it refers to, what is wrong with it, and what it comes to.
+
+A dotted path (``inputs.topic``) is looked up; anything more is CEL, by the package ``common-expression-language``.
+To write ``${{`` itself, write ``${{ "${{" }}``.
+"""
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from runner.errors import InvalidExpression, echo, escape, listed, nearest
+
+LENGTH_LIMIT = 1_000
+MACRO_LIMIT = 3
+# What nested macros over the longest list may cost, as its length to the power of their depth + 1: a list of 5,000 in
+# one macro, of 292 in two, of 70 in three take about three seconds each (cel 0.10 copies the list at every step).
+WORK_LIMIT = 25_000_000
+
+# The roots of every name, and the members of those whose members are known (None: any).
+Known = Mapping[str, Collection[str] | None]
+
+_MACROS = {"all", "exists", "exists_one", "filter", "map"}
+_TYPES = {
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+}
+_FUNCTIONS = {
+    *("size", "contains", "startsWith", "endsWith", "matches", "has", "dyn", "type"),
+    *("string", "int", "uint", "double", "bytes", "timestamp", "duration"),
+    *("getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"),
+    *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
+    *_MACROS,
+}
+_WORDS = {"true", "false", "null", "in"}
+_TOKEN = re.compile(
+    r"""
+      (?P<string>
+        (?: [bB]?[rR] (?: \"{3}[\s\S]*?\"{3} | '{3}[\s\S]*?'{3} | "[^"\n]*" | '[^'\n]*' ) )
+      | (?: [bB]? (?: \"{3}(?:\\[\s\S]|[^\\])*?\"{3} | '{3}(?:\\[\s\S]|[^\\])*?'{3}
+                    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' ) )
+      )
+    | (?P<name> [A-Za-z_][A-Za-z0-9_]* )
+    | (?P<number> \d+(?:\.\d+)?(?:[eE][+-]?\d+)?[uU]? )
+    | (?P<space> \s+ | //[^\n]* )
+    | (?P<mark> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an expression: the code of the fault, the message, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the words of an expression tell, without parsing it.
+
+    Args:
+        paths: each name that is no macro's, with the members behind it: ``("inputs", "topic")``.
+        functions: the names of those called.
+        depth: of macros in one another.
+        items: more than any list written in it has.
+    """
+
+    paths: tuple[tuple[str, ...], ...]
+    functions: tuple[str, ...]
+    depth: int
+    items: int
+
+
+def expand(value: Any, names: Mapping[str, Any]) -> Any:
+    """A JSON value with every ``${{ }}`` in its strings worked out.
+
+    A string that is one expression becomes its value and keeps the type; in the middle of text it becomes text.
+
+    Args:
+        value: of any depth; keys are left as they are.
+        names: what ``inputs``, ``run`` … mean.
+
+    Raises:
+        InvalidExpression: one cannot be worked out with these names.
+
+    >>> expand({"url": "https://example.org/${{ inputs.page }}"}, {"inputs": {"page": 3}})
+    {'url': 'https://example.org/3'}
+    """
+    match value:
+        case str():
+            return _expand(value, names)
+        case list():
+            return [expand(each, names) for each in value]
+        case dict():
+            return {key: expand(each, names) for key, each in value.items()}
+        case _:
+            return value
+
+
+def check(text: str, known: Known) -> Problem | None:
+    """The first thing that is wrong with the expressions of a string, as far as it can be known before a run."""
+    try:
+        parts = _split(text)
+        expressions = [part for part in parts if isinstance(part, _Expression)]
+        problems = [_check(each.text, known) for each in expressions]
+    except _Malformed as malformed:
+        return malformed.problem
+    return next((problem for problem in problems if problem), None)
+
+
+def references(value: Any) -> frozenset[str]:
+    """The names that a JSON value refers to: ``{"inputs.topic", "run.id"}``; ``inputs`` alone when it is the whole of them.
+
+    What does not parse refers to nothing.
+    """
+    match value:
+        case str():
+            try:
+                expressions = [part.text for part in _split(value) if isinstance(part, _Expression)]
+            except _Malformed:
+                return frozenset()
+            return frozenset(".".join(path[:2]) for each in expressions for path in _reading(each).paths)
+        case list():
+            return frozenset().union(*map(references, value))
+        case dict():
+            return frozenset().union(*map(references, value.values()))
+        case _:
+            return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    text: str
+
+
+class _Malformed(Exception):  # noqa: N818  never leaves this file
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.problem = Problem("E025", message, hint)
+
+
+def _split(text: str) -> list[str | _Expression]:
+    """A string to its text and its expressions, in order."""
+    parts: list[str | _Expression] = []
+    rest = 0
+    while (start := text.find("${{", rest)) >= 0:
+        end = _end(text, start + 3)
+        parts += [text[rest:start], _Expression(text[start + 3 : end].strip())]
+        rest = end + 2
+    parts.append(text[rest:])
+    return [part for part in parts if part != ""]
+
+
+def _end(text: str, start: int) -> int:
+    """Where the ``}}`` of the expression at ``start`` stands: not within a string literal, nor closing a map."""
+    depth = 0
+    position = start
+    while position < len(text) and position - start <= LENGTH_LIMIT + 2:
+        found = _TOKEN.match(text, position, start + LENGTH_LIMIT + 100)
+        if found is None:
+            break
+        if found["mark"] == "{":
+            depth += 1
+        elif found["mark"] == "}":
+            if depth == 0 and text.startswith("}}", position):
+                return position
+            depth = max(0, depth - 1)
+        # A comment must not swallow the end of its expression.
+        position = position + 2 if found[0].startswith("//") else found.end()
+    if len(text) - start > LENGTH_LIMIT and text.find("}}", start) >= 0:
+        raise _Malformed(f"expression longer than {LENGTH_LIMIT:,} characters")
+    raise _Malformed(f"{echo(text[start - 3 : start + 30])} has no }}}}", "an expression is written ${{ … }}")
+
+
+def _check(text: str, known: Known) -> Problem | None:
+    if not text:
+        return Problem("E025", "empty expression", f"names are {listed(_good_names(known))}")
+    if not _PATH.fullmatch(text):
+        _compiled(text)
+    reading = _reading(text)
+    for path in reading.paths:
+        problem = _unknown(path, known)
+        if problem:
+            return problem
+    for function in reading.functions:
+        if function not in _FUNCTIONS:
+            near = nearest(function, sorted(_FUNCTIONS))
+            hint = f"did you mean {near}?" if near else f"functions are {', '.join(sorted(_FUNCTIONS))}"
+            return Problem("E024", f"unknown function {echo(function)} in {_shown(text)}", hint)
+    return None
+
+
+def _unknown(path: tuple[str, ...], known: Known) -> Problem | None:
+    root, *members = path
+    if root in known:
+        allowed = known[root]
+        if allowed is None or not members or members[0] in allowed:
+            return None
+    name = ".".join(path[:2])
+    good = _good_names(known)
+    near = next((each for each in good if each.partition(".")[2] == name), "") or nearest(name, good)
+    hint = f"did you mean {near}? names are {listed(good)}" if near else f"names are {listed(good)}"
+    return Problem("E024", f"{echo(name)[1:-1]} is not a name that an expression can use", hint)
+
+
+def _good_names(known: Known) -> list[str]:
+    return [f"{root}.{name}" for root, members in known.items() for name in sorted(members or ())]
+
+
+def _expand(text: str, names: Mapping[str, Any]) -> Any:
+    if "${{" not in text:
+        return text
+    try:
+        parts = _split(text)
+    except _Malformed as malformed:
+        raise InvalidExpression(malformed.problem.message) from malformed
+    values = [part if isinstance(part, str) else _evaluate(part.text, names) for part in parts]
+    if len(parts) == 1 and isinstance(parts[0], _Expression):
+        return values[0]
+    return "".join(map(_text, values))
+
+
+def _text(value: Any) -> str:
+    """A value within text: strings as they are, null as nothing, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
+    if _PATH.fullmatch(text):
+        return _look_up(text, names)
+    try:
+        program = _compiled(text)
+    except _Malformed as malformed:
+        raise InvalidExpression(malformed.problem.message) from malformed
+    reading = _reading(text)
+    longest = max(_longest(names), reading.items)
+    if reading.depth and longest ** (reading.depth + 1) > WORK_LIMIT:
+        raise InvalidExpression(f"{_shown(text)}: a list of {longest:,} is too long for {reading.depth} nested macros")
+    try:
+        return _plain(program.execute(dict(names)), text)
+    except InvalidExpression:
+        raise
+    except KeyError as error:
+        raise InvalidExpression(f"{_shown(text)}: there is no {error}") from error
+    except BaseException as error:
+        if not _is_from_cel(error):
+            raise
+        raise InvalidExpression(f"{_shown(text)}: {_first_line(error)}") from error
+
+
+def _look_up(path: str, names: Mapping[str, Any]) -> Any:
+    if path in {"true", "false", "null"}:
+        return {"true": True, "false": False, "null": None}[path]
+    value: Any = names
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise InvalidExpression(f"{_shown(path)}: there is no {echo(name)}")
+        value = value[name]
+    return value
+
+
+def _plain(value: Any, text: str) -> Any:
+    """The result of CEL as JSON: a timestamp becomes its ISO text; bytes, durations and the like are refused."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case datetime():
+            return value.isoformat()
+        case list():
+            return [_plain(each, text) for each in value]
+        case dict() if all(isinstance(key, str) for key in value):
+            return {key: _plain(each, text) for key, each in value.items()}
+        case dict():
+            raise InvalidExpression(f"{_shown(text)}: the keys of a map must be strings")
+    raise InvalidExpression(f"{_shown(text)}: {type(value).__name__} {echo(value)} is not a JSON value; use string(…)")
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> Any:
+    """The CEL program of an expression.
+
+    Raises:
+        _Malformed: it does not parse, or is too long or too deep.
+    """
+    # Here and not at the top: its __init__ imports typer and prompt_toolkit, 0.16 s that most workflows never need.
+    import cel  # noqa: PLC0415
+
+    if len(text) > LENGTH_LIMIT:
+        raise _Malformed(f"expression longer than {LENGTH_LIMIT:,} characters")
+    if _reading(text).depth > MACRO_LIMIT:
+        raise _Malformed(f"more than {MACRO_LIMIT} nested macros in {_shown(text)}")
+    try:
+        return cel.compile(text)
+    except BaseException as error:
+        if not _is_from_cel(error):
+            raise
+        raise _Malformed(f"{_shown(text)} does not parse: {_first_line(error)}") from error
+
+
+def _is_from_cel(error: BaseException) -> bool:
+    """A panic of the Rust library is a BaseException of no public type (pyo3); it is an answer like any other."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _first_line(error: BaseException) -> str:
+    """One line of a message of cel: of a parse error ``1:4: Syntax error: …``, without the list of what could follow."""
+    text = str(error)
+    found = re.search(r"ERROR: <input>:(\d+:\d+: .*)", text)
+    line = found[1] if found else text.partition("\n")[0].partition(". ")[0]
+    return escape(line.partition(", expecting {")[0].partition(" expecting {")[0])[:200]
+
+
+@lru_cache(maxsize=4096)
+def _reading(text: str) -> _Reading:
+    """Read the words of an expression, keeping track of the names that macros bind."""
+    tokens = [found for found in _TOKEN.finditer(text) if found.lastgroup != "space"]
+    paths: list[tuple[str, ...]] = []
+    functions: list[str] = []
+    scopes: list[str | None] = []  # one for each open bracket: the name that its macro binds
+    depth = 0
+    binds = False  # the next name is one that a macro binds
+    for index, token in enumerate(tokens):
+        word = token[0]
+        before = tokens[index - 1][0] if index else ""
+        after = tokens[index + 1][0] if index + 1 < len(tokens) else ""
+        if token["mark"] and word in "([{":
+            scopes.append(None)
+            binds = word == "(" and before in _MACROS and index > 1 and tokens[index - 2][0] == "."
+            if binds:
+                scopes[-1] = ""
+        elif token["mark"] and word in ")]}":
+            if scopes:
+                scopes.pop()
+        elif token["name"] and binds and after == ",":
+            scopes[-1] = word
+            binds = False
+        elif token["name"] and after == "(":
+            functions.append(word)
+        elif token["name"] and before != "." and word not in _WORDS and word not in _TYPES and word not in scopes:
+            paths.append((word, *_members(tokens, index + 1)))
+        depth = max(depth, sum(scope is not None for scope in scopes))
+    items = sum(token[0] == "," for token in tokens) + 1
+    return _Reading(tuple(paths), tuple(functions), depth, items)
+
+
+def _members(tokens: list[re.Match[str]], index: int) -> Iterator[str]:
+    """The member that follows a name: ``.topic`` or ``["topic"]``."""
+    words = [token[0] for token in tokens[index : index + 3]]
+    match words:
+        case [".", name, *rest] if tokens[index + 1]["name"] and rest[:1] != ["("]:
+            yield name
+        case ["[", name, "]"] if tokens[index + 1]["string"] and name[0] in "\"'" and "\\" not in name:
+            yield name.strip("\"'")
+
+
+def _longest(value: Any) -> int:
+    """How long the longest list in a JSON value is, or its longest map."""
+    match value:
+        case list():
+            return max([len(value), *map(_longest, value)])
+        case Mapping():
+            return max([len(value), *map(_longest, value.values())])
+        case _:
+            return 0
+
+
+def _shown(text: str) -> str:
+    return f"${{{{ {echo(text)[1:-1]} }}}}"

@@ -1,0 +1,516 @@
+"""YAML text to plain data, with the place of every key and value."""
+
+import math
+import os
+import re
+import stat
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from runner.errors import Fault, InvalidWorkflow, Place, echo, escape
+
+FILE_LIMIT = 1024 * 1024
+DEPTH_LIMIT = 32
+ALIAS_LIMIT = 50
+EVENT_LIMIT = 200_000
+STRING_LIMIT = 64 * 1024
+INTEGER_LIMIT = 2**53  # the first integer that a double, and so many a JSON reader, cannot tell from its neighbour
+
+Loc = tuple[str | int, ...]
+
+# libyaml where PyYAML was built with it (every wheel is): twenty times faster than the Python scanner.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER = yaml.resolver.Resolver()
+_CONSTRUCTOR = yaml.constructor.SafeConstructor()
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LINE_BREAK = re.compile("\r\n|\r|\n")  # what editors count; YAML 1.1 also breaks at U+0085, U+2028 and U+2029
+_PROPERTY = re.compile(r"[&!][^\s,\[\]{}]*\s*")
+_BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+
+
+def read(path: str) -> "Source":
+    """Read a workflow file.
+
+    Args:
+        path: of the file; ``-`` is standard input, which faults call ``<stdin>``.
+
+    Raises:
+        InvalidWorkflow: the file cannot be read (E100), or is not YAML within the limits.
+    """
+    name = "<stdin>" if path == "-" else path
+    try:
+        content, size = _content(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise InvalidWorkflow((Fault("E100", _why(error), Place(name)),)) from error
+    if len(content) > FILE_LIMIT:
+        raise InvalidWorkflow((_too_large(name, size),))
+    return parse(content, name)
+
+
+def _content(path: str) -> tuple[bytes, int]:
+    """As much of a file as is worth reading, and its size as far as it is known."""
+    if path == "-":
+        if sys.stdin is None or sys.stdin.closed:
+            return b"", 0
+        content = sys.stdin.buffer.read(FILE_LIMIT + 1)
+        return content, len(content)
+    with open(path, "rb") as file:  # noqa: PTH123  Path("") is ".", and Path("a//b") is another text than the user wrote
+        status = os.fstat(file.fileno())
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        content = file.read(FILE_LIMIT + 1)
+        return content, max(size, len(content))
+
+
+def _why(error: OSError | ValueError) -> str:
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return "no such file"
+        case IsADirectoryError():
+            return "is a directory, not a file"
+        case OSError():
+            return f"cannot be read: {(error.strerror or str(error)).lower()}"
+        case _:
+            return "no such file: the path has a NUL character"
+
+
+def _too_large(name: str, size: int) -> Fault:
+    if size <= FILE_LIMIT + 1:
+        return Fault("E001", "file is over 1 MiB, limit 1 MiB", Place(name, 1, 1))
+    # Rounded up, so that a file one byte too large is not "1.0 MiB, limit 1 MiB".
+    return Fault("E001", f"file is {math.ceil(size / FILE_LIMIT * 10) / 10:.1f} MiB, limit 1 MiB", Place(name, 1, 1))
+
+
+def parse(text: str | bytes, name: str) -> "Source":
+    """YAML text to a source.
+
+    Args:
+        text: the whole file.
+        name: of the file, as faults are to call it.
+
+    Raises:
+        InvalidWorkflow: not YAML within the limits. Faults that leave the rest readable (a duplicate key, a tag) are
+            not raised but kept in ``Source.faults``, so that they are told together with those of the language.
+    """
+    content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if len(content) > FILE_LIMIT:
+        raise InvalidWorkflow((_too_large(name, len(content)),))
+    lines = _Lines(name, _decoded(text, name).removeprefix("\ufeff"))
+    if unprintable := _UNPRINTABLE.search(lines.text):
+        where = lines.place(*unprintable.span())
+        raise InvalidWorkflow((Fault("E015", f"character U+{ord(unprintable[0]):04X} is not allowed in YAML", where),))
+    builder = _Builder(lines)
+    root = builder.build()
+    return Source(name, root.value, tuple(builder.faults), root, lines)
+
+
+def _decoded(text: str | bytes, name: str) -> str:
+    if isinstance(text, str):
+        return text
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        good = text[: error.start].decode()
+        lines = _Lines(name, good.removeprefix("\ufeff") + "\ufffd")
+        where = lines.place(len(lines.text) - 1, len(lines.text))
+        raise InvalidWorkflow((Fault("E015", f"byte 0x{text[error.start]:02x} is not UTF-8", where),)) from error
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as plain data, and where each piece of it stands.
+
+    Args:
+        name: of the file, as the user wrote it.
+        data: JSON types only; keys are strings as written, so ``on:`` is the key ``"on"``.
+        faults: what is wrong with the text although it could be read.
+    """
+
+    name: str
+    data: dict[str, Any]
+    faults: tuple[Fault, ...]
+    _root: "_Node"
+    _lines: "_Lines"
+
+    def place(self, loc: Loc, *, key: bool = False) -> Place:
+        """Where the value at ``loc`` stands, or its key; of what does not exist, the nearest thing around it."""
+        node, rest = self._find(loc[:-1] if key else loc)
+        if key and not rest and loc and loc[-1] in node.keys:
+            return self._lines.place(*node.keys[str(loc[-1])])
+        return self._lines.place(node.start, node.end)
+
+    def first_key(self, loc: Loc) -> Place:
+        """Where the first key of the mapping at ``loc`` stands: the place of a key that is missing from it."""
+        node, _ = self._find(loc)
+        return self._lines.place(*next(iter(node.keys.values()), (node.start, node.end)))
+
+    def written(self, loc: Loc) -> str | None:
+        """The text of a plain scalar as it stands in the file; None for a quoted one and for what is no scalar."""
+        node, rest = self._find(loc)
+        return None if rest else node.written
+
+    def lines_of(self, loc: Loc) -> range:
+        """The numbers of the lines that the value at ``loc`` takes."""
+        node, rest = self._find(loc)
+        last = max(node.start, node.end - 1)
+        return range(0) if rest else range(self._lines.number(node.start), self._lines.number(last) + 1)
+
+    def _find(self, loc: Loc) -> tuple["_Node", Loc]:
+        """The node at ``loc``, or the deepest one on the way with what is left of the way."""
+        node = self._root
+        for depth, step in enumerate(loc):
+            if step not in node.children:
+                return node, loc[depth:]
+            node = node.children[step]
+        return node, ()
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Offsets of a text to lines and columns."""
+
+    name: str
+    text: str
+    _shown: dict[int, str] = field(default_factory=dict)  # one copy of a line, however many faults point to it
+
+    @cached_property
+    def starts(self) -> list[int]:
+        return [0, *(found.end() for found in _LINE_BREAK.finditer(self.text))]
+
+    def number(self, offset: int) -> int:
+        return bisect_right(self.starts, offset)
+
+    def place(self, start: int, end: int) -> Place:
+        start = max(0, min(start, len(self.text)))
+        line = self.number(start)
+        if line not in self._shown:
+            stop = self.starts[line] if line < len(self.starts) else len(self.text)
+            self._shown[line] = self.text[self.starts[line - 1] : stop].rstrip("\r\n")
+        shown = self._shown[line]
+        column = min(start - self.starts[line - 1], len(shown))
+        length = max(1, min(end, self.starts[line - 1] + len(shown)) - start)
+        return Place(self.name, line, column + 1, length, shown)
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value with the offsets it stands between, and the values in it."""
+
+    start: int
+    end: int
+    value: Any
+    written: str | None = None
+    keys: dict[str | int, tuple[int, int]] = field(default_factory=dict)
+    children: "dict[str | int, _Node]" = field(default_factory=dict)
+    size: int = 1  # how many values, with aliases expanded
+    height: int = 0  # how many collections deep
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection that has not ended yet, with the key that waits for its value."""
+
+    node: _Node
+    mapping: bool
+    block: bool
+    anchor: str | None
+    key: str | None = None
+    wanted: bool = False  # a key has been read, and its value has not
+    key_span: tuple[int, int] = (0, 0)
+
+
+class _Builder:
+    """Parser events to nodes, in one pass that counts as it goes: nothing is expanded before it is allowed.
+
+    PyYAML's own composer and constructor are not used: 429 bytes of merge keys keep them busy for 3.5 s, and libyaml's
+    composer overflows the C stack at a depth of 100,000 (PyYAML 6.0.3). The event parser does neither.
+    """
+
+    def __init__(self, lines: _Lines) -> None:
+        self.lines = lines
+        self.faults: list[Fault] = []
+        self._open: list[_Open] = []
+        self._anchors: dict[str, _Node | None] = {}  # None while the anchor's own value is being read
+        self._root: _Node | None = None
+        self._aliases = 0
+        self._size = 0
+        self._overgrown: Place | None = None
+
+    def build(self) -> _Node:
+        documents = 0
+        for count, event in enumerate(self._events(), start=1):
+            if count > EVENT_LIMIT:
+                raise self._fatal("E016", f"more than {EVENT_LIMIT:,} YAML events", event)
+            match event:
+                case yaml.DocumentStartEvent():
+                    documents += 1
+                    if documents > 1:
+                        raise self._fatal("E011", "more than one document", event)
+                case yaml.AliasEvent():
+                    self._alias(event)
+                case yaml.ScalarEvent():
+                    self._scalar(event)
+                case yaml.CollectionStartEvent():
+                    self._start(event)
+                case yaml.CollectionEndEvent():
+                    self._end(event)
+        if self._overgrown:
+            message = f"aliases expand to more than {EVENT_LIMIT:,} values"
+            raise InvalidWorkflow((Fault("E003", message, self._overgrown),))
+        root = self._root
+        if root is None or (root.value is None and root.written == ""):
+            raise InvalidWorkflow((Fault("E012", "empty workflow", self.lines.place(0, 0)),))
+        if not isinstance(root.value, dict):
+            where = self.lines.place(root.start, root.end)
+            raise InvalidWorkflow(
+                (
+                    *self.faults,
+                    Fault("E013", f"expected a mapping, found {kind(root.value)}", where),
+                )
+            )
+        return root
+
+    def _events(self) -> Iterator[yaml.Event]:
+        loader = _Loader(self.lines.text)
+        last = 0
+        try:
+            while loader.check_event():
+                event: yaml.Event = loader.get_event()  # type: ignore[no-untyped-call]
+                last = _offsets(event)[1]
+                yield event
+        except yaml.MarkedYAMLError as error:
+            raise InvalidWorkflow((_syntax_fault(error, self.lines),)) from error
+        except (yaml.YAMLError, ValueError, OverflowError) as error:  # the Python scanner's chr() of "\UFFFFFFFF"
+            message = f"not YAML: {escape(str(error).splitlines()[0])}"
+            raise InvalidWorkflow((Fault("E014", message, self.lines.place(last, last)),)) from error
+        finally:
+            loader.dispose()
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        name = event.anchor
+        self._aliases += 1
+        if self._aliases > ALIAS_LIMIT:
+            raise self._fatal("E003", f"more than {ALIAS_LIMIT} aliases", event)
+        if name not in self._anchors:
+            raise self._fatal("E014", f"alias {echo(name)} has no anchor before it", event)
+        target = self._anchors[name]
+        if target is None:
+            raise self._fatal("E003", "recursive alias", event)
+        if len(self._open) + target.height > DEPTH_LIMIT:
+            raise self._fatal("E002", f"nesting deeper than {DEPTH_LIMIT}", event)
+        if self._awaits_key():
+            raise self._fatal("E019", "a key must be written out: expected a string, found an alias", event)
+        self._size += target.size
+        if self._size > EVENT_LIMIT and self._overgrown is None:
+            self._overgrown = self._place(event)
+        self._add(target)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        start, end = self._span(event)
+        text = event.value
+        if len(text) > STRING_LIMIT // 4 and len(text.encode("utf-8", "surrogatepass")) > STRING_LIMIT:
+            self._fault("E017", "string longer than 64 KiB", start, start + 1)
+            text = ""
+        if not text.isascii() and re.search("[\ud800-\udfff]", text):  # "\ud800", which the Python scanner lets through
+            self._fault("E015", "half of a surrogate pair is no character", start, end)
+            text = ""
+        if self._awaits_key():
+            frame = self._open[-1]
+            frame.key, frame.wanted, frame.key_span = text, True, (start, end)
+            if event.implicit[0] and text == "<<":
+                self._fault("E004", "merge keys are not supported", start, end, "write the keys out, or use defaults")
+                frame.key = None
+            elif text in frame.node.keys:
+                first = self.lines.place(*frame.node.keys[text])
+                message = f"duplicate key {echo(text)} (first at {first.line}:{first.column})"
+                self._fault("E006", message, start, end)
+                frame.key = None
+            return
+        value, written = (self._resolve(text, start, end), text) if event.implicit[0] else (text, None)
+        node = _Node(start, end, value, written)
+        self._size += 1
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        self._add(node)
+
+    def _resolve(self, text: str, start: int, end: int) -> Any:
+        """A plain scalar as YAML 1.1 reads it: ``NO`` is false, ``0755`` is 493; but a date stays text."""
+        tag: str = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        match tag.rpartition(":")[2]:
+            case "null":
+                return None
+            case "bool":
+                return _BOOLEANS[text.lower()]
+            case "int" | "float" as name:
+                return self._number(text, name, start, end)
+            case _:
+                return text
+
+    def _number(self, text: str, name: str, start: int, end: int) -> Any:
+        node = yaml.ScalarNode(f"tag:yaml.org,2002:{name}", text)
+        try:
+            # 100: no number within the limits is longer, and int() of 5,000 digits raises, of fewer takes long.
+            if name == "int":
+                number: float = INTEGER_LIMIT if len(text) > 100 else _CONSTRUCTOR.construct_yaml_int(node)
+            else:
+                number = math.inf if len(text) > 100 and ":" in text else _CONSTRUCTOR.construct_yaml_float(node)
+        except ValueError:  # PyYAML's pattern allows "0x_", its constructor does not
+            return text
+        if not math.isfinite(number):
+            self._fault("E018", f"{echo(text)[1:-1]} is not a number that JSON has", start, end)
+        elif name == "int" and abs(number) >= INTEGER_LIMIT:
+            message = f"integer out of range: expected -(2^53 - 1) to 2^53 - 1, found {echo(text)[1:-1]}"
+            self._fault("E018", message, start, end, "quote it, if it is text")
+            number = INTEGER_LIMIT if number > 0 and not text.startswith("-") else -INTEGER_LIMIT
+        elif ":" in text:
+            hint = f"quote it, if it is text; a duration is written {_duration(number)}"
+            self._fault("E007", f"{text} is read as the number {number}, in base 60", start, end, hint)
+        return number
+
+    def _start(self, event: yaml.CollectionStartEvent) -> None:
+        if len(self._open) >= DEPTH_LIMIT:
+            raise self._fatal("E002", f"nesting deeper than {DEPTH_LIMIT}", event)
+        if self._awaits_key():
+            raise self._fatal("E019", "expected a string as key, found a list or a mapping", event)
+        start, _ = self._span(event)
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        node = _Node(start, start + 1, {} if mapping else [])
+        self._size += 1
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        self._open.append(_Open(node, mapping, not event.flow_style, event.anchor))
+
+    def _end(self, event: yaml.CollectionEndEvent) -> None:
+        ended = self._open.pop()
+        node = ended.node
+        _, node.end = _offsets(event)
+        if ended.block:  # a block's end mark stands before the next token, past blank lines and comments
+            inner = [*node.keys.values(), *((child.start, child.end) for child in node.children.values())]
+            node.end = max((end for _, end in inner), default=node.end)
+        if ended.anchor:
+            self._anchors[ended.anchor] = node
+        self._add(node)
+
+    def _awaits_key(self) -> bool:
+        return bool(self._open) and self._open[-1].mapping and not self._open[-1].wanted
+
+    def _add(self, node: _Node) -> None:
+        """Put a value that is complete where it belongs."""
+        if not self._open:
+            self._root = node
+            return
+        frame = self._open[-1]
+        parent = frame.node
+        parent.size += node.size
+        parent.height = max(parent.height, node.height + 1 if isinstance(node.value, dict | list) else 0)
+        if not frame.mapping:
+            parent.children[len(parent.value)] = node
+            parent.value.append(node.value)
+            return
+        if frame.key is not None:
+            parent.keys[frame.key] = frame.key_span
+            parent.children[frame.key] = node
+            parent.value[frame.key] = node.value
+        frame.key, frame.wanted = None, False
+
+    def _span(self, event: yaml.NodeEvent) -> tuple[int, int]:
+        """Where a value begins and ends, after its anchor and its tag; a tag is a fault."""
+        start, end = _offsets(event)
+        tag = getattr(event, "tag", None)
+        while (event.anchor or tag) and (found := _PROPERTY.match(self.lines.text, start)):
+            if found[0].startswith("!"):
+                self._fault("E005", "tag not allowed", start, start + len(found[0].rstrip()))
+            start = found.end()
+        return start, max(start, end)
+
+    def _place(self, event: yaml.Event) -> Place:
+        start, end = _offsets(event)
+        return self.lines.place(start, max(start + 1, end))
+
+    def _fault(self, code: str, message: str, start: int, end: int, hint: str = "") -> None:
+        self.faults.append(Fault(code, message, self.lines.place(start, end), hint))
+
+    def _fatal(self, code: str, message: str, event: yaml.Event) -> InvalidWorkflow:
+        return InvalidWorkflow((Fault(code, message, self._place(event)),))
+
+
+def _offsets(event: yaml.Event) -> tuple[int, int]:
+    start, end = event.start_mark, event.end_mark
+    return (start.index, end.index) if start and end else (0, 0)
+
+
+def kind(value: Any) -> str:
+    """What a value is, in the words of YAML: ``a list``, ``a boolean``, ``nothing``."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def found(value: Any) -> str:
+    """What a value is, with the value itself where that is short: ``the string "5"``, ``a list``."""
+    match value:
+        case None | list() | dict():
+            return kind(value)
+        case str():
+            return f"the string {echo(value)}"
+        case _:
+            return echo(value)
+
+
+def misread(value: Any, written: str | None) -> str:
+    """Why a plain scalar is not the string it looks like: ``NO is read as a boolean; quote it``."""
+    shown = echo(value if written is None else written).strip('"')
+    match value:
+        case bool():
+            return f"{shown} is read as a boolean; quote it"
+        case int() if shown != str(value):
+            return f"{shown} is read as the integer {value}; quote it"
+        case _:
+            return f"{shown} is read as {kind(value)}; quote it"
+
+
+def _duration(seconds: float) -> str:
+    """Both ways to write a number of seconds: ``90s or 1m30s``."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{int(seconds)}s or {minutes}m{rest}s" if minutes else f"{int(seconds)}s"
+
+
+_SYNTAX_HINTS = {
+    "mapping values are not allowed": 'quote a value that has ": " in it',
+    "could not find expected ':'": "a key needs a colon and a space after it",
+    "cannot start any token": "quote a value that starts with %, @ or `",
+}
+
+
+def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
+    mark = error.problem_mark or error.context_mark
+    offset = mark.index if mark else 0
+    where = lines.place(offset, offset + 1)
+    start = lines.starts[where.line - 1]
+    indent = where.text[: len(where.text) - len(where.text.lstrip(" \t"))]
+    if "\t" in indent:
+        at = start + indent.index("\t")
+        return Fault("E010", "tab used for indentation", lines.place(at, at + 1), "indent with spaces")
+    problem = error.problem or "unreadable"
+    hint = next((hint for words, hint in _SYNTAX_HINTS.items() if words in problem), "")
+    if re.search(r"[\[{].*\$\{\{", where.text):
+        hint = "quote ${{ … }} between [ ] or { }"
+    context = f", {error.context}" if error.context else ""
+    return Fault("E014", f"not YAML: {escape(problem + context)}", where, hint)
