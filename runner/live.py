@@ -65,19 +65,20 @@ class Picture:
 
 def picture(board: Board, run_id: str, *, width: int, height: int) -> list[Line]:
     """Every line of the picture: the run, its collectors or a bar for them, the gather, the stages."""
-    now = board.now
-    ran = f" · {text.duration(now - board.started_at)}" if board.started_at is not None else ""
+    ran = f" · {text.duration(board.now - board.started_at)}" if board.started_at is not None else ""
     header: Line = [("run ", "dim"), (run_id, "bold"), (ran, "dim")]
-    names = [text.printable(standing.step.id) for standing in board.standings.values()]
+    wide = len(board.collectors) > _WIDE or len(board.standings) + 2 > height
+    shown = _trouble(board) if wide else board.collectors
+    room = max(1, min(8, height - 5 - len(board.tail))) if wide else len(shown)
     # A wide terminal keeps a quarter for what went wrong, a narrow one shows the names instead.
     most = width - _BESIDE_NAME - (width // 4 if width >= 72 else 0)
-    column = min(max(map(text.width, names)), max(8, most))
-    wide = len(board.collectors) > _WIDE or len(board.standings) + 2 > height
+    longest = max(text.width(text.printable(each.step.id)) for each in [*shown[:room], *board.tail])
+    column = min(longest, max(8, most))
+    collectors = [_line(each, board, column, width) for each in shown[:room]]
     if wide:
-        room = max(1, min(8, height - 5 - len(board.tail)))
-        collectors = [*_bar(board, width), *_trouble(board, column, width, room)]
-    else:
-        collectors = [_line(each, board, column, width) for each in board.collectors]
+        collectors = [*_bar(board, width), *collectors]
+    if len(shown) > room:
+        collectors.append([(f"… {len(shown) - room:,} more failed or retrying", "dim")])
     tail = _current([_line(each, board, column, width) for each in board.tail], board, height - len(collectors) - 2)
     return [header, *_railed(collectors, wide=wide), *([("    ", ""), *line] for line in tail)]
 
@@ -136,11 +137,9 @@ def _bar(board: Board, width: int) -> list[Line]:
     return [[*bar, (label, ""), (rate, "dim")], counts]
 
 
-def _trouble(board: Board, column: int, width: int, room: int) -> list[Line]:
-    """The first of the collectors that failed or wait for another attempt, a line each, and how many more there are."""
-    found = [each for each in board.collectors if each.status in {*FAILED, "retrying"}]
-    lines = [_line(standing, board, column, width) for standing in found[:room]]
-    return [*lines, [(f"… {len(found) - room:,} more failed or retrying", "dim")]] if len(found) > room else lines
+def _trouble(board: Board) -> list[Standing]:
+    """The collectors that failed, or wait for another attempt."""
+    return [each for each in board.collectors if each.status in {*FAILED, "retrying"}]
 
 
 def _current(lines: list[Line], board: Board, room: int) -> list[Line]:

@@ -5,7 +5,6 @@ Nothing here prints. What comes from a user is escaped, and a secret comes out a
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,10 +20,27 @@ from runner.mask import mask
 from runner.plan import Plan, Step
 from runner.screen import PLAIN, Screen
 from runner.status import sign
+from runner.text import as_json
 
 if TYPE_CHECKING:  # `validate` and `graph` tell their faults here, and must not wait for the Redis client
     from runner.catalogue import Task
     from runner.store import Error, Outcome, Run
+
+__all__ = [
+    "as_json",
+    "details",
+    "document",
+    "dry_run",
+    "history",
+    "mask",
+    "problem",
+    "result",
+    "run_document",
+    "step_details",
+    "step_document",
+    "summary",
+    "task_list",
+]
 
 Outcomes = Mapping[str, "Outcome"]
 # What of a sent message can be shown: its name in Flower, the Celery task, its arguments, the queue.
@@ -52,6 +68,7 @@ def document(
             _step(step, _status(step, run, outcomes, running), outcomes.get(step.id), plan) for step in plan.steps
         ],
         **told,
+        **({"cause": mask(run.cause, plan)} if run.cause else {}),
     }
 
 
@@ -66,7 +83,6 @@ def run_document(run: Run) -> dict[str, Any]:
         "finished_at": _iso(run.finished_at),
         "duration_s": _seconds(run),
         "hash": run.hash,
-        **({"cause": run.cause} if run.cause else {}),
     }
 
 
@@ -78,10 +94,11 @@ def step_document(plan: Plan, step: Step, outcome: Outcome | None) -> dict[str, 
     return {**told, "value": mask(outcome.value, plan) if outcome else None}
 
 
-def as_json(value: Any) -> str:
-    """A JSON document, which is as safe to show in a terminal as it is to read by a program."""
-    # What JSON itself leaves as it is: DEL, C1, marks that reverse a line, and half a surrogate pair, which has no UTF-8.
-    return "\n".join(_escaped(line) for line in json.dumps(value, ensure_ascii=False, indent=2).split("\n"))
+def result(value: Any, plan: Plan) -> str:
+    """A run's final value as JSON: on one line if it is short, as a person would write it."""
+    shown = mask(value, plan)
+    line = as_json(shown, indent=None)
+    return line if len(line) <= 120 else as_json(shown)
 
 
 def summary(run: Run, plan: Plan, outcomes: Outcomes, *, screen: Screen = PLAIN) -> str:
@@ -351,8 +368,4 @@ def _local(seconds: float | None) -> str:
 
 def _json(value: Any) -> str:
     """JSON on one line, for people."""
-    return text.cut(_escaped(json.dumps(value, ensure_ascii=False)), 300)
-
-
-def _escaped(line: str) -> str:
-    return text.UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+    return text.cut(as_json(value, indent=None), 300)

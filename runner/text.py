@@ -1,22 +1,31 @@
-"""Text from anywhere to text that may be shown: control characters escaped, cut to a width; seconds to words."""
+"""Values from anywhere to text that may be shown: control characters escaped, cut to a width, in a unit one can read."""
 
+import json
 import re
 import unicodedata
+from typing import Any
 
 # What moves the cursor, starts an escape sequence (C0, DEL, C1), reverses a line, ends one, or cannot be encoded.
-UNSAFE = re.compile(
+_UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]",
 )
 
 
 def printable(text: object) -> str:
     r"""One line that a terminal shows as it stands: an escape sequence comes out as ``\x1b[31m``, a newline as ``\n``."""
-    return UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
 def block(text: str, indent: str = "") -> str:
     """Several lines, each printable."""
     return "\n".join(f"{indent}{printable(line.expandtabs(4))}".rstrip() for line in text.rstrip("\n").split("\n"))
+
+
+def as_json(value: Any, indent: int | None = 2) -> str:
+    """JSON that is as safe to show in a terminal as to read by a program; on one line if ``indent`` is None."""
+    # What JSON leaves as it is: DEL, C1, marks that reverse a line, and half a surrogate pair, which has no UTF-8.
+    lines = json.dumps(value, ensure_ascii=False, indent=indent).split("\n")
+    return "\n".join(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines)
 
 
 def width(text: str) -> int:
@@ -43,6 +52,21 @@ def cut_middle(text: str, columns: int) -> str:
         return text
     tail = cut(text[::-1], columns // 2)[:-1][::-1]
     return cut(text, columns - width(tail)) + tail
+
+
+def wrap(line: str, columns: int) -> list[str]:
+    """The words of a printable text in lines of at most so many columns; a longer word is broken."""
+    lines: list[str] = []
+    for word in line.split():
+        rest = word
+        if lines and width(f"{lines[-1]} {rest}") <= columns:
+            lines[-1] += f" {rest}"
+            continue
+        while width(rest) > columns:
+            lines.append(cut(rest, columns + 1)[:-1])
+            rest = rest[len(lines[-1]) :]
+        lines.append(rest)
+    return lines
 
 
 def pad(text: str, columns: int, fill: str = " ") -> str:

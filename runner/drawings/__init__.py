@@ -5,9 +5,6 @@ from collections.abc import Callable
 from runner.drawings import as_json, dot, mermaid, tree
 from runner.plan import Plan
 
-FORMATS: dict[str, Callable[[Plan], str]] = {
-    "tree": tree.draw,
-    "mermaid": mermaid.draw,
-    "dot": dot.draw,
-    "json": as_json.draw,
-}
+Draw = Callable[[Plan], str]
+
+FORMATS: dict[str, Draw] = {"tree": tree.draw, "mermaid": mermaid.draw, "dot": dot.draw, "json": as_json.draw}

@@ -1,8 +1,8 @@
 """A plan to JSON: its nodes and edges, for programs."""
 
-import json
 from dataclasses import asdict
 
+from runner import text
 from runner.plan import Plan
 
 
@@ -11,5 +11,5 @@ def draw(plan: Plan) -> str:
     nodes = [asdict(step) for step in plan.steps]
     edges = [{"from": step.id, "to": plan.gather.id} for step in plan.collectors]
     edges += [{"from": a.id, "to": b.id} for a, b in zip(plan.tail, plan.stages, strict=False)]
-    drawn = {"workflow": plan.name, "description": plan.description, "hash": plan.hash, "nodes": nodes, "edges": edges}
-    return json.dumps(drawn, indent=2, ensure_ascii=False)
+    drawn = {"workflow": plan.name, "description": plan.description, "nodes": nodes, "edges": edges}
+    return text.as_json(drawn)

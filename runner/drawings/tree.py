@@ -1,7 +1,5 @@
 """A plan to lines with box characters, for a terminal."""
 
-import textwrap
-
 from runner import text
 from runner.drawings import short
 from runner.plan import Plan, Step
@@ -49,8 +47,7 @@ def draw(plan: Plan, *, screen: Screen = PLAIN, collapse: int | None = 12) -> st
 
 def _heading(plan: Plan, screen: Screen) -> list[str]:
     title = screen.paint(text.cut_middle(text.printable(plan.name), screen.width), "bold")
-    about = text.printable(" ".join(plan.description.split()))
-    return [title, *textwrap.wrap(about, min(screen.width, 80))]
+    return [title, *text.wrap(text.printable(" ".join(plan.description.split())), min(screen.width, 80))]
 
 
 def _name(each: Step | str) -> str:

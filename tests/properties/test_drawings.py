@@ -1,0 +1,92 @@
+"""Every drawing names every step once, and nothing that a step is called is read as the drawing's own syntax."""
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner import text
+from runner.drawings import as_json, dot, mermaid, tree
+from runner.plan import Plan, Retry, Step
+from runner.screen import Screen
+
+IDS = st.from_regex(r"[a-z][a-z0-9_-]{0,62}", fullmatch=True)
+WILD = st.text(max_size=40)
+
+
+@st.composite
+def plans(draw: st.DrawFn, ids: st.SearchStrategy[str] = IDS) -> Plan:
+    names = iter(draw(st.lists(ids, min_size=2, max_size=40, unique_by=text.printable)))
+    stages = draw(st.integers(0, 3))
+
+    def step(kind: str, step_id: str) -> Step:
+        return Step(
+            step_id,
+            kind,  # type: ignore[arg-type]
+            draw(st.one_of(st.just(step_id), WILD)),
+            timeout=draw(st.none() | st.floats(0.1, 1e5)),
+            retry=Retry(draw(st.integers(0, 9))),
+            queue=draw(st.none() | WILD),
+        )
+
+    gather = step("gather", next(names))
+    if draw(st.booleans()):
+        gather = Step("gather ", "gather", None)
+    rest = list(names)
+    after = tuple(step("stage", step_id) for step_id in rest[1 : 1 + stages])
+    collectors = tuple(step("collector", step_id) for step_id in [rest[0], *rest[1 + stages :]])
+    return Plan(draw(WILD), draw(WILD), collectors, gather, after)
+
+
+def below_heading(drawn: str) -> list[str]:
+    return drawn.split("\n\n", 1)[1].splitlines()
+
+
+@given(plans())
+def test_the_tree_names_every_step_once(plan: Plan) -> None:
+    lines = below_heading(tree.draw(plan, screen=Screen(1_000), collapse=None))
+    named = [found[1] for line in lines if (found := re.match(r"[ ●─╭├╰┼┬│]{5,}─? ([a-z][\w-]*) ", f"{line} "))]
+    spine = [found[1] for line in lines if (found := re.match(r" {5}([a-z][\w-]*) ", f"{line} "))]
+    assert [*named, *spine] == [step.id.strip() for step in plan.steps]
+
+
+@given(plans(), st.integers(40, 200))
+def test_the_tree_is_no_wider_than_its_screen(plan: Plan, width: int) -> None:
+    assert max(map(text.width, tree.draw(plan, screen=Screen(width)).splitlines())) <= width
+
+
+@given(plans(ids=st.text(min_size=1, max_size=20)))
+def test_mermaid_names_every_step_once_and_connects_it(plan: Plan) -> None:
+    drawn = mermaid.draw(plan, collapse=None)
+    labels = re.findall(r'^    n\d+[(\[{]+"(.*)"[)\]}]+:::', drawn, flags=re.MULTILINE)
+    read = [re.sub(r"#(\d+);", lambda found: chr(int(found[1])), label.split("<br/>")[0]) for label in labels]
+    arrows = next(line for line in drawn.splitlines() if line.startswith("    start --> "))
+    assert read == [text.printable(step.id) for step in plan.steps]
+    assert re.findall(r"n\d+", arrows) == [f"n{at}" for at in range(len(plan.steps))]
+
+
+@given(plans(ids=st.text(min_size=1, max_size=20)))
+def test_dot_names_every_step_once_and_connects_it(plan: Plan) -> None:
+    drawn = dot.draw(plan, collapse=None)
+    labels = re.findall(r'^    n\d+ \[.*, label="((?:[^"\\]|\\.)*)"\]$', drawn, flags=re.MULTILINE)
+    read = [re.sub(r"\\([\\\"])", r"\1", re.split(r"(?<!\\)(?:\\\\)*\\n", label)[0]) for label in labels]
+    assert len(read) == len(plan.steps)
+    arrows = next(line for line in drawn.splitlines() if line.startswith("    start -> "))
+    assert re.findall(r"n\d+", arrows) == [f"n{at}" for at in range(len(plan.steps))]
+
+
+@given(plans(ids=st.text(min_size=1, max_size=20)))
+def test_json_names_every_step_once_and_connects_it(plan: Plan) -> None:
+    drawn = json.loads(as_json.draw(plan))
+    assert [node["id"] for node in drawn["nodes"]] == [step.id for step in plan.steps]
+    assert [(edge["from"], edge["to"]) for edge in drawn["edges"]] == [
+        *((step.id, plan.gather.id) for step in plan.collectors),
+        *((before.id, after.id) for before, after in zip(plan.tail, plan.stages, strict=False)),
+    ]
+
+
+@given(plans(ids=st.text(min_size=1, max_size=20)))
+def test_no_drawing_moves_the_cursor(plan: Plan) -> None:
+    drawn = "".join([tree.draw(plan), mermaid.draw(plan), dot.draw(plan), as_json.draw(plan)])
+    assert text.printable(drawn.replace("\n", "")) == drawn.replace("\n", "")
