@@ -4,13 +4,12 @@ import contextlib
 import ctypes
 import signal
 import sys
-from importlib.metadata import entry_points
 from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init, worker_process_init
 
-from runner import brokers, settings
+from runner import backend, brokers, catalogue, settings
 from runner.errors import RunnerError
 from runner.settings import Settings
 
@@ -22,7 +21,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
     """Celery's configuration. What is not Celery's default stands with its reason; CELERY.md has the measurements."""
     return {
         "broker_url": brokers.url(chosen),
-        "result_backend": brokers.url(chosen),
+        "result_backend": backend.url(brokers.url(chosen)),
         # Late acknowledgement: a message is given back when its worker dies, and the ledger keeps it from counting twice.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -57,13 +56,8 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         },
         "worker_hijack_root_logger": True,
         "worker_send_task_events": True,
-        "include": ["runner.execute", *offered(chosen)],
+        "include": ["runner.execute", *catalogue.offered(chosen)],
     }
-
-
-def offered(chosen: Settings) -> list[str]:
-    """The modules whose tasks every worker offers: those of installed packages, and those the settings allow."""
-    return [*dict.fromkeys([*(each.value for each in entry_points(group="runner.tasks")), *chosen.include])]
 
 
 app = Celery("runner")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from runner import commands, report
+from runner import commands, report, screen
 from runner.errors import InvalidWorkflow, RunnerError
 
 
@@ -63,7 +63,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     except click.Abort:
         code = 130
     except RunnerError as error:
-        _say(report.problem(error, sys.stderr))
+        _say(report.problem(error, screen=screen.of(sys.stderr)))
         code = error.exit_code
         _tell(words, code, _as_json(error))
     except BrokenPipeError:

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 import redis
 
+from runner import mask
 from runner import plan as plans
 from runner.errors import MalformedRunId, UnknownRun
 from runner.plan import Plan, Step
@@ -293,7 +294,7 @@ class Store:
             "workflow": plan.name,
             "hash": plan.hash,
             "collectors_left": len(plan.collectors),
-            "inputs": json.dumps(masked(plan), separators=(",", ":")),
+            "inputs": json.dumps(mask.inputs(plan), separators=(",", ":")),
         }
         flat = [text for name, value in fields.items() for text in (name, value)]
         accepted = self._accept(self._keys(run_id), [self._ttl, plans.dump(plan), *flat])
@@ -416,11 +417,6 @@ class Store:
 
     def _keys(self, run_id: str) -> list[str]:
         return [self._key(run_id, name) for name in _KEYS]
-
-
-def masked(plan: Plan) -> dict[str, Any]:
-    """The plan's inputs as they may be shown: a secret's value is ``***``."""
-    return {name: "***" if name in plan.secrets else value for name, value in plan.inputs.items()}
 
 
 def _needs(plan: Plan, step: Step) -> str:

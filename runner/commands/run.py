@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from runner import catalogue, interrupts, options, progress, report, session, settings, source, spec
+from runner import catalogue, interrupts, options, progress, report, screen, session, settings, source, spec
 from runner import plan as plans
 from runner.interrupts import Interrupted
 from runner.plan import Plan
@@ -66,20 +66,20 @@ class RunCommand(click.Command):
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 @options.broker_options
 @click.pass_obj
-def command(file: WorkflowFile, file_: str = "", **wish: Any) -> int:
+def command(workflow_file: WorkflowFile, **wish: Any) -> int:
     """Run a workflow and print its result.
 
     `runner run FILE --help` lists the inputs of FILE, each an option. FILE may be - for standard input.
     """
-    inputs = options.given_inputs(file.workflow.inputs, wish, wish["pairs"], wish["inputs_file"])
-    plan = plans.bind(plans.make(file.workflow, file.source), file.workflow, inputs, file.source)
+    inputs = options.given_inputs(workflow_file.workflow.inputs, wish, wish["pairs"], wish["inputs_file"])
+    plan = plans.bind(plans.make(workflow_file.workflow, workflow_file.source), workflow_file.workflow, inputs, workflow_file.source)
     chosen = settings.read()
     run_id = check_run_id(wish["run_id"]) if wish["run_id"] else new_run_id(plan)
     if wish["dry_run"]:
         return _show(plans.route(plan, chosen.queue, everything=False), run_id)
     try:
         with interrupts.raised():
-            return _run(plan, run_id, chosen, file.directory, wish)
+            return _run(plan, run_id, chosen, workflow_file.directory, wish)
     except Interrupted as interrupted:
         return interrupted.exit_code
 
@@ -87,7 +87,8 @@ def command(file: WorkflowFile, file_: str = "", **wish: Any) -> int:
 def _show(plan: Plan, run_id: str) -> int:
     from runner import canvas  # noqa: PLC0415 - imports Celery
 
-    click.echo(report.dry_run(plan, run_id, canvas.messages(canvas.compose(plan, run_id))))
+    sent = canvas.messages(canvas.compose(plan, run_id))
+    click.echo(report.dry_run(plan, run_id, sent, screen=screen.of(sys.stdout)))
     return 0
 
 
@@ -137,9 +138,9 @@ def _tell(ended: Run, here: Session, plan: Plan, wish: Mapping[str, Any]) -> int
     if wish["as_json"]:
         click.echo(report.as_json(report.document(ended, plan, outcomes, result)))
     if not wish["quiet"]:
-        _say(report.summary(ended, plan, outcomes))
+        _say(report.summary(ended, plan, outcomes, screen=screen.of(sys.stderr)))
     if ended.status in {"succeeded", "partial"} and not wish["as_json"]:
-        click.echo(report.as_json(report.mask(result, plan)))
+        click.echo(report.result(result, plan))
     return 1 if ended.status == "partial" and wish["strict"] else EXIT_CODES[ended.status]
 
 

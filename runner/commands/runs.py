@@ -1,8 +1,10 @@
 """`runs`: the history, newest first."""
 
+import sys
+
 import click
 
-from runner import options, report, session, settings
+from runner import options, report, screen, session, settings
 
 
 @click.command
@@ -13,4 +15,4 @@ def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""
     with session.ledger(settings.read()) as ledger:
         found = ledger.runs(limit)
-    click.echo(report.as_json({"runs": [report.run_document(each) for each in found]}) if as_json else report.history(found))
+    click.echo(report.as_json({"runs": [report.run_document(each) for each in found]}) if as_json else report.history(found, screen=screen.of(sys.stdout)))

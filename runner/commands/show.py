@@ -1,8 +1,10 @@
 """`show RUN`: what the ledger knows about a run, or about one step of it."""
 
+import sys
+
 import click
 
-from runner import options, report, session, settings
+from runner import options, report, screen, session, settings
 from runner.errors import UnknownRun
 from runner.store import Outcome, check_run_id
 
@@ -23,11 +25,15 @@ def command(run_id: str, step_id: str | None, *, as_json: bool) -> None:
                     f'run {run_id} has no step "{step_id}"', hint=f"it has {', '.join(step.id for step in plan.steps)}"
                 )
             outcome = ledger.outcome(run_id, step_id)
-            click.echo(report.step_details(plan, plan.step(step_id), outcome, as_json=as_json))
+            click.echo(
+                report.as_json(report.step_document(plan, plan.step(step_id), outcome))
+                if as_json
+                else report.step_details(plan, plan.step(step_id), outcome, screen=screen.of(sys.stdout))
+            )
             return
         outcomes: dict[str, Outcome] = ledger.outcomes(run_id)
         last = ledger.outcome(run_id, plan.steps[-1].id)
     if as_json:
         click.echo(report.as_json(report.document(run, plan, outcomes, last.value if last else None)))
     else:
-        click.echo(report.details(run, plan, outcomes))
+        click.echo(report.details(run, plan, outcomes, screen=screen.of(sys.stdout)))

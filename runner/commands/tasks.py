@@ -1,8 +1,10 @@
 """`tasks`: what `task:` may name."""
 
+import sys
+
 import click
 
-from runner import catalogue, report, settings, source
+from runner import catalogue, report, screen, settings, source
 
 
 @click.command
@@ -11,4 +13,4 @@ def command(file: str | None) -> None:
     """List the tasks that a workflow may name, with their parameters; with FILE, also those that it includes."""
     chosen = settings.read()
     found = catalogue.of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
-    click.echo(report.task_list(found.values()))
+    click.echo(report.task_list(found.values(), screen=screen.of(sys.stdout)))

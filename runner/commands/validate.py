@@ -1,8 +1,10 @@
 """`validate FILE…`: workflow files to their faults, all at once."""
 
+import sys
+
 import click
 
-from runner import catalogue, report, settings, source, spec
+from runner import catalogue, report, screen, settings, source, spec
 from runner.errors import InvalidWorkflow
 
 
@@ -20,7 +22,7 @@ def command(files: tuple[str, ...]) -> int:
             written = source.read(name)
             spec.read(written, catalogue.of(written, chosen))
         except InvalidWorkflow as error:
-            click.echo(report.problem(error), err=True)
+            click.echo(report.problem(error, screen=screen.of(sys.stderr)), err=True)
             code = error.exit_code
         else:
             click.echo(f"{name}: valid", err=True)

@@ -1,8 +1,10 @@
 """`watch RUN`: the live progress of a run that was started elsewhere."""
 
+import sys
+
 import click
 
-from runner import options, progress, report, session, settings
+from runner import options, progress, report, screen, session, settings
 from runner.store import check_run_id
 
 
@@ -17,4 +19,4 @@ def command(run_id: str) -> None:
         with progress.shown(plan, run_id) as shown:
             for event in ledger.follow(run_id):
                 shown.tell(event)
-        click.echo(report.summary(ledger.run(run_id), plan, ledger.outcomes(run_id)), err=True)
+        click.echo(report.summary(ledger.run(run_id), plan, ledger.outcomes(run_id), screen=screen.of(sys.stderr)), err=True)

@@ -9,7 +9,7 @@ import pytest
 from runner import brokers
 from runner.errors import MalformedRunId, UnknownRun
 from runner.plan import Plan, Retry, Step
-from runner.store import Error, Outcome, Store, check_run_id, masked, new_run_id
+from runner.store import Error, Outcome, Store, check_run_id, new_run_id
 
 PLAN = Plan(
     name="news",
@@ -61,7 +61,6 @@ def test_the_same_id_again_changes_nothing(accepted: Store) -> None:
 
 def test_a_secret_input_is_not_in_the_run(accepted: Store) -> None:
     assert accepted.run("run-1").inputs == {"topic": "x", "token": "***"}
-    assert masked(PLAN) == {"topic": "x", "token": "***"}
 
 
 def test_the_first_claim_starts_the_run(accepted: Store) -> None:
@@ -190,7 +189,9 @@ def test_every_key_expires(accepted: Store) -> None:
     claim(accepted, B)
     accepted.postpone("run-1", "b", error=Error("OSError", "no"), attempt=1, seconds=9)
     succeed(accepted, A)
-    assert {key: accepted.client.ttl(key) > 0 for key in accepted.client.keys()} == dict.fromkeys(accepted.client.keys(), True)
+    assert {key: accepted.client.ttl(key) > 0 for key in accepted.client.keys()} == dict.fromkeys(
+        accepted.client.keys(), True
+    )
 
 
 def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Store) -> None:

@@ -1,0 +1,201 @@
+"""`run` on the embedded broker: a command of its own process, a real Valkey, a real worker."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.command_line import DEFAULT, ROOT, WORKFLOWS, runner, start
+from tests.waiting import wait_until
+
+SLOW = str(ROOT / "tests" / "workflows" / "slow.yaml")
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+
+def test_the_default_workflow_ends_with_the_documented_result() -> None:
+    answer = runner("run", DEFAULT, "--topic", "python")
+    assert answer.code == 0, answer.stderr
+    result = json.loads(answer.stdout)
+    assert set(result) == {"request_id", "item_count"}
+    assert result["item_count"] == 12
+
+
+def test_json_is_one_object_with_every_step() -> None:
+    document = runner("run", DEFAULT, "--topic", "python", "--json").json
+    assert list(document)[:8] == [
+        "run_id", "workflow", "status", "result", "inputs", "started_at", "finished_at", "duration_s",
+    ]  # fmt: skip
+    assert document["status"] == "succeeded"
+    assert document["inputs"] == {"topic": "python"}
+    assert document["result"]["request_id"] == document["run_id"]
+    assert [(step["id"], step["kind"], step["status"], step["attempts"]) for step in document["steps"]] == [
+        ("collector_1", "collector", "succeeded", 1),
+        ("collector_2", "collector", "succeeded", 1),
+        ("collector_3", "collector", "succeeded", 1),
+        ("collector_gathering", "gather", "succeeded", 1),
+        ("cleanup", "stage", "succeeded", 1),
+        ("process", "stage", "succeeded", 1),
+    ]
+
+
+def test_progress_without_a_terminal_is_a_line_a_transition() -> None:
+    stderr = runner("run", DEFAULT, "--topic", "python").stderr
+    assert "collector_2 succeeded" in stderr
+    assert "\x1b" not in stderr
+
+
+def test_quiet_says_nothing_but_the_result() -> None:
+    answer = runner("run", DEFAULT, "--topic", "python", "--quiet")
+    assert answer.stderr == ""
+    assert json.loads(answer.stdout)["item_count"] == 12
+
+
+def test_a_dry_run_shows_what_would_be_sent_and_starts_nothing(state_dir: Path) -> None:
+    answer = runner("run", DEFAULT, "--topic", "python", "--dry-run")
+    assert answer.code == 0
+    assert "runner.collect" in answer.stdout
+    assert "python" in answer.stdout
+    assert list(state_dir.iterdir()) == []
+
+
+def test_the_help_of_run_lists_the_inputs_of_the_file() -> None:
+    answer = runner("run", DEFAULT, "--help")
+    assert answer.code == 0
+    assert "--topic" in answer.stdout
+    assert "What to collect data about" in answer.stdout
+
+
+def test_inputs_may_come_from_a_file(tmp_path: Path) -> None:
+    inputs = tmp_path / "inputs.yaml"
+    inputs.write_text("topic: from a file\n")
+    document = runner("run", DEFAULT, "--inputs-file", str(inputs), "--json").json
+    assert document["inputs"] == {"topic": "from a file"}
+
+
+def test_the_same_run_id_again_returns_that_run_and_starts_nothing() -> None:
+    first = runner("run", DEFAULT, "--topic", "python", "--run-id", "mine", "--json").json
+    second = runner("run", DEFAULT, "--topic", "other", "--run-id", "mine", "--json").json
+    assert second == first
+
+
+def test_a_collector_added_by_editing_yaml_alone_is_everywhere(tmp_path: Path) -> None:
+    text = Path(DEFAULT).read_text()
+    block = "  - id: collector_3\n    task: collector_3\n    with:\n      topic: ${{ inputs.topic }}\n"
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(text.replace(block, block + block.replace("id: collector_3", "id: collector_4")))
+
+    answer = runner("run", str(edited), "--topic", "python", "--run-id", "four")
+
+    assert "collector_4" in runner("graph", str(edited)).stdout
+    assert "collector_4 succeeded" in answer.stderr
+    assert "collector_4" in runner("show", "four").stdout
+    # Its numbers are those of collector_3 once more, which the clean-up drops.
+    assert len(json.loads(runner("show", "four", "--step", "collector_gathering", "--json").stdout)["value"]) == 15
+
+
+def test_a_collector_of_ones_own_module_runs(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from celery import shared_task\n\n"
+        "@shared_task\ndef words(topic: str) -> list:\n    '''Words.'''\n    return [topic, topic.upper()]\n\n"
+        "@shared_task\nasync def later(topic: str) -> list:\n    '''Later.'''\n    return [topic[::-1]]\n"
+    )
+    workflow = tmp_path / "mine.yaml"
+    workflow.write_text(
+        "name: mine\ninclude: [mine]\ninputs: {topic: {type: string}}\ncollectors:\n"
+        "  - {id: a, task: mine.words, with: {topic: '${{ inputs.topic }}'}}\n"
+        "  - {id: b, task: mine.later, with: {topic: '${{ inputs.topic }}'}}\n"
+    )
+    answer = runner("run", str(workflow), "--topic", "abc")
+    assert answer.code == 0, answer.stderr
+    assert json.loads(answer.stdout) == [["abc", "ABC"], ["cba"]]
+
+
+def test_history_and_values_are_there_after_the_processes_of_the_run_are_gone(own_directory: Path) -> None:
+    runner("run", DEFAULT, "--topic", "python", "--run-id", "earlier")
+    wait_until(lambda: not processes.carrying(own_directory.name), "Valkey and the worker have ended")
+    assert "earlier" in runner("runs").stdout
+    assert '"item_count": 12' in runner("show", "earlier", "--step", "process").stdout
+
+
+def test_a_failed_collector_fails_the_run_and_is_told_with_its_place(tmp_path: Path) -> None:
+    workflow = tmp_path / "failing.yaml"
+    shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
+    workflow.write_text(
+        "name: failing\ninclude: [observed]\ncollectors:\n"
+        f"  - {{id: good, task: observed.collect, with: {{journal: {tmp_path}/j, step: good}}}}\n"
+        f"  - {{id: bad, task: observed.fail, with: {{journal: {tmp_path}/j, step: bad}}}}\n"
+        f"stages:\n  - {{id: after, task: observed.stage, with: {{journal: {tmp_path}/j, step: after}}}}\n"
+    )
+    answer = runner("run", str(workflow), "--json")
+    steps = {step["id"]: step for step in answer.json["steps"]}
+    assert answer.code == 1
+    assert {name: step["status"] for name, step in steps.items()} == {
+        "good": "succeeded", "bad": "failed", "gather": "skipped", "after": "skipped",
+    }  # fmt: skip
+    assert steps["bad"]["error"]["message"] == "failure 1 of bad"
+    assert "failing.yaml:5:5" in answer.stderr
+
+
+def test_a_failed_attempt_is_tried_again_as_the_yaml_says(tmp_path: Path) -> None:
+    workflow = tmp_path / "retried.yaml"
+    shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
+    workflow.write_text(
+        "name: retried\ninclude: [observed]\ncollectors:\n"
+        f"  - id: flaky\n    task: observed.fail\n    with: {{journal: {tmp_path}/j, step: flaky, times: 2}}\n"
+        "    retry: {max_retries: 3, delay: 50ms}\n"
+    )
+    document = runner("run", str(workflow), "--json").json
+    assert (document["status"], document["result"]) == ("succeeded", ["flaky"])
+    assert document["steps"][0]["attempts"] == 3
+
+
+def test_an_attempt_past_its_timeout_is_told_as_timed_out(tmp_path: Path) -> None:
+    workflow = tmp_path / "late.yaml"
+    shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
+    workflow.write_text(
+        "name: late\ninclude: [observed]\ncollectors:\n"
+        f"  - {{id: slow, task: observed.collect, timeout: 100ms, with: {{journal: {tmp_path}/j, step: slow, seconds: 60}}}}\n"
+    )
+    answer = runner("run", str(workflow), "--json")
+    assert answer.code == 1
+    assert answer.json["steps"][0]["status"] == "timed_out"
+
+
+def test_two_runs_at_once_on_one_state_directory_both_succeed() -> None:
+    both = [start("run", DEFAULT, "--topic", word) for word in ("one", "other")]
+    assert [process.wait(30) for process in both] == [0, 0]
+    assert [json.loads(process.communicate()[0])["item_count"] for process in both] == [12, 12]
+
+
+def test_a_detached_run_goes_on_without_its_command(tmp_path: Path, own_directory: Path) -> None:
+    answer = runner("run", SLOW, "--journal", str(tmp_path / "j"), "--seconds", "1", "--detach")
+    assert answer.code == 0
+    run_id = answer.stdout.strip()
+    wait_until(lambda: runner("show", run_id, "--json").json["status"] == "succeeded", "the run has succeeded")
+    wait_until(lambda: not processes.carrying(own_directory.name), "nothing is left of it")
+
+
+def test_past_its_timeout_run_stops_waiting_and_the_run_goes_on(tmp_path: Path) -> None:
+    journal = str(tmp_path / "j")
+    answer = runner("run", SLOW, "--journal", journal, "--seconds", "2", "--timeout", "1", "--run-id", "slow-1")
+    assert answer.code == 5
+    assert "slow-1" in answer.stderr
+    wait_until(lambda: runner("show", "slow-1", "--json").json["status"] == "succeeded", "the run has succeeded")
+
+
+def test_a_worker_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "from celery import shared_task\n\n@shared_task(name='x.y')\ndef y(): ...\n\nimport not_there\n"
+    )
+    workflow = tmp_path / "broken.yaml"
+    workflow.write_text("name: broken\ninclude: [broken]\ncollectors: [{id: a, task: x.y}]\n")
+    answer = runner("run", str(workflow))
+    assert answer.code == 1
+    assert "not_there" in answer.stderr
+
+
+def test_the_shipped_schema_is_that_of_the_models() -> None:
+    assert json.loads((WORKFLOWS / "schema.json").read_text()) == runner("schema").json

@@ -1,0 +1,118 @@
+"""A tour of the project, in the order of its line. Read this first; every step works on what the one before gave.
+
+text → Source → Workflow → Plan → Signature → Run → words
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from celery.canvas import _chord
+
+from runner import canvas, catalogue, expressions, report, source, spec
+from runner import plan as plans
+from runner.drawings import tree
+from runner.errors import InvalidWorkflow
+from runner.settings import Settings
+from tests.command_line import DEFAULT, runner
+
+TEXT = """\
+name: news
+inputs:
+  topic: {type: string}
+collectors:
+  - id: papers
+    task: collector_1
+    with: {topic: "${{ inputs.topic }}"}
+  - id: blogs
+    task: collector_2
+    with: {topic: "${{ inputs.topic }}"}
+gather:
+  task: gather.concat
+stages:
+  - id: count
+    task: records.count
+"""
+
+
+@pytest.fixture
+def news() -> source.Source:
+    return source.parse(TEXT, "news.yaml")
+
+
+@pytest.fixture
+def known(news: source.Source) -> catalogue.Catalogue:
+    return catalogue.of(news, Settings())
+
+
+@pytest.fixture
+def workflow(news: source.Source, known: catalogue.Catalogue) -> spec.Workflow:
+    return spec.read(news, known)
+
+
+@pytest.fixture
+def plan(news: source.Source, workflow: spec.Workflow) -> plans.Plan:
+    return plans.bind(plans.make(workflow, news), workflow, {"topic": "tea"}, news)
+
+
+def test_1_a_source_is_plain_data_and_knows_where_everything_stands(news: source.Source) -> None:
+    assert news.data["collectors"][1]["id"] == "blogs"
+    assert str(news.place(("collectors", 1, "id"))) == "news.yaml:8:9"
+
+
+def test_2_a_catalogue_knows_tasks_without_importing_them(known: catalogue.Catalogue) -> None:
+    assert [parameter.name for parameter in known["collector_1"].parameters] == ["topic"]
+
+
+def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(known: catalogue.Catalogue) -> None:
+    wrong = source.parse(TEXT.replace("task: collector_2", "task: colector_2").replace("gather:", "gahter:"), "news.yaml")
+    with pytest.raises(InvalidWorkflow) as told:
+        spec.read(wrong, known)
+    assert [(fault.place.line, fault.hint) for fault in told.value.faults] == [
+        (9, 'did you mean "collector_2"?'),
+        (11, 'did you mean "gather"?'),
+    ]
+
+
+def test_4_an_expression_is_checked_before_a_run_and_expanded_in_it() -> None:
+    names = {"inputs": {"pages": [1, 2]}, "run": {"id": "r"}}
+    assert expressions.expand({"n": "${{ size(inputs.pages) }}", "s": "run ${{ run.id }}"}, names) == {"n": 2, "s": "run r"}
+
+
+def test_5_a_plan_is_every_step_in_order_with_the_inputs_bound(plan: plans.Plan) -> None:
+    assert [(step.id, step.kind) for step in plan.steps] == [
+        ("papers", "collector"),
+        ("blogs", "collector"),
+        ("gather_concat", "gather"),
+        ("count", "stage"),
+    ]
+    assert plan.inputs == {"topic": "tea"}
+    assert plans.load(plans.dump(plan)) == plan
+
+
+def test_6_a_drawing_shows_the_fan_out_and_the_fan_in(plan: plans.Plan) -> None:
+    drawing = tree.draw(plan)
+    assert drawing.index("papers") < drawing.index("blogs") < drawing.index("gather_concat") < drawing.index("count")
+
+
+def test_7_a_canvas_is_a_chord_whose_messages_carry_references_only(plan: plans.Plan) -> None:
+    composed = canvas.compose(plan, "run-1")
+    assert isinstance(composed, _chord)
+    assert [each.args for each in composed.tasks] == [("run-1", ["papers"]), ("run-1", ["blogs"])]
+    assert "tea" not in json.dumps(composed)
+
+
+def test_8_resuming_is_composing_what_has_no_outcome_yet(plan: plans.Plan) -> None:
+    rest = canvas.compose(plan, "run-1", done={"papers", "blogs"})
+    assert [name for name, *_ in canvas.messages(rest)] == ["news.gather_concat", "news.count"]
+
+
+@pytest.mark.usefixtures("state_dir")
+def test_9_a_run_is_one_command_and_its_history_stays(tmp_path: Path) -> None:
+    answer = runner("run", DEFAULT, "--topic", "tea", "--run-id", "tour")
+    assert json.loads(answer.stdout) == {"request_id": "tour", "item_count": 12}
+    assert "tour" in runner("runs").stdout
+
+
+def test_10_words_are_made_in_one_place_and_hide_secrets(plan: plans.Plan) -> None:
+    assert "tea" in report.dry_run(plan, canvas.messages(canvas.compose(plan, "run-1")))

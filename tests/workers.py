@@ -1,0 +1,34 @@
+"""A broker to a real worker process on it, ready for work, that ends with the block."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.command_line import ROOT
+from tests.waiting import wait_until
+
+
+@contextmanager
+def working(log: Path, *command: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker started by `python -m COMMAND`, in a group of its own.
+
+    Args:
+        log: the file its output goes to.
+        env: what it has in its environment beside ours.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=output, stderr=output, cwd=ROOT, env=os.environ | env, process_group=0
+        )
+    try:
+        wait_until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "the worker is ready", 20)
+        assert process.poll() is None, log.read_text()
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
