@@ -47,18 +47,25 @@ class Keeper:
     def _start(self) -> None:
         self.started_at = time.monotonic()
         keeper = os.getpid()
+        # Between fork and exec a SIGTERM would be taken by our handler, and forgotten: it waits until the default is back.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         self.pid = os.fork()
         if self.pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if sys.platform == "linux":
-                # SIGKILL of the keeper would leave a server that nobody stops. (On macOS it does.)
-                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            try:
-                if os.getppid() == keeper:
-                    os.execv(self.command[0], self.command)  # noqa: S606  # there is nothing for a shell to do
-            except OSError as error:
-                _say(f"cannot execute {self.command[0]}: {error.strerror}")
-            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        if self.pid == 0:
+            self._become_the_server(keeper)
+
+    def _become_the_server(self, keeper: int) -> None:
+        if sys.platform == "linux":
+            # SIGKILL of the keeper would leave a server that nobody stops. (On macOS it does.)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        try:
+            if os.getppid() == keeper:
+                os.execv(self.command[0], self.command)  # noqa: S606  # there is nothing for a shell to do
+        except OSError as error:
+            _say(f"cannot execute {self.command[0]}: {error.strerror}")
+        os._exit(1)
 
     def _asked_to_stop(self, *_: object) -> None:
         self.stop()
