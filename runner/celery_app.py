@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import multiprocessing
 import signal
 import sys
+import tempfile
 from typing import Any
 
 from celery import Celery
@@ -72,6 +74,15 @@ def _use_the_broker(**_: Any) -> None:
         _in_use.enter_context(brokers.open(settings.read()))
     except RunnerError as error:
         sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
+
+
+@celeryd_init.connect
+def _leave_no_directory(**_: Any) -> None:
+    """Have the pool make its shared memory in the temporary directory itself: its files are unlinked at once there.
+
+    By default it makes a directory of its own first, which stays when the worker is killed.
+    """
+    multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 @worker_process_init.connect

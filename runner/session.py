@@ -40,7 +40,7 @@ class Session:
 
     def check(self) -> None:
         """Raise WorkerEnded, with the end of its log, if there is no worker left to wait for."""
-        if self.worker is not None and self.worker.poll() is not None:
+        if self.worker is not None and worker.has_ended(self.worker):
             last = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
             raise WorkerEnded("the worker has ended: " + " / ".join(last).strip()[:500], hint=f"its log is {self.log}")
 

@@ -6,9 +6,19 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+
+from runner.errors import RunnerError
+
+
+class ModuleNotImported(RunnerError):
+    """A module that a workflow includes cannot be imported."""
+
+    exit_code = 3
 
 
 @contextmanager
@@ -37,14 +47,43 @@ def private(*, queue: str, include: Sequence[str], directory: Path, log: Path, c
     try:
         yield worker
     finally:
-        if worker.poll() is None:
+        if not has_ended(worker):
             os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
+
+
+def has_ended(worker: subprocess.Popen[bytes]) -> bool:
+    """Whether there is no such process any more, also where we were forked from the process that started it.
+
+    Popen takes a process that is not its child for one that has ended (`wait` answers ECHILD).
+    """
+    if worker.poll() is None:
+        return False
+    try:
+        os.kill(worker.pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def _environment(directory: Path) -> Mapping[str, str]:
     path = os.pathsep.join([str(directory), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path}
+
+
+def import_tasks(modules: Sequence[str]) -> None:
+    """Import modules that define tasks.
+
+    Raises:
+        ModuleNotImported: with the place in it that does not work.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except Exception as error:  # a user's module may raise anything
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            where = f" ({frame.filename}:{frame.lineno})" if not frame.filename.startswith("<frozen") else ""
+            raise ModuleNotImported(f'module "{module}": {type(error).__name__}: {error}{where}') from error
 
 
 def end_with_parent() -> None:

@@ -37,6 +37,7 @@ def command(
         worker.end_with_parent()
     chosen = settings.read()
     sys.path.insert(0, os.getcwd())  # as Celery does: modules of the project we are in can be included
+    worker.import_tasks([*chosen.include, *include])
     with brokers.open(chosen):
         from runner.celery_app import app  # noqa: PLC0415 - 0.25 s, after what may fail at once
 

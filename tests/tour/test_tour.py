@@ -115,4 +115,4 @@ def test_9_a_run_is_one_command_and_its_history_stays(tmp_path: Path) -> None:
 
 
 def test_10_words_are_made_in_one_place_and_hide_secrets(plan: plans.Plan) -> None:
-    assert "tea" in report.dry_run(plan, canvas.messages(canvas.compose(plan, "run-1")))
+    assert "tea" in report.dry_run(plan, "run-1", canvas.messages(canvas.compose(plan, "run-1")))
