@@ -102,12 +102,15 @@ class TestItsLife:
         with brokers.open(settings.read()) as broker:
             assert hit(broker.url) == 2
 
-    def test_whoever_comes_at_once_after_the_last_waits_for_its_end(self, state_dir: Path) -> None:
+    def test_whoever_comes_while_it_is_being_stopped_waits_and_has_the_next(self, state_dir: Path) -> None:
         with brokers.open(settings.read()) as broker:
             hit(broker.url)
+        stopping = "Received SIGTERM"
+        wait_until(lambda: stopping in (state_dir / "valkey.log").read_text(encoding="utf-8"), "it is being stopped")
 
         with brokers.open(settings.read()) as broker:
             assert hit(broker.url) == 2
+
         assert starts(state_dir) == 2
 
     def test_a_second_process_joins_the_server_of_the_first(
