@@ -127,7 +127,7 @@ class TestOneThatIsNotThere:
         """No timeout of a socket sees it: each byte is in time."""
         started = time.monotonic()
 
-        with listening(dripping) as url, pytest.raises(BrokerUnavailable, match=r"no answer within 4\.5 s"):
+        with listening(dripping) as url, pytest.raises(BrokerUnavailable, match="no answer within 4 s"):
             use(url)
 
         assert time.monotonic() - started < 5
