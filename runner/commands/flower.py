@@ -1,0 +1,143 @@
+"""`flower`: the web page of Flower, which shows workers and steps."""
+
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from runner import brokers, interrupts, options, settings, worker
+from runner.errors import RunnerError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OFF = {"", "0", "f", "false", "n", "no", "off"}
+
+
+class FlowerRefused(RunnerError):
+    """Flower would be open to people who have no business there, or cannot listen where it is told to."""
+
+    exit_code = 2
+
+
+def flower_options(command: Command) -> Command:
+    """`--address`, `--port` and `--basic-auth`: where Flower listens, and whom it lets in."""
+    address = click.option(
+        "--address",
+        default="127.0.0.1",
+        show_default=True,
+        envvar="FLOWER_ADDRESS",
+        help="Where Flower listens. One that others can reach needs authentication.",
+    )
+    port = click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=5555,
+        show_default=True,
+        envvar="FLOWER_PORT",
+        help="0 takes a free one.",
+    )
+    basic_auth = click.option(
+        "--basic-auth",
+        metavar="USER:PASSWORD",
+        default="",
+        envvar="FLOWER_BASIC_AUTH",
+        help="Whom Flower lets in; several with commas. Others see it in the process list: FLOWER_BASIC_AUTH hides it.",
+    )
+    return address(port(basic_auth(command)))
+
+
+@click.command
+@flower_options
+@click.option("--tethered", is_flag=True, hidden=True)
+@options.broker_options
+def command(address: str, port: int, basic_auth: str, *, tethered: bool) -> None:
+    """Show workers and steps on a web page, until Ctrl-C.
+
+    Without authentication there is much to see and nothing to do: the API is closed. With authentication nothing is open
+    but /metrics and /healthcheck. Flower's other options are taken from its FLOWER_* variables.
+    """
+    check(address, basic_auth)
+    if tethered:
+        worker.end_with_parent()
+    with brokers.open(settings.read()):
+        _serve(address, port, basic_auth)
+
+
+def check(address: str, basic_auth: str) -> None:
+    """Return if only those can use Flower who may.
+
+    Raises:
+        FlowerRefused: others could reach it, and nothing asks them who they are.
+    """
+    for credential in basic_auth.split(",") if basic_auth else ():
+        user, _, password = credential.partition(":")
+        if not (user and password and credential.isascii()):  # Flower compares ASCII only
+            raise FlowerRefused(
+                "--basic-auth takes user:password, in ASCII; a comma separates one from the next",
+                "--basic-auth alice:s3cret,bob:s4cret",
+            )
+    if basic_auth or os.environ.get("FLOWER_AUTH"):
+        return
+    if os.environ.get("FLOWER_UNAUTHENTICATED_API", "").lower() not in OFF:
+        # Flower then answers to scripts of any origin, and a task such as command.run can be started by its API.
+        raise FlowerRefused(
+            "FLOWER_UNAUTHENTICATED_API would let every web page that you open execute commands here",
+            "unset it, and give --basic-auth user:password to use Flower's API",
+        )
+    if not _is_loopback(address):
+        raise FlowerRefused(
+            f"refusing to show Flower at {address or 'every address'} without authentication",
+            "give --basic-auth user:password (or FLOWER_BASIC_AUTH), or --address 127.0.0.1",
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether this machine alone can reach it. An empty address is all of them."""
+    try:
+        found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise FlowerRefused(f"--address {address}: {error.strerror}") from error
+    addresses = [ipaddress.ip_address(str(each[0])) for *_, each in found]
+    return all((getattr(each, "ipv4_mapped", None) or each).is_loopback for each in addresses)
+
+
+def _serve(address: str, port: int, basic_auth: str) -> None:
+    # Imported here: both take 0.5 s, after what may fail at once. By parts, and not by `celery flower`, as that would
+    # execute a flowerconfig.py in the current directory, and could be made to listen on a socket open to everyone.
+    from flower.app import Flower  # noqa: PLC0415
+    from flower.command import apply_env_options, extract_settings  # noqa: PLC0415
+    from flower.urls import settings as page  # noqa: PLC0415
+    from tornado.options import options as flower  # noqa: PLC0415
+
+    from runner.celery_app import app  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/Flower] %(message)s")
+    # The one warns four times whenever no worker answers, the other of every page that is not there.
+    for name in ("flower.inspector", "tornado.access"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    apply_env_options()
+    flower.address, flower.port, flower.unix_socket = address, port, ""
+    flower.basic_auth = basic_auth.split(",") if basic_auth else []
+    extract_settings()
+    web = Flower(capp=app, options=flower, **page)
+    try:
+        port = web.start_http_server()
+    except OSError as error:
+        raise FlowerRefused(
+            f"Flower cannot listen at {address}:{port}: {error.strerror}", "choose another --port"
+        ) from error
+    for number in interrupts.SIGNALS:
+        web.io_loop.asyncio_loop.add_signal_handler(number, web.stop)
+    host = f"[{address}]" if ":" in address else address or socket.gethostname()
+    scheme = "https" if "ssl_options" in page else "http"
+    # From within the loop: when it is read, the page is there.
+    web.io_loop.add_callback(click.echo, f"Flower: {scheme}://{host}:{port}/{(flower.url_prefix or '').strip('/')}")
+    web.start()
+    # Python would wait for its threads first, and they for workers, or for a broker that is away: 15 s, measured.
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,102 @@
+"""`up`: broker, worker and Flower together, in the foreground."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import click
+
+from runner import brokers, interrupts, options, settings
+from runner.commands import flower
+from runner.interrupts import Interrupted
+
+Processes = Mapping[str, "subprocess.Popen[bytes]"]
+
+
+@click.command
+@click.option(
+    "--concurrency", "-c", type=click.IntRange(min=1), help="Steps executed at once. Default: as of `worker`."
+)
+@click.option("--queues", "-Q", metavar="A,B", help="The queues to serve. Default: the one for steps that name none.")
+@click.option("--include", multiple=True, metavar="MODULE", help="A module with tasks, beside those of the settings.")
+@flower.flower_options
+@options.broker_options
+def command(
+    *, concurrency: int | None, queues: str | None, include: tuple[str, ...], address: str, port: int, basic_auth: str
+) -> int:
+    """Start a worker and Flower, and the broker if it is our own, until Ctrl-C.
+
+    Ctrl-C once: finish what is being executed, then end. Twice: end at once. When one of them ends, all do.
+    """
+    flower.check(address, basic_auth)
+    chosen = settings.read()
+    worker_words = ["worker", *(["--concurrency", str(concurrency)] if concurrency else [])]
+    worker_words += ["--queues", queues] if queues else []
+    worker_words += [word for module in include for word in ("--include", module)]
+    try:
+        with (
+            interrupts.raised(),
+            brokers.open(chosen) as broker,
+            _started(*worker_words) as worker,
+            _started("flower", "--address", address, "--port", str(port), FLOWER_BASIC_AUTH=basic_auth) as page,
+        ):
+            _say(f"broker: {settings.masked(broker.url)}; Ctrl-C ends all")
+            return _until_the_end({"worker": worker, "Flower": page})
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+
+
+@contextmanager
+def _started(*words: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A command of ours beside us, which ends with the block at the latest, and with this process however that ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runner", *words, "--tethered"],
+        stdin=subprocess.PIPE,  # its end tells the process that we are gone
+        env={**os.environ, **environment},
+        start_new_session=True,  # Ctrl-C is ours to answer
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):  # its pool may outlive it
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _until_the_end(processes: Processes) -> int:
+    """Wait for the first to end, or for a signal, and then for the others: 0 if we were asked to end."""
+    code = 0
+    try:
+        name, code = _first_to_end(processes)
+        _say(f"{name} has ended by itself (exit code {code}): ending the rest")
+    except Interrupted as interrupted:
+        if interrupted.signal is not signal.SIGHUP:  # the terminal is gone
+            _say("ending, after what is being executed; once more to end at once")
+    for process in processes.values():
+        process.terminate()  # to Celery a warm shutdown
+    try:
+        for process in processes.values():
+            process.wait()
+    except Interrupted:
+        processes["worker"].send_signal(signal.SIGQUIT)  # its cold one: what it executes is given back
+        with suppress(subprocess.TimeoutExpired):
+            processes["worker"].wait(1)
+        raise
+    return code
+
+
+def _first_to_end(processes: Processes) -> tuple[str, int]:
+    """Its name, and its exit code, or 1 if a signal or nothing at all made it end."""
+    while True:
+        for name, process in processes.items():
+            if (code := process.poll()) is not None:
+                return name, max(code, 0) or 1
+        time.sleep(0.1)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
