@@ -1,0 +1,30 @@
+"""Workflows to their drawings, as the files in `drawings/` say: `default.yaml` in, `default.tree` and the others out.
+
+After a change to a drawing that is meant: `python -m tests.cases.test_drawings` writes them again, for you to look at.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from runner import catalogue, drawings, plan, source, spec
+
+CASES = sorted((Path(__file__).parent / "drawings").glob("*.yaml"))
+
+
+def drawn(case: Path, format_: str) -> str:
+    written = source.parse(case.read_bytes(), case.name)
+    workflow = spec.read(written, catalogue.read((), declared=["*"]))
+    return drawings.FORMATS[format_](plan.make(workflow, written)) + "\n"
+
+
+@pytest.mark.parametrize("format_", drawings.FORMATS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_a_workflow_is_drawn_as_the_file_beside_it_says(case: Path, format_: str) -> None:
+    assert drawn(case, format_) == case.with_suffix(f".{format_}").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for each in CASES:
+        for name in drawings.FORMATS:
+            each.with_suffix(f".{name}").write_text(drawn(each, name), encoding="utf-8")

@@ -1,0 +1,259 @@
+"""What is shown of a run while it runs: on a terminal, and where there is none."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+
+import pytest
+
+from runner import progress
+from runner.board import Board
+from runner.live import picture
+from runner.plan import Plan, Step
+from runner.store import Event
+from tests.command_line import ROOT
+
+NEWS = Plan(
+    "news",
+    "",
+    collectors=tuple(Step(step_id, "collector", "fetch") for step_id in ("hn", "lobsters", "reddit")),
+    gather=Step("fan_in", "gather", "merge"),
+    stages=(Step("count", "stage", "count"),),
+    inputs={"key": "hunter22"},
+    secrets=("key",),
+)
+WIDE = Plan(
+    "wide",
+    "",
+    collectors=tuple(Step(f"page_{at}", "collector", "fetch") for at in range(1000)),
+    gather=Step("fan_in", "gather", "merge"),
+)
+START = 1_767_225_600.0
+
+
+def started(step: str, at: float = 0, attempt: int = 1) -> Event:
+    return Event("0", "started", START + at, step, attempt=attempt, worker="celery@box")
+
+
+def finished(step: str, at: float = 1, status: str = "succeeded", message: str = "", attempt: int = 1) -> Event:
+    return Event("0", "finished", START + at, step, status, attempt, "celery@box", message)
+
+
+def postponed(step: str, message: str, at: float = 1, attempt: int = 1) -> Event:
+    return Event("0", "postponed", START + at, step, attempt=attempt, message=message)
+
+
+def ended(status: str, at: float = 2) -> Event:
+    return Event("0", "ended", START + at, status=status)
+
+
+def lines(plan: Plan, events: Sequence[Event | None]) -> list[str]:
+    """What is printed where there is no terminal, without the time of day."""
+    stream = io.StringIO()
+    with progress.shown(plan, "news-1", stream=stream) as shown:
+        for event in events:
+            shown.tell(event)
+    told = stream.getvalue().splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in told)
+    return [line[9:] for line in told]
+
+
+def drawn(plan: Plan, events: Sequence[Event], width: int = 80, height: int = 24) -> list[str]:
+    """The picture after these events."""
+    board = Board(plan)
+    for event in events:
+        board.tell(event)
+    return ["".join(part for part, _ in line).rstrip() for line in picture(board, "news-1", width=width, height=height)]
+
+
+def test_without_a_terminal_every_transition_is_a_line() -> None:
+    told = lines(
+        NEWS,
+        [
+            Event("0", "accepted", START),
+            started("hn"),
+            postponed("hn", "ConnectionError: refused"),
+            None,
+            started("hn", 2, attempt=2),
+            finished("hn", 5, attempt=2),
+            finished("lobsters", 5, "failed", "ValueError: no", attempt=4),
+            finished("fan_in", 6, "skipped", "Skipped: lobsters failed", attempt=0),
+            ended("failed"),
+        ],
+    )
+    assert told == [
+        "run news-1 accepted",
+        "hn started (attempt 1) on celery@box",
+        "hn attempt 1 failed, to be tried again: ConnectionError: refused",
+        "hn started (attempt 2) on celery@box",
+        "hn succeeded in 3s",
+        "lobsters failed after 4 attempts: ValueError: no",
+        "fan_in skipped: Skipped: lobsters failed",
+        "run news-1 failed",
+    ]
+
+
+def test_of_a_wide_fan_out_only_failures_and_every_tenth_are_lines() -> None:
+    events = [each for step in WIDE.collectors for each in (started(step.id), finished(step.id))]
+    events[301] = finished("page_150", status="failed", message="E: x")
+    told = lines(WIDE, [*events, started("fan_in")])
+    assert told[:3] == [
+        "100 of 1,000 collectors have ended",
+        "page_150 failed: E: x",
+        "200 of 1,000 collectors have ended, 1 failed",
+    ]
+    assert told[-1] == "fan_in started (attempt 1) on celery@box"
+    assert len(told) == 12
+
+
+def test_quiet_is_silent() -> None:
+    stream = io.StringIO()
+    with progress.shown(NEWS, "news-1", quiet=True, stream=stream) as shown:
+        shown.tell(started("hn"))
+    assert not stream.getvalue()
+
+
+@pytest.mark.parametrize("render", [lines, drawn])
+def test_what_a_user_wrote_is_shown_and_not_obeyed(render: type) -> None:
+    shown = "\n".join(render(NEWS, [finished("hn", status="failed", message="E: [red]\x1b[31m\nhunter22")]))
+    assert r"E: [red]\x1b[31m\n***" in shown
+
+
+def test_the_picture_has_a_line_for_every_step_with_state_time_and_cause() -> None:
+    events = [
+        started("hn"),
+        finished("hn", 0.5),
+        started("lobsters"),
+        postponed("lobsters", "ConnectionError: refused", attempt=2),
+        started("reddit"),
+        finished("reddit", 1.5, "timed_out", "Timeout: 1s"),
+        ended("failed"),
+    ]
+    assert drawn(NEWS, events) == [
+        "run news-1 · 2s",
+        " ╭─ ✓ hn       succeeded   0.5s  celery@box",
+        " ├─ ↻ lobsters retrying      1s  attempt 2 · ConnectionError: refused",
+        " ╰─ ✗ reddit   timed out   1.5s  Timeout: 1s",
+        "    · fan_in   waiting           2 of 3 in",
+        "    · count    waiting",
+    ]
+
+
+def test_a_wide_fan_out_is_one_bar_with_counts_and_what_went_wrong() -> None:
+    events = [finished(step.id) for step in WIDE.collectors[:700]]
+    events += [finished(step.id, status="failed", message="E: x") for step in WIDE.collectors[700:720]]
+    shown = drawn(WIDE, [started("page_0"), *events, started("page_999"), ended("failed", 4)])
+    assert shown[1:5] == [
+        " ╭─ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  720 of 1,000  180/s",
+        " │  700 succeeded · 20 failed · 1 running · 279 waiting",
+        " ├─ ✗ page_700 failed            E: x",
+        " ├─ ✗ page_701 failed            E: x",
+    ]
+    assert shown[-2:] == [
+        " ╰─ … 12 more failed or retrying",
+        "    · fan_in   waiting           720 of 1,000 in",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("plan", [NEWS, WIDE], ids=["narrow", "wide"])
+def test_no_line_of_the_picture_is_wider_than_the_terminal(plan: Plan, width: int) -> None:
+    step = plan.collectors[1].id
+    shown = drawn(plan, [started(step), postponed(step, "E: " + "x" * 200)], width)
+    steps = [line for line in shown if "retrying" in line and "·" in line]
+    assert all(len(line) <= width for line in steps)
+
+
+@pytest.mark.parametrize("height", [8, 10, 24])
+def test_the_picture_is_no_higher_than_the_terminal(height: int) -> None:
+    stages = tuple(Step(f"stage_{at}", "stage", "work") for at in range(30))
+    plan = Plan("long", "", NEWS.collectors, NEWS.gather, stages)
+    shown = drawn(plan, [started("stage_20")], height=height)
+    assert len(shown) <= height
+
+
+def test_of_many_stages_those_around_the_current_one_are_shown() -> None:
+    stages = tuple(Step(f"stage_{at}", "stage", "work") for at in range(30))
+    done = [finished(step.id) for step in (*NEWS.collectors, NEWS.gather, *stages[:20])]
+    shown = drawn(Plan("long", "", NEWS.collectors, NEWS.gather, stages), [*done, started("stage_20")], height=12)
+    assert any("stage_20 running" in line for line in shown)
+
+
+def test_an_event_that_comes_twice_changes_nothing() -> None:
+    board = Board(NEWS)
+    first = board.tell(finished("hn"))
+    again = board.tell(finished("hn", status="failed"))
+    assert first is not None
+    assert again is None
+    assert board.counts == {"succeeded": 1, "pending": 2}
+
+
+def test_events_of_other_steps_are_passed_over() -> None:
+    assert Board(NEWS).tell(started("unknown")) is None
+
+
+SCRIPT = """
+import sys
+from runner import progress
+from tests.unit.test_progress import NEWS, ended, finished, postponed, started
+print("the result")
+with progress.shown(NEWS, "news-1") as shown:
+    for event in [started("hn"), postponed("hn", "E: [red] " + "x" * 200), None, finished("lobsters"), ended("failed")]:
+        shown.tell(event)
+print("warning", file=sys.stderr)
+"""
+
+
+def on_a_terminal(columns: int, **environment: str) -> tuple[str, str]:
+    """A program that shows progress, its stderr a terminal so wide, its stdout a pipe: what both were told."""
+    main, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, columns))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm", **environment},
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    stdout, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    shown = b""
+    try:
+        while read := os.read(main, 65536):
+            shown += read
+    except OSError:  # Linux: the other end is closed
+        pass
+    finally:
+        os.close(main)
+    return shown.decode(), stdout.decode()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_on_a_terminal_the_picture_is_drawn_in_place_and_never_wraps(columns: int) -> None:
+    shown, stdout = on_a_terminal(columns)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert "\x1b[1A" in shown
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= columns
+    assert "✓ lobsters succeeded" in plain
+    assert plain.endswith("warning\r\n")
+    assert stdout == "the result\n"
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_a_terminal_that_wants_no_colour_gets_plain_lines(environment: dict[str, str]) -> None:
+    shown, _ = on_a_terminal(80, **environment)
+    assert "\x1b" not in shown
+    assert "hn started (attempt 1)" in shown
+
+
+def test_plain_lines_do_not_wait_for_rich() -> None:
+    asked = "import sys; from runner import progress; print('rich' in sys.modules, 'redis' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False False"

@@ -1,0 +1,83 @@
+"""What a terminal is shown of any text."""
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner import text
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
+        ("\x9b2J", r"\x9b2J"),
+        ("abc\u202edef", r"abc\u202edef"),
+        ("\ud800", r"\ud800"),
+        ("naïve 集 🎉", "naïve 集 🎉"),
+    ],
+)
+def test_only_what_is_dangerous_is_escaped(written: str, shown: str) -> None:
+    assert text.printable(written) == shown
+
+
+@given(st.text())
+def test_no_text_moves_the_cursor(written: str) -> None:
+    shown = text.printable(written)
+    assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"}
+
+
+@given(
+    st.recursive(
+        st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_json_reads_back_and_moves_no_cursor(value: object) -> None:
+    shown = text.as_json(value)
+    assert json.loads(shown) == value
+    assert text.printable(shown.replace("\n", "")) == shown.replace("\n", "")
+    shown.encode()
+
+
+@given(st.text().map(text.printable), st.integers(0, 50))
+def test_a_text_that_is_cut_fits(written: str, columns: int) -> None:
+    assert text.width(text.cut(written, columns)) <= columns
+    assert text.width(text.cut_middle(written, columns)) <= columns
+
+
+@given(st.text().map(text.printable), st.integers(2, 50))
+def test_a_text_that_is_wrapped_fits_and_loses_nothing(written: str, columns: int) -> None:
+    wrapped = text.wrap(written, columns)
+    assert all(text.width(line) <= columns for line in wrapped)
+    assert "".join("".join(wrapped).split()) == "".join(written.split())
+
+
+def test_a_text_that_fits_is_not_cut() -> None:
+    assert text.cut("集集", 4) == "集集"
+    assert text.cut("集集", 3) == "集…"
+    assert text.cut_middle("collector_17", 12) == "collector_17"
+    assert text.cut_middle("collector_17", 9) == "colle…_17"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0s"),
+        (0.004, "0s"),
+        (0.28, "0.28s"),
+        (0.999, "1s"),
+        (12.34, "12.3s"),
+        (59.96, "1m"),
+        (90, "1m30s"),
+        (3600, "1h"),
+        (5400, "1h30m"),
+        (7199.9, "2h"),
+        (100_000, "1d3h"),
+    ],
+)
+def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
+    assert text.duration(seconds) == words
