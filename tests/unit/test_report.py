@@ -1,0 +1,271 @@
+"""What people and programs are told of a run."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from runner import report
+from runner.catalogue import Parameter, Task
+from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownRun
+from runner.plan import Plan, Step
+from runner.screen import Screen
+from runner.store import Error, Outcome, Run
+
+AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
+
+NEWS = Plan(
+    "news",
+    "What they say.",
+    collectors=(
+        Step("hn", "collector", "http.get", {"url": "https://x.org/${{ inputs.topic }}", "key": "${{ inputs.key }}"}),
+        Step("reddit", "collector", "http.get", place="news.yaml:14:5"),
+    ),
+    gather=Step("fan_in", "gather", "gather.concat", {"request_id": "${{ run.id }}"}),
+    stages=(Step("count", "stage", "records.count"),),
+    inputs={"topic": "tea", "key": "hunter22"},
+    secrets=("key",),
+)
+RUN = Run("news-1", "news", "succeeded", "0123456789ab", AT, AT + 1, AT + 3.5, "", {"topic": "tea", "key": "***"})
+FAILED = replace(RUN, status="failed", cause="1 of 2 collectors did not succeed: reddit")
+REFUSED = Error("ConnectionError", "refused by hunter22", "Traceback:\n  get('hunter22')\n\x1b[31mrefused")
+OUTCOMES = {
+    "hn": Outcome("hn", "succeeded", None, None, 1, AT + 1, AT + 1.25, "celery@box"),
+    "reddit": Outcome("reddit", "failed", None, REFUSED, 4, AT + 1, AT + 3, "celery@box"),
+    "fan_in": Outcome("fan_in", "skipped", error=Error("Skipped", "reddit failed")),
+    "count": Outcome("count", "skipped", error=Error("Skipped", "reddit failed")),
+}
+WELL = {step.id: Outcome(step.id, "succeeded", None, None, 1, AT + 1, AT + 2, "celery@box") for step in NEWS.steps}
+
+
+def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
+    collectors = tuple(Step(f"page_{at}", "collector", "http.get") for at in range(1000))
+    outcomes = {
+        step.id: Outcome(step.id, "failed", error=Error("E", "x")) if at < failing else Outcome(step.id, "succeeded")
+        for at, step in enumerate(collectors)
+    }
+    return Plan("wide", "", collectors, NEWS.gather), outcomes
+
+
+def test_the_document_has_the_promised_keys_in_their_order() -> None:
+    document = report.document(RUN, NEWS, WELL, {"count": 3})
+    promised = ["run_id", "workflow", "status", "result", "inputs", "started_at", "finished_at", "duration_s", "steps"]
+    assert list(document)[:9] == promised
+    assert {name: document[name] for name in promised[:8]} == {
+        "run_id": "news-1",
+        "workflow": "news",
+        "status": "succeeded",
+        "result": {"count": 3},
+        "inputs": {"topic": "tea", "key": "***"},
+        "started_at": "2026-01-01T00:00:01.000+00:00",
+        "finished_at": "2026-01-01T00:00:03.500+00:00",
+        "duration_s": 2.5,
+    }
+
+
+def test_the_document_tells_of_each_step_how_it_ended() -> None:
+    steps = report.document(FAILED, NEWS, OUTCOMES, None)["steps"]
+    assert [step["id"] for step in steps] == ["hn", "reddit", "fan_in", "count"]
+    assert steps[0] == {
+        "id": "hn",
+        "kind": "collector",
+        "task": "http.get",
+        "status": "succeeded",
+        "attempts": 1,
+        "duration_s": 0.25,
+        "worker": "celery@box",
+    }
+    assert steps[1]["error"] == {"type": "ConnectionError", "message": "refused by ***"}
+
+
+def test_steps_of_a_run_that_goes_on_are_running_or_pending() -> None:
+    run = replace(RUN, status="running", finished_at=None)
+    steps = report.document(run, NEWS, {"hn": OUTCOMES["hn"]}, None, running={"reddit"})["steps"]
+    assert [step["status"] for step in steps] == ["succeeded", "running", "pending", "pending"]
+
+
+def test_steps_that_an_ended_run_never_came_to_are_skipped() -> None:
+    steps = report.document(FAILED, NEWS, {"reddit": OUTCOMES["reddit"]}, None)["steps"]
+    assert [step["status"] for step in steps] == ["skipped", "failed", "skipped", "skipped"]
+
+
+def test_the_summary_of_a_success_is_one_line() -> None:
+    assert report.summary(RUN, NEWS, WELL) == "✓ succeeded news in 2.5s: 2 of 2 collectors succeeded · run news-1"
+
+
+def test_the_summary_of_a_failure_says_what_failed_why_where_and_what_to_do() -> None:
+    assert report.summary(FAILED, NEWS, OUTCOMES).splitlines() == [
+        "✗ failed news in 2.5s: 1 of 2 collectors succeeded · run news-1",
+        "  1 of 2 collectors did not succeed: reddit",
+        "  ✗ reddit failed after 4 attempts",
+        "      ConnectionError: refused by ***",
+        "      news.yaml:14:5",
+        "hint: `runner show news-1 --step reddit` shows the traceback",
+    ]
+
+
+def test_the_summary_of_a_run_that_goes_on_has_no_duration() -> None:
+    run = replace(RUN, status="running", finished_at=None)
+    assert report.summary(run, NEWS, {}) == "● running news: 0 of 2 collectors succeeded · run news-1"
+
+
+def test_a_thousand_failures_do_not_fill_the_screen() -> None:
+    plan, outcomes = wide(failing=1000)
+    run = replace(FAILED, cause=f"1000 of 1000 collectors did not succeed: {', '.join(outcomes)}")
+    for told in (report.summary(run, plan, outcomes), report.details(run, plan, outcomes)):
+        assert "… 980 more" in told
+        assert max(map(len, told.splitlines())) < 320
+    assert len(report.summary(run, plan, outcomes).splitlines()) < 50
+
+
+def test_the_history_is_a_line_a_run() -> None:
+    going_on = replace(RUN, id="news-2", status="running", started_at=AT + 50, finished_at=None)
+    assert report.history([going_on, RUN], now=AT + 90).splitlines() == [
+        "RUN     WORKFLOW  STATUS     STARTED    DURATION",
+        "news-2  news      running    1m30s ago",
+        "news-1  news      succeeded  1m30s ago  2.5s",
+    ]
+
+
+def test_an_empty_history_says_so() -> None:
+    assert report.history([]) == "no runs"
+
+
+def test_details_tell_of_the_run_its_steps_and_its_failures() -> None:
+    told = report.details(FAILED, NEWS, OUTCOMES).splitlines()
+    assert told[:3] == ["run       news-1", "workflow  news (0123456789ab)", "status    failed"]
+    assert 'inputs    topic = "tea"' in told
+    assert '          key = "***"' in told
+    assert told[told.index("") + 1 :][:5] == [
+        "STEP    STATUS     ATTEMPTS  DURATION  WORKER",
+        "hn      succeeded  1         0.25s     celery@box",
+        "reddit  failed     4         2s        celery@box",
+        "fan_in  skipped",
+        "count   skipped",
+    ]
+    assert "      ConnectionError: refused by ***" in told
+
+
+def test_details_of_a_wide_fan_out_count_the_collectors_that_succeeded() -> None:
+    plan, outcomes = wide(failing=2)
+    told = report.details(FAILED, plan, outcomes)
+    assert "… 998 collectors  succeeded" in told
+    assert "page_1 " in told
+    assert "page_2 " not in told
+
+
+def test_a_table_is_cut_where_the_terminal_ends() -> None:
+    told = report.history([replace(RUN, id="r" * 60)], now=AT, screen=Screen(70))
+    assert max(map(len, told.splitlines())) <= 70
+
+
+def test_a_step_that_succeeded_is_shown_with_its_value() -> None:
+    outcome = replace(OUTCOMES["hn"], value=[{"title": "tea", "key": "hunter22"}])
+    head, value = report.step_details(NEWS, NEWS.collectors[0], outcome).split("\n\n")
+    assert "status    ✓ succeeded" in head
+    assert json.loads(value) == [{"title": "tea", "key": "***"}]
+
+
+def test_a_step_that_failed_is_shown_with_its_traceback() -> None:
+    told = report.step_details(NEWS, NEWS.collectors[1], OUTCOMES["reddit"])
+    assert "place     news.yaml:14:5" in told
+    assert told.endswith("ConnectionError: refused by ***\n\nTraceback:\n  get('***')\n\\x1b[31mrefused")
+
+
+def test_a_step_without_an_outcome_has_not_ended() -> None:
+    assert report.step_details(NEWS, NEWS.gather, None).endswith("status    not ended")
+
+
+def test_a_step_as_a_document_has_its_value_or_its_traceback() -> None:
+    well = report.step_document(NEWS, NEWS.collectors[0], replace(OUTCOMES["hn"], value=["hunter22"]))
+    badly = report.step_document(NEWS, NEWS.collectors[1], OUTCOMES["reddit"])
+    assert well["value"] == ["***"]
+    assert badly["error"]["traceback"].startswith("Traceback:\n  get('***')")
+
+
+def test_a_short_result_is_one_line_and_a_long_one_is_not() -> None:
+    assert report.result({"request_id": "r", "item_count": 12}, NEWS) == '{"request_id": "r", "item_count": 12}'
+    assert len(report.result(["x" * 50] * 3, NEWS).splitlines()) == 5
+
+
+def test_a_dry_run_shows_the_graph_the_arguments_and_what_would_be_sent() -> None:
+    told = report.dry_run(NEWS, "news-1", [("news.hn", "runner.collect", ("news-1", ["hn"]), "celery")])
+    assert "●──┬─ hn" in told
+    assert '  key = "***"' in told
+    assert '    url = "https://x.org/tea"' in told
+    assert '    key = "***"' in told
+    assert '    request_id = "news-1"' in told
+    assert (
+        '1 message would be sent; nothing is started\n  news.hn: runner.collect("news-1", ["hn"]) to queue celery'
+        in told
+    )
+    assert "hunter22" not in told
+
+
+def test_an_expression_that_works_with_a_secret_is_shown_as_written() -> None:
+    count = Step("hn", "collector", "fetch", {"limit": "${{ inputs.pin + 1 }}"})
+    plan = replace(NEWS, collectors=(count,), inputs={"pin": 12345}, secrets=("pin",))
+    assert '    limit = "${{ inputs.pin + 1 }}"' in report.dry_run(plan, "news-1", [])
+
+
+def test_a_dry_run_of_a_thousand_collectors_fits_on_a_screen_or_two() -> None:
+    plan, _ = wide(failing=0)
+    messages = [(step.id, "runner.collect", ("wide-1", [step.id]), "celery") for step in plan.collectors]
+    told = report.dry_run(plan, "wide-1", messages)
+    assert "1,000 messages would be sent" in told
+    assert len(told.splitlines()) < 60
+
+
+def test_tasks_are_listed_with_their_parameters_and_first_line() -> None:
+    url, timeout = Parameter("url", "str"), Parameter("timeout", required=False, default="10")
+    get = Task("http.get", "web", (url, timeout), summary="Get a URL.")
+    anything = Task("any", "web", takes_any=True)
+    assert report.task_list([get, anything]).splitlines() == [
+        "any",
+        "    and any other name",
+        "",
+        "http.get  Get a URL.",
+        "    url: str",
+        "    timeout = 10",
+    ]
+
+
+def test_a_problem_is_told_with_what_to_do_about_it() -> None:
+    told = report.problem(UnknownRun('no run "x\x1b[2J"', hint="`runner runs` lists the runs"))
+    assert told == 'error: no run "x\\x1b[2J"\nhint: `runner runs` lists the runs'
+
+
+def test_every_input_that_does_not_fit_has_its_own_line() -> None:
+    assert report.problem(InvalidInputs('input "a": no\ninput "b": no')) == 'error: input "a": no\nerror: input "b": no'
+
+
+def test_a_workflow_s_faults_are_all_told() -> None:
+    place = Place("news.yaml", 3, 5, 4, "    nam: x")
+    told = report.problem(InvalidWorkflow((Fault("E020", "unknown key", place), Fault("E012", "nothing", place))))
+    assert "news.yaml:3:5: error[E020]: unknown key" in told
+    assert "error[E012]" in told
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda screen: report.summary(FAILED, NEWS, OUTCOMES, screen=screen),
+        lambda screen: report.details(FAILED, NEWS, OUTCOMES, screen=screen),
+        lambda screen: report.history([RUN], now=AT, screen=screen),
+        lambda screen: report.step_details(NEWS, NEWS.collectors[1], OUTCOMES["reddit"], screen=screen),
+        lambda screen: report.dry_run(NEWS, "news-1", [], screen=screen),
+        lambda screen: report.problem(UnknownRun("no"), screen=screen),
+    ],
+)
+def test_colour_is_shown_only_where_there_is_any(tell: Callable[[Screen], str]) -> None:
+    assert "\x1b[" in tell(Screen(colour=True))
+    assert "\x1b" not in tell(Screen(colour=False))
+
+
+def test_faults_are_told_without_waiting_for_the_redis_client() -> None:
+    asked = "import sys; from runner import report; print([m for m in ('redis', 'celery', 'rich') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

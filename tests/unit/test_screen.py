@@ -1,0 +1,45 @@
+"""What can be shown on a stream."""
+
+import io
+import os
+import pty
+import termios
+from collections.abc import Iterator
+from typing import TextIO
+
+import pytest
+
+from runner import screen
+from runner.screen import Screen
+
+
+@pytest.fixture
+def terminal() -> Iterator[TextIO]:
+    main, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 77))
+    with os.fdopen(end, "w") as stream:
+        yield stream
+    os.close(main)
+
+
+def test_a_terminal_has_a_width_and_colour(terminal: TextIO) -> None:
+    assert screen.of(terminal, {"TERM": "xterm"}) == Screen(width=77, colour=True)
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_without_colour_keeps_its_width(terminal: TextIO, environment: dict[str, str]) -> None:
+    assert screen.of(terminal, environment) == Screen(width=77, colour=False)
+
+
+def test_an_empty_no_color_says_nothing(terminal: TextIO) -> None:
+    """As https://no-color.org has it."""
+    assert screen.of(terminal, {"NO_COLOR": ""}).colour
+
+
+def test_nothing_is_cut_for_a_pipe() -> None:
+    assert screen.of(io.StringIO()) == Screen(width=1_000, colour=False)
+
+
+def test_text_is_painted_only_where_there_is_colour() -> None:
+    assert Screen(colour=True).paint("no", "red", "bold") == "\x1b[31;1mno\x1b[0m"
+    assert Screen(colour=False).paint("no", "red") == "no"
