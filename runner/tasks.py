@@ -16,7 +16,7 @@ from runner import plan as plans
 from runner.store import Store
 
 
-DEFAULT_WORKFLOW = Path(__file__).parent.parent / "workflows" / "default.yaml"
+DEFAULT_WORKFLOW = Path(__file__).parent / "workflows" / "default.yaml"
 
 logger = get_task_logger(__name__)
 

@@ -1,8 +1,9 @@
 """The same YAML on a broker of one's own, with as many workers as wanted, and on an existing Celery app."""
 
 import json
-import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,10 @@ def test_an_existing_app_adopts_us_by_including_execute(tmp_path: Path, broker: 
     )
     workflow = tmp_path / "shop.yaml"
     workflow.write_text("name: shop\ncollectors: [{id: prices, task: shop.prices, with: {topic: tea}}]\n")
-    with working(tmp_path / "log", "celery", "-A", "shop", "worker", "-l", "info", PYTHONPATH=str(tmp_path)):
+    with working(tmp_path / "log", "celery", "-A", "shop", "worker", "-l", "info", PYTHONPATH=str(tmp_path)) as shop:
         answer = runner("run", str(workflow), RUNNER_TASKS="shop.*")
+        shop.terminate()
+        shop.wait(10)
     assert answer.code == 0, answer.stderr
     assert json.loads(answer.stdout) == [["tea", 1]]
 
@@ -85,10 +88,9 @@ def test_collector_request_starts_a_run_and_returns_its_id_at_once(tmp_path: Pat
     with working(tmp_path / "log", "runner", "worker"):
         client = broker.client()
         # As any Celery client would call it, from its command line.
-        answer = os.popen(
-            f"{os.sys.executable} -m celery -A runner.celery_app call collector_request --args '[\"tea\"]'"
-        )  # type: ignore[attr-defined]  # noqa: S605
-        assert answer.close() is None
+        call = [sys.executable, "-m", "celery", "-A", "runner.celery_app", "call", "collector_request", "--args", '["tea"]']
+        called = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert called.returncode == 0, called.stderr
         wait_until(lambda: client.zcard("runner:runs") == 1, "the run is in the history")
         [run_id] = client.zrange("runner:runs", 0, -1)
         wait_until(lambda: runner("show", run_id, "--json").json["status"] == "succeeded", "the run has succeeded")
