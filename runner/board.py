@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from runner import text
 from runner.mask import mask
 from runner.plan import Plan, Step
+from runner.status import FAILED
 
 if TYPE_CHECKING:  # a board is read by what shows it, which needs no Redis client
     from runner.store import Event
-
-FAILED = ("failed", "timed_out", "late")
 
 
 @dataclass(slots=True)
@@ -41,8 +40,8 @@ class Standing:
         return self.status not in {"pending", "running", "retrying"}
 
     def seconds(self, now: float) -> float | None:
-        """How long the last attempt took, or has taken until now."""
-        if self.started_at is None:
+        """How long the last attempt took, or has taken until now; a step that was passed over took none."""
+        if self.started_at is None or self.status == "skipped":
             return None
         return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
 
@@ -99,7 +98,7 @@ class Board:
                 return None
         standing.attempt = event.attempt or standing.attempt
         standing.worker = text.printable(event.worker) or standing.worker
-        standing.message = text.printable(mask(event.message, self.plan).strip())
+        standing.message = text.printable(mask(event.message, self.plan).strip().removeprefix("Skipped: "))
         if standing.step.kind == "collector":
             self.counts[before] -= 1
             self.counts[standing.status] += 1

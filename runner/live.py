@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from runner import text
-from runner.board import FAILED, Board, Standing
-from runner.status import LONGEST, sign
+from runner.board import Board, Standing
+from runner.status import FAILED, LONGEST, sign
 
 if TYPE_CHECKING:
     from runner.store import Event

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from runner import screen, text
-from runner.board import FAILED, Board, Standing
+from runner.board import Board, Standing
 from runner.plan import Plan
-from runner.status import sign
+from runner.status import FAILED, sign
 
 if TYPE_CHECKING:
     from runner.store import Event

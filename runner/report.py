@@ -19,7 +19,7 @@ from runner.errors import InvalidWorkflow, RunnerError
 from runner.mask import mask
 from runner.plan import Plan, Step
 from runner.screen import PLAIN, Screen
-from runner.status import sign
+from runner.status import FAILED, sign
 from runner.text import as_json
 
 if TYPE_CHECKING:  # `validate` and `graph` tell their faults here, and must not wait for the Redis client
@@ -46,7 +46,6 @@ Outcomes = Mapping[str, "Outcome"]
 # What of a sent message can be shown: its name in Flower, the Celery task, its arguments, the queue.
 Message = tuple[str, str, Sequence[Any], str]
 
-_FAILED = {"failed", "timed_out", "late"}
 _MANY = 20  # failures that a summary names, and succeeded collectors that `show` lists; --json has all
 
 
@@ -109,8 +108,9 @@ def summary(run: Run, plan: Plan, outcomes: Outcomes, *, screen: Screen = PLAIN)
     took = f" in {text.duration(seconds)}" if seconds is not None else ""
     succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors)
     coverage = f"{succeeded:,} of {text.count(len(plan.collectors), 'collector')} succeeded"
-    lines = [f"{screen.paint(f'{icon} {word}', style)} {name}{took}: {coverage} · run {run.id}"]
-    if run.cause:
+    lines = [f"{screen.paint(icon, style)} {name} {screen.paint(word, style)}{took}: {coverage} · run {run.id}"]
+    failed = _failed(plan, outcomes)
+    if run.cause and not (failed and failed[0].id in run.cause):  # else the failures below say it, each with its cause
         lines += [f"  {_cause(run, plan)}"]
     return "\n".join([*lines, *_failures(run, plan, outcomes, screen)])
 
@@ -249,8 +249,12 @@ def _cause(run: Run, plan: Plan) -> str:
     return text.cut(text.printable(mask(run.cause, plan)), 300)
 
 
+def _failed(plan: Plan, outcomes: Outcomes) -> list[Step]:
+    return [step for step in plan.steps if step.id in outcomes and outcomes[step.id].status in FAILED]
+
+
 def _failures(run: Run, plan: Plan, outcomes: Outcomes, screen: Screen) -> list[str]:
-    failed = [step for step in plan.steps if step.id in outcomes and outcomes[step.id].status in _FAILED]
+    failed = _failed(plan, outcomes)
     lines = [line for step in failed[:_MANY] for line in _failure(step, outcomes[step.id], plan, screen)]
     if len(failed) > _MANY:
         lines += [f"  … {len(failed) - _MANY:,} more"]
@@ -270,8 +274,7 @@ def _failure(step: Step, outcome: Outcome, plan: Plan, screen: Screen) -> Iterat
 
 
 def _error(error: Error, plan: Plan) -> str:
-    told = f"{error.type}: {error.message}"
-    return mask(f"{told}\n\n{error.traceback}" if error.traceback else told, plan)
+    return mask(error.traceback or f"{error.type}: {error.message}", plan)
 
 
 def _first_line(error: Error, plan: Plan) -> str:

@@ -21,6 +21,7 @@ _SIGNS = {
     "skipped": Sign("○", "skipped", "dim"),
     "cancelled": Sign("■", "cancelled", "yellow"),
 }
+FAILED = ("failed", "timed_out", "late")  # what a step ends with when it, and not another, is to blame
 LONGEST = max(len(sign.word) for sign in _SIGNS.values())
 
 

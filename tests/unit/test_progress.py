@@ -93,7 +93,7 @@ def test_without_a_terminal_every_transition_is_a_line() -> None:
         "hn started (attempt 2) on celery@box",
         "hn succeeded in 3s",
         "lobsters failed after 4 attempts: ValueError: no",
-        "fan_in skipped: Skipped: lobsters failed",
+        "fan_in skipped: lobsters failed",
         "run news-1 failed",
     ]
 

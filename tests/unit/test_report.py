@@ -31,7 +31,7 @@ NEWS = Plan(
 )
 RUN = Run("news-1", "news", "succeeded", "0123456789ab", AT, AT + 1, AT + 3.5, "", {"topic": "tea", "key": "***"})
 FAILED = replace(RUN, status="failed", cause="1 of 2 collectors did not succeed: reddit")
-REFUSED = Error("ConnectionError", "refused by hunter22", "Traceback:\n  get('hunter22')\n\x1b[31mrefused")
+REFUSED = Error("ConnectionError", "refused by hunter22", "  get('hunter22')\nConnectionError: \x1b[31mrefused")
 OUTCOMES = {
     "hn": Outcome("hn", "succeeded", None, None, 1, AT + 1, AT + 1.25, "celery@box"),
     "reddit": Outcome("reddit", "failed", None, REFUSED, 4, AT + 1, AT + 3, "celery@box"),
@@ -93,13 +93,12 @@ def test_steps_that_an_ended_run_never_came_to_are_skipped() -> None:
 
 
 def test_the_summary_of_a_success_is_one_line() -> None:
-    assert report.summary(RUN, NEWS, WELL) == "✓ succeeded news in 2.5s: 2 of 2 collectors succeeded · run news-1"
+    assert report.summary(RUN, NEWS, WELL) == "✓ news succeeded in 2.5s: 2 of 2 collectors succeeded · run news-1"
 
 
 def test_the_summary_of_a_failure_says_what_failed_why_where_and_what_to_do() -> None:
     assert report.summary(FAILED, NEWS, OUTCOMES).splitlines() == [
-        "✗ failed news in 2.5s: 1 of 2 collectors succeeded · run news-1",
-        "  1 of 2 collectors did not succeed: reddit",
+        "✗ news failed in 2.5s: 1 of 2 collectors succeeded · run news-1",
         "  ✗ reddit failed after 4 attempts",
         "      ConnectionError: refused by ***",
         "      news.yaml:14:5",
@@ -107,9 +106,14 @@ def test_the_summary_of_a_failure_says_what_failed_why_where_and_what_to_do() ->
     ]
 
 
+def test_the_summary_tells_the_cause_that_no_failure_tells() -> None:
+    told = report.summary(replace(RUN, status="cancelled", cause="SIGINT to `run`"), NEWS, {"hn": OUTCOMES["hn"]})
+    assert told.splitlines()[1:] == ["  SIGINT to `run`"]
+
+
 def test_the_summary_of_a_run_that_goes_on_has_no_duration() -> None:
     run = replace(RUN, status="running", finished_at=None)
-    assert report.summary(run, NEWS, {}) == "● running news: 0 of 2 collectors succeeded · run news-1"
+    assert report.summary(run, NEWS, {}) == "● news running: 0 of 2 collectors succeeded · run news-1"
 
 
 def test_a_thousand_failures_do_not_fill_the_screen() -> None:
@@ -172,7 +176,12 @@ def test_a_step_that_succeeded_is_shown_with_its_value() -> None:
 def test_a_step_that_failed_is_shown_with_its_traceback() -> None:
     told = report.step_details(NEWS, NEWS.collectors[1], OUTCOMES["reddit"])
     assert "place     news.yaml:14:5" in told
-    assert told.endswith("ConnectionError: refused by ***\n\nTraceback:\n  get('***')\n\\x1b[31mrefused")
+    assert told.endswith("\n\n  get('***')\nConnectionError: \\x1b[31mrefused")
+
+
+def test_an_error_without_a_traceback_is_its_message() -> None:
+    outcome = replace(OUTCOMES["reddit"], error=replace(REFUSED, traceback=""))
+    assert report.step_details(NEWS, NEWS.collectors[1], outcome).endswith("\n\nConnectionError: refused by ***")
 
 
 def test_a_step_without_an_outcome_has_not_ended() -> None:
@@ -183,7 +192,7 @@ def test_a_step_as_a_document_has_its_value_or_its_traceback() -> None:
     well = report.step_document(NEWS, NEWS.collectors[0], replace(OUTCOMES["hn"], value=["hunter22"]))
     badly = report.step_document(NEWS, NEWS.collectors[1], OUTCOMES["reddit"])
     assert well["value"] == ["***"]
-    assert badly["error"]["traceback"].startswith("Traceback:\n  get('***')")
+    assert badly["error"]["traceback"].startswith("  get('***')")
 
 
 def test_a_short_result_is_one_line_and_a_long_one_is_not() -> None:
