@@ -6,7 +6,7 @@ from celery.backends.redis import RedisBackend
 from celery.backends.redis import ResultConsumer as Subscriber
 
 
-class Unsubscribed(Subscriber):
+class Unsubscribed(Subscriber):  # type: ignore[misc]
     """No subscriptions: results are read from the ledger.
 
     Celery 5.7 subscribes to every message of a chord, also one whose result is ignored, and does not end it (celery
@@ -23,7 +23,7 @@ class Unsubscribed(Subscriber):
         pass
 
 
-class Backend(RedisBackend):
+class Backend(RedisBackend):  # type: ignore[misc]
     ResultConsumer = Unsubscribed
 
 

@@ -49,7 +49,11 @@ def messages(canvas: Signature | None) -> list[tuple[str, str, tuple[Any, ...], 
     """What a canvas sends, in this order: the name shown, the Celery task, its arguments and its queue."""
     if canvas is None:
         return []
-    parts = {"celery.chord": lambda: [*canvas.tasks, canvas.body], "celery.chain": lambda: canvas.tasks}.get(canvas.task)
-    if parts:
-        return [message for part in parts() for message in messages(part)]
-    return [(canvas.options["shadow"], canvas.task, tuple(canvas.args), canvas.options.get("queue", ""))]
+    match canvas.task:
+        case "celery.chord":
+            parts = [*canvas.tasks, canvas.body]
+        case "celery.chain":
+            parts = canvas.tasks
+        case task:
+            return [(canvas.options["shadow"], task, tuple(canvas.args), canvas.options.get("queue", ""))]
+    return [message for part in parts for message in messages(part)]

@@ -38,7 +38,12 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         "result_accept_content": ["json"],
         # A broker that is away for a while is waited for: the default gives up after 0.6 s.
-        "task_publish_retry_policy": {"max_retries": 30, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 1},
+        "task_publish_retry_policy": {
+            "max_retries": 30,
+            "interval_start": 0.1,
+            "interval_step": 0.2,
+            "interval_max": 1,
+        },
         "result_backend_always_retry": True,
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,

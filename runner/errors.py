@@ -44,6 +44,7 @@ CODES = {
     "E035": "a name under `with` that the runner fills",
     "E036": "a module under `include` that cannot be read",
     "E037": "a pattern that is not a regular expression",
+    "E038": "an expression that cannot be worked out with these inputs",
     "E100": "the file cannot be read",
 }
 

@@ -152,7 +152,7 @@ class _Expression:
     text: str
 
 
-class _Malformed(Exception):  # noqa: N818  never leaves this file
+class _Malformed(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.problem = Problem("E025", message, hint)

@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from runner import expressions, spec
-from runner.errors import Fault, InvalidInputs, InvalidWorkflow
+from runner.errors import (
+    Fault,
+    InvalidExpression,
+    InvalidInput,
+    InvalidInputs,
+    InvalidWorkflow,
+    Place,
+    echo,
+    listed,
+    nearest,
+)
 from runner.source import Source
 
 Kind = Literal["collector", "gather", "stage"]
@@ -146,14 +156,13 @@ def bind(plan: Plan, workflow: spec.Workflow, given: Mapping[str, Any], source: 
         InvalidInputs: one is missing, unknown or does not fit; all of them are told.
         InvalidWorkflow: an expression cannot be worked out with these inputs.
     """
-    bound, problems = {}, []
-    for name in given.keys() - workflow.inputs.keys():
-        problems.append(f'input "{name}": the workflow has none of this name; it has {_listed(workflow.inputs)}')
+    bound: dict[str, Any] = {}
+    problems = [_unknown(name, workflow) for name in given if name not in workflow.inputs]
     for name, declared in workflow.inputs.items():
         if name in given:
             try:
                 bound[name] = declared.accept(given[name])
-            except ValueError as problem:
+            except InvalidInput as problem:
                 problems.append(f'input "{name}": {problem}')
         elif declared.required:
             problems.append(f'input "{name}" is missing: give --{name.replace("_", "-")} {declared.type.upper()}')
@@ -199,7 +208,7 @@ def load(text: str) -> Plan:
     data = json.loads(text)
 
     def step(stored: dict[str, Any]) -> Step:
-        retry = {key: tuple(value) if isinstance(value, list) else value for key, value in stored["retry"].items()}
+        retry = {**stored["retry"], "on": tuple(stored["retry"]["on"]), "not_on": tuple(stored["retry"]["not_on"])}
         return Step(**{**stored, "retry": Retry(**retry)})
 
     return Plan(
@@ -217,8 +226,8 @@ def load(text: str) -> Plan:
 def _retry(written: spec.Retry | None) -> Retry:
     if written is None:
         return Retry()
-    stated = written.model_dump()
-    return Retry(**{**stated, "on": tuple(stated["on"]), "not_on": tuple(stated["not_on"])})
+    stated: dict[str, Any] = written.model_dump()
+    return Retry(**{**stated, "on": tuple(written.on), "not_on": tuple(written.not_on)})
 
 
 def _try_expressions(plan: Plan, source: Source) -> None:
@@ -228,13 +237,13 @@ def _try_expressions(plan: Plan, source: Source) -> None:
     for step in plan.steps:
         try:
             arguments(plan, step, run)
-        except ValueError as problem:
-            faults.append(Fault("E026", str(problem), _place(source, plan, step)))
+        except InvalidExpression as problem:
+            faults.append(Fault("E038", str(problem), _place(source, plan, step)))
     if faults:
         raise InvalidWorkflow(tuple(faults))
 
 
-def _place(source: Source, plan: Plan, step: Step) -> Any:
+def _place(source: Source, plan: Plan, step: Step) -> Place:
     loc: tuple[str | int, ...] = ("gather",)
     if step in plan.collectors:
         loc = ("collectors", plan.collectors.index(step))
@@ -243,5 +252,7 @@ def _place(source: Source, plan: Plan, step: Step) -> Any:
     return source.place(loc)
 
 
-def _listed(names: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(names)) or "none"
+def _unknown(name: str, workflow: spec.Workflow) -> str:
+    near = nearest(name, workflow.inputs)
+    told = f'did you mean "{near}"?' if near else f"the workflow has {listed(list(workflow.inputs)) or 'none'}"
+    return f'input "{echo(name)}" is unknown: {told}'

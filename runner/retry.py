@@ -4,12 +4,10 @@ from runner.call import Failure
 from runner.plan import Retry
 
 
-def wait_before_retry(
-    policy: Retry, failure: Failure, *, attempt: int, elapsed: float, chance: float
-) -> float | None:
+def wait_before_retry(policy: Retry, failure: Failure, *, attempt: int, elapsed: float, chance: float) -> float | None:
     """How long to wait before the next attempt; None if this was the last.
 
-    The delay is ``delay × backoff^(attempt - 1)``, at most ``max_delay``, with jitter taken off it ("full jitter" as in
+    The delay is ``delay * backoff ** (attempt - 1)``, at most ``max_delay``, with jitter taken off it ("full jitter" as in
     AWS's "Exponential Backoff And Jitter", 2015). A ``Retry-After`` that the task passes on is a lower bound.
 
     Args:

@@ -13,6 +13,7 @@ from runner.errors import BrokerUnavailable
 from runner.plan import Plan
 from runner.store import Error, Event, Outcome, RunStatus, Store, check_run_id
 
+
 def submit(plan: Plan, run_id: str, ledger: Store, *, queue: str, own_queue: bool = False) -> bool:
     """Record a run in the ledger and send it on its way.
 

@@ -296,7 +296,7 @@ class Store:
             "collectors_left": len(plan.collectors),
             "inputs": json.dumps(mask.inputs(plan), separators=(",", ":")),
         }
-        flat = [text for name, value in fields.items() for text in (name, value)]
+        flat: list[Any] = [text for name, value in fields.items() for text in (name, value)]
         accepted = self._accept(self._keys(run_id), [self._ttl, plans.dump(plan), *flat])
         if accepted:
             # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
@@ -324,7 +324,7 @@ class Store:
     ) -> list[str]:
         """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step."""
         collectors = {step.id for step in plan.collectors}
-        flat = []
+        flat: list[Any] = []
         for outcome in outcomes:
             value = json.dumps(outcome.value, separators=(",", ":")) if outcome.status == "succeeded" else ""
             flat += [outcome.step, int(outcome.step in collectors), _dump_outcome(outcome), value]
@@ -405,7 +405,7 @@ class Store:
                 yield None
 
     def _now(self) -> float:
-        seconds, micros = cast("tuple[int, int]", self.client.time())
+        seconds, micros = self.client.time()
         return seconds + micros / 1e6
 
     @property

@@ -15,7 +15,6 @@ from runner import brokers, catalogue, run, settings, source, spec
 from runner import plan as plans
 from runner.store import Store
 
-
 DEFAULT_WORKFLOW = Path(__file__).parent / "workflows" / "default.yaml"
 
 logger = get_task_logger(__name__)

@@ -5,10 +5,10 @@ import re
 import unicodedata
 from typing import Any
 
-# What moves the cursor, starts an escape sequence (C0, DEL, C1), reverses a line, ends one, or cannot be encoded.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]",
-)
+# What moves the cursor or starts an escape sequence (C0, DEL, C1), reverses a line, ends one, or cannot be encoded.
+_BEYOND_C0 = "\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff"
+_UNSAFE = re.compile(rf"[\x00-\x1f{_BEYOND_C0}]")
+_UNSAFE_IN_JSON = re.compile(f"[{_BEYOND_C0}]")  # which escapes C0 itself, and knows its own line breaks
 
 
 def printable(text: object) -> str:
@@ -23,9 +23,8 @@ def block(text: str, indent: str = "") -> str:
 
 def as_json(value: Any, indent: int | None = 2) -> str:
     """JSON that is as safe to show in a terminal as to read by a program; on one line if ``indent`` is None."""
-    # What JSON leaves as it is: DEL, C1, marks that reverse a line, and half a surrogate pair, which has no UTF-8.
-    lines = json.dumps(value, ensure_ascii=False, indent=indent).split("\n")
-    return "\n".join(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in lines)
+    document = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def width(text: str) -> int:

@@ -22,7 +22,9 @@ class ModuleNotImported(RunnerError):
 
 
 @contextmanager
-def private(*, queue: str, include: Sequence[str], directory: Path, log: Path, concurrency: int | None) -> Iterator[subprocess.Popen[bytes]]:
+def private(
+    *, queue: str, include: Sequence[str], directory: Path, log: Path, concurrency: int | None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that serves one queue, until the block ends or this process does.
 
     It is idle by then or its run has ended, and all it did is in the ledger: so it is killed at once, where a warm stop

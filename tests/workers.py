@@ -22,7 +22,12 @@ def working(log: Path, *command: str, **env: str) -> Iterator[subprocess.Popen[b
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command], stdout=output, stderr=output, cwd=ROOT, env=os.environ | env, process_group=0
+            [sys.executable, "-m", *command],
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
+            env=os.environ | env,
+            process_group=0,
         )
     try:
         wait_until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "the worker is ready", 20)

@@ -66,13 +66,15 @@ class RunCommand(click.Command):
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 @options.broker_options
 @click.pass_obj
-def command(workflow_file: WorkflowFile, **wish: Any) -> int:
+def command(workflow_file: WorkflowFile, /, **wish: Any) -> int:
     """Run a workflow and print its result.
 
     `runner run FILE --help` lists the inputs of FILE, each an option. FILE may be - for standard input.
     """
     inputs = options.given_inputs(workflow_file.workflow.inputs, wish, wish["pairs"], wish["inputs_file"])
-    plan = plans.bind(plans.make(workflow_file.workflow, workflow_file.source), workflow_file.workflow, inputs, workflow_file.source)
+    plan = plans.bind(
+        plans.make(workflow_file.workflow, workflow_file.source), workflow_file.workflow, inputs, workflow_file.source
+    )
     chosen = settings.read()
     run_id = check_run_id(wish["run_id"]) if wish["run_id"] else new_run_id(plan)
     if wish["dry_run"]:

@@ -15,4 +15,8 @@ def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""
     with session.ledger(settings.read()) as ledger:
         found = ledger.runs(limit)
-    click.echo(report.as_json({"runs": [report.run_document(each) for each in found]}) if as_json else report.history(found, screen=screen.of(sys.stdout)))
+    click.echo(
+        report.as_json({"runs": [report.run_document(each) for each in found]})
+        if as_json
+        else report.history(found, screen=screen.of(sys.stdout))
+    )

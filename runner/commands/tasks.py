@@ -12,5 +12,7 @@ from runner import catalogue, report, screen, settings, source
 def command(file: str | None) -> None:
     """List the tasks that a workflow may name, with their parameters; with FILE, also those that it includes."""
     chosen = settings.read()
-    found = catalogue.of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
+    found = (
+        catalogue.of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
+    )
     click.echo(report.task_list(found.values(), screen=screen.of(sys.stdout)))

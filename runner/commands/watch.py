@@ -19,4 +19,6 @@ def command(run_id: str) -> None:
         with progress.shown(plan, run_id) as shown:
             for event in ledger.follow(run_id):
                 shown.tell(event)
-        click.echo(report.summary(ledger.run(run_id), plan, ledger.outcomes(run_id), screen=screen.of(sys.stderr)), err=True)
+        click.echo(
+            report.summary(ledger.run(run_id), plan, ledger.outcomes(run_id), screen=screen.of(sys.stderr)), err=True
+        )

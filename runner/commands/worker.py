@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -11,8 +12,12 @@ POOLS = ("prefork", "threads", "solo")
 
 
 @click.command
-@click.option("--concurrency", "-c", type=click.IntRange(min=1), help="Steps executed at once. Default: the CPUs, at least 4.")
-@click.option("--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="How they are: see Celery.")
+@click.option(
+    "--concurrency", "-c", type=click.IntRange(min=1), help="Steps executed at once. Default: the CPUs, at least 4."
+)
+@click.option(
+    "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="How they are: see Celery."
+)
 @click.option("--queues", "-Q", metavar="A,B", help="The queues to serve. Default: the one for steps that name none.")
 @click.option("--include", multiple=True, metavar="MODULE", help="A module with tasks, beside those of the settings.")
 @click.option("--name", metavar="NAME@HOST", help="The worker's name. Default: one that no other has.")
@@ -20,13 +25,13 @@ POOLS = ("prefork", "threads", "solo")
 @click.option("--tethered", is_flag=True, hidden=True)
 @options.broker_options
 def command(
+    *,
     concurrency: int | None,
     pool: str,
     queues: str | None,
     include: tuple[str, ...],
     name: str | None,
     loglevel: str,
-    *,
     tethered: bool,
 ) -> int:
     """Execute steps, until it is told to end.
@@ -36,7 +41,7 @@ def command(
     if tethered:
         worker.end_with_parent()
     chosen = settings.read()
-    sys.path.insert(0, os.getcwd())  # as Celery does: modules of the project we are in can be included
+    sys.path.insert(0, str(Path.cwd()))  # as Celery does: modules of the project we are in can be included
     worker.import_tasks([*chosen.include, *include])
     with brokers.open(chosen):
         from runner.celery_app import app  # noqa: PLC0415 - 0.25 s, after what may fail at once

@@ -209,7 +209,9 @@ def test_c15_ctrl_c_cancels_and_leaves_nothing_running(tmp_path: Path, own_direc
         said = process.stderr.readline() if process.stderr else ""
         while "cancel" not in said and process.stderr:
             said = process.stderr.readline()
-        assert time.monotonic() - asked < 0.5  # 0.2 s are promised; the test's own clock starts before the signal is there
+        assert (
+            time.monotonic() - asked < 0.5
+        )  # 0.2 s are promised; the test's own clock starts before the signal is there
         assert process.wait(10) == 130
     wait_until(lambda: not processes.carrying(own_directory.name), "nothing is left")
     assert runner("show", "mine", "--json").json["status"] == "cancelled"
@@ -274,7 +276,7 @@ def test_c15_ctrl_c_while_a_file_is_read(words: tuple[str, ...]) -> None:
 
 def test_c15_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path, state_dir: Path, own_directory: Path) -> None:
     process = start("run", SLOW, "--journal", str(tmp_path / "j"))
-    wait_until(lambda: (state_dir / "users.lock").exists(), "the broker is being started")
+    wait_until((state_dir / "users.lock").exists, "the broker is being started")
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 130
     assert "Traceback" not in process.communicate()[1]

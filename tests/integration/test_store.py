@@ -189,15 +189,14 @@ def test_every_key_expires(accepted: Store) -> None:
     claim(accepted, B)
     accepted.postpone("run-1", "b", error=Error("OSError", "no"), attempt=1, seconds=9)
     succeed(accepted, A)
-    assert {key: accepted.client.ttl(key) > 0 for key in accepted.client.keys()} == dict.fromkeys(
-        accepted.client.keys(), True
-    )
+    keys = accepted.client.keys()
+    assert [key for key in keys if accepted.client.ttl(key) <= 0] == []
 
 
 def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Store) -> None:
     claim(accepted, A)
-    keys = [str(key) for key in accepted.client.keys()]
-    assert {key for key in keys if "{run-1}" not in key} == {"runner:runs"}
+    keys = accepted.client.keys()
+    assert [key for key in keys if "{run-1}" not in key] == ["runner:runs"]
 
 
 def test_an_unknown_run_is_an_error_of_ours(ledger: Store) -> None:

@@ -95,7 +95,7 @@ def test_ctrl_c_lets_the_worker_finish(valkey: Server, tmp_path: Path) -> None:
         assert words_of(journal, "END") == 2
 
 
-def test_ctrl_c_twice_does_not_wait(valkey: Server, tmp_path: Path) -> None:
+def test_ctrl_c_twice_gives_back_what_is_being_executed(valkey: Server, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     with up(tmp_path / "log", "--broker", valkey.url, **WITH_OUR_TASKS) as started:
         runner("run", SLOW, "--journal", str(journal), "--seconds", "60", "--detach", "--broker", valkey.url)
@@ -107,6 +107,7 @@ def test_ctrl_c_twice_does_not_wait(valkey: Server, tmp_path: Path) -> None:
 
         assert started.process.wait(5) == 130
         assert words_of(journal, "END") == 0
+        assert valkey.client().llen("celery") == 2
 
 
 @pytest.mark.parametrize("part", ["worker", "flower"])

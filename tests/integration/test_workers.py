@@ -88,11 +88,21 @@ def test_collector_request_starts_a_run_and_returns_its_id_at_once(tmp_path: Pat
     with working(tmp_path / "log", "runner", "worker"):
         client = broker.client()
         # As any Celery client would call it, from its command line.
-        call = [sys.executable, "-m", "celery", "-A", "runner.celery_app", "call", "collector_request", "--args", '["tea"]']
+        call = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "runner.celery_app",
+            "call",
+            "collector_request",
+            "--args",
+            '["tea"]',
+        ]
         called = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT)
         assert called.returncode == 0, called.stderr
         wait_until(lambda: client.zcard("runner:runs") == 1, "the run is in the history")
-        [run_id] = client.zrange("runner:runs", 0, -1)
+        run_id = str(client.zrange("runner:runs", 0, -1)[0])
         wait_until(lambda: runner("show", run_id, "--json").json["status"] == "succeeded", "the run has succeeded")
     assert run_id.startswith("request-")
 

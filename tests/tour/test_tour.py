@@ -4,7 +4,6 @@ text → Source → Workflow → Plan → Signature → Run → words
 """
 
 import json
-from pathlib import Path
 
 import pytest
 from celery.canvas import _chord
@@ -65,7 +64,9 @@ def test_2_a_catalogue_knows_tasks_without_importing_them(known: catalogue.Catal
 
 
 def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(known: catalogue.Catalogue) -> None:
-    wrong = source.parse(TEXT.replace("task: collector_2", "task: colector_2").replace("gather:", "gahter:"), "news.yaml")
+    wrong = source.parse(
+        TEXT.replace("task: collector_2", "task: colector_2").replace("gather:", "gahter:"), "news.yaml"
+    )
     with pytest.raises(InvalidWorkflow) as told:
         spec.read(wrong, known)
     assert [(fault.place.line, fault.hint) for fault in told.value.faults] == [
@@ -76,7 +77,10 @@ def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(kno
 
 def test_4_an_expression_is_checked_before_a_run_and_expanded_in_it() -> None:
     names = {"inputs": {"pages": [1, 2]}, "run": {"id": "r"}}
-    assert expressions.expand({"n": "${{ size(inputs.pages) }}", "s": "run ${{ run.id }}"}, names) == {"n": 2, "s": "run r"}
+    assert expressions.expand({"n": "${{ size(inputs.pages) }}", "s": "run ${{ run.id }}"}, names) == {
+        "n": 2,
+        "s": "run r",
+    }
 
 
 def test_5_a_plan_is_every_step_in_order_with_the_inputs_bound(plan: plans.Plan) -> None:
@@ -108,7 +112,7 @@ def test_8_resuming_is_composing_what_has_no_outcome_yet(plan: plans.Plan) -> No
 
 
 @pytest.mark.usefixtures("state_dir")
-def test_9_a_run_is_one_command_and_its_history_stays(tmp_path: Path) -> None:
+def test_9_a_run_is_one_command_and_its_history_stays() -> None:
     answer = runner("run", DEFAULT, "--topic", "tea", "--run-id", "tour")
     assert json.loads(answer.stdout) == {"request_id": "tour", "item_count": 12}
     assert "tour" in runner("runs").stdout

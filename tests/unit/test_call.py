@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from celery import Celery, Task
 from runner.call import Failure, Success, call
 
 
-
-def outcome(function: Any, *args: Any, timeout: float | None = None, limit: int = 1000, **options: Any) -> Success | Failure:
+def outcome(
+    function: Any, *args: Any, timeout: float | None = None, limit: int = 1000, **options: Any
+) -> Success | Failure:
     app = Celery("test_call", set_as_current=False)
     return call(app.task(**options)(function), args, {}, timeout=timeout, value_limit=limit)
 
@@ -117,10 +119,8 @@ def test_a_timeout_of_the_tasks_own_is_its_own_failure() -> None:
 
 def test_a_function_that_swallows_the_interruption_has_timed_out_all_the_same() -> None:
     def stubborn() -> str:
-        try:
+        with suppress(Exception):
             time.sleep(30)
-        except Exception:  # noqa: BLE001, S110 - it is what the test is about
-            pass
         time.sleep(0.15)
         return "done"
 

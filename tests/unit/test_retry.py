@@ -11,7 +11,9 @@ ERROR = Error("ConnectionError", "refused")
 REFUSED = Failure(ERROR, names=frozenset({"ConnectionError", "OSError", "Exception"}))
 
 
-def wait(policy: Retry, failure: Failure = REFUSED, *, attempt: int = 1, elapsed: float = 0, chance: float = 0) -> float | None:
+def wait(
+    policy: Retry, failure: Failure = REFUSED, *, attempt: int = 1, elapsed: float = 0, chance: float = 0
+) -> float | None:
     return wait_before_retry(policy, failure, attempt=attempt, elapsed=elapsed, chance=chance)
 
 
