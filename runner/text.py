@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 # What moves the cursor or starts an escape sequence (C0, DEL, C1), reverses a line, ends one, or cannot be encoded.
-_BEYOND_C0 = "\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff"
+_BEYOND_C0 = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 _UNSAFE = re.compile(rf"[\x00-\x1f{_BEYOND_C0}]")
 _UNSAFE_IN_JSON = re.compile(f"[{_BEYOND_C0}]")  # which escapes C0 itself, and knows its own line breaks
 
@@ -16,9 +16,9 @@ def printable(text: object) -> str:
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
 
 
-def block(text: str, indent: str = "") -> str:
+def block(text: str) -> str:
     """Several lines, each printable."""
-    return "\n".join(f"{indent}{printable(line.expandtabs(4))}".rstrip() for line in text.rstrip("\n").split("\n"))
+    return "\n".join(printable(line.expandtabs(4)).rstrip() for line in text.rstrip("\n").split("\n"))
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:
