@@ -25,6 +25,7 @@ class Standing:
         started_at: of the last attempt, seconds since the epoch.
         ended_at: the same; None while it runs.
         message: why the last attempt failed, on one line, without secrets.
+        wait: seconds from then to the next attempt, if it is retrying.
     """
 
     step: Step
@@ -34,6 +35,7 @@ class Standing:
     ended_at: float | None = None
     worker: str = ""
     message: str = ""
+    wait: float = 0.0
 
     @property
     def ended(self) -> bool:
@@ -91,7 +93,7 @@ class Board:
                 self.started_at = event.at if self.started_at is None else self.started_at
                 standing.status, standing.started_at, standing.ended_at = "running", event.at, None
             case "postponed":
-                standing.status, standing.ended_at = "retrying", event.at
+                standing.status, standing.ended_at, standing.wait = "retrying", event.at, event.seconds
             case "finished":
                 standing.status, standing.ended_at = event.status, event.at
             case _:

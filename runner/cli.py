@@ -8,6 +8,7 @@ import sys
 import tempfile
 import traceback
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
@@ -50,6 +51,9 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code: the one door through which every error goes."""
     words = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # box characters on a terminal that is not UTF-8
     try:
         code = cli.main(words, prog_name="runner", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:

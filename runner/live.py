@@ -114,6 +114,8 @@ def _told(standing: Standing, board: Board) -> str:
         waits = standing.step.kind == "gather" and board.ended
         return f"{board.ended:,} of {len(board.collectors):,} in" if waits else ""
     attempt = f"attempt {standing.attempt}" if standing.attempt > 1 or standing.status == "retrying" else ""
+    if standing.status == "retrying" and standing.ended_at is not None:
+        attempt += f", next in {text.duration(max(0, standing.ended_at + standing.wait - board.now))}"
     well = standing.status in {"running", "succeeded"}
     return " · ".join(filter(None, [attempt, standing.worker if well else standing.message]))
 

@@ -96,8 +96,9 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """Twelve characters that change when the workflow does; the inputs do not count."""
-        text = json.dumps(asdict(replace(self, inputs={})), sort_keys=True)
+        """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go."""
+        steps = [asdict(replace(step, place="", queue=None)) for step in self.steps]
+        text = json.dumps([self.name, self.include, steps], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def step(self, step_id: str) -> Step:

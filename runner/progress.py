@@ -98,7 +98,7 @@ def _words(standing: Standing, now: float) -> str:
             worker = f" on {standing.worker}" if standing.worker else ""
             return f"started (attempt {standing.attempt}){worker}"
         case "retrying":
-            return f"attempt {standing.attempt} failed, to be tried again{because}"
+            return f"attempt {standing.attempt} failed, again in {text.duration(standing.wait)}{because}"
         case "succeeded":
             return f"succeeded in {text.duration(standing.seconds(now) or 0)}"
         case _:

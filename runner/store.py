@@ -138,7 +138,7 @@ _POSTPONE = """
 if not status or ended or redis.call('HEXISTS', OUTCOMES, ARGV[2]) == 1 then return 0 end
 redis.call('HDEL', LEASES, ARGV[2])
 redis.call('HSET', POSTPONED, ARGV[2], stamp(now + ARGV[3]))
-event({event = 'postponed', step = ARGV[2], attempt = ARGV[5], message = ARGV[4]})
+event({event = 'postponed', step = ARGV[2], attempt = ARGV[5], message = ARGV[4], seconds = ARGV[3]})
 keep()
 return 1
 """
@@ -234,7 +234,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a run: ``accepted``, ``started``, ``postponed``, ``finished`` (steps) or ``ended``."""
+    """Something that happened in a run: ``accepted``, ``started``, ``postponed``, ``finished`` (steps) or ``ended``.
+
+    Args:
+        at: seconds since the epoch by the broker's clock.
+        message: the error of a step that failed, or the cause of a run's end.
+        seconds: until the next attempt, if the step is postponed.
+    """
 
     id: str
     event: str
@@ -244,6 +250,7 @@ class Event:
     attempt: int = 0
     worker: str = ""
     message: str = ""
+    seconds: float = 0.0
 
 
 def new_run_id(plan: Plan) -> str:
@@ -457,5 +464,8 @@ def _read_outcome(step: str, text: str) -> Outcome:
 
 
 def _read_event(event_id: str, fields: Mapping[str, str]) -> Event:
-    known = {name: fields[name] for name in ("event", "step", "status", "worker", "message") if name in fields}
-    return Event(event_id, at=float(fields["at"]), attempt=int(fields.get("attempt") or 0), **known)
+    words: dict[str, Any] = {
+        name: fields[name] for name in ("event", "step", "status", "worker", "message") if name in fields
+    }
+    numbers: dict[str, Any] = {"attempt": int(fields.get("attempt") or 0), "seconds": float(fields.get("seconds") or 0)}
+    return Event(event_id, at=float(fields["at"]), **words, **numbers)

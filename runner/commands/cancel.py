@@ -10,7 +10,7 @@ from runner.store import check_run_id
 @click.argument("run_id", metavar="RUN")
 @options.broker_options
 def command(run_id: str) -> None:
-    """Cancel a run: what has not ended is cancelled, and nothing of it starts any more."""
+    """Cancel a run: nothing of it starts any more."""
     check_run_id(run_id)
     with session.ledger(settings.read()) as ledger:
         ended = ledger.run(run_id).ended

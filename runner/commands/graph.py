@@ -1,9 +1,12 @@
 """`graph FILE`: a workflow file to its drawing."""
 
+import sys
+
 import click
 
-from runner import catalogue, drawings, settings, source, spec
+from runner import catalogue, drawings, screen, settings, source, spec
 from runner import plan as plans
+from runner.drawings import tree
 
 
 @click.command
@@ -16,4 +19,6 @@ def command(file: str, format_: str) -> None:
     """
     written = source.read(file)
     workflow = spec.read(written, catalogue.of(written, settings.read()))
-    click.echo(drawings.FORMATS[format_](plans.make(workflow, written)))
+    plan = plans.make(workflow, written)
+    here = screen.of(sys.stdout)
+    click.echo(tree.draw(plan, screen=here) if format_ == "tree" else drawings.FORMATS[format_](plan))

@@ -111,7 +111,7 @@ def _run(plan: Plan, run_id: str, chosen: Settings, directory: Path, wish: Mappi
                 _go_on_in_background(here, run_id, STILL_RUNNING)
                 return STILL_RUNNING
         except Interrupted as interrupted:
-            _cancel(run_id, here, interrupted)
+            _cancel(plan, run_id, here, interrupted)
             raise
         except WorkerEnded as ended:
             run.fail(run_id, here.ledger, str(ended))
@@ -146,13 +146,15 @@ def _tell(ended: Run, here: Session, plan: Plan, wish: Mapping[str, Any]) -> int
     return 1 if ended.status == "partial" and wish["strict"] else EXIT_CODES[ended.status]
 
 
-def _cancel(run_id: str, here: Session, interrupted: Interrupted) -> None:
+def _cancel(plan: Plan, run_id: str, here: Session, interrupted: Interrupted) -> None:
     """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed."""
     if interrupted.signal is signal.SIGHUP:
         return
     _say(f"\ncancelling run {run_id}; once more to leave it as it is")
     try:
         here.ledger.cancel(run_id, f"{interrupted.signal.name} to `run`")
+        told = report.summary(here.ledger.run(run_id), plan, here.ledger.outcomes(run_id), screen=screen.of(sys.stderr))
+        _say(told)
     except Interrupted:
         _say(f"left as it is: `runner resume {run_id}`")
         raise

@@ -10,7 +10,10 @@ from runner import catalogue, report, screen, settings, source
 @click.command
 @click.argument("file", required=False)
 def command(file: str | None) -> None:
-    """List the tasks that a workflow may name, with their parameters; with FILE, also those that it includes."""
+    """List the tasks that a workflow may name.
+
+    With FILE, also those of the modules that it includes.
+    """
     chosen = settings.read()
     found = (
         catalogue.of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)

@@ -45,7 +45,7 @@ def finished(step: str, at: float = 1, status: str = "succeeded", message: str =
 
 
 def postponed(step: str, message: str, at: float = 1, attempt: int = 1) -> Event:
-    return Event("0", "postponed", START + at, step, attempt=attempt, message=message)
+    return Event("0", "postponed", START + at, step, attempt=attempt, message=message, seconds=4)
 
 
 def ended(status: str, at: float = 2) -> Event:
@@ -89,7 +89,7 @@ def test_without_a_terminal_every_transition_is_a_line() -> None:
     assert told == [
         "run news-1 accepted",
         "hn started (attempt 1) on celery@box",
-        "hn attempt 1 failed, to be tried again: ConnectionError: refused",
+        "hn attempt 1 failed, again in 4s: ConnectionError: refused",
         "hn started (attempt 2) on celery@box",
         "hn succeeded in 3s",
         "lobsters failed after 4 attempts: ValueError: no",
@@ -137,7 +137,7 @@ def test_the_picture_has_a_line_for_every_step_with_state_time_and_cause() -> No
     assert drawn(NEWS, events) == [
         "run news-1 · 2s",
         " ╭─ ✓ hn       succeeded   0.5s  celery@box",
-        " ├─ ↻ lobsters retrying      1s  attempt 2 · ConnectionError: refused",
+        " ├─ ↻ lobsters retrying      1s  attempt 2, next in 3s · ConnectionError: refus…",
         " ╰─ ✗ reddit   timed out   1.5s  Timeout: 1s",
         "    · fan_in   waiting           2 of 3 in",
         "    · count    waiting",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, millise
 
     With the start in the main thread, or without the watchdog, 1 and 1.5 ms leave a sleep behind.
     """
-    mark = f"30.{os.getpid()}{int(milliseconds * 10):03}"
+    mark = f"3.{os.getpid()}{int(milliseconds * 10):03}"
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise TimeoutError
@@ -205,7 +206,8 @@ def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, millise
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
     try:
-        with pytest.raises(TimeoutError):
+        # Python drops an exception that a signal raises within a finalizer: then the sleep ends by itself, after 3 s.
+        with suppress(TimeoutError):
             run(argv=["sleep", mark], cwd=str(tmp_path))
     finally:
         signal.signal(signal.SIGALRM, before)
