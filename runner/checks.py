@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from runner import expressions
@@ -9,6 +10,9 @@ from runner.catalogue import Catalogue, Parameter, Task
 from runner.errors import Fault, echo, listed, nearest
 from runner.source import Loc, Source, found, misread
 
+INPUT_LIMIT = 100  # each is an option of `run`
+# Of each kind of fault; a file with more is not searched to its end, as the nearest name of each takes a millisecond.
+FAULT_LIMIT = 1_000
 # At which depth of the file `with` stands: the only key whose strings may hold expressions.
 _WITH_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
 _RUN_NAMES = ("id", "name", "started_at")
@@ -22,12 +26,13 @@ _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": 
 
 def faults(source: Source, catalogue: Catalogue) -> list[Fault]:
     """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over."""
-    return [
-        *_include_faults(source, catalogue),
-        *_expression_faults(source),
-        *_id_faults(source),
-        *_task_faults(source, catalogue),
-    ]
+    kinds = (
+        _include_faults(source, catalogue),
+        _expression_faults(source),
+        _id_faults(source),
+        _task_faults(source, catalogue),
+    )
+    return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,8 @@ def _include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
 
 def _expression_faults(source: Source) -> Iterator[Fault]:
     inputs = source.data.get("inputs") or {}
-    known = {"inputs": tuple(inputs) if isinstance(inputs, dict) else None, "run": _RUN_NAMES}
+    told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
+    known = {"inputs": tuple(inputs) if told else None, "run": _RUN_NAMES}
     secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
     for loc, text in _expressions(source.data, ()):
         depth = _WITH_AT.get(str(loc[0]))

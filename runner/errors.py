@@ -39,7 +39,7 @@ CODES = {
     "E030": "a malformed name",
     "E031": "a value that the task requires is missing under `with`",
     "E032": "a workflow needs a collector",
-    "E033": "too many steps",
+    "E033": "too many inputs or steps",
     "E034": "a task that cannot take the value before it",
     "E035": "a name under `with` that the runner fills",
     "E036": "a module under `include` that cannot be read",

@@ -330,7 +330,8 @@ def _first_line(error: BaseException) -> str:
     text = str(error)
     found = re.search(r"ERROR: <input>:(\d+:\d+: .*)", text)
     line = found[1] if found else text.partition("\n")[0].partition(". ")[0]
-    return escape(line.partition(", expecting {")[0].partition(" expecting {")[0])[:200]
+    line = line.partition(" expecting {")[0].replace("mismatched input '<EOF>'", "it ends too early")
+    return escape(line)[:200]
 
 
 @lru_cache(maxsize=4096)

@@ -30,6 +30,7 @@ _RESOLVER = yaml.resolver.Resolver()
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK = re.compile("\r\n|\r|\n")  # what editors count; YAML 1.1 also breaks at U+0085, U+2028 and U+2029
+SURROGATE = re.compile("[\ud800-\udfff]")
 _PROPERTY = re.compile(r"[&!][^\s,\[\]{}]*\s*")
 _BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
@@ -301,7 +302,8 @@ class _Builder:
         target = self._anchors[name]
         if target is None:
             raise self._fatal("E003", "recursive alias", event)
-        if len(self._open) + target.height > DEPTH_LIMIT:
+        levels = target.height + 1 if isinstance(target.value, dict | list) else 0
+        if len(self._open) + levels > DEPTH_LIMIT:
             raise self._fatal("E002", f"nesting deeper than {DEPTH_LIMIT}", event)
         if self._awaits_key():
             raise self._fatal("E019", "a key must be written out: expected a string, found an alias", event)
@@ -312,17 +314,17 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         start, end = self._span(event)
-        text = event.value
+        text, plain = event.value, event.implicit[0]
         if len(text) > STRING_LIMIT // 4 and len(text.encode("utf-8", "surrogatepass")) > STRING_LIMIT:
             self._fault("E017", "string longer than 64 KiB", start, start + 1)
-            text = ""
-        if not text.isascii() and re.search("[\ud800-\udfff]", text):  # "\ud800", which the Python scanner lets through
+            text, plain = text[:80], False
+        if not text.isascii() and SURROGATE.search(text):  # "\ud800", which the Python scanner lets through
             self._fault("E015", "half of a surrogate pair is no character", start, end)
             text = ""
         if self._awaits_key():
             frame = self._open[-1]
             frame.key, frame.wanted, frame.key_span = text, True, (start, end)
-            if event.implicit[0] and text == "<<":
+            if plain and text == "<<":
                 self._fault("E004", "merge keys are not supported", start, end, "write the keys out, or use defaults")
                 frame.key = None
             elif text in frame.node.keys:
@@ -331,7 +333,7 @@ class _Builder:
                 self._fault("E006", message, start, end)
                 frame.key = None
             return
-        value, written = (self._resolve(text, start, end), text) if event.implicit[0] else (text, None)
+        value, written = (self._resolve(text, start, end), text) if plain else (text, None)
         node = _Node(start, end, value, written)
         self._size += 1
         if event.anchor:
@@ -489,7 +491,9 @@ def misread(value: Any, written: str | None) -> str:
 def _duration(seconds: float) -> str:
     """Both ways to write a number of seconds: ``90s or 1m30s``."""
     minutes, rest = divmod(int(seconds), 60)
-    return f"{int(seconds)}s or {minutes}m{rest}s" if minutes else f"{int(seconds)}s"
+    hours, minutes = divmod(minutes, 60)
+    parts = "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number)
+    return f"{int(seconds)}s or {parts}" if hours or minutes else f"{int(seconds)}s"
 
 
 _SYNTAX_HINTS = {
@@ -500,7 +504,10 @@ _SYNTAX_HINTS = {
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
-    mark = error.problem_mark or error.context_mark
+    problem = error.problem or "unreadable"
+    # Of a quote that is never closed, the end of the file is the wrong place to look.
+    marks = (error.problem_mark, error.context_mark)
+    mark = next(filter(None, reversed(marks) if "end of stream" in problem else marks), None)
     offset = mark.index if mark else 0
     where = lines.place(offset, offset + 1)
     start = lines.starts[where.line - 1]
@@ -508,7 +515,6 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     if "\t" in indent:
         at = start + indent.index("\t")
         return Fault("E010", "tab used for indentation", lines.place(at, at + 1), "indent with spaces")
-    problem = error.problem or "unreadable"
     hint = next((hint for words, hint in _SYNTAX_HINTS.items() if words in problem), "")
     if re.search(r"[\[{].*\$\{\{", where.text):
         hint = "quote ${{ … }} between [ ] or { }"

@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError, SchemaError, Schema
 from runner import checks
 from runner.catalogue import Catalogue
 from runner.errors import CODES, Fault, InvalidInput, InvalidWorkflow, Place, echo, listed, nearest
-from runner.source import INTEGER_LIMIT, Loc, Source, found, misread
+from runner.source import INTEGER_LIMIT, SURROGATE, Loc, Source, found, misread
 
 DAY = 24 * 3600.0
 
@@ -39,7 +39,7 @@ def read(source: Source, catalogue: Catalogue) -> "Workflow":
     try:
         workflow = Workflow.model_validate(source.data)
     except ValidationError as error:
-        wrong = _model_faults(error.errors(include_url=False), source)
+        wrong = _model_faults(error.errors(include_url=False)[: checks.FAULT_LIMIT], source)
     told = _merged(checks.faults(source, catalogue), [*wrong, *_input_faults(source)], source.faults)
     if told or workflow is None:
         raise InvalidWorkflow(tuple(_without_secrets(told, source)))
@@ -104,7 +104,11 @@ def _seconds(value: Any, least: float) -> float:
 
 
 def _as_retry(value: Any) -> Any:
-    return {"max_retries": value} if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"max_retries": value}
+    if isinstance(value, dict):
+        return value
+    raise _expected("E007", "expected a number of retries, or a mapping")
 
 
 def _jitter(value: Any) -> Any:
@@ -280,7 +284,7 @@ class Workflow(_Model):
         [], description="Python modules beside this file that define its tasks."
     )
     inputs: Annotated[dict[InputName, Input], BeforeValidator(_or_mapping)] = Field(
-        {}, description="Typed parameters; each is an option of `run`."
+        {}, max_length=checks.INPUT_LIMIT, description="Typed parameters; each is an option of `run`."
     )
     defaults: Annotated[Defaults, BeforeValidator(_or_mapping)] = Field(
         default_factory=Defaults, description="Keys for every collector, and for every stage."
@@ -354,7 +358,8 @@ def _misfit(declared: Input, value: Any) -> tuple[str, str] | None:
     if wrong:
         return wrong
     if declared.enum is not None and value not in declared.enum:
-        return "E028", f"expected one of {listed([echo(each) for each in declared.enum])}"
+        good = "the values under enum" if declared.secret else listed([echo(each) for each in declared.enum])
+        return "E028", f"expected one of {good}"
     if isinstance(value, int | float) and not isinstance(value, bool):
         if declared.minimum is not None and value < declared.minimum:
             return "E028", f"expected at least {declared.minimum:g}"
@@ -392,7 +397,7 @@ def _is_json(value: Any, depth: int = 0) -> bool:
         case float():
             return math.isfinite(value)
         case str():
-            return value.isascii() or not re.search("[\ud800-\udfff]", value)
+            return value.isascii() or not SURROGATE.search(value)
         case list():
             return depth < 100 and all(_is_json(each, depth + 1) for each in value)
         case dict():
@@ -426,7 +431,10 @@ def _input_faults(source: Source) -> Iterator[Fault]:
         for loc, code, message in _declaration_faults(declared):
             at = ("inputs", name, *loc)
             value = written[loc[0]] if len(loc) == 1 else written[loc[0]][loc[1]]
-            yield _value_fault(code, message, value, at, source)
+            if message.startswith("expected"):
+                yield _value_fault(code, message, value, at, source)
+            else:
+                yield Fault(code, message, source.place(at))
 
 
 _APPLIES = {
@@ -445,7 +453,7 @@ def _declaration_faults(declared: Input) -> Iterator[tuple[Loc, str, str]]:
     for least, most in (("minimum", "maximum"), ("min_length", "max_length")):
         low, high = getattr(declared, least), getattr(declared, most)
         if low is not None and high is not None and low > high:
-            yield (most,), "E028", f"expected at least the {least}, {low:g}"
+            yield (most,), "E028", f"expected at least {low:g}, the {least}"
     if declared.pattern is not None:
         try:
             _regex(declared.pattern)
@@ -453,11 +461,14 @@ def _declaration_faults(declared: Input) -> Iterator[tuple[Loc, str, str]]:
             why = str(error).rpartition("error: ")[2].partition("\n")[0]
             yield ("pattern",), "E037", f"not a regular expression: {why}"
             return
-    for index, each in enumerate(declared.enum or []):
-        if wrong := _wrong_type(declared.type, each):
-            yield ("enum", index), *wrong
-    if declared.default is not None and (wrong := _misfit(declared, declared.default)):
-        yield ("default",), *wrong
+    wrong: list[tuple[Loc, tuple[str, str] | None]] = [
+        (("enum", at), _wrong_type(declared.type, each)) for at, each in enumerate(declared.enum or [])
+    ]
+    if declared.default is not None:
+        wrong.append((("default",), _misfit(declared, declared.default)))
+    for loc, problem in wrong:
+        if problem and problem[0] != "E018":  # which the source has told
+            yield loc, *problem
 
 
 # Pydantic's errors to faults
@@ -472,7 +483,7 @@ _TYPES = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
-_FAN_OUT = "steps have no arrows: collectors run in parallel, gather joins them, stages follow in a row"
+_FAN_OUT = "a workflow is collectors (in parallel) → gather → stages (in a row); a stage is handed the value before it"
 _SHAPES = {
     "name": "a name of lower-case letters, digits, _ and -, starting with a letter, at most 63",
     "id": "an id of lower-case letters, digits, _ and -, starting with a letter, at most 63",
