@@ -5,10 +5,11 @@ is tolerable. Delivered twice, a message finds its steps done and does nothing.
 """
 
 import functools
+import inspect
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -116,6 +117,8 @@ class _Attempt:
     def _call(self) -> Success | Failure:
         task = _registered(self.step, self.worker)
         kwargs = plans.arguments(self.plan, self.step, names(self.run))
+        if self.step.kind == "gather" and "outcomes" in inspect.signature(getattr(task, "run", task)).parameters:
+            kwargs["outcomes"] = self._outcomes()
         limit = self.settings.value_limit if self.step.task else self.settings.fan_in_limit
         return call(task, self._value_before(), kwargs, timeout=self.step.timeout, value_limit=limit)
 
@@ -126,6 +129,20 @@ class _Attempt:
         if before := self.plan.before(self.step):
             return (self.ledger.values(self.run.id, [before.id])[before.id],)
         return (list(self.ledger.values(self.run.id, [each.id for each in self.plan.collectors]).values()),)
+
+    def _outcomes(self) -> list[dict[str, Any]]:
+        """What a gather with a parameter ``outcomes`` is told: how each collector ended, in the order of the YAML."""
+        ended = self.ledger.outcomes(self.run.id)
+        values = self.ledger.values(self.run.id, [each.id for each in self.plan.collectors])
+        return [
+            {
+                "id": each.id,
+                "status": ended[each.id].status,
+                "value": values.get(each.id),
+                "error": asdict(error) if (error := ended[each.id].error) else None,
+            }
+            for each in self.plan.collectors
+        ]
 
     def _wait_before_retry(self, failure: Failure) -> float | None:
         return wait_before_retry(
