@@ -1,12 +1,14 @@
 """A checked workflow to a plan: every step in order, its defaults applied, the inputs bound, frozen."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from runner import expressions, spec
+from runner import expressions
 from runner.errors import (
     Fault,
     InvalidExpression,
@@ -18,7 +20,10 @@ from runner.errors import (
     listed,
     nearest,
 )
-from runner.source import Source
+
+if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
+    from runner import spec
+    from runner.source import Source
 
 Kind = Literal["collector", "gather", "stage"]
 Jitter = Literal["full", "none"] | float

@@ -1,0 +1,139 @@
+"""What holds for the compiler, whatever the workflow: nothing is lost, nothing is doubled, and the result is the plan's."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery, current_app, signature
+from celery.canvas import _chord
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner import brokers, canvas, catalogue, run, source, spec
+from runner import plan as plans
+from runner.backend import Backend
+from runner.celery_app import configuration
+from runner.drawings import FORMATS
+from runner.plan import Plan
+from runner.settings import Settings
+from runner.settings import read as read_settings
+from runner.store import Store
+from tests import pure_tasks
+from tests.command_line import ROOT
+from tests.interpreter import interpret
+from tests.servers import Server
+from tests.strategies import as_yaml, workflows
+from tests.workers import working
+
+TASKS = {task.name: task.run for task in vars(pure_tasks).values() if hasattr(task, "delay")}
+CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+
+
+def planned(data: dict[str, Any]) -> Plan:
+    """A workflow of the strategies to its plan; it declares no input that has no default."""
+    written = source.parse(as_yaml(data), "generated.yaml")
+    workflow = spec.read(written, CATALOGUE)
+    return plans.bind(plans.make(workflow, written), workflow, {}, written)
+
+
+PLANS = workflows().map(planned)
+
+
+@st.composite
+def plans_partly_done(draw: st.DrawFn) -> tuple[Plan, set[str]]:
+    plan = draw(PLANS)
+    return plan, draw(st.sets(st.sampled_from([step.id for step in plan.steps])))
+
+
+def sent(composed: Any) -> list[str]:
+    return [name.partition(".")[2] for name, *_ in canvas.messages(composed)]
+
+
+@given(PLANS)
+def test_every_step_is_in_the_canvas_exactly_once(plan: Plan) -> None:
+    assert sorted(sent(canvas.compose(plan, "r"))) == sorted(step.id for step in plan.steps)
+
+
+@given(PLANS)
+def test_the_header_has_one_entry_per_collector_also_for_one(plan: Plan) -> None:
+    composed = canvas.compose(plan, "r")
+    assert isinstance(composed, _chord)
+    assert composed.__length_hint__() == len(plan.collectors)
+
+
+@given(PLANS)
+def test_a_canvas_survives_json(plan: Plan) -> None:
+    composed = canvas.compose(plan, "r")
+    assert sent(signature(json.loads(json.dumps(composed)))) == sent(composed)
+
+
+@given(PLANS)
+def test_composing_twice_is_equal(plan: Plan) -> None:
+    assert canvas.compose(plan, "r") == canvas.compose(plan, "r")
+
+
+@given(plans_partly_done())
+def test_exactly_what_is_not_done_is_composed(case: tuple[Plan, set[str]]) -> None:
+    plan, done = case
+    assert sent(canvas.compose(plan, "r", done)) == [step.id for step in plan.steps if step.id not in done]
+
+
+@given(PLANS)
+def test_a_plan_survives_the_ledger(plan: Plan) -> None:
+    assert plans.load(plans.dump(plan)) == plan
+
+
+@given(PLANS)
+def test_every_drawing_of_a_workflow_names_every_step(plan: Plan) -> None:
+    drawings = [draw(plan) for draw in FORMATS.values()]
+    assert [step.id for drawing in drawings for step in plan.steps if step.id not in drawing] == []
+
+
+@pytest.fixture
+def client(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A client of that broker in this process: the current Celery app, and the ledger."""
+    monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
+    before = current_app._get_current_object()
+    app = Celery("oracle")
+    app.config_from_object(configuration(read_settings()))
+    app.set_current()
+    connection = brokers.connect(valkey.url)
+    yield Store.of(connection, Settings())
+    connection.close()
+    app.close()
+    before.set_current()
+
+
+def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Store, tmp_path: Path) -> None:
+    """The oracle: a real Valkey, a real worker, against ten lines of Python."""
+    numbers = iter(range(10_000))
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(PLANS)
+    def agree(plan: Plan) -> None:
+        run_id = f"oracle-{next(numbers)}"
+        run.submit(plan, run_id, client, queue="celery")
+        for _ in run.watch(run_id, client):
+            pass
+        ended = client.run(run_id)
+        last = client.outcome(run_id, plan.steps[-1].id)
+        assert ended.status == "succeeded", client.outcomes(run_id)
+        assert last is not None
+        assert last.value == interpret(plan, TASKS, {"id": run_id, "name": plan.name})
+
+    include = {"RUNNER_INCLUDE": "pure_tasks", "PYTHONPATH": str(ROOT / "tests")}
+    with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", **include):
+        agree()
+
+
+def test_nothing_subscribes_to_a_result(client: Store) -> None:
+    """Celery subscribes to the result of each message of a chord; our backend does not (runner/backend.py)."""
+    assert isinstance(current_app.backend, Backend)
+    workflow = {
+        "name": "quiet",
+        "collectors": [{"id": f"c{at}", "task": "pure.echo", "with": {"value": at}} for at in range(5)],
+    }
+    run.submit(planned(workflow), "quiet", client, queue="celery")
+    assert client.client.pubsub_channels() == []
