@@ -15,6 +15,7 @@ import click
 
 from runner import commands, report, screen
 from runner.errors import InvalidWorkflow, RunnerError
+from runner.interrupts import Interrupted
 
 
 class Commands(click.Group):
@@ -70,6 +71,9 @@ def main(args: list[str] | None = None) -> NoReturn:
         _say(report.problem(error, screen=screen.of(sys.stderr)))
         code = error.exit_code
         _tell(words, code, _as_json(error))
+    except Interrupted as interrupted:
+        code = interrupted.exit_code
+        _tell(words, code, {"type": "Interrupted", "message": str(interrupted)})
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has enough
         code = 141

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 import yaml
@@ -11,6 +13,48 @@ import yaml
 from runner.spec import Input
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a command wants a run to be attended.
+
+    Args:
+        as_json: one JSON object on stdout instead of the result.
+        detach: print the run's id, and go on in the background.
+        timeout: seconds to wait; the run goes on after them.
+        strict: a partial run is a failure.
+        quiet: no progress and no summary.
+    """
+
+    as_json: bool = False
+    detach: bool = False
+    timeout: float | None = None
+    strict: bool = False
+    quiet: bool = False
+
+
+def wish_options(command: Command) -> Command:
+    """The options that make up a command's wish, which it is given as ``wish``."""
+
+    @wraps(command)
+    def with_wish(*args: Any, **words: Any) -> Any:
+        return command(*args, wish=Wish(**{each.name: words.pop(each.name) for each in fields(Wish)}), **words)
+
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress and no summary."),
+        click.option("--strict", is_flag=True, help="A partial run is a failure: exit 1."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Stop waiting after so long; the run goes on (exit 5).",
+        ),
+        click.option("--detach", is_flag=True, help="Print the run's id and go on in the background."),
+        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: run, result, steps."),
+    ):
+        with_wish = option(with_wish)
+    return cast("Command", with_wish)
 
 
 def broker_options(command: Command) -> Command:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from runner import expressions
@@ -79,7 +80,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run will do: collectors in parallel, the gather, then the stages in a row."""
+    """What a run will do: collectors in parallel, the gather, then the stages in a row.
+
+    Args:
+        include: modules with tasks of its own.
+        directory: of the YAML, where those modules are looked for first.
+        secrets: names of the inputs whose values are never shown.
+    """
 
     name: str
     description: str
@@ -87,6 +94,7 @@ class Plan:
     gather: Step
     stages: tuple[Step, ...] = ()
     include: tuple[str, ...] = ()
+    directory: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
 
@@ -148,6 +156,7 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
         gather=step("gather", gather, gather.step_id, ("gather",)) if gather else Step("gather", "gather", None),
         stages=tuple(step("stage", each, each.id, ("stages", at)) for at, each in enumerate(workflow.stages)),
         include=tuple(workflow.include),
+        directory=str(Path(source.name).absolute().parent),
         secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
     )
 
@@ -261,4 +270,4 @@ def _place(source: Source, plan: Plan, step: Step) -> Place:
 def _unknown(name: str, workflow: spec.Workflow) -> str:
     near = nearest(name, workflow.inputs)
     told = f'did you mean "{near}"?' if near else f"the workflow has {listed(list(workflow.inputs)) or 'none'}"
-    return f'input "{echo(name)}" is unknown: {told}'
+    return f'input {echo(name)} is unknown: {told}'

@@ -9,6 +9,7 @@ from subprocess import Popen
 
 from runner import brokers, worker
 from runner.errors import RunnerError
+from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Store
 
@@ -53,33 +54,28 @@ def ledger(chosen: Settings) -> Iterator[Store]:
 
 
 @contextmanager
-def started(chosen: Settings, run_id: str, *, include: tuple[str, ...], directory: Path) -> Iterator[Session]:
+def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     """A session for one run.
 
     With the embedded broker each run brings a worker that serves it alone: it imports this workflow's modules as they
     are now, and a second run beside it cannot be handed to it.
-
-    Args:
-        directory: of the YAML; the modules it includes are looked for there too.
     """
     log = chosen.state_dir / "logs" / f"{run_id}.log"
     queue = chosen.queue if chosen.broker_url else f"{chosen.queue}.{run_id}"
-    own = nullcontext() if chosen.broker_url else _worker(chosen, queue, include, directory, log)
+    own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
     # The worker first: it needs 0.4 s to import Celery, and this process something similar beside it.
     with own as process, ledger(chosen) as store:
         yield Session(store, queue, process, log)
 
 
 @contextmanager
-def _worker(
-    chosen: Settings, queue: str, include: tuple[str, ...], directory: Path, log: Path
-) -> Iterator[Popen[bytes]]:
+def _worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[Popen[bytes]]:
     brokers.prepare(chosen.state_dir)
     log.parent.mkdir(exist_ok=True)
     for old in log.parent.glob("*.log"):
         if time.time() - old.stat().st_mtime > chosen.ttl:
             old.unlink(missing_ok=True)
     with worker.private(
-        queue=queue, include=include, directory=directory, log=log, concurrency=chosen.concurrency
+        queue=queue, include=plan.include, directory=plan.directory, log=log, concurrency=chosen.concurrency
     ) as process:
         yield process

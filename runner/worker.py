@@ -23,7 +23,7 @@ class ModuleNotImported(RunnerError):
 
 @contextmanager
 def private(
-    *, queue: str, include: Sequence[str], directory: Path, log: Path, concurrency: int | None
+    *, queue: str, include: Sequence[str], directory: str, log: Path, concurrency: int | None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that serves one queue, until the block ends or this process does.
 
@@ -31,7 +31,7 @@ def private(
     takes Celery 1 to 2.4 s.
 
     Args:
-        include: modules with tasks, also found in ``directory``: the YAML's.
+        directory: of the YAML; the modules it includes are looked for there first.
         log: the file its output goes to.
     """
     command = [sys.executable, "-m", "runner", "worker", "--tethered", "--queues", queue]
@@ -68,8 +68,8 @@ def has_ended(worker: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _environment(directory: Path) -> Mapping[str, str]:
-    path = os.pathsep.join([str(directory), *filter(None, [os.environ.get("PYTHONPATH")])])
+def _environment(directory: str) -> Mapping[str, str]:
+    path = os.pathsep.join([directory, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,39 @@ def test_a_worker_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Pa
 
 def test_the_shipped_schema_is_that_of_the_models() -> None:
     assert json.loads((WORKFLOWS / "schema.json").read_text()) == runner("schema").json
+
+
+def test_a_run_whose_terminal_has_gone_is_resumed_without_what_it_had_done(tmp_path: Path) -> None:
+    journal = tmp_path / "j"
+    workflow = tmp_path / "halves.yaml"
+    shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
+    workflow.write_text(
+        "name: halves\ninclude: [observed]\ncollectors:\n"
+        f"  - {{id: fast, task: observed.collect, with: {{journal: {journal}, step: fast}}}}\n"
+        f"  - {{id: slow, task: observed.collect, with: {{journal: {journal}, step: slow, seconds: 1}}}}\n"
+    )
+    process = start("run", str(workflow), "--run-id", "halves", RUNNER_LEASE="1")
+    wait_until(lambda: journal.exists() and "END fast" in journal.read_text(), "the fast half is done")
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(10) == 129
+    process.communicate()
+
+    answer = runner("resume", "halves", RUNNER_LEASE="1")
+
+    assert json.loads(answer.stdout) == [["fast"], ["slow"]]
+    assert [line.split()[2:] for line in journal.read_text().splitlines()].count(["START", "fast"]) == 1
+
+
+def test_resuming_what_has_ended_shows_it_again() -> None:
+    first = runner("run", DEFAULT, "--topic", "python", "--run-id", "done", "--json").json
+    assert runner("resume", "done", "--json").json == first
+
+
+def test_ctrl_c_with_json_prints_the_cancelled_run(tmp_path: Path) -> None:
+    journal = tmp_path / "j"
+    process = start("run", SLOW, "--journal", str(journal), "--json")
+    wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert json.loads(printed)["status"] == "cancelled"

@@ -1,0 +1,112 @@
+"""A run under way to its end: progress, Ctrl-C, the summary, the result, the exit code."""
+
+import os
+import signal
+import sys
+import time
+
+import click
+
+from runner import progress, report, run, screen
+from runner.interrupts import Interrupted
+from runner.options import Wish
+from runner.plan import Plan
+from runner.session import Session, WorkerEnded
+from runner.store import Run
+
+EXIT_CODES = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
+STILL_RUNNING = 5
+
+
+def attend(run_id: str, here: Session, wish: Wish) -> int:
+    """Stay with a run until it has ended, or as long as the user wishes; answers the exit code.
+
+    Raises:
+        Interrupted: by a second signal, or the end of the terminal; the run is left as it is, to be resumed.
+        WorkerEnded: there is no worker any more; the run has failed then.
+    """
+    plan = here.ledger.plan(run_id)
+    if wish.detach:
+        click.echo(report.as_json({"run_id": run_id}) if wish.as_json else run_id)
+        return _leave(run_id, here, 0)
+    try:
+        if _watch(plan, run_id, here, wish):
+            return _tell(here.ledger.run(run_id), here, plan, wish)
+        _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `runner show {run_id}`")
+        if wish.as_json:
+            _tell(here.ledger.run(run_id), here, plan, Wish(as_json=True, quiet=True))
+        return _leave(run_id, here, STILL_RUNNING)
+    except Interrupted as interrupted:
+        _cancel(plan, run_id, here, interrupted, wish)
+        return interrupted.exit_code
+    except WorkerEnded as ended:
+        run.fail(run_id, here.ledger, str(ended))
+        raise
+
+
+def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
+    """Show the run's progress to its end; False if the time is up before."""
+    until = time.monotonic() + (wish.timeout or float("inf"))
+    with progress.shown(plan, run_id, quiet=wish.quiet) as shown:
+        for event in here.ledger.follow(run_id):
+            shown.tell(event)
+            if event is None:
+                here.check()
+            if time.monotonic() > until:
+                return False
+    return True
+
+
+def _tell(ended: Run, here: Session, plan: Plan, wish: Wish) -> int:
+    """The summary, the result, the exit code."""
+    outcomes = here.ledger.outcomes(ended.id)
+    last = here.ledger.outcome(ended.id, plan.steps[-1].id)
+    result = last.value if last else None
+    if wish.as_json:
+        click.echo(report.as_json(report.document(ended, plan, outcomes, result)))
+    if not wish.quiet:
+        _say(report.summary(ended, plan, outcomes, screen=screen.of(sys.stderr)))
+    if ended.status in {"succeeded", "partial"} and not wish.as_json:
+        click.echo(report.result(result, plan))
+    return 1 if ended.status == "partial" and wish.strict else EXIT_CODES.get(ended.status, STILL_RUNNING)
+
+
+def _cancel(plan: Plan, run_id: str, here: Session, interrupted: Interrupted, wish: Wish) -> None:
+    """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed."""
+    if interrupted.signal is signal.SIGHUP:
+        raise interrupted
+    try:
+        _say(f"\ncancelling run {run_id}; once more to leave it as it is")
+        run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
+        _tell(here.ledger.run(run_id), here, plan, wish)
+    except Interrupted:
+        _say(f"left as it is: `runner resume {run_id}`")
+        raise
+
+
+def _leave(run_id: str, here: Session, code: int) -> int:
+    """Leave the terminal: this process ends with the code, and a copy of it waits for the end of the run.
+
+    With a broker of yours nobody has to wait, and nothing is left behind.
+    """
+    if here.worker is None:
+        return code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork():
+        os._exit(code)  # the worker and the server belong to the copy: nothing is to be closed here
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    try:
+        for event in here.ledger.follow(run_id):
+            if event is None:
+                here.check()
+    except WorkerEnded as ended:
+        run.fail(run_id, here.ledger, str(ended))
+    return code
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
