@@ -8,6 +8,7 @@ import functools
 import inspect
 import random
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -65,11 +66,12 @@ def _execute(message: Task, run_id: str, step_ids: list[str]) -> dict[str, float
     worker = message.request.hostname or "unknown"
     steps = [plan.step(step_id) for step_id in step_ids]
     waiting = {}
-    for claim in ledger.claim(run_id, steps, plan, worker=worker, lease=chosen.lease):
+    token = uuid.uuid4().hex
+    for claim in ledger.claim(run_id, steps, plan, token=token, worker=worker, lease=chosen.lease):
         logger.info("run %s: %s: %s", run_id, claim.step, claim.answer)
         if claim.answer == "yours":
             attempt = _Attempt(ledger, chosen, plan, ledger.run(run_id), plan.step(claim.step), claim, worker)
-            with renewed(ledger, run_id, claim.step, worker=worker, lease=chosen.lease):
+            with renewed(ledger, run_id, claim.step, token=token, lease=chosen.lease):
                 seconds = attempt.carry_out()
             if seconds is not None:
                 waiting[claim.step] = seconds

@@ -13,10 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def renewed(ledger: Store, run_id: str, step: str, *, worker: str, lease: float) -> Iterator[None]:
+def renewed(ledger: Store, run_id: str, step: str, *, token: str, lease: float) -> Iterator[None]:
     """Renew a step's lease at a third of its time, so that two renewals may fail before another worker takes it.
 
     Args:
+        token: that the step was claimed with.
         lease: seconds.
     """
     done = threading.Event()
@@ -24,7 +25,7 @@ def renewed(ledger: Store, run_id: str, step: str, *, worker: str, lease: float)
     def renew() -> None:
         while not done.wait(lease / 3):
             try:
-                if not ledger.renew(run_id, [step], worker=worker, lease=lease):
+                if not ledger.renew(run_id, [step], token=token, lease=lease):
                     return  # the run has ended, or the step is another worker's by now
             except redis.RedisError as error:
                 logger.warning("cannot renew the lease on %s of run %s: %s", step, run_id, error)

@@ -69,20 +69,24 @@ keep()
 return 1
 """
 
-# ARGV: ttl, worker, lease, then for each step its id and what it needs: '' nothing, '*' every collector, or a step id.
+# ARGV: ttl, token, lease, worker, then for each step its id and what it needs: '' nothing, '*' every collector, or a
+# step id. A lease is "until token". The token is the claimer's own: a claim that is sent again because its answer was
+# lost is answered as the first time, and counts no attempt.
 _CLAIM = """
 local answers = {}
-for at = 4, #ARGV, 2 do
+for at = 5, #ARGV, 2 do
   local step, needs = ARGV[at], ARGV[at + 1]
-  local lease = redis.call('HGET', LEASES, step)
+  local until_, token = string.match(redis.call('HGET', LEASES, step) or '0 ', '^(%S+) (.*)$')
   local postponed = redis.call('HGET', POSTPONED, step)
-  local busy = lease and tonumber(string.match(lease, '^%S+')) or 0
+  local busy = tonumber(until_)
+  local function yours(attempt) return {'yours', attempt, stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first')} end
   local answer
   if not status then answer = {'unknown', '0'}
   elseif redis.call('HEXISTS', OUTCOMES, step) == 1 then answer = {'done', '0'}
   elseif ended then answer = {'cancelled', '0'}
   elseif needs == '*' and tonumber(redis.call('HGET', RUN, 'collectors_left')) > 0 then answer = {'not ready', '0'}
   elseif needs ~= '' and needs ~= '*' and redis.call('HEXISTS', OUTCOMES, needs) == 0 then answer = {'not ready', '0'}
+  elseif token == ARGV[2] then answer = yours(redis.call('HGET', ATTEMPTS, step))
   elseif busy > now then answer = {'busy', stamp(busy - now)}
   elseif postponed and tonumber(postponed) > now then answer = {'busy', stamp(tonumber(postponed) - now)}
   else
@@ -90,12 +94,12 @@ for at = 4, #ARGV, 2 do
     redis.call('HSETNX', ATTEMPTS, step .. ' first', stamp(now))
     redis.call('HDEL', POSTPONED, step)
     redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2])
-    event({event = 'started', step = step, attempt = attempt, worker = ARGV[2]})
+    event({event = 'started', step = step, attempt = attempt, worker = ARGV[4]})
     if status == 'pending' then
       status = 'running'
       redis.call('HSET', RUN, 'status', status, 'started_at', stamp(now))
     end
-    answer = {'yours', tostring(attempt), stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first')}
+    answer = yours(tostring(attempt))
   end
   answers[#answers + 1] = answer
 end
@@ -103,7 +107,7 @@ if status then keep() end
 return answers
 """
 
-# ARGV: ttl, worker, lease, then step ids. Answers which are still this worker's to work on.
+# ARGV: ttl, token, lease, then step ids. Answers which are still this claimer's to work on.
 _RENEW = """
 local kept = {}
 for at = 4, #ARGV do
@@ -315,15 +319,22 @@ class Store:
                 pipe.execute()
         return bool(accepted)
 
-    def claim(self, run_id: str, steps: Sequence[Step], plan: Plan, *, worker: str, lease: float) -> list[Claim]:
-        """Ask to execute these steps; what is ``yours`` is leased to this worker for ``lease`` seconds."""
+    def claim(
+        self, run_id: str, steps: Sequence[Step], plan: Plan, *, token: str, worker: str, lease: float
+    ) -> list[Claim]:
+        """Ask to execute these steps; what is ``yours`` is leased for ``lease`` seconds.
+
+        Args:
+            token: says who holds the lease: another for every execution, the same when a claim is repeated.
+            worker: shown beside the step.
+        """
         wanted = [text for step in steps for text in (step.id, _needs(plan, step))]
-        answers = self._claim(self._keys(run_id), [self._ttl, worker, lease, *wanted])
+        answers = self._claim(self._keys(run_id), [self._ttl, token, lease, worker, *wanted])
         return [_read_claim(step.id, answer) for step, answer in zip(steps, answers, strict=True)]
 
-    def renew(self, run_id: str, steps: Iterable[str], *, worker: str, lease: float) -> list[str]:
-        """Lengthen leases; answers which of the steps are still this worker's, and the run not ended."""
-        kept = self._renew(self._keys(run_id), [self._ttl, worker, lease, *steps])
+    def renew(self, run_id: str, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
+        """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
+        kept = self._renew(self._keys(run_id), [self._ttl, token, lease, *steps])
         return cast("list[str]", kept)
 
     def finish(

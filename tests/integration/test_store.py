@@ -37,8 +37,8 @@ def accepted(ledger: Store) -> Store:
     return ledger
 
 
-def claim(ledger: Store, step: Step, *, worker: str = "w1", lease: float = 30) -> str:
-    return ledger.claim("run-1", [step], PLAN, worker=worker, lease=lease)[0].answer
+def claim(ledger: Store, step: Step, *, token: str = "one", lease: float = 30) -> str:
+    return ledger.claim("run-1", [step], PLAN, token=token, worker="w1", lease=lease)[0].answer
 
 
 def succeed(ledger: Store, step: Step, value: object = 1) -> list[str]:
@@ -70,7 +70,7 @@ def test_the_first_claim_starts_the_run(accepted: Store) -> None:
 
 def test_a_leased_step_is_busy_for_everyone_else(accepted: Store) -> None:
     claim(accepted, A)
-    [answer] = accepted.claim("run-1", [A], PLAN, worker="w2", lease=30)
+    [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
     assert answer.answer == "busy"
     assert 29 < answer.wait <= 30
 
@@ -78,18 +78,24 @@ def test_a_leased_step_is_busy_for_everyone_else(accepted: Store) -> None:
 def test_an_expired_lease_is_anyones_and_counts_an_attempt(accepted: Store) -> None:
     claim(accepted, A, lease=0.02)
     time.sleep(0.03)
-    [answer] = accepted.claim("run-1", [A], PLAN, worker="w2", lease=30)
+    [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
     assert (answer.answer, answer.attempt) == ("yours", 2)
+
+
+def test_a_claim_that_is_repeated_is_answered_as_the_first_time(accepted: Store) -> None:
+    """The connection may break after the server has done it: redis-py then sends the command again."""
+    answers = [accepted.claim("run-1", [A], PLAN, token="one", worker="w1", lease=30)[0] for _ in range(2)]
+    assert [(answer.answer, answer.attempt) for answer in answers] == [("yours", 1), ("yours", 1)]
 
 
 def test_a_lease_is_renewed_by_its_holder_alone(accepted: Store) -> None:
     claim(accepted, A)
-    assert accepted.renew("run-1", ["a"], worker="w1", lease=30) == ["a"]
-    assert accepted.renew("run-1", ["a"], worker="w2", lease=30) == []
+    assert accepted.renew("run-1", ["a"], token="one", lease=30) == ["a"]
+    assert accepted.renew("run-1", ["a"], token="other", lease=30) == []
 
 
 def test_several_steps_are_claimed_at_once(accepted: Store) -> None:
-    answers = accepted.claim("run-1", [A, B], PLAN, worker="w1", lease=30)
+    answers = accepted.claim("run-1", [A, B], PLAN, token="one", worker="w1", lease=30)
     assert [(each.step, each.answer) for each in answers] == [("a", "yours"), ("b", "yours")]
 
 
@@ -127,9 +133,9 @@ def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Sto
 def test_a_postponed_step_is_busy_until_its_time(accepted: Store) -> None:
     claim(accepted, B)
     assert accepted.postpone("run-1", "b", error=Error("OSError", "no"), attempt=1, seconds=0.05)
-    assert claim(accepted, B, worker="w2") == "busy"
+    assert claim(accepted, B, token="other") == "busy"
     time.sleep(0.06)
-    assert claim(accepted, B, worker="w2") == "yours"
+    assert claim(accepted, B, token="other") == "yours"
 
 
 def test_values_are_in_the_order_asked_for_without_those_that_are_missing(accepted: Store) -> None:
