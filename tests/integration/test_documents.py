@@ -1,0 +1,383 @@
+"""README.md and workflows/README.md: what they show is run, and what they list is compared with the code.
+
+The comment above a block says what becomes of it: `file: NAME` is a file for the blocks that follow, `test: run` is
+executed, `test: session` is executed and compared, and `command: NAME` is executed by `.ci/run`.
+"""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner import catalogue, cli, drawings, errors, expressions, source, spec
+from runner import plan as plans
+from runner.settings import Settings
+from tests.command_line import DEFAULT, ROOT, runner
+
+README, GUIDE = ROOT / "README.md", ROOT / "workflows" / "README.md"
+
+# What a YAML block leaves out when it shows a part of a workflow.
+NAME = "name: example\n"
+COLLECTORS = "\ncollectors:\n  - id: one\n    task: collector_1\n    with: {topic: tea}\n"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document.
+
+    Args:
+        line: of its first line in the document.
+        note: the comment above it: ``test: run``; empty without one.
+    """
+
+    document: Path
+    line: int
+    language: str
+    note: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.document.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def file(self) -> str:
+        """The name under which later blocks find it, if it is a file."""
+        return self.note.removeprefix("file: ") if self.note.startswith("file: ") else ""
+
+
+def blocks(document: Path) -> Iterator[Block]:
+    text = document.read_text(encoding="utf-8")
+    fence = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for found in fence.finditer(text):
+        yield Block(document, text.count("\n", 0, found.start(3)) + 1, found[2], found[1] or "", found[3])
+
+
+def table(document: Path, name: str) -> list[list[str]]:
+    """The cells of the table below the comment `table: NAME`, without its headings."""
+    below = document.read_text(encoding="utf-8").split(f"<!-- table: {name} -->\n", 1)[1]
+    rows = re.match(r"(?:\|.*\|\n)+", below)
+    assert rows, f"no table below {name}"
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[0].splitlines()[2:]]
+    return [[cell.replace("\\|", "|") for cell in row] for row in cells]
+
+
+def codes(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+BLOCKS = [*blocks(README), *blocks(GUIDE)]
+
+
+def chosen(*languages: str, note: str = "") -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages and block.note.startswith(note)]
+
+
+@pytest.fixture
+def checkout(own_directory: Path, block: Block) -> Path:
+    """A directory that has what the checkout has, and the files of the block's document."""
+    folder = own_directory / "checkout"
+    folder.mkdir()
+    for path in ROOT.iterdir():
+        if path.name != "output":  # where the examples write to
+            (folder / path.name).symlink_to(path)
+    for each in blocks(block.document):
+        if each.file:
+            with (folder / each.file).open("x", encoding="utf-8") as file:  # never one of the checkout's
+                file.write(each.text)
+    return folder
+
+
+# What is shown, is run
+
+
+def test_ci_finds_the_two_commands_of_the_readme() -> None:
+    """With the function of `.ci/run` itself."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    function = re.search(r"^readme\(\) \{\n.*?^\}$", script, re.MULTILINE | re.DOTALL)
+    names = re.findall(r"\$\(readme (\w+)\)", script)
+    assert function
+    found = [
+        subprocess.run(
+            ["bash", "-c", f"{function[0]}\nreadme {name}"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for name in names
+    ]
+    commands = {block.note.removeprefix("command: "): block.text for block in chosen("sh", note="command: ")}
+    assert dict(zip(names, found, strict=True)) == commands
+    assert len(commands) == 2
+
+
+@pytest.mark.parametrize("block", chosen("sh", note="test: run"), ids=str)
+@pytest.mark.usefixtures("state_dir")
+def test_a_shell_block_can_be_run(block: Block, checkout: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-eu", "-c", block.text],
+        cwd=checkout,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", chosen("sh"), ids=str)
+def test_a_shell_block_names_commands_and_options_that_there_are(block: Block) -> None:
+    subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+    called = re.findall(r"-m runner ([a-z]+)([^|\n]*)", block.text)
+    wrong = [
+        f"{name} {option}"
+        for name, words in called
+        for option in [name, *re.findall(r"(?<=\s)--?[a-z][\w-]*", words)]
+        if not known(name, option)
+    ]
+    assert not wrong
+
+
+def known(command: str, word: str) -> bool:
+    """Whether a command has an option; any other option of `run` is an input's."""
+    with cli.cli.make_context("runner", ["doctor"], resilient_parsing=True) as context:
+        found = cli.cli.get_command(context, command)
+    options = {name for param in found.params for name in param.opts} if found else set()
+    return found is not None and (not word.startswith("-") or word in {*options, "--help"} or command == "run")
+
+
+@pytest.mark.parametrize("block", chosen("yaml"), ids=str)
+def test_a_yaml_block_is_valid(block: Block, checkout: Path) -> None:
+    text = block.text if re.search(r"^name:", block.text, re.MULTILINE) else NAME + block.text
+    text += "" if re.search(r"^collectors:", block.text, re.MULTILINE) else COLLECTORS
+    written = source.parse(text, str(checkout / "example.yaml"))
+    spec.read(written, catalogue.of(written, Settings(tasks=["myapp.*"])))
+
+
+@pytest.mark.parametrize("block", chosen("python"), ids=str)
+def test_a_python_block_can_be_imported(block: Block, checkout: Path) -> None:
+    (checkout / "example.py").write_text(block.text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", "import example"],
+        cwd=checkout,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", chosen("console", note="test: session"), ids=str)
+@pytest.mark.usefixtures("state_dir")
+def test_a_recorded_session_is_what_happens(block: Block, checkout: Path) -> None:
+    """Run again as it was recorded, on a terminal of 80 columns; times, ids and names of machines apart."""
+    run_id = ""
+    again = []
+    for command in re.findall(r"^\$ (.*)$", block.text, re.MULTILINE):
+        executed = re.sub(r"default-[a-z0-9]{8}\b", run_id or r"\g<0>", command)
+        shown = on_a_terminal(executed, cwd=checkout)
+        run_id = run_id or next(iter(re.findall(r"default-[a-z0-9]{8}\b", shown)), "")
+        again.append(f"$ {command}\n{shown}")
+    assert anonymous("\n".join(again)) == anonymous(block.text)
+
+
+def environment() -> dict[str, str]:
+    """Ours, with `python` for the one that runs the tests, whether its environment is activated or not."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    kept = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
+    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "TERM": "xterm", "LANG": "C.UTF-8"}
+
+
+def on_a_terminal(command: str, cwd: Path) -> str:
+    """What a command leaves on a terminal."""
+    main, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 80))
+    process = subprocess.Popen(
+        ["bash", "-c", command], cwd=cwd, env=environment(), stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while read := os.read(main, 65536):
+            shown += read
+    except OSError:  # Linux: the other end is closed
+        pass
+    finally:
+        os.close(main)
+        process.wait()
+    return remaining(shown.decode())
+
+
+def remaining(written: str) -> str:
+    """The text that is left where lines were drawn anew: cursor and erased lines are obeyed, colours dropped."""
+    lines, row, column = [""], 0, 0
+    for word in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", written):
+        if word == "\r":
+            column = 0
+        elif word == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif word == "\x1b[2K":
+            lines[row] = ""
+        elif up := re.fullmatch(r"\x1b\[(\d+)A", word):
+            row -= int(up[1])
+        elif not word.startswith("\x1b"):
+            lines[row] = lines[row][:column].ljust(column) + word + lines[row][column + len(word) :]
+            column += len(word)
+    return "\n".join(lines)
+
+
+def anonymous(session: str) -> list[str]:
+    """The lines of a session, without what differs from one run of it to the next."""
+    patterns = {
+        r"default-[a-z0-9]{8}\b": "RUN",
+        r"\b[0-9a-f]{12}\b": "HASH",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+": "TIME",
+        r"\b\d+(\.\d+)?s\b": "SECONDS",
+        r"\bworker-\d+@\S+": "WORKER",
+        r"\s+": " ",
+    }
+    lines = []
+    for line in filter(str.strip, session.splitlines()):
+        told = line
+        for pattern, word in patterns.items():
+            told = re.sub(pattern, word, told)
+        lines.append(told.strip())
+    return lines
+
+
+# What is listed, is so
+
+
+def test_the_picture_is_that_of_the_default_workflow() -> None:
+    written = source.read(DEFAULT)
+    plan = plans.make(spec.read(written, catalogue.of(written, Settings())), written)
+    (picture,) = chosen("mermaid")
+    assert picture.text.strip() == drawings.FORMATS["mermaid"](plan).strip()
+
+
+def test_the_explained_workflow_is_the_default_one() -> None:
+    explained = next(block for block in chosen("yaml") if block.document == README)
+    assert yaml.safe_load(explained.text) == yaml.safe_load(Path(DEFAULT).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("document", [README, GUIDE], ids=lambda document: str(document.relative_to(ROOT)))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    headings = {heading(line) for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    dead = [
+        link
+        for link in links
+        if not (link[1:] in headings if link.startswith("#") else (document.parent / link.partition("#")[0]).exists())
+    ]
+    assert not dead
+
+
+def heading(text: str) -> str:
+    """A heading as GitHub makes an anchor of it."""
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+
+
+def test_every_command_is_listed() -> None:
+    with cli.cli.make_context("runner", ["doctor"], resilient_parsing=True) as context:
+        names = cli.cli.list_commands(context)
+    assert sorted(codes(row[0])[0].split()[0] for row in table(README, "commands")) == sorted(names)
+
+
+def test_every_exit_code_of_an_error_is_listed() -> None:
+    listed = {int(row[0]) for row in table(README, "exit codes")}
+    assert {error.exit_code for error in kinds(errors.RunnerError)} <= listed
+
+
+def kinds(error: type[errors.RunnerError]) -> list[type[errors.RunnerError]]:
+    return [error, *(kind for below in error.__subclasses__() for kind in kinds(below))]
+
+
+def test_every_setting_is_listed_with_its_description() -> None:
+    listed = {codes(row[0])[0]: row[2] for row in table(README, "settings")}
+    assert listed == {f"RUNNER_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    listed = {row[0].strip("`"): row[1].strip("`") for row in table(README, "settings")}
+    defaults = Settings(state_dir=Path("~/.local/state/celery-collectors")).model_dump()
+    shown = {
+        name: "" if value is None or value == [] else json.dumps(value, default=str).strip('"')
+        for name, value in defaults.items()
+    }
+    shown["state_dir"] = "~/.local/state/celery-collectors"
+    assert listed == {f"RUNNER_{name.upper()}": value for name, value in shown.items()}
+
+
+KEYS = {
+    "workflow": "Workflow",
+    "input": "Input",
+    "defaults": "Defaults",
+    "collector": "Collector",
+    "gather": "Gather",
+    "stage": "Stage",
+    "step defaults": "StepDefaults",
+    "retry": "Retry",
+}
+
+
+def test_every_part_of_the_language_has_a_table() -> None:
+    assert {"Workflow", *spec.schema()["$defs"]} == set(KEYS.values())
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_key_of_the_language_is_listed_and_no_other(kind: str) -> None:
+    schema = spec.schema()
+    model: dict[str, Any] = {"Workflow": schema, **schema["$defs"]}[KEYS[kind]]
+    assert {codes(row[0])[0] for row in listed_for(kind)} == set(model["properties"])
+
+
+def listed_for(kind: str) -> list[list[str]]:
+    """The rows for a part of the language; all kinds of step share a table, whose second column says which."""
+    if kind not in {"collector", "gather", "stage", "step defaults"}:
+        return table(GUIDE, kind)
+    return [row for row in table(GUIDE, "step") if row[1] == "every" or kind in row[1].split(", ")]
+
+
+def test_the_defaults_of_retry_are_those_that_are_listed() -> None:
+    listed = {codes(row[0])[0]: yaml.safe_load(row[1]) for row in table(GUIDE, "retry") if row[1]}
+    assert spec.Retry.model_validate(listed) == spec.Retry()
+
+
+def test_every_built_in_task_is_listed() -> None:
+    offered = re.findall(r"^(\S+)  ", runner("tasks").stdout, re.MULTILINE)
+    assert [codes(row[0])[0] for row in table(GUIDE, "tasks")] == sorted(offered)
+
+
+def test_every_built_in_task_is_used_in_an_example() -> None:
+    used = {step["task"] for block in chosen("yaml") for step in steps(yaml.safe_load(block.text))}
+    assert set(catalogue.read(catalogue.offered(Settings()))) - {"collector_request"} <= used
+
+
+def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of a workflow that name their task."""
+    gather = [workflow["gather"]] if "gather" in workflow else []
+    return [step for step in [*workflow.get("collectors", []), *gather, *workflow.get("stages", [])] if "task" in step]
+
+
+def test_every_fault_is_listed_with_its_meaning() -> None:
+    assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "faults")} == errors.CODES
+
+
+@pytest.mark.parametrize("row", table(GUIDE, "expressions"), ids=lambda row: str(row[0]))
+def test_an_example_of_an_expression_comes_to_what_is_said(row: list[str]) -> None:
+    names: dict[str, dict[str, Any]] = {
+        "inputs": {"topic": "tea", "tags": ["a", "b"], "limit": 5, "options": {"lang": "en"}, "deep": True},
+        "run": {"id": "news-1", "name": "news", "started_at": "2026-01-02T03:04:05+00:00"},
+    }
+    assert expressions.check(codes(row[0])[0], names) is None
+    assert expressions.expand(codes(row[0])[0], names) == json.loads(codes(row[1])[0])
