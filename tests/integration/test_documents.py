@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import termios
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,15 +272,17 @@ def test_the_explained_workflow_is_the_default_one() -> None:
 
 @pytest.mark.parametrize("document", [README, GUIDE], ids=lambda document: str(document.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
-    text = document.read_text(encoding="utf-8")
-    headings = {heading(line) for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    dead = [
-        link
-        for link in links
-        if not (link[1:] in headings if link.startswith("#") else (document.parent / link.partition("#")[0]).exists())
-    ]
-    assert not dead
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    assert not [link for link in links if "://" not in link and not leads_somewhere(link, document)]
+
+
+def leads_somewhere(link: str, document: Path) -> bool:
+    """Whether there is a file, and in it a heading if the link names one."""
+    name, _, anchor = link.partition("#")
+    target = document.parent / name if name else document
+    if not anchor:
+        return target.exists()
+    return anchor in map(heading, re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def heading(text: str) -> str:
@@ -300,6 +303,16 @@ def test_every_exit_code_of_an_error_is_listed() -> None:
 
 def kinds(error: type[errors.RunnerError]) -> list[type[errors.RunnerError]]:
     return [error, *(kind for below in error.__subclasses__() for kind in kinds(below))]
+
+
+def test_every_variable_that_is_named_is_a_setting() -> None:
+    named = {name for path in (README, GUIDE) for name in re.findall(r"RUNNER_([A-Z_]+)", path.read_text("utf-8"))}
+    assert named <= {name.upper() for name in Settings.model_fields} | {""}
+
+
+def test_every_poe_task_that_is_named_is_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert set(re.findall(r"\bpoe (\w+)", README.read_text("utf-8"))) <= set(project["tool"]["poe"]["tasks"])
 
 
 def test_every_setting_is_listed_with_its_description() -> None:
