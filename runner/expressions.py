@@ -55,7 +55,7 @@ _TOKEN = re.compile(
                     | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' ) )
       )
     | (?P<name> [A-Za-z_][A-Za-z0-9_]* )
-    | (?P<number> \d+(?:\.\d+)?(?:[eE][+-]?\d+)?[uU]? )
+    | (?P<number> 0[xX][0-9a-fA-F]+[uU]? | \d+(?:\.\d+)?(?:[eE][+-]?\d+)?[uU]? )
     | (?P<space> \s+ | //[^\n]* )
     | (?P<mark> . )
     """,
@@ -358,7 +358,7 @@ def _reading(text: str) -> _Reading:
         elif token["name"] and binds and after == ",":
             scopes[-1] = word
             binds = False
-        elif token["name"] and after == "(":
+        elif token["name"] and after == "(" and word not in _WORDS:
             functions.append(word)
         elif token["name"] and before != "." and word not in _WORDS and word not in _TYPES and word not in scopes:
             paths.append((word, *_members(tokens, index + 1)))

@@ -1,0 +1,184 @@
+"""Valid workflows of pure tasks, as plain data and as YAML. A key that the language gains is added here, so that every property meets it."""
+
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+
+Data = dict[str, Any]
+
+# Texts that YAML 1.1, JSON, CEL or a terminal might take for something else.
+_TRICKY = [
+    "",
+    "NO",
+    "on",
+    "null",
+    "~",
+    "0755",
+    "1:30",
+    "1e3",
+    ".inf",
+    "2020-01-01",
+    "<<",
+    "=",
+    "*a",
+    "&a",
+    "- x",
+    "a: b",
+]
+_TRICKY += [
+    "#",
+    "'",
+    '"',
+    "}}",
+    "{{",
+    "$",
+    "%",
+    "@x",
+    "\t",
+    " x ",
+    "\n",
+    "a\nb\n",
+    "\x85",
+    "\u2028",
+    "\u202e",
+    "日本",
+    "😀",
+    "\\",
+]
+
+
+# Any text, except that it has no expression.
+TEXTS = st.one_of(st.sampled_from(_TRICKY), st.text(max_size=12)).filter(lambda text: "${{" not in text)
+
+# Any JSON value, small, with numbers that JSON carries exactly.
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**53) + 1, 2**53 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        TEXTS,
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+    max_leaves=5,
+)
+SLUGS = st.from_regex(r"[a-z][a-z0-9_-]{0,7}", fullmatch=True)
+
+# Ten seconds to 24 hours: long enough for any step of a test.
+DURATIONS = st.one_of(
+    st.sampled_from(["30s", "5m", "1h30m", "12000ms", "1.5h"]), st.integers(10, 86_400), st.floats(10, 86_400)
+)
+RETRIES = st.one_of(
+    st.integers(0, 100),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "max_retries": st.integers(0, 100),
+            "delay": DURATIONS,
+            "max_delay": DURATIONS,
+            "max_duration": DURATIONS,
+            "backoff": st.one_of(st.integers(1, 100), st.floats(1, 100)),
+            "jitter": st.one_of(st.sampled_from(["full", "none", 0, 1]), st.floats(0, 1)),
+            "on": st.sampled_from(["ConnectionError", ["http_429", "http_5xx"], ["httpx.TimeoutException"], []]),
+            "not_on": st.sampled_from([["ValueError"], "http_404"]),
+        },
+    ),
+)
+
+# Keys that any step may have, and that do not change its value.
+_OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "timeout": st.one_of(st.none(), DURATIONS),
+    "retry": RETRIES,
+    "priority": st.integers(0, 9),
+}
+_DEFAULTS = st.fixed_dictionaries({}, optional=_OPTIONS)
+
+# Every workflow has these inputs, each with a value, so that any expression below may stand in any of them.
+_NUMBERS = st.integers(-1000, 1000)
+_INPUTS: dict[str, st.SearchStrategy[Any]] = {
+    "text": st.fixed_dictionaries({"default": TEXTS}, optional={"type": st.just("string"), "description": TEXTS}),
+    "number": _NUMBERS.map(lambda number: {"type": "integer", "default": number, "minimum": -1000, "maximum": 1000}),
+    "numbers": st.lists(_NUMBERS, max_size=3).map(lambda numbers: {"type": "array", "default": numbers}),
+    "flag": st.booleans().map(lambda flag: {"type": "boolean", "default": flag, "enum": [True, False]}),
+    "thing": st.dictionaries(st.sampled_from("ab"), _NUMBERS).map(lambda thing: {"type": "object", "default": thing}),
+    "share": st.floats(0, 1).map(lambda share: {"type": "number", "default": share, "secret": True}),
+    "nothing": st.just({"required": False, "pattern": "^x", "min_length": 1, "max_length": 9}),
+}
+_EXPRESSIONS = st.sampled_from(
+    [
+        "${{ inputs.text }}",
+        "${{inputs.number}} and ${{ inputs.flag }}",
+        "${{ inputs.number + 1 }}",
+        "${{ inputs.numbers.map(n, n * 2) }}",
+        "${{ inputs.flag ? inputs.thing : {'not': inputs['text']} }}",
+        "${{ size(inputs.numbers) > 1 || inputs.text.startsWith('}}') }}",
+        "[${{ inputs.nothing }}] ${{ inputs.share }}",
+        "${{ run.name }}",
+    ]
+)
+_ARGUMENTS = st.one_of(
+    VALUES, _EXPRESSIONS, st.lists(_EXPRESSIONS, max_size=2), st.dictionaries(SLUGS, _EXPRESSIONS, max_size=2)
+)
+
+
+def _call(task: str, arguments: dict[str, st.SearchStrategy[Any]] | None = None) -> st.SearchStrategy[Data]:
+    keys: dict[str, st.SearchStrategy[Any]] = {"task": st.just(task)}
+    if arguments:
+        keys["with"] = st.fixed_dictionaries(arguments)
+    return st.fixed_dictionaries(keys, optional=_OPTIONS)
+
+
+_SUMMAND = st.one_of(_NUMBERS, st.just("${{ inputs.number }}"))
+_COLLECTORS = st.one_of(
+    _call("pure.echo", {"value": _ARGUMENTS}),
+    _call("pure.echo_async", {"value": _ARGUMENTS}),
+    _call("pure.add", {"a": _SUMMAND, "b": _SUMMAND}),
+    _call("pure.greet", {"name": TEXTS, "loud": st.booleans()}),
+)
+_GATHERS = st.one_of(_call("pure.gather_text"), _call("pure.gather_list", {"tag": TEXTS}), _call("pure.echo"))
+_STAGES = st.one_of(_call("pure.stage_wrap", {"label": TEXTS}), _call("pure.stage_text"), _call("pure.echo"))
+
+
+@st.composite
+def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3) -> Data:
+    """A valid workflow as the data of its file, of the tasks of ``tests/pure_tasks.py``. Every input has a default."""
+    word = draw(SLUGS)
+    collectors = draw(st.lists(_COLLECTORS, min_size=1, max_size=max_collectors))
+    stages = draw(st.lists(_STAGES, max_size=max_stages))
+    data: Data = {
+        "name": draw(SLUGS),
+        "include": ["pure_tasks"],
+        "inputs": draw(st.fixed_dictionaries(_INPUTS)),
+        "collectors": [{"id": f"{word}{at}", **each} for at, each in enumerate(collectors)],
+    }
+    if draw(st.booleans()):
+        data["description"] = draw(TEXTS)
+    if draw(st.booleans()):
+        data["defaults"] = draw(st.fixed_dictionaries({}, optional={"collectors": _DEFAULTS, "stages": _DEFAULTS}))
+    if draw(st.booleans()):
+        data["gather"] = {"id": f"{word}-gather", **draw(_GATHERS)}
+    if draw(st.booleans()) or stages:
+        data["stages"] = [{"id": f"{word}-stage{at}", **each} for at, each in enumerate(stages)]
+    return data
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a value that stands twice out twice: the language allows 50 aliases."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # PyYAML 6.0.3 writes U+0085 between single quotes, where it is a line break, and so a space.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\x85" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def as_yaml(data: Data) -> str:
+    """The file of a workflow's data, every key on a line of its own."""
+    text: str = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=2**30)
+    return text

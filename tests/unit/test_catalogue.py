@@ -1,0 +1,136 @@
+"""What is known of a task from its source."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import catalogue, source
+from runner.catalogue import Catalogue, Parameter, Task
+from runner.settings import Settings
+
+
+def catalogue_of(folder: Path, text: str) -> Catalogue:
+    (folder / "tasks_under_test.py").write_text(text, encoding="utf-8")
+    return catalogue.read(["tasks_under_test"], [folder])
+
+
+def only_task(folder: Path, text: str) -> Task:
+    (task,) = catalogue_of(folder, text).values()
+    return task
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        "@shared_task",
+        "@shared_task()",
+        "@celery.shared_task",
+        "@app.task",
+        "@app.task(queue='x')",
+        "@a.b.task",
+        "@other\n@app.task",
+    ],
+)
+def test_a_task_is_known_by_its_decorator(decorator: str, tmp_path: Path) -> None:
+    assert only_task(tmp_path, f"{decorator}\ndef work(): ...").name == "tasks_under_test.work"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def work(): ...",
+        "@task\ndef work(): ...",
+        "@app.tasks\ndef work(): ...",
+        "class A:\n  @app.task\n  def work(self): ...",
+    ],
+)
+def test_what_is_no_task_at_the_top_of_a_module_is_not_listed(text: str, tmp_path: Path) -> None:
+    assert not catalogue_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", ['"a.b"', "NAME"])
+def test_a_name_of_its_own_counts(name: str, tmp_path: Path) -> None:
+    assert only_task(tmp_path, f'NAME = "a.b"\n@shared_task(name={name})\ndef work(): ...').name == "a.b"
+
+
+def test_a_name_that_only_running_it_would_tell_is_not_guessed(tmp_path: Path) -> None:
+    assert not catalogue_of(tmp_path, '@shared_task(name=f"a.{b}")\ndef work(): ...')
+
+
+def test_parameters_are_as_written(tmp_path: Path) -> None:
+    task = only_task(
+        tmp_path,
+        '@app.task\nasync def work(a: str, /, b: "list[int]", c=1 + 1, *, d: int | None = None, e): "Say.\\n\\nMore."',
+    )
+    assert task.parameters == (
+        Parameter("a", "str"),
+        Parameter("b", "list[int]"),
+        Parameter("c", required=False, default="1 + 1"),
+        Parameter("d", "int | None", required=False, default="None", keyword_only=True),
+        Parameter("e", keyword_only=True),
+    )
+    assert (task.is_async, task.summary, task.line, task.takes_any, task.takes_more) == (True, "Say.", 2, False, False)
+
+
+def test_a_bound_task_has_no_self(tmp_path: Path) -> None:
+    task = only_task(tmp_path, "@app.task(bind=True)\ndef work(self, first, *rest, **options): ...")
+    assert [parameter.name for parameter in task.parameters] == ["first"]
+    assert task.first == Parameter("first")
+    assert (task.takes_any, task.takes_more) == (True, True)
+
+
+def test_a_task_without_positional_parameters_has_no_first(tmp_path: Path) -> None:
+    assert only_task(tmp_path, "@app.task\ndef work(*, a): ...").first is None
+
+
+def test_a_module_in_a_package_is_found_without_importing_the_package(tmp_path: Path) -> None:
+    package = tmp_path / "package_under_test" / "inner"
+    package.mkdir(parents=True)
+    (package / "tasks.py").write_text("@app.task\ndef work(): ...", encoding="utf-8")
+    (package.parent / "__init__.py").write_text("raise RuntimeError", encoding="utf-8")
+    found = catalogue.read(["package_under_test.inner.tasks"], [tmp_path])
+    assert list(found) == ["package_under_test.inner.tasks.work"]
+    assert "package_under_test" not in sys.modules
+
+
+def test_of_two_tasks_of_one_name_the_later_one_counts(tmp_path: Path) -> None:
+    for module in ("one", "two"):
+        (tmp_path / f"{module}.py").write_text("@app.task(name='same')\ndef work(): ...", encoding="utf-8")
+    assert catalogue.read(["one", "two"], [tmp_path])["same"].module == "two"
+
+
+@pytest.mark.parametrize(
+    ("module", "problem"),
+    [
+        ("no_such_module.at_all", "no such module"),
+        ("../up", "not the dotted name"),
+        ("a b", "not the dotted name"),
+        ("broken", "broken.py:2:"),
+        ("binary", "binary.py"),
+        ("deep", "deep.py"),
+    ],
+)
+def test_a_module_that_cannot_be_read_is_a_problem_and_not_an_error(module: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("a = 1\ndef (:\n", encoding="utf-8")
+    (tmp_path / "binary.py").write_bytes(b"\x00\xff")
+    (tmp_path / "deep.py").write_text("(" * 5_000, encoding="utf-8")
+    found = catalogue.read([module], [tmp_path])
+    assert not found
+    assert problem in found.problems[module]
+
+
+def test_a_declared_task_is_known_though_nothing_else_is_known_of_it() -> None:
+    declared = catalogue.read([], [], ["myapp.*"])
+    assert declared.knows("myapp.work")
+    assert not declared.knows("other.work")
+    assert "myapp.work" not in declared
+
+
+def test_a_workflow_has_the_tasks_beside_it_and_those_of_the_settings(tmp_path: Path) -> None:
+    for module in ("beside", "sited"):
+        (tmp_path / f"{module}.py").write_text("@app.task\ndef work(): ...", encoding="utf-8")
+    workflow = source.parse("include: [beside, 5]", str(tmp_path / "workflow.yaml"))
+    found = catalogue.of(workflow, Settings(include=["sited"], tasks=["elsewhere.*"]))
+    assert {"beside.work", "sited.work"} <= set(found)
+    assert found.knows("elsewhere.work")

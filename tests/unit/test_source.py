@@ -1,0 +1,172 @@
+"""What a file is read to, and where its pieces stand."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runner import source
+from runner.errors import Fault, InvalidWorkflow, Place
+
+
+def faults(text: str | bytes) -> tuple[Fault, ...]:
+    with pytest.raises(InvalidWorkflow) as raised:
+        source.parse(text, "bad.yaml")
+    return raised.value.faults
+
+
+def unreadable(path: str) -> str:
+    with pytest.raises(InvalidWorkflow) as raised:
+        source.read(path)
+    return str(raised.value)
+
+
+def test_plain_data_comes_out() -> None:
+    read = source.parse("a: [1, 2.5, x, true, null]\nb: {c: 'd'}\n", "good.yaml")
+    assert read.data == {"a": [1, 2.5, "x", True, None], "b": {"c": "d"}}
+    assert read.faults == ()
+
+
+def test_keys_are_strings_as_written() -> None:
+    read = source.parse("on: 1\n5: 2\n~: 3\nNO: 4\n1.50: 5\n", "good.yaml")
+    assert list(read.data) == ["on", "5", "~", "NO", "1.50"]
+
+
+def test_scalars_resolve_as_in_yaml_1_1() -> None:
+    read = source.parse("a: [NO, 0755, 0x1F, 1_000, 1e3, 1.0e+3, 2020-01-01, =, '5', off, 0b_]", "good.yaml")
+    assert read.data["a"] == [False, 493, 31, 1000, "1e3", 1000.0, "2020-01-01", "=", "5", False, "0b_"]
+
+
+def test_what_was_written_is_kept_for_plain_scalars_only() -> None:
+    read = source.parse("a: NO\nb: 'NO'\nc: [0755]\n", "good.yaml")
+    assert [read.written(loc) for loc in (("a",), ("b",), ("c", 0), ("c",), ("d",))] == ["NO", None, "0755", None, None]
+
+
+def test_a_value_and_its_key_have_their_places() -> None:
+    read = source.parse("a:\n  - b: é\n    key: 'two words'\n", "good.yaml")
+    loc = ("a", 0, "key")
+    line = "    key: 'two words'"
+    assert read.place(loc) == Place("good.yaml", 3, 10, 11, line)
+    assert read.place(loc, key=True) == Place("good.yaml", 3, 5, 3, line)
+
+
+def test_what_does_not_exist_has_the_place_of_what_is_around_it() -> None:
+    read = source.parse("x: 1\na:\n  - b: 1\n", "good.yaml")
+    assert str(read.place(("a", 0, "missing", 5))) == "good.yaml:3:5"
+    assert str(read.first_key(("a", 0))) == "good.yaml:3:5"
+    assert str(read.first_key(())) == "good.yaml:1:1"
+
+
+def test_an_anchor_is_not_part_of_its_value() -> None:
+    read = source.parse("a: &name  text\nb: *name\n", "good.yaml")
+    assert read.place(("a",)).column == 11
+    assert read.place(("b",)) == read.place(("a",))
+    assert read.data["b"] == "text"
+
+
+def test_an_alias_stands_for_its_value_fifty_times() -> None:
+    read = source.parse("a: &a [1]\nb: [" + ", ".join(["*a"] * 50) + "]\n", "good.yaml")
+    assert read.data["b"] == [[1]] * 50
+
+
+def test_a_byte_order_mark_takes_no_column() -> None:
+    assert str(source.parse(b"\xef\xbb\xbfa: 1", "good.yaml").place(("a",), key=True)) == "good.yaml:1:1"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_editors_count_them(end: str) -> None:
+    read = source.parse(f"a: 1{end}b: '\u2028'{end}c: 2{end}", "good.yaml")
+    assert str(read.place(("c",))) == "good.yaml:3:4"
+
+
+def test_the_lines_of_a_block_are_those_of_its_values() -> None:
+    read = source.parse("a:\n  b: |\n    one\n    two\n  # a comment\n\nc: 1\n", "good.yaml")
+    assert read.lines_of(("a", "b")) == range(2, 5)
+    assert read.lines_of(("c",)) == range(7, 8)
+    assert read.lines_of(("d",)) == range(0)
+
+
+def test_32_levels_are_allowed() -> None:
+    assert source.parse("a: " + "[" * 31 + "]" * 31, "good.yaml").data
+
+
+def test_a_string_of_64_kib_is_allowed() -> None:
+    assert source.parse(f"a: {'é' * 32 * 1024}", "good.yaml").faults == ()
+
+
+def test_a_file_of_1_mib_is_read_and_one_byte_more_is_not() -> None:
+    assert source.parse(b"a: 1\n".ljust(1024 * 1024, b"\n"), "good.yaml").data == {"a": 1}
+    assert faults(b"a: 1\n".ljust(1024 * 1024 + 1, b"\n"))[0].message == "file is over 1 MiB, limit 1 MiB"
+
+
+def test_faults_that_leave_the_rest_readable_are_kept_with_it() -> None:
+    read = source.parse("a: 1\na: 2\nb: !t 3\nc: .nan\n", "bad.yaml")
+    assert [(str(fault.place), fault.code) for fault in read.faults] == [
+        ("bad.yaml:2:1", "E006"),
+        ("bad.yaml:3:4", "E005"),
+        ("bad.yaml:4:4", "E018"),
+    ]
+    assert read.data["a"] == 1
+
+
+def test_a_syntax_error_is_told_alone() -> None:
+    assert [fault.code for fault in faults("a: 1\na: 2\nb: [\n")] == ["E014"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: &a [*a]", "1:8 E003"),
+        ("[" * 40, "1:33 E002"),
+        ('a: "\\UFFFFFFFF"', "1:2 E014"),
+        ("a: b: c", "1:5 E014"),
+        ("a:\n\tb: 1\n", "2:1 E010"),
+        ("", "1:1 E012"),
+    ],
+)
+def test_the_scanner_in_python_tells_the_same(text: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_Loader", yaml.SafeLoader)
+    first = faults(text)[0]
+    assert f"{first.place.line}:{first.place.column} {first.code}" == told
+
+
+def test_half_a_surrogate_pair_is_refused_by_the_scanner_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_Loader", yaml.SafeLoader)
+    assert [fault.code for fault in source.parse('a: "\\ud800"', "bad.yaml").faults] == ["E015"]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert unreadable(f"{tmp_path}/nope.yaml") == f"{tmp_path}/nope.yaml: error[E100]: no such file"
+    assert unreadable("a\0b") == "a\0b: error[E100]: no such file: the path has a NUL character"
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    assert unreadable(str(tmp_path)).endswith("error[E100]: is a directory, not a file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "secret.yaml"
+    path.touch(mode=0)
+    assert unreadable(str(path)).endswith("error[E100]: cannot be read: permission denied")
+
+
+def test_a_large_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    path.touch()
+    os.truncate(path, 5 * 1024**3)
+    assert unreadable(str(path)).endswith("large.yaml:1:1: error[E001]: file is 5120.0 MiB, limit 1 MiB")
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"", "E012"), (b"\x80\xff", "E015"), (b"- a", "E013")])
+def test_standard_input_has_a_name(content: bytes, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert unreadable("-").startswith(f"<stdin>:1:1: error[{told}]")
+
+
+def test_a_closed_standard_input_is_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert unreadable("-") == "<stdin>:1:1: error[E012]: empty workflow"

@@ -1,0 +1,259 @@
+"""What a checked workflow says, and what its inputs accept."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import catalogue, source, spec
+from runner.errors import InvalidInput, InvalidWorkflow
+
+ROOT = Path(__file__).parents[2]
+PURE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+
+
+def read(text: str) -> spec.Workflow:
+    return spec.read(source.parse(text, "good.yaml"), PURE)
+
+
+def collector(keys: str) -> spec.Collector:
+    return read(f"name: good\ncollectors: [{{id: a, task: pure.echo, with: {{value: 1}}, {keys}}}]").collectors[0]
+
+
+def codes(text: str) -> list[str]:
+    with pytest.raises(InvalidWorkflow) as raised:
+        read(text)
+    return [fault.code for fault in raised.value.faults]
+
+
+def test_the_shipped_workflow_is_valid() -> None:
+    path = ROOT / "workflows" / "default.yaml"
+    workflow = spec.read(source.read(str(path)), catalogue.read(["runner.tasks"], [ROOT]))
+    assert [each.id for each in workflow.collectors] == ["collector_1", "collector_2", "collector_3"]
+    assert workflow.gather is not None
+    assert workflow.gather.step_id == "collector_gathering"
+    assert workflow.collectors[0].with_ == {"topic": "${{ inputs.topic }}"}
+
+
+def test_the_smallest_workflow_has_a_name_and_a_collector() -> None:
+    workflow = read("name: small\ncollectors:\n- {id: a, task: pure.echo, with: {value: 1}}")
+    assert (workflow.gather, workflow.stages, workflow.inputs, workflow.include) == (None, [], {}, [])
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("30s", 30),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("500ms", 0.5),
+        ("1.5s", 1.5),
+        ("90", 90),
+        ("0.001", 0.001),
+        ("24h", 86400),
+        ("1m1ms", 60.001),
+    ],
+)
+def test_a_duration_is_a_number_of_seconds(written: str, seconds: float) -> None:
+    assert collector(f"timeout: {written}").timeout == pytest.approx(seconds)
+
+
+def test_a_retry_may_be_a_number() -> None:
+    assert collector("retry: 5").retry == spec.Retry(max_retries=5)
+
+
+def test_a_retry_says_when() -> None:
+    retry = collector(
+        "retry: {delay: 0, max_delay: 1m, jitter: 0.5, on: http_5xx, not_on: [ValueError, httpx.ReadTimeout]}"
+    ).retry
+    assert retry is not None
+    assert (retry.max_retries, retry.delay, retry.max_delay, retry.jitter) == (3, 0, 60, 0.5)
+    assert (retry.on, retry.not_on) == (["http_5xx"], ["ValueError", "httpx.ReadTimeout"])
+
+
+def test_the_key_on_is_not_a_boolean() -> None:
+    retry = (
+        read("name: a\ncollectors:\n- id: a\n  task: pure.echo\n  with: {value: 1}\n  retry:\n    on: TimeoutError\n")
+        .collectors[0]
+        .retry
+    )
+    assert retry is not None
+    assert retry.on == ["TimeoutError"]
+
+
+def test_an_explicit_null_is_told_from_a_key_left_out() -> None:
+    assert "timeout" in collector("timeout: null").model_fields_set
+    assert "timeout" not in collector("priority: 1").model_fields_set
+
+
+def test_a_section_with_everything_commented_out_is_empty() -> None:
+    workflow = read(
+        "name: a\ninclude:\ninputs:\ndefaults:\ncollectors:\n- id: a\n  task: pure.gather_text\n  with:\n    values: []\nstages:\n"
+    )
+    assert (workflow.include, workflow.inputs, workflow.stages) == ([], {}, [])
+
+
+def test_a_task_may_come_from_the_defaults() -> None:
+    workflow = read(
+        "name: a\ndefaults: {collectors: {task: pure.add, with: {a: 1}}}\ncollectors:\n- id: a\n- {id: b, with: {b: 2}}"
+    )
+    assert [each.task for each in workflow.collectors] == ["pure.add", "pure.add"]
+
+
+@pytest.mark.parametrize(
+    ("task", "step_id"),
+    [("gather.concat", "gather_concat"), ("my.App.Work", "my_app_work"), ("9.é", "gather"), ("x" * 80, "x" * 63)],
+)
+def test_a_gather_without_an_id_has_one_made_of_its_task(task: str, step_id: str) -> None:
+    assert spec.Gather(task=task).step_id == step_id
+
+
+def test_an_unreadable_include_hides_no_task_of_its_own() -> None:
+    known = catalogue.read(["pure_tasks", "nowhere"], [ROOT / "tests"])
+    written = source.parse("name: a\ninclude: [nowhere]\ncollectors: [{id: a, task: nowhere.task}]", "bad.yaml")
+    with pytest.raises(InvalidWorkflow) as raised:
+        spec.read(written, known)
+    assert [fault.code for fault in raised.value.faults] == ["E036"]
+
+
+def test_a_task_that_workers_elsewhere_offer_is_known_by_its_name_alone() -> None:
+    written = source.parse(
+        "name: a\ncollectors: [{id: a, task: far.away, with: {x: 1}}]\ngather: {task: far.off}", "good.yaml"
+    )
+    assert spec.read(written, catalogue.read([], [], ["far.*"]))
+
+
+def test_a_thing_wrong_twice_over_is_told_once() -> None:
+    assert codes("name: a\ncollectors: [{id: a, task: pure.greet, with: {name: 99999999999999999999}}]") == ["E007"]
+    assert codes("name: a\ncollectors: [{id: a, task: pure.echo, with: {valeu: 1}}]") == ["E027"]
+    assert codes("name: '${{ inputs.x }}'\ncollectors: [{id: a, task: pure.echo, with: {value: 1}}]") == ["E026"]
+
+
+def test_a_thousand_faults_are_enough() -> None:
+    text = "name: a\ncollectors:\n" + "".join(f"- {{id: a{at}, task: no_{at}}}\n" for at in range(2_000))
+    assert len(codes(text)) == 1_000
+
+
+@pytest.mark.parametrize(
+    "key", ["required", "when", "foreach", "batch", "max_concurrency", "cache", "fallback", "expect", "limits"]
+)
+def test_keys_of_later_stages_are_unknown(key: str) -> None:
+    assert codes(f"name: a\ncollectors: [{{id: a, task: pure.echo, with: {{value: 1}}, {key}: 1}}]") == ["E020"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "text", "value"),
+    [
+        ({}, "NO", "NO"),
+        ({}, "", ""),
+        ({"type": "integer"}, "5", 5),
+        ({"type": "integer"}, "-5", -5),
+        ({"type": "number"}, "5", 5),
+        ({"type": "number"}, "2.5e1", 25.0),
+        ({"type": "boolean"}, "yes", True),
+        ({"type": "boolean"}, "0", False),
+        ({"type": "boolean"}, "FALSE", False),
+        ({"type": "array"}, '[1, "a"]', [1, "a"]),
+        ({"type": "array"}, ["a", "b"], ["a", "b"]),
+        ({"type": "object"}, '{"a": {"b": null}}', {"a": {"b": None}}),
+        ({"enum": ["a", "b"]}, "b", "b"),
+        ({"pattern": "b"}, "abc", "abc"),
+        ({"required": False}, None, None),
+        ({"type": "integer"}, 5.0, 5),
+    ],
+)
+def test_an_input_accepts_what_fits(declared: dict[str, Any], text: Any, value: Any) -> None:
+    accepted = spec.Input.model_validate(declared).accept(text)
+    assert (accepted, type(accepted)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "told"),
+    [
+        ({"type": "integer"}, "five", 'expected an integer, found the string "five"'),
+        ({"type": "integer"}, "5.5", 'expected an integer, found the string "5.5"'),
+        ({"type": "integer"}, True, "expected an integer, found true"),
+        ({"type": "integer"}, "9007199254740992", "expected a value that JSON can carry"),
+        ({"type": "number"}, "nan", "expected a number"),
+        ({"type": "number"}, "1e999", "expected a value that JSON can carry"),
+        ({"type": "number", "maximum": 5}, "6", "expected at most 5, found 6"),
+        ({"type": "boolean"}, "maybe", "expected true or false"),
+        ({"type": "array"}, "[1,", "expected a list"),
+        ({"type": "array"}, "[" * 100_000, "expected a list"),
+        ({"type": "array"}, "[NaN]", "expected a value that JSON can carry"),
+        ({"type": "array", "max_length": 1}, "[1, 2]", "expected at most 1 items, found a list"),
+        ({"type": "object"}, "[]", "expected a mapping"),
+        ({"enum": ["a", "b"]}, "c", 'expected one of "a", "b", found the string "c"'),
+        ({"pattern": "^b"}, "abc", 'expected a match of "^b"'),
+        ({"min_length": 3}, "ab", "expected at least 3 characters"),
+        ({}, None, "expected a string, found nothing"),
+        ({}, "\udcff", "expected a value that JSON can carry"),
+    ],
+)
+def test_an_input_refuses_what_does_not_fit(declared: dict[str, Any], value: Any, told: str) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        spec.Input.model_validate(declared).accept(value)
+    assert str(raised.value).startswith(told)
+
+
+def test_a_json_value_is_not_read_as_text() -> None:
+    with pytest.raises(InvalidInput):
+        spec.Input(type="integer").accept("5", from_text=False)
+
+
+@pytest.mark.parametrize("keys", [{"type": "integer"}, {"pattern": "^x"}, {"enum": ["x-s3cret"]}, {"max_length": 1}])
+def test_a_secret_is_not_echoed(keys: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        spec.Input.model_validate({"secret": True, **keys}).accept("s3cret")
+    assert "s3cret" not in str(raised.value)
+
+
+def test_an_input_is_required_unless_it_has_a_default() -> None:
+    inputs = read(
+        "name: a\ninputs: {a: , b: {default: x}, c: {required: false}, d: {default: null}}\n"
+        "collectors: [{id: a, task: pure.echo, with: {value: 1}}]"
+    ).inputs
+    assert {name: declared.required for name, declared in inputs.items()} == {
+        "a": True,
+        "b": False,
+        "c": False,
+        "d": False,
+    }
+
+
+def test_a_pattern_takes_linear_time() -> None:
+    """Python's re would need longer than the universe for this one; Pydantic's regular expressions are Rust's."""
+    with pytest.raises(InvalidInput):
+        spec.Input(pattern="^(a+)+$").accept("a" * 5_000 + "b")
+
+
+def test_every_key_of_the_schema_is_described() -> None:
+    schema = spec.schema()
+    models = [schema, *schema["$defs"].values()]
+    undescribed = [name for model in models for name, key in model["properties"].items() if not key.get("description")]
+    assert (schema["$schema"], undescribed) == ("https://json-schema.org/draft/2020-12/schema", [])
+
+
+def test_the_schema_knows_every_key_of_the_shipped_workflow() -> None:
+    schema = spec.schema()
+    data = source.read(str(ROOT / "workflows" / "default.yaml")).data
+    definitions = schema["$defs"]
+    assert data.keys() <= schema["properties"].keys()
+    assert data["collectors"][0].keys() <= definitions["Collector"]["properties"].keys()
+    assert data["gather"].keys() <= definitions["Gather"]["properties"].keys()
+    assert data["defaults"]["collectors"]["retry"].keys() <= definitions["Retry"]["properties"].keys()
+
+
+def test_the_schema_takes_durations_as_text_and_as_numbers() -> None:
+    timeout = spec.schema()["$defs"]["Collector"]["properties"]["timeout"]["anyOf"]
+    assert {each["type"] for option in timeout for each in option.get("anyOf", [option])} == {
+        "string",
+        "number",
+        "null",
+    }
+
+
+def test_infinity_fits_no_number() -> None:
+    with pytest.raises(InvalidInput):
+        spec.Input(type="number").accept(math.inf)
