@@ -12,10 +12,10 @@ from runner.interrupts import Interrupted
 from runner.options import Wish
 from runner.plan import Plan
 from runner.session import Session, WorkerEnded
-from runner.store import Run
+from runner.store import EXIT_CODES, Run
 
-EXIT_CODES = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
 STILL_RUNNING = 5
+PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
 
 
 def attend(run_id: str, here: Session, wish: Wish) -> int:
@@ -32,7 +32,7 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
     try:
         if _watch(plan, run_id, here, wish):
             return _tell(here.ledger.run(run_id), here, plan, wish)
-        _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `runner show {run_id}`")
+        _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `python -m runner show {run_id}`")
         if wish.as_json:
             _tell(here.ledger.run(run_id), here, plan, Wish(as_json=True, quiet=True))
         return _leave(run_id, here, STILL_RUNNING)
@@ -46,13 +46,18 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
 
 def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
     """Show the run's progress to its end; False if the time is up before."""
-    until = time.monotonic() + (wish.timeout or float("inf"))
+    began = time.monotonic()
+    started = wish.quiet or here.worker is not None
     with progress.shown(plan, run_id, quiet=wish.quiet) as shown:
         for event in here.ledger.follow(run_id):
             shown.tell(event)
+            started = started or (event is not None and event.event == "started")
             if event is None:
                 here.check()
-            if time.monotonic() > until:
+            if not started and time.monotonic() - began > PATIENCE:
+                _say(f"run {run_id} waits for a worker: `python -m runner worker` starts one")
+                started = True
+            if wish.timeout and time.monotonic() - began > wish.timeout:
                 return False
     return True
 
@@ -80,7 +85,7 @@ def _cancel(plan: Plan, run_id: str, here: Session, interrupted: Interrupted, wi
         run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
         _tell(here.ledger.run(run_id), here, plan, wish)
     except Interrupted:
-        _say(f"left as it is: `runner resume {run_id}`")
+        _say(f"left as it is: `python -m runner resume {run_id}`")
         raise
 
 

@@ -69,7 +69,7 @@ def call(
     """
     started = time.monotonic()
     try:
-        with _interrupted_after(timeout):
+        with _interrupted_after(timeout) as interruption:
             value = task(*args, **kwargs)
             if inspect.iscoroutine(value):
                 value = asyncio.run(asyncio.wait_for(value, timeout))
@@ -78,28 +78,35 @@ def call(
         if late and isinstance(error, SoftTimeLimitExceeded | TimeoutError):
             return _timed_out(timeout)
         return _failure(error)
-    if timeout is not None and time.monotonic() - started > timeout + 0.1:
+    if interruption.happened or (timeout is not None and time.monotonic() - started > timeout + 0.1):
         return _timed_out(timeout)  # it swallowed the interruption, or could not be interrupted
     return _checked(value, value_limit)
 
 
+@dataclass(slots=True)
+class _Interruption:
+    happened: bool = False
+
+
 @contextmanager
-def _interrupted_after(seconds: float | None) -> Iterator[None]:
+def _interrupted_after(seconds: float | None) -> Iterator[_Interruption]:
     """Raise Celery's own SoftTimeLimitExceeded in the main thread, which tasks may already know to clean up after.
 
     The timer is ours: Celery's limits are for a message, and a message may carry many steps.
     """
+    interruption = _Interruption()
     if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
+        yield interruption
         return
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        interruption.happened = True
         raise SoftTimeLimitExceeded(seconds)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        yield interruption
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -114,7 +114,7 @@ class InvalidInputs(RunnerError):
 
 
 class MalformedRunId(RunnerError):
-    """Not a run id: letters, digits, "-" and "_", at most 64, starting with a letter or a digit."""
+    """A text that cannot be the id of a run."""
 
     exit_code = 2
 

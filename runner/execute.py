@@ -130,7 +130,8 @@ class _Attempt:
             return ()
         if before := self.plan.before(self.step):
             return (self.ledger.values(self.run.id, [before.id])[before.id],)
-        return (list(self.ledger.values(self.run.id, [each.id for each in self.plan.collectors]).values()),)
+        collectors = [each.id for each in self.plan.collectors]
+        return (list(self.ledger.values(self.run.id, collectors, limit=self.settings.fan_in_limit).values()),)
 
     def _outcomes(self) -> list[dict[str, Any]]:
         """What a gather with a parameter ``outcomes`` is told: how each collector ended, in the order of the YAML."""

@@ -1,5 +1,6 @@
 """Words of the command line that several commands take, and the options that a workflow's inputs are."""
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -105,6 +106,8 @@ def of_inputs(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.O
         click.Option(
             [f"input_{name}", f"--{_dashed(name)}", *([f"--{name}"] if "_" in name else [])],
             multiple=True,
+            is_flag=False,
+            flag_value="true" if declared.type == "boolean" else None,  # `--flag` alone
             metavar=declared.type.upper(),
             help=_help(declared),
         )
@@ -144,7 +147,8 @@ def _dashed(name: str) -> str:
 
 def _help(declared: Input) -> str:
     words = declared.description.rstrip(".")
-    note = "required" if declared.required else f"default: {'***' if declared.secret else declared.default}"
+    default = "***" if declared.secret else json.dumps(declared.default, ensure_ascii=False)
+    note = "required" if declared.required else f"default: {default}"
     choices = f"one of {', '.join(map(str, declared.enum))}" if declared.enum else ""
     return f"{words}  [{'; '.join(filter(None, [choices, note]))}]"
 

@@ -270,4 +270,4 @@ def _place(source: Source, plan: Plan, step: Step) -> Place:
 def _unknown(name: str, workflow: spec.Workflow) -> str:
     near = nearest(name, workflow.inputs)
     told = f'did you mean "{near}"?' if near else f"the workflow has {listed(list(workflow.inputs)) or 'none'}"
-    return f'input {echo(name)} is unknown: {told}'
+    return f"input {echo(name)} is unknown: {told}"

@@ -258,8 +258,9 @@ def _failures(run: Run, plan: Plan, outcomes: Outcomes, screen: Screen) -> list[
     lines = [line for step in failed[:_MANY] for line in _failure(step, outcomes[step.id], plan, screen)]
     if len(failed) > _MANY:
         lines += [f"  … {len(failed) - _MANY:,} more"]
-    if failed:
-        lines += [_hint(f"`runner show {run.id} --step {failed[0].id}` shows the traceback", screen)]
+    traced = [step.id for step in failed if (error := outcomes[step.id].error) and error.traceback]
+    if traced:
+        lines += [_hint(f"`python -m runner show {run.id} --step {traced[0]}` shows the traceback", screen)]
     return lines
 
 

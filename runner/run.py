@@ -66,5 +66,6 @@ def _send(plan: Plan, run_id: str, done: frozenset[str]) -> None:
         rest.apply_async()
     except OperationalError as error:
         raise BrokerUnavailable(
-            f"run {run_id} is recorded, but could not be sent: {error}", hint=f"`runner resume {run_id}` sends it"
+            f"run {run_id} is recorded, but could not be sent: {error}",
+            hint=f"`python -m runner resume {run_id}` sends it",
         ) from error

@@ -61,11 +61,16 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     are now, and a second run beside it cannot be handed to it.
     """
     log = chosen.state_dir / "logs" / f"{run_id}.log"
-    queue = chosen.queue if chosen.broker_url else f"{chosen.queue}.{run_id}"
+    queue = queue_of(chosen, run_id)
     own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
     # The worker first: it needs 0.4 s to import Celery, and this process something similar beside it.
     with own as process, ledger(chosen) as store:
         yield Session(store, queue, process, log)
+
+
+def queue_of(chosen: Settings, run_id: str) -> str:
+    """Where a run's steps go that name no queue: with the embedded broker, all of them."""
+    return chosen.queue if chosen.broker_url else f"{chosen.queue}.{run_id}"
 
 
 @contextmanager

@@ -123,7 +123,9 @@ class Settings(BaseSettings):
     )
     tasks: Words = Field([], description='Names of tasks that workers elsewhere offer; "myapp.*" is a pattern.')
     queue: str = Field("celery", pattern=r"^[\w.:-]+$", description="The Celery queue for steps that name none.")
-    concurrency: int | None = Field(None, ge=1, description="Steps that a worker executes at once. Default: its CPUs.")
+    concurrency: int | None = Field(
+        None, ge=1, description="Steps that a worker executes at once. Default: its CPUs, at least 4."
+    )
     key_prefix: str = Field(
         "runner", pattern=r"^[\w.:-]+$", description="What the names of our keys in the broker start with."
     )
@@ -134,7 +136,7 @@ class Settings(BaseSettings):
     visibility: float | None = Field(
         None,
         ge=1,
-        description="Seconds until an unacknowledged message is delivered again. Default: the longest timeout, and a minute.",
+        description="Seconds until an unacknowledged message is delivered again. Default: a day and a minute.",
     )
     value_limit: int = Field(5 * MIB, ge=1, description="Bytes of JSON that a step may return.")
     fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may be given.")

@@ -116,6 +116,8 @@ def _decoded(text: str | bytes, name: str) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
+        if b"\0" in text:  # an image, an archive, UTF-16: no place in it would help
+            raise InvalidWorkflow((Fault("E015", "binary data, not UTF-8 text", Place(name, 1, 1)),)) from error
         good = text[: error.start].decode()
         lines = _Lines(name, good.removeprefix("\ufeff") + "\ufffd")
         where = lines.place(len(lines.text) - 1, len(lines.text))

@@ -5,6 +5,7 @@ first write wins, so that messages may be delivered as often as they like and ea
 """
 
 import json
+import math
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,13 +16,14 @@ import redis
 
 from runner import mask
 from runner import plan as plans
-from runner.errors import MalformedRunId, UnknownRun
+from runner.errors import MalformedRunId, RunnerError, UnknownRun, echo
 from runner.plan import Plan, Step
 from runner.settings import Settings
 
 StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled"]
-ENDED: tuple[RunStatus, ...] = ("succeeded", "partial", "failed", "cancelled")
+# How a run may end, and what `run` and `watch` exit with then.
+EXIT_CODES: dict[RunStatus, int] = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
 
 # Without the letters and digits that are mistaken for one another when they are read aloud or typed.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -160,6 +162,10 @@ return status
 """
 
 
+class FanInTooLarge(RunnerError):
+    """The collectors' values together are more than a gather may be given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Error:
     """Why an attempt failed.
@@ -233,7 +239,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        return self.status in ENDED
+        return self.status in EXIT_CODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +275,7 @@ def check_run_id(run_id: str) -> str:
         MalformedRunId: it could not have come from us.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", run_id):
-        raise MalformedRunId(hint=f"given: {run_id[:80]!r}")
+        raise MalformedRunId(f"{echo(run_id)} is no run id", hint="letters, digits, - and _, at most 64")
     return run_id
 
 
@@ -367,13 +373,13 @@ class Store:
     def plan(self, run_id: str) -> Plan:
         text = self.client.get(self._key(run_id, "plan"))
         if text is None:
-            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`runner runs` lists the runs")
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`python -m runner runs` lists the runs")
         return plans.load(cast("str", text))
 
     def run(self, run_id: str) -> Run:
         fields = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "run")))
         if not fields:
-            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`runner runs` lists the runs")
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`python -m runner runs` lists the runs")
         return _read_run(run_id, fields)
 
     def runs(self, limit: int = 20) -> list[Run]:
@@ -398,9 +404,16 @@ class Store:
             text, value = pipe.execute()
         return replace(_read_outcome(step, text), value=json.loads(value) if value else None) if text else None
 
-    def values(self, run_id: str, steps: Sequence[str]) -> dict[str, Any]:
-        """The values of those of the steps that succeeded, in this order, in one round trip."""
+    def values(self, run_id: str, steps: Sequence[str], *, limit: float = math.inf) -> dict[str, Any]:
+        """The values of those of the steps that succeeded, in this order, in one round trip.
+
+        Raises:
+            FanInTooLarge: they are more bytes of JSON than the limit.
+        """
         stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), list(steps)) if steps else [])
+        size = sum(len(text) for text in stored if text is not None)
+        if size > limit:
+            raise FanInTooLarge(f"the collectors' values are {size:,} bytes of JSON together, limit {limit:,}")
         return {step: json.loads(text) for step, text in zip(steps, stored, strict=True) if text is not None}
 
     def events(self, run_id: str, after: str = "0", *, wait: float = 0.0) -> list[Event]:

@@ -33,9 +33,9 @@ def command() -> None:
     if workers:
         _say("workers", ", ".join(workers))
     elif broker.embedded:
-        _say("workers", "none; `runner run` brings its own")
+        _say("workers", "none; `python -m runner run` brings its own")
     else:
-        _say("warning", "no worker answers: a run would wait for one (start `runner worker`)")
+        _say("warning", "no worker answers: a run would wait for one (start `python -m runner worker`)")
 
 
 def _server(info: dict[str, Any]) -> str:

@@ -33,6 +33,13 @@ class RunCommand(click.Command):
             ctx.obj = WorkflowFile(written, workflow, options.of_inputs(workflow.inputs, taken))
         return super().parse_args(ctx, args)
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_help_text(ctx, formatter)
+        if ctx.obj and ctx.obj.workflow.description:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(f"{ctx.obj.workflow.name}: {ctx.obj.workflow.description}")
+
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
         return [*ctx.obj.options, *params] if ctx.obj else params
@@ -61,20 +68,24 @@ def command(
 ) -> int:
     """Run a workflow and print its result.
 
-    `runner run FILE --help` lists the inputs of FILE, each an option. FILE may be - for standard input.
+    `python -m runner run FILE --help` lists the inputs of FILE, each an option. FILE may be - for standard input.
     """
     inputs = options.given_inputs(given.workflow.inputs, words, pairs, inputs_file)
     plan = plans.bind(plans.make(given.workflow, given.source), given.workflow, inputs, given.source)
     name = check_run_id(run_id) if run_id else new_run_id(plan)
     chosen = settings.read()
     if dry_run:
-        return _show(plans.route(plan, chosen.queue, everything=False), name)
+        queue = session.queue_of(chosen, name)
+        return _show(plans.route(plan, queue, everything=chosen.broker_url is None), name)
     with interrupts.raised(), session.started(chosen, name, plan) as here:
         # Celery is imported here, not above: it takes 0.25 s, in which the worker starts beside us.
         from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
 
         if not run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue):
-            click.echo(f"run {name} exists already: this is what came of it", err=True)
+            other = here.ledger.plan(name)
+            same = (other.hash, other.inputs) == (plan.hash, plan.inputs)
+            note = "" if same else "; it is another workflow, or has other inputs"
+            click.echo(f"run {name} exists already, and this is what came of it{note}", err=True)
         return attend.attend(name, here, wish)
 
 

@@ -5,20 +5,24 @@ import sys
 import click
 
 from runner import options, progress, report, screen, session, settings
-from runner.store import check_run_id
+from runner.store import EXIT_CODES, check_run_id
 
 
 @click.command
 @click.argument("run_id", metavar="RUN")
 @options.broker_options
-def command(run_id: str) -> None:
-    """Follow a run to its end. Ctrl-C stops watching, and nothing else."""
+def command(run_id: str) -> int:
+    """Follow a run to its end, and end with its exit code.
+
+    Ctrl-C stops watching, and nothing else.
+    """
     check_run_id(run_id)
     with session.ledger(settings.read()) as ledger:
         plan = ledger.plan(run_id)
         with progress.shown(plan, run_id) as shown:
             for event in ledger.follow(run_id):
                 shown.tell(event)
-        click.echo(
-            report.summary(ledger.run(run_id), plan, ledger.outcomes(run_id), screen=screen.of(sys.stderr)), err=True
-        )
+        ended = ledger.run(run_id)
+        told = report.summary(ended, plan, ledger.outcomes(run_id), screen=screen.of(sys.stderr))
+        click.echo(told, err=True)
+        return EXIT_CODES[ended.status]

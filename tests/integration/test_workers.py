@@ -115,3 +115,16 @@ def test_a_worker_told_to_end_drains_first(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert journal.read_text().count("END") == 2
+
+
+def test_a_client_without_us_gets_the_id_that_collector_request_returns(tmp_path: Path, broker: Server) -> None:
+    client = (
+        "from celery import Celery\n"
+        f"app = Celery(broker={broker.url!r}, backend={broker.url!r})\n"
+        "print(app.send_task('collector_request', ['tea']).get(timeout=10))\n"
+    )
+    with working(tmp_path / "log", "runner", "worker"):
+        answer = subprocess.run([sys.executable, "-c", client], capture_output=True, text=True, check=False)
+        run_id = answer.stdout.strip()
+        assert run_id.startswith("request-"), answer.stderr
+        wait_until(lambda: runner("show", run_id, "--json").json["status"] == "succeeded", "the run has succeeded")

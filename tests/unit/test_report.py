@@ -102,7 +102,7 @@ def test_the_summary_of_a_failure_says_what_failed_why_where_and_what_to_do() ->
         "  ✗ reddit failed after 4 attempts",
         "      ConnectionError: refused by ***",
         "      news.yaml:14:5",
-        "hint: `runner show news-1 --step reddit` shows the traceback",
+        "hint: `python -m runner show news-1 --step reddit` shows the traceback",
     ]
 
 
