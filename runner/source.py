@@ -317,8 +317,8 @@ class _Builder:
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         start, end = self._span(event)
         text, plain = event.value, event.implicit[0]
-        if len(text) > STRING_LIMIT // 4 and len(text.encode("utf-8", "surrogatepass")) > STRING_LIMIT:
-            self._fault("E017", "string longer than 64 KiB", start, start + 1)
+        if len(text) > STRING_LIMIT // 4 and (size := len(text.encode("utf-8", "surrogatepass"))) > STRING_LIMIT:
+            self._fault("E017", f"string of {size:,} bytes, limit {STRING_LIMIT:,}", start, start + 1)
             text, plain = text[:80], False
         if not text.isascii() and SURROGATE.search(text):  # "\ud800", which the Python scanner lets through
             self._fault("E015", "half of a surrogate pair is no character", start, end)

@@ -228,6 +228,29 @@ def test_a_pattern_takes_linear_time() -> None:
         spec.Input(pattern="^(a+)+$").accept("a" * 5_000 + "b")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "states"),
+    [
+        ("^a{3}$", 5),
+        ("(a{10}){10}", 100),
+        (r"\{5}\w{2,4}", 7),
+        ("[{9}]{2,}", 2),
+        ("", 0),
+        ("(((", 0),
+        (")))", 3),
+        ("(ab|c){3}d", 13),
+    ],
+)
+def test_the_size_of_a_pattern_is_estimated(pattern: str, states: int) -> None:
+    assert spec._states(pattern) == states
+
+
+def test_a_default_that_would_take_minutes_to_match_is_not_matched() -> None:
+    """Such a pattern and 60,000 characters took 285 s, although Rust's regular expressions are linear."""
+    text = f"inputs: {{a: {{pattern: '((a{{1,100}}){{1,100}}){{1,10}}b', default: {'a' * 60_000}}}}}"
+    assert read(f"name: a\n{text}\ncollectors: [{{id: a, task: pure.echo, with: {{value: 1}}}}]")
+
+
 def test_every_key_of_the_schema_is_described() -> None:
     schema = spec.schema()
     models = [schema, *schema["$defs"].values()]
