@@ -5,11 +5,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
-import yaml
 
 from runner.spec import Input
 
@@ -115,10 +113,8 @@ def of_inputs(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.O
     ]
 
 
-def given_inputs(
-    inputs: Mapping[str, Input], params: Mapping[str, Any], pairs: Iterable[str], file: str | None
-) -> dict[str, Any]:
-    """What the user gave, by input: from the file of inputs, then `--input name=value`, then options of their own.
+def typed_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
+    """What the user typed for each input, as options of their own or as ``--input name=value``; a list for an array.
 
     Raises:
         click.UsageError: one is given twice, or is no ``name=value``.
@@ -131,14 +127,14 @@ def given_inputs(
         words.setdefault(name, []).append(value)
     for name in inputs:
         words.setdefault(name, []).extend(params.get(f"input_{name}") or ())
-    given = _read(file) if file else {}
+    typed: dict[str, Any] = {}
     for name, values in words.items():
         several = name in inputs and inputs[name].type == "array"
         if len(values) > 1 and not several:
             raise click.UsageError(f'input "{name}" is given {len(values)} times')
         if values:
-            given[name] = values if several and not values[0].lstrip().startswith("[") else values[0]
-    return given
+            typed[name] = values if several and not values[0].lstrip().startswith("[") else values[0]
+    return typed
 
 
 def _dashed(name: str) -> str:
@@ -151,14 +147,3 @@ def _help(declared: Input) -> str:
     note = "required" if declared.required else f"default: {default}"
     choices = f"one of {', '.join(map(str, declared.enum))}" if declared.enum else ""
     return f"{words}  [{'; '.join(filter(None, [choices, note]))}]"
-
-
-def _read(path: str) -> dict[str, Any]:
-    """The inputs in a YAML or JSON file."""
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise click.UsageError(f"--inputs-file {path}: {error}") from error
-    if not isinstance(found, dict):
-        raise click.UsageError(f"--inputs-file {path}: expected a mapping of inputs to values")
-    return found

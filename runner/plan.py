@@ -161,22 +161,31 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
     )
 
 
-def bind(plan: Plan, workflow: spec.Workflow, given: Mapping[str, Any], source: Source) -> Plan:
+def bind(
+    plan: Plan,
+    workflow: spec.Workflow,
+    given: Mapping[str, Any],
+    source: Source,
+    *,
+    words: Mapping[str, Any] | None = None,
+) -> Plan:
     """The plan with its inputs: those given, checked against their declarations, and the defaults of the others.
 
     Args:
-        given: by name; text where it came from the command line, a JSON value where it came from a file.
+        given: JSON values by the input's name.
+        words: what was typed on a command line, by the input's name: ``"5"`` is a number there. They come before ``given``.
 
     Raises:
         InvalidInputs: one is missing, unknown or does not fit; all of them are told.
         InvalidWorkflow: an expression cannot be worked out with these inputs.
     """
     bound: dict[str, Any] = {}
-    problems = [_unknown(name, workflow) for name in given if name not in workflow.inputs]
+    words = words or {}
+    problems = [_unknown(name, workflow) for name in {**given, **words} if name not in workflow.inputs]
     for name, declared in workflow.inputs.items():
-        if name in given:
+        if name in words or name in given:
             try:
-                bound[name] = declared.accept(given[name])
+                bound[name] = declared.accept({**given, **words}[name], from_text=name in words)
             except InvalidInput as problem:
                 problems.append(f'input "{name}": {problem}')
         elif declared.required:

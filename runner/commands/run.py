@@ -70,8 +70,9 @@ def command(
 
     `python -m runner run FILE --help` lists the inputs of FILE, each an option. FILE may be - for standard input.
     """
-    inputs = options.given_inputs(given.workflow.inputs, words, pairs, inputs_file)
-    plan = plans.bind(plans.make(given.workflow, given.source), given.workflow, inputs, given.source)
+    values = source.read(inputs_file).data if inputs_file else {}
+    typed = options.typed_inputs(given.workflow.inputs, words, pairs)
+    plan = plans.bind(plans.make(given.workflow, given.source), given.workflow, values, given.source, words=typed)
     name = check_run_id(run_id) if run_id else new_run_id(plan)
     chosen = settings.read()
     if dry_run:

@@ -32,7 +32,7 @@ def test_a_broker_without_workers_is_a_warning(valkey: Server) -> None:
     answer = runner("doctor", "--broker", valkey.url)
 
     assert answer.code == 0
-    assert "start `runner worker`" in answer.stdout
+    assert "start `python -m runner worker`" in answer.stdout
 
 
 def test_workers_are_named(valkey: Server, tmp_path: Path) -> None:

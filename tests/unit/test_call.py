@@ -15,7 +15,7 @@ def outcome(
     function: Any, *args: Any, timeout: float | None = None, limit: int = 1000, **options: Any
 ) -> Success | Failure:
     app = Celery("test_call", set_as_current=False)
-    return call(app.task(**options)(function), args, {}, timeout=timeout, value_limit=limit)
+    return call(app.task(shared=False, **options)(function), args, {}, timeout=timeout, value_limit=limit)
 
 
 def failure(function: Any, *args: Any, timeout: float | None = None, **options: Any) -> Failure:
