@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -221,18 +223,22 @@ def on_a_terminal(columns: int, **environment: str) -> tuple[str, str]:
         stdout=subprocess.PIPE,
         stderr=terminal,
     )
-    os.close(terminal)
+    shown: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # Linux: the other end is closed
+            while chunk := os.read(main, 65536):
+                shown.append(chunk)
+
+    reading = threading.Thread(target=read)
+    reading.start()
     stdout, _ = process.communicate(timeout=20)
+    # Not earlier: what nobody has read is lost when the last one closes the terminal.
+    os.close(terminal)
+    reading.join()
+    os.close(main)
     assert process.returncode == 0
-    shown = b""
-    try:
-        while read := os.read(main, 65536):
-            shown += read
-    except OSError:  # Linux: the other end is closed
-        pass
-    finally:
-        os.close(main)
-    return shown.decode(), stdout.decode()
+    return b"".join(shown).decode(), stdout.decode()
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
