@@ -11,6 +11,8 @@ import pytest
 from tests import processes, servers
 from tests.waiting import wait_until
 
+_TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
+
 
 @pytest.fixture(autouse=True)
 def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -21,7 +23,7 @@ def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     tmp_path_factory.getbasetemp()  # pytest asks for TMPDIR once, and must not be given this test's
     folder = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
     for name in os.environ:
-        if name.startswith(("RUNNER_", "XDG_")):
+        if name.startswith(("RUNNER_", "XDG_")) or name in _TERMINAL:  # pytest-xdist sets COLUMNS
             monkeypatch.delenv(name)
     for variable in ("HOME", "TMPDIR"):
         (folder / variable.lower()).mkdir(mode=0o700)
