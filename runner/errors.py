@@ -2,10 +2,11 @@
 
 import difflib
 import json
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from runner.text import printable, width
 
 # Every code a fault of a workflow file may carry, and what it means. Stable: a code is never given another meaning.
 CODES = {
@@ -159,17 +160,10 @@ class UnknownRun(RunnerError):
     exit_code = 7
 
 
-def escape(text: str) -> str:
-    r"""Text that moves no cursor and reorders no line: what is not printable as ``\x1b``, ``\u2028``."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def echo(value: object) -> str:
     """A value from a user, fit for a message: strings in quotes, the rest as JSON, escaped, at most 80 characters of it."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    shown = escape(text[:80])
+    shown = printable(text[:80])
     shown = f"{shown[:80]}…" if len(text) > 80 or len(shown) > 80 else shown
     return f'"{shown}"' if isinstance(value, str) else shown
 
@@ -187,7 +181,7 @@ def _nearest(name: str, good: tuple[str, ...]) -> str:
 
 def listed(names: Sequence[str], limit: int = 20) -> str:
     """Names one after the other, as far as a line holds them."""
-    return ", ".join(map(escape, names[:limit])) + (", …" if len(names) > limit else "") or "none"
+    return ", ".join(map(printable, names[:limit])) + (", …" if len(names) > limit else "") or "none"
 
 
 def describe(faults: Sequence[Fault], limit: int = 20) -> str:
@@ -209,12 +203,12 @@ def describe(faults: Sequence[Fault], limit: int = 20) -> str:
 
 def _describe(fault: Fault) -> list[str]:
     place = fault.place
-    lines = [f"{escape(str(place))}: error[{fault.code}]: {fault.message}"]
+    lines = [f"{printable(str(place))}: error[{fault.code}]: {fault.message}"]
     if place.text:
         gutter = f"{place.line:>5}"
         before, marked, after = _window(place)
         lines.append(f"{gutter} | {before}{marked}{after}")
-        lines.append(f"{' ' * len(gutter)} | {' ' * _width(before)}{'^' * max(1, _width(marked))}")
+        lines.append(f"{' ' * len(gutter)} | {' ' * width(before)}{'^' * max(1, width(marked))}")
     if fault.hint:
         lines.append(f"hint: {fault.hint}")
     return lines
@@ -225,15 +219,8 @@ def _window(place: Place) -> tuple[str, str, str]:
     start = place.column - 1
     end = start + place.length
     left = 0 if end <= 100 else max(0, start - 40)
-    before = ("…" if left else "") + escape(place.text[left:start])
-    marked = escape(place.text[start : min(end, start + 60)])
+    before = ("…" if left else "") + printable(place.text[left:start])
+    marked = printable(place.text[start : min(end, start + 60)])
     right = place.text[min(end, start + 60) :]
     shown = 120 - (start - left) - min(end - start, 60)
-    return before, marked, escape(right[:shown]) + ("…" if len(right) > shown else "")
-
-
-def _width(text: str) -> int:
-    """How many columns of a terminal a text takes: East Asian wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return before, marked, printable(right[:shown]) + ("…" if len(right) > shown else "")

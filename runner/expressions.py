@@ -13,7 +13,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from runner.errors import InvalidExpression, echo, escape, listed, nearest
+from runner.errors import InvalidExpression, echo, listed, nearest
+from runner.text import printable
 
 LENGTH_LIMIT = 1_000
 MACRO_LIMIT = 3
@@ -331,7 +332,7 @@ def _first_line(error: BaseException) -> str:
     found = re.search(r"ERROR: <input>:(\d+:\d+: .*)", text)
     line = found[1] if found else text.partition("\n")[0].partition(". ")[0]
     line = line.partition(" expecting {")[0].replace("mismatched input '<EOF>'", "it ends too early")
-    return escape(line)[:200]
+    return printable(line)[:200]
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from runner.spec import Input
+from runner.inputs import Input
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from runner.errors import Fault, InvalidWorkflow, Place, echo, escape
+from runner.errors import Fault, InvalidWorkflow, Place, echo
+from runner.text import printable
 
 FILE_LIMIT = 1024 * 1024
 DEPTH_LIMIT = 32
@@ -289,7 +290,7 @@ class _Builder:
         except yaml.MarkedYAMLError as error:
             raise InvalidWorkflow((_syntax_fault(error, self.lines),)) from error
         except (yaml.YAMLError, ValueError, OverflowError) as error:  # the Python scanner's chr() of "\UFFFFFFFF"
-            message = f"not YAML: {escape(str(error).splitlines()[0])}"
+            message = f"not YAML: {printable(str(error).splitlines()[0])}"
             raise InvalidWorkflow((Fault("E014", message, self.lines.place(last, last)),)) from error
         finally:
             loader.dispose()
@@ -521,4 +522,4 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     if re.search(r"[\[{].*\$\{\{", where.text):
         hint = "quote ${{ … }} between [ ] or { }"
     context = f", {error.context}" if error.context else ""
-    return Fault("E014", f"not YAML: {escape(problem + context)}", where, hint)
+    return Fault("E014", f"not YAML: {printable(problem + context)}", where, hint)

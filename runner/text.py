@@ -3,22 +3,26 @@
 import json
 import re
 import unicodedata
+from itertools import accumulate, takewhile
 from typing import Any
 
 # What moves the cursor or starts an escape sequence (C0, DEL, C1), reverses a line, ends one, or cannot be encoded.
 _BEYOND_C0 = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+# What passes for a space or for nothing. Not U+200C and U+200D: some scripts, and emoji, are joined with them.
+_UNSEEN = r"\xa0\xad\u1680\u2000-\u200b\u202f\u205f-\u2064\u3000"
 _UNSAFE = re.compile(rf"[\x00-\x1f{_BEYOND_C0}]")
+_UNSAFE_IN_LINE = re.compile(rf"[\x00-\x1f{_BEYOND_C0}{_UNSEEN}]")
 _UNSAFE_IN_JSON = re.compile(f"[{_BEYOND_C0}]")  # which escapes C0 itself, and knows its own line breaks
 
 
 def printable(text: object) -> str:
-    r"""One line that a terminal shows as it stands: an escape sequence comes out as ``\x1b[31m``, a newline as ``\n``."""
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+    r"""One line that shows all there is: an escape sequence as ``\x1b[31m``, a newline as ``\n``, a no-break space as ``\xa0``."""
+    return _UNSAFE_IN_LINE.sub(_escaped, str(text))
 
 
 def block(text: str) -> str:
-    """Several lines, each printable."""
-    return "\n".join(printable(line.expandtabs(4)).rstrip() for line in text.rstrip("\n").split("\n"))
+    """Several lines that a terminal shows as they stand; prose may have its no-break spaces."""
+    return "\n".join(_UNSAFE.sub(_escaped, line.expandtabs(4)).rstrip() for line in text.rstrip("\n").split("\n"))
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:
@@ -36,20 +40,14 @@ def cut(text: str, columns: int) -> str:
     """The text, or as much of its beginning as fits, with an ellipsis."""
     if width(text) <= columns:
         return text
-    kept, left = [], columns - 1
-    for char in text:
-        left -= _columns(char)
-        if left < 0:
-            break
-        kept.append(char)
-    return "".join(kept) + "…" if columns > 0 else ""
+    return _beginning(text, columns - 1) + "…" if columns > 0 else ""
 
 
 def cut_middle(text: str, columns: int) -> str:
     """The text, or its two ends around an ellipsis: names that begin alike often end differently."""
     if width(text) <= columns:
         return text
-    tail = cut(text[::-1], columns // 2)[:-1][::-1]
+    tail = _beginning(text[::-1], columns // 2 - 1)[::-1]
     return cut(text, columns - width(tail)) + tail
 
 
@@ -62,7 +60,7 @@ def wrap(line: str, columns: int) -> list[str]:
             lines[-1] += f" {rest}"
             continue
         while width(rest) > columns:
-            lines.append(cut(rest, columns + 1)[:-1])
+            lines.append(_beginning(rest, columns))
             rest = rest[len(lines[-1]) :]
         lines.append(rest)
     return lines
@@ -89,6 +87,16 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """``1 collector``, ``1,000 collectors``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
+def _beginning(text: str, columns: int) -> str:
+    """As much of a text as fits, with the accents of its last letter."""
+    fitting = takewhile(lambda total: total <= columns, accumulate(map(_columns, text)))
+    return text[: sum(1 for _ in fitting)]
 
 
 def _columns(char: str) -> int:
