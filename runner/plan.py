@@ -24,6 +24,7 @@ from runner.errors import (
 
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
     from runner import spec
+    from runner.catalogue import Catalogue
     from runner.source import Source
 
 Kind = Literal["collector", "gather", "stage"]
@@ -83,7 +84,7 @@ class Plan:
     """What a run will do: collectors in parallel, the gather, then the stages in a row.
 
     Args:
-        include: modules with tasks of its own.
+        include: modules with its tasks, for the worker that `run` starts.
         directory: of the YAML, where those modules are looked for first.
         secrets: names of the inputs whose values are never shown.
     """
@@ -111,7 +112,7 @@ class Plan:
     def hash(self) -> str:
         """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go."""
         steps = [asdict(replace(step, place="", queue=None)) for step in self.steps]
-        text = json.dumps([self.name, self.include, steps], sort_keys=True)
+        text = json.dumps([self.name, steps], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def step(self, step_id: str) -> Step:
@@ -207,6 +208,12 @@ def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
     """
     expanded: dict[str, Any] = expressions.expand(dict(step.arguments), {"inputs": plan.inputs, "run": run})
     return expanded
+
+
+def equip(plan: Plan, catalogue: Catalogue) -> Plan:
+    """The plan with every module that a worker of its own must import: those it includes, and those of its tasks."""
+    used = [catalogue[step.task].module for step in plan.steps if step.task and step.task in catalogue]
+    return replace(plan, include=tuple(dict.fromkeys([*plan.include, *used])))
 
 
 def route(plan: Plan, queue: str, *, everything: bool) -> Plan:

@@ -11,10 +11,6 @@ from typing import Any
 from celery import shared_task
 from celery.utils.log import get_task_logger
 
-from runner import brokers, catalogue, run, settings, source, spec
-from runner import plan as plans
-from runner.store import Store
-
 DEFAULT_WORKFLOW = Path(__file__).parent / "workflows" / "default.yaml"
 
 logger = get_task_logger(__name__)
@@ -92,6 +88,11 @@ def _collect(source: str, topic: str, count: int) -> list[Item]:
 
 
 def _start(workflow_file: Path, run_id: str, inputs: dict[str, Any]) -> None:
+    # Imported here, not above: every worker imports this file, and few start a run; the language takes it 0.2 s.
+    from runner import brokers, catalogue, run, settings, source, spec  # noqa: PLC0415
+    from runner import plan as plans  # noqa: PLC0415
+    from runner.store import Store  # noqa: PLC0415
+
     chosen = settings.read()
     written = source.read(str(workflow_file))
     workflow = spec.read(written, catalogue.of(written, chosen))

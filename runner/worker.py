@@ -34,7 +34,7 @@ def private(
         directory: of the YAML; the modules it includes are looked for there first.
         log: the file its output goes to.
     """
-    command = [sys.executable, "-m", "runner", "worker", "--tethered", "--queues", queue]
+    command = [sys.executable, "-m", "runner", "worker", "--tethered", "--bare", "--queues", queue]
     command += [word for module in include for word in ("--include", module)]
     command += ["--concurrency", str(concurrency)] if concurrency else []
     with log.open("ab") as output:

@@ -17,6 +17,7 @@ class WorkflowFile:
     """The file that `run` was given, checked, and the options that its inputs are."""
 
     source: source.Source
+    known: catalogue.Catalogue
     workflow: spec.Workflow
     options: list[click.Option]
 
@@ -28,9 +29,10 @@ class RunCommand(click.Command):
         name = options.file_among(args, self.params)
         if name is not None:
             written = source.read(name)
-            workflow = spec.read(written, catalogue.of(written, settings.read()))
+            known = catalogue.of(written, settings.read())
+            workflow = spec.read(written, known)
             taken = [word for param in self.params for word in param.opts]
-            ctx.obj = WorkflowFile(written, workflow, options.of_inputs(workflow.inputs, taken))
+            ctx.obj = WorkflowFile(written, known, workflow, options.of_inputs(workflow.inputs, taken))
         return super().parse_args(ctx, args)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -72,7 +74,8 @@ def command(
     """
     values = source.read(inputs_file).data if inputs_file else {}
     typed = options.typed_inputs(given.workflow.inputs, words, pairs)
-    plan = plans.bind(plans.make(given.workflow, given.source), given.workflow, values, given.source, words=typed)
+    plan = plans.equip(plans.make(given.workflow, given.source), given.known)
+    plan = plans.bind(plan, given.workflow, values, given.source, words=typed)
     name = check_run_id(run_id) if run_id else new_run_id(plan)
     chosen = settings.read()
     if dry_run:

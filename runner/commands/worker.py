@@ -22,7 +22,8 @@ POOLS = ("prefork", "threads", "solo")
 @click.option("--include", multiple=True, metavar="MODULE", help="A module with tasks, beside those of the settings.")
 @click.option("--name", metavar="NAME@HOST", help="The worker's name. Default: one that no other has.")
 @click.option("--loglevel", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
-@click.option("--tethered", is_flag=True, hidden=True)
+@click.option("--tethered", is_flag=True, hidden=True, help="End when standard input is closed.")
+@click.option("--bare", is_flag=True, hidden=True, help="Import the modules of --include, and no built-in tasks.")
 @options.broker_options
 def command(
     *,
@@ -33,6 +34,7 @@ def command(
     name: str | None,
     loglevel: str,
     tethered: bool,
+    bare: bool,
 ) -> int:
     """Execute steps, until it is told to end.
 
@@ -46,6 +48,8 @@ def command(
     with brokers.open(chosen):
         from runner.celery_app import app  # noqa: PLC0415 - 0.25 s, after what may fail at once
 
+        if bare:
+            app.conf.include = ["runner.execute"]  # a run's own worker serves that run: httpx alone takes it 0.1 s
         node = app.Worker(
             hostname=name or worker.name(),
             pool=pool,
