@@ -51,7 +51,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "redis_socket_timeout": 10,
         "redis_backend_health_check_interval": 25,
         "broker_transport_options": {
-            "visibility_timeout": chosen.visibility or 24 * 3600 + 60,
+            "visibility_timeout": chosen.visibility,
             # Without these, kombu 5.7 looks for messages of dead workers every 100 s, and for 300 s not at all if the
             # worker that was looking is the one that died.
             "unacked_restore_interval": 2,

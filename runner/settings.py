@@ -133,10 +133,16 @@ class Settings(BaseSettings):
     lease: float = Field(
         30.0, ge=1, le=3600, description="Seconds without a sign of life until a step is given to another worker."
     )
-    visibility: float | None = Field(
-        None,
+    visibility: float = Field(
+        3600.0,
         ge=1,
-        description="Seconds until an unacknowledged message is delivered again. Default: a day and a minute.",
+        description="Seconds until an unacknowledged message is delivered again; leases do not wait for it.",
+    )
+    reconcile_every: float = Field(2.0, gt=0, description="Seconds between two looks at what is lost or overdue.")
+    grace: float = Field(
+        3.0,
+        gt=0,
+        description="Seconds of silence until a step that nobody has started is sent again; then twice as many.",
     )
     value_limit: int = Field(5 * MIB, ge=1, description="Bytes of JSON that a step may return.")
     fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may be given.")
