@@ -31,6 +31,7 @@ def faults(source: Source, catalogue: Catalogue) -> list[Fault]:
         _expression_faults(source),
         _id_faults(source),
         _task_faults(source, catalogue),
+        _min_success_faults(source),
     )
     return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
 
@@ -162,6 +163,15 @@ def default_id(task: str) -> str:
         "_-0123456789"
     )
     return name[-63:].lstrip("_-0123456789") or "gather"
+
+
+def _min_success_faults(source: Source) -> Iterator[Fault]:
+    least, collectors = _mapping(source.data.get("gather")).get("min_success"), source.data.get("collectors")
+    if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
+        loc = ("gather", "min_success")
+        shown = echo(source.written(loc) or "").strip('"')  # as written: a number too large is read as another
+        message = f"expected at most {len(collectors):,}, the number of collectors, found {shown}"
+        yield Fault("E028", message, source.place(loc))
 
 
 def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:

@@ -65,6 +65,7 @@ class Step:
         arguments: the step's ``with``, its ``${{ }}`` not yet expanded: only the run knows its id.
         timeout: seconds an attempt may take; None for no limit.
         queue: the Celery queue it is sent to; None until the run is submitted, when it is routed.
+        required: of a collector, whether the run fails if it does.
         place: ``file:line:col`` of the step in the YAML.
     """
 
@@ -76,6 +77,7 @@ class Step:
     retry: Retry = Retry()
     queue: str | None = None
     priority: int | None = None
+    required: bool = True
     place: str = ""
 
 
@@ -84,6 +86,8 @@ class Plan:
     """What a run will do: collectors in parallel, the gather, then the stages in a row.
 
     Args:
+        min_success: how many collectors must succeed, besides those that are required; None if the file does not say.
+        deadline: seconds from the start of the fan-out to when a collector that has not answered is late; None for no limit.
         include: modules with its tasks, for the worker that `run` starts.
         directory: of the YAML, where those modules are looked for first.
         secrets: names of the inputs whose values are never shown.
@@ -94,6 +98,8 @@ class Plan:
     collectors: tuple[Step, ...]
     gather: Step
     stages: tuple[Step, ...] = ()
+    min_success: int | None = None
+    deadline: float | None = None
     include: tuple[str, ...] = ()
     directory: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -109,10 +115,15 @@ class Plan:
         return (self.gather, *self.stages)
 
     @property
+    def tolerant(self) -> bool:
+        """Whether a collector may fail without the run."""
+        return self.min_success is not None or not all(step.required for step in self.collectors)
+
+    @property
     def hash(self) -> str:
         """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go."""
         steps = [asdict(replace(step, place="", queue=None)) for step in self.steps]
-        text = json.dumps([self.name, steps], sort_keys=True)
+        text = json.dumps([self.name, steps, self.min_success, self.deadline], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def step(self, step_id: str) -> Step:
@@ -130,11 +141,15 @@ class Plan:
 
 def make(workflow: spec.Workflow, source: Source) -> Plan:
     """Lay out a workflow's steps; the inputs are not bound yet, which is enough to draw it."""
+    gather = workflow.gather
+    min_success = gather.least(len(workflow.collectors)) if gather else None
 
     def step(kind: Kind, written: spec.Step, step_id: str, loc: tuple[str | int, ...]) -> Step:
         defaults = {"collector": workflow.defaults.collectors, "stage": workflow.defaults.stages}.get(kind)
         chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
         chosen |= {name: getattr(written, name) for name in written.model_fields_set if name not in {"id", "with_"}}
+        # Who says how many must succeed need not say of each that it may fail.
+        required = min_success is None if chosen.get("required") is None else chosen["required"]
         return Step(
             id=step_id,
             kind=kind,
@@ -144,10 +159,10 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
             retry=_retry(chosen.get("retry")),
             queue=chosen.get("queue"),
             priority=chosen.get("priority"),
+            required=kind != "collector" or required,
             place=str(source.place(loc)),
         )
 
-    gather = workflow.gather
     return Plan(
         name=workflow.name,
         description=workflow.description,
@@ -156,6 +171,8 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
         ),
         gather=step("gather", gather, gather.step_id, ("gather",)) if gather else Step("gather", "gather", None),
         stages=tuple(step("stage", each, each.id, ("stages", at)) for at, each in enumerate(workflow.stages)),
+        min_success=min_success,
+        deadline=gather.deadline if gather else None,
         include=tuple(workflow.include),
         directory=str(Path(source.name).absolute().parent),
         secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
@@ -235,7 +252,7 @@ def dump(plan: Plan) -> str:
 
 
 def load(text: str) -> Plan:
-    """The plan that ``dump`` wrote."""
+    """The plan that ``dump`` wrote; what an earlier version did not know of has its default."""
     data = json.loads(text)
 
     def step(stored: dict[str, Any]) -> Step:
@@ -244,7 +261,7 @@ def load(text: str) -> Plan:
 
     return Plan(
         **{
-            **{each.name: data[each.name] for each in fields(Plan)},
+            **{each.name: data[each.name] for each in fields(Plan) if each.name in data},
             "collectors": tuple(map(step, data["collectors"])),
             "gather": step(data["gather"]),
             "stages": tuple(map(step, data["stages"])),

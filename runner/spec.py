@@ -114,6 +114,24 @@ def _error_name(value: Any) -> Any:
     raise misfits.error("E030", "expected the name of an exception, or http_429, http_5xx")
 
 
+_PERCENTAGE = "^(100|[1-9]?[0-9])%$"
+
+
+def _min_success(value: Any) -> Any:
+    """A number of collectors, or a percentage of them; whether there are so many, `checks` tells."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value >= 0:
+            return value
+        raise misfits.error("E028", "expected at least 0")
+    if isinstance(value, str):
+        if re.fullmatch(_PERCENTAGE, value):
+            return value
+        raise misfits.error(
+            "E028", "expected a number of collectors, or a percentage from 0% to 100%", "write 3 or 60%"
+        )
+    raise misfits.error("E007", "expected a number of collectors, or a percentage", "write 3 or 60%")
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -134,6 +152,11 @@ TaskName = Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=255)]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[\w.:-]+$", max_length=255)]
 Timeout = Annotated[float, BeforeValidator(lambda value: _seconds(value, 0.001)), WithJsonSchema(_DURATION_SCHEMA)]
 Delay = Annotated[float, BeforeValidator(lambda value: _seconds(value, 0.0)), WithJsonSchema(_DURATION_SCHEMA)]
+MinSuccess = Annotated[
+    int | str,
+    BeforeValidator(_min_success),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _PERCENTAGE}]}),
+]
 ErrorNames = Annotated[
     list[Annotated[str, BeforeValidator(_error_name)]],
     BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
@@ -180,10 +203,21 @@ class StepKeys(_Model):
     priority: int | None = Field(None, ge=0, le=9, description="The priority of the message, 0 to 9.")
 
 
+REQUIRED = Field(
+    None, description="Whether the run fails if it does; without this key, if the gather has no min_success."
+)
+
+
 class StepDefaults(StepKeys):
     """Keys for every step of a kind. A step's own key replaces the default whole; `with` is merged by name."""
 
     task: TaskName | None = Field(None, description="The registered name of the Celery task.")
+
+
+class CollectorDefaults(StepDefaults):
+    """Keys for every collector."""
+
+    required: bool | None = REQUIRED
 
 
 class Step(StepKeys):
@@ -196,6 +230,7 @@ class Collector(Step):
     """A step that runs in parallel with the other collectors."""
 
     id: Slug = Field(description="Its name, unique in the workflow: lower-case letters, digits, _ and -.")
+    required: bool | None = REQUIRED
 
 
 class Stage(Step):
@@ -208,17 +243,29 @@ class Gather(Step):
     """The fan-in: a step that is handed the list of the collectors' values as its first argument."""
 
     id: Slug | None = Field(None, description="Its name, unique in the workflow; without one, the task's name.")
+    min_success: MinSuccess | None = Field(
+        None, description="How many collectors must succeed: a number, or a percentage of them, 60%."
+    )
+    deadline: Timeout | None = Field(
+        None, description="Time from the start of the fan-out after which a collector that has not answered is late."
+    )
 
     @property
     def step_id(self) -> str:
         """Its id, or one made of its task's name: ``gather.concat`` as ``gather_concat``."""
         return self.id or checks.default_id(self.task)
 
+    def least(self, collectors: int) -> int | None:
+        """How many of so many collectors must succeed: 60% of 4 is 3; None if it does not say."""
+        if isinstance(self.min_success, str):
+            return -(-collectors * int(self.min_success.removesuffix("%")) // 100)
+        return self.min_success
+
 
 class Defaults(_Model):
     """What steps have when they do not say otherwise."""
 
-    collectors: StepDefaults | None = Field(None, description="Defaults of every collector.")
+    collectors: CollectorDefaults | None = Field(None, description="Defaults of every collector.")
     stages: StepDefaults | None = Field(None, description="Defaults of every stage.")
 
 

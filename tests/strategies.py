@@ -129,6 +129,17 @@ def _call(task: str, arguments: dict[str, st.SearchStrategy[Any]] | None = None)
     return st.fixed_dictionaries(keys, optional=_OPTIONS)
 
 
+def _or_may_fail(steps: st.SearchStrategy[Data]) -> st.SearchStrategy[Data]:
+    """What may fail changes nothing where nothing fails."""
+    required = st.fixed_dictionaries({}, optional={"required": st.sampled_from([True, False, None])})
+    return st.builds(lambda step, key: step | key, steps, required)
+
+
+def _tolerance(collectors: int) -> st.SearchStrategy[Data]:
+    least = st.one_of(st.none(), st.integers(0, collectors), st.integers(0, 100).map(lambda share: f"{share}%"))
+    return st.fixed_dictionaries({}, optional={"min_success": least, "deadline": st.one_of(st.none(), DURATIONS)})
+
+
 _SUMMAND = st.one_of(_NUMBERS, st.just("${{ inputs.number }}"))
 _COLLECTORS = st.one_of(
     _call("pure.echo", {"value": _ARGUMENTS}),
@@ -144,7 +155,7 @@ _STAGES = st.one_of(_call("pure.stage_wrap", {"label": TEXTS}), _call("pure.stag
 def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3) -> Data:
     """A valid workflow as the data of its file, of the tasks of ``tests/pure_tasks.py``. Every input has a default."""
     word = draw(SLUGS)
-    collectors = draw(st.lists(_COLLECTORS, min_size=1, max_size=max_collectors))
+    collectors = draw(st.lists(_or_may_fail(_COLLECTORS), min_size=1, max_size=max_collectors))
     stages = draw(st.lists(_STAGES, max_size=max_stages))
     data: Data = {
         "name": draw(SLUGS),
@@ -155,9 +166,11 @@ def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3) 
     if draw(st.booleans()):
         data["description"] = draw(TEXTS)
     if draw(st.booleans()):
-        data["defaults"] = draw(st.fixed_dictionaries({}, optional={"collectors": _DEFAULTS, "stages": _DEFAULTS}))
+        data["defaults"] = draw(
+            st.fixed_dictionaries({}, optional={"collectors": _or_may_fail(_DEFAULTS), "stages": _DEFAULTS})
+        )
     if draw(st.booleans()):
-        data["gather"] = {"id": f"{word}-gather", **draw(_GATHERS)}
+        data["gather"] = {"id": f"{word}-gather", **draw(_GATHERS), **draw(_tolerance(len(collectors)))}
     if draw(st.booleans()) or stages:
         data["stages"] = [{"id": f"{word}-stage{at}", **each} for at, each in enumerate(stages)]
     return data

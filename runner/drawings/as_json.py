@@ -11,5 +11,12 @@ def draw(plan: Plan) -> str:
     nodes = [asdict(step) for step in plan.steps]
     edges = [{"from": step.id, "to": plan.gather.id} for step in plan.collectors]
     edges += [{"from": a.id, "to": b.id} for a, b in zip(plan.tail, plan.stages, strict=False)]
-    drawn = {"workflow": plan.name, "description": plan.description, "nodes": nodes, "edges": edges}
+    drawn = {
+        "workflow": plan.name,
+        "description": plan.description,
+        "nodes": nodes,
+        "edges": edges,
+        "min_success": plan.min_success,
+        "deadline": plan.deadline,
+    }
     return text.as_json(drawn)

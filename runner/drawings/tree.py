@@ -76,5 +76,4 @@ def _noted(plan: Plan, step: Step, screen: Screen, column: int) -> str:
 
 
 def _notes(plan: Plan, step: Step) -> str:
-    fan_in = [f"fan-in of {len(plan.collectors):,}"] if step.kind == "gather" else []
-    return " · ".join([*fan_in, *short.notes(step)])
+    return " · ".join(short.notes(plan, step))

@@ -338,7 +338,8 @@ KEYS = {
     "collector": "Collector",
     "gather": "Gather",
     "stage": "Stage",
-    "step defaults": "StepDefaults",
+    "collector defaults": "CollectorDefaults",
+    "stage defaults": "StepDefaults",
     "retry": "Retry",
 }
 
@@ -356,9 +357,11 @@ def test_every_key_of_the_language_is_listed_and_no_other(kind: str) -> None:
 
 def listed_for(kind: str) -> list[list[str]]:
     """The rows for a part of the language; all kinds of step share a table, whose second column says which."""
-    if kind not in {"collector", "gather", "stage", "step defaults"}:
+    of, _, defaults = kind.partition(" ")
+    if of not in {"collector", "gather", "stage"}:
         return table(GUIDE, kind)
-    return [row for row in table(GUIDE, "step") if row[1] == "every" or kind in row[1].split(", ")]
+    rows = [row for row in table(GUIDE, "step") if row[1] == "every" or of in row[1].split(", ")]
+    return [row for row in rows if not defaults or codes(row[0]) != ["id"]]
 
 
 def test_the_defaults_of_retry_are_those_that_are_listed() -> None:

@@ -1,5 +1,6 @@
 """A checked workflow to a plan: defaults applied, inputs bound, expressions tried."""
 
+import json
 from typing import Any
 
 import pytest
@@ -120,6 +121,54 @@ def test_an_expression_that_cannot_be_worked_out_is_told_before_the_run() -> Non
     [fault] = told.value.faults
     assert (fault.code, str(fault.place)) == ("E038", "made.yaml:4:5")
     assert plans.arguments(bound(text, {"n": 5}), bound(text, {"n": 5}).collectors[0], {"id": "r"}) == {"value": 2}
+
+
+def required(text: str) -> list[bool]:
+    return [step.required for step in made(text)[0].collectors]
+
+
+THREE = "collectors:\n" + "".join(
+    f"  - {{id: {name}, task: pure.echo, with: {{value: 1}}{more}}}\n"
+    for name, more in (("a", ""), ("b", ", required: true"), ("c", ", required: false"))
+)
+
+
+def test_a_collector_is_required_unless_it_says_otherwise() -> None:
+    assert required(THREE) == [True, True, False]
+
+
+def test_with_min_success_a_collector_is_required_only_if_it_says_so() -> None:
+    assert required(f"{THREE}gather: {{task: pure.gather_text, min_success: 1}}\n") == [False, True, False]
+
+
+def test_required_is_the_defaults_where_a_collector_says_nothing() -> None:
+    assert required(f"defaults: {{collectors: {{required: false}}}}\n{THREE}") == [False, True, False]
+
+
+def test_a_percentage_of_the_collectors_is_a_number_of_them() -> None:
+    plan, *_ = made(f"{THREE}gather: {{task: pure.gather_text, min_success: 50%, deadline: 90s}}\n")
+    assert (plan.min_success, plan.deadline) == (2, 90)
+
+
+def test_who_says_nothing_of_failure_has_no_tolerance() -> None:
+    plan, *_ = made(ECHO)
+    assert (plan.min_success, plan.deadline, plan.tolerant) == (None, None, False)
+
+
+def test_the_hash_changes_with_what_may_fail() -> None:
+    gathers = ["", ", min_success: 1", ", min_success: 2", ", min_success: 100%", ", deadline: 1m"]
+    hashes = [made(f"{THREE}gather: {{task: pure.gather_text{keys}}}\n")[0].hash for keys in gathers]
+    assert len(set(hashes)) == 5
+    assert made(THREE)[0].hash != made(THREE.replace("required: false", "required: true"))[0].hash
+
+
+def test_a_plan_of_an_earlier_version_has_the_defaults_of_what_it_does_not_know() -> None:
+    plan, *_ = made(ECHO)
+    stored = json.loads(plans.dump(plan))
+    del stored["min_success"], stored["deadline"]
+    for step in (*stored["collectors"], stored["gather"]):
+        del step["required"]
+    assert plans.load(json.dumps(stored)) == plan
 
 
 def test_route_sends_steps_to_their_own_queue_or_to_this_one() -> None:

@@ -29,7 +29,7 @@ NEWS = Plan(
     inputs={"topic": "tea", "key": "hunter22"},
     secrets=("key",),
 )
-RUN = Run("news-1", "news", "succeeded", "0123456789ab", AT, AT + 1, AT + 3.5, "", {"topic": "tea", "key": "***"})
+RUN = Run("news-1", "news", "succeeded", "0123456789ab", AT, AT + 1, AT + 3.5, inputs={"topic": "tea", "key": "***"})
 FAILED = replace(RUN, status="failed", cause="1 of 2 collectors did not succeed: reddit")
 REFUSED = Error("ConnectionError", "refused by hunter22", "  get('hunter22')\nConnectionError: \x1b[31mrefused")
 OUTCOMES = {

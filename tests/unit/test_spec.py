@@ -134,10 +134,30 @@ def test_a_thousand_faults_are_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["required", "when", "foreach", "batch", "max_concurrency", "cache", "fallback", "expect", "limits"]
+    "key", ["when", "foreach", "batch", "max_concurrency", "cache", "fallback", "expect", "limits"]
 )
 def test_keys_of_later_stages_are_unknown(key: str) -> None:
     assert codes(f"name: a\ncollectors: [{{id: a, task: pure.echo, with: {{value: 1}}, {key}: 1}}]") == ["E020"]
+
+
+@pytest.mark.parametrize(("written", "least"), [("0", 0), ("3", 3), ("60%", 3), ("61%", 4), ("0%", 0), ("100%", 5)])
+def test_min_success_is_a_number_of_collectors_or_a_percentage_of_them_rounded_up(written: str, least: int) -> None:
+    gather = read(
+        "name: a\ndefaults: {collectors: {task: pure.echo, with: {value: 1}}}\n"
+        f"collectors: [{', '.join(f'{{id: {name}}}' for name in 'abcde')}]\n"
+        f"gather: {{task: pure.gather_text, min_success: {written}}}"
+    ).gather
+    assert gather is not None
+    assert gather.least(5) == least
+
+
+def test_a_deadline_is_a_duration() -> None:
+    gather = read(
+        "name: a\ncollectors: [{id: a, task: pure.echo, with: {value: 1}}]\n"
+        "gather: {task: pure.gather_text, deadline: 1m30s}"
+    ).gather
+    assert gather is not None
+    assert gather.deadline == 90
 
 
 def test_an_input_is_required_unless_it_has_a_default() -> None:
