@@ -4,15 +4,19 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 import click
 
 from runner import progress, report, run, screen
+from runner.crashpoints import without
 from runner.interrupts import Interrupted
 from runner.options import Wish
 from runner.plan import Plan
-from runner.session import Session, WorkerEnded
-from runner.store import EXIT_CODES, Run
+from runner.reconcile import reconcile
+from runner.session import Session
+from runner.store import EXIT_CODES, Event, Run
+from runner.worker import WorkerEnded
 
 STILL_RUNNING = 5
 PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
@@ -49,17 +53,27 @@ def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
     began = time.monotonic()
     started = wish.quiet or here.worker is not None
     with progress.shown(plan, run_id, quiet=wish.quiet) as shown:
-        for event in here.ledger.follow(run_id):
+        for event in _followed(run_id, here):
             shown.tell(event)
             started = started or (event is not None and event.event == "started")
-            if event is None:
-                here.check()
             if not started and time.monotonic() - began > PATIENCE:
                 _say(f"run {run_id} waits for a worker: `python -m runner worker` starts one")
                 started = True
             if wish.timeout and time.monotonic() - began > wish.timeout:
                 return False
     return True
+
+
+def _followed(run_id: str, here: Session) -> Iterator[Event | None]:
+    """The run's events to its end; meanwhile its worker is kept alive, and what is lost is sent again."""
+    looked = time.monotonic()
+    for event in here.ledger.follow(run_id):
+        yield event
+        if event is None and here.worker is not None:
+            here.worker.keep()
+        if event is None and time.monotonic() - looked > here.settings.reconcile_every and not without("reconciler"):
+            looked = time.monotonic()
+            reconcile(run_id, here.ledger, grace=here.settings.grace)
 
 
 def _tell(ended: Run, here: Session, plan: Plan, wish: Wish) -> int:
@@ -105,9 +119,8 @@ def _leave(run_id: str, here: Session, code: int) -> int:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     try:
-        for event in here.ledger.follow(run_id):
-            if event is None:
-                here.check()
+        for _ in _followed(run_id, here):
+            pass
     except WorkerEnded as ended:
         run.fail(run_id, here.ledger, str(ended))
     return code

@@ -10,6 +10,9 @@ from celery import Signature, chain, chord, signature
 
 from runner.plan import Plan, Step
 
+# Seconds after its timeout that a step which does not let itself be interrupted is ended with its process.
+HARD_LIMIT_AFTER = 1.0
+
 COLLECT, GATHER, STAGE = "runner.collect", "runner.gather", "runner.stage"
 
 
@@ -40,7 +43,9 @@ def _tail(plan: Plan, run_id: str, step: Step) -> Signature:
 
 def _immutable(name: str, args: tuple[Any, ...], plan: Plan, step: Step) -> Signature:
     # `shadow` is the name that Flower and the logs show.
-    options = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
+    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
+    if step.timeout is not None:
+        options["time_limit"] = step.timeout + HARD_LIMIT_AFTER
     stated = {name: value for name, value in options.items() if value is not None}
     return signature(name, args=args, options=stated, immutable=True)
 

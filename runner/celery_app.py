@@ -15,6 +15,9 @@ from runner import backend, brokers, catalogue, settings
 from runner.errors import RunnerError
 from runner.settings import Settings
 
+# The modules without which a worker executes no step; an app that adopts us includes them.
+OURS = ["runner.execute", "runner.reconcile"]
+
 # What a worker uses for as long as it lives: the embedded server ends when nobody does (brokers/embedded.py).
 _in_use = contextlib.ExitStack()
 
@@ -63,7 +66,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         },
         "worker_hijack_root_logger": True,
         "worker_send_task_events": True,
-        "include": ["runner.execute", *catalogue.offered(chosen)],
+        "include": [*OURS, *catalogue.offered(chosen)],
     }
 
 

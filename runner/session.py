@@ -5,19 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen
 
-from runner import brokers, worker
-from runner.errors import RunnerError
+from runner import brokers
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Store
-
-
-class WorkerEnded(RunnerError):
-    """The worker of this run has ended before the run did."""
-
-    exit_code = 1
+from runner.worker import PrivateWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +20,16 @@ class Session:
     Args:
         queue: where its steps go.
         worker: of our own, listening to that queue alone; None where workers are yours, on a broker of yours.
-        log: the file with that worker's output.
     """
 
     ledger: Store
     queue: str
-    worker: Popen[bytes] | None
-    log: Path
+    worker: PrivateWorker | None
+    settings: Settings
 
     @property
     def own_queue(self) -> bool:
         return self.worker is not None
-
-    def check(self) -> None:
-        """Raise WorkerEnded, with the end of its log, if there is no worker left to wait for."""
-        if self.worker is not None and worker.has_ended(self.worker):
-            last = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-            raise WorkerEnded("the worker has ended: " + " / ".join(last).strip()[:500], hint=f"its log is {self.log}")
 
 
 @contextmanager
@@ -65,7 +51,7 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
     # The worker first: it needs 0.4 s to import Celery, and this process something similar beside it.
     with own as process, ledger(chosen) as store:
-        yield Session(store, queue, process, log)
+        yield Session(store, queue, process, chosen)
 
 
 def queue_of(chosen: Settings, run_id: str) -> str:
@@ -74,13 +60,16 @@ def queue_of(chosen: Settings, run_id: str) -> str:
 
 
 @contextmanager
-def _worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[Popen[bytes]]:
+def _worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
     brokers.prepare(chosen.state_dir)
     log.parent.mkdir(exist_ok=True)
     for old in log.parent.glob("*.log"):
         if time.time() - old.stat().st_mtime > chosen.ttl:
             old.unlink(missing_ok=True)
-    with worker.private(
+    worker = PrivateWorker(
         queue=queue, include=plan.include, directory=plan.directory, log=log, concurrency=chosen.concurrency
-    ) as process:
-        yield process
+    )
+    try:
+        yield worker
+    finally:
+        worker.end()

@@ -42,10 +42,19 @@ local function event(fields)
   local flat = {'at', stamp(now)}
   for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = tostring(value) end
   redis.call('XADD', EVENTS, '*', unpack(flat))
+  redis.call('HSET', RUN, 'last_at', stamp(now), 'sent_again', 0)
 end
 local function keep() for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, TTL) end end
 local function finish(step, outcome, value)
-  if redis.call('HSETNX', OUTCOMES, step, outcome) == 0 then return false end
+  if redis.call('HSETNX', OUTCOMES, step, outcome) == 0 then
+    -- What answers after the deadline stays late, and its value is kept.
+    local late = cjson.decode(redis.call('HGET', OUTCOMES, step)).status == 'late'
+    if late and value ~= '' and redis.call('HSETNX', VALUES, step, value) == 1 then
+      redis.call('HDEL', LEASES, step)
+      event({event = 'answered', step = step, status = 'late'})
+    end
+    return false
+  end
   if value ~= '' then redis.call('HSET', VALUES, step, value) end
   redis.call('HDEL', LEASES, step)
   redis.call('HDEL', POSTPONED, step)
@@ -72,16 +81,19 @@ return 1
 """
 
 # ARGV: ttl, token, lease, worker, then for each step its id and what it needs: '' nothing, '*' every collector, or a
-# step id. A lease is "until token". The token is the claimer's own: a claim that is sent again because its answer was
+# step id. A lease is "until token worker". The token is the claimer's own: a claim that is sent again because its answer was
 # lost is answered as the first time, and counts no attempt.
 _CLAIM = """
 local answers = {}
 for at = 5, #ARGV, 2 do
   local step, needs = ARGV[at], ARGV[at + 1]
-  local until_, token = string.match(redis.call('HGET', LEASES, step) or '0 ', '^(%S+) (.*)$')
+  local until_, token = string.match(redis.call('HGET', LEASES, step) or '0 - -', '^(%S+) (%S+) ')
   local postponed = redis.call('HGET', POSTPONED, step)
   local busy = tonumber(until_)
-  local function yours(attempt) return {'yours', attempt, stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first')} end
+  local function lost() return redis.call('HGET', ATTEMPTS, step .. ' lost') or '0' end
+  local function yours(attempt)
+    return {'yours', attempt, stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first'), lost()}
+  end
   local answer
   if not status then answer = {'unknown', '0'}
   elseif redis.call('HEXISTS', OUTCOMES, step) == 1 then answer = {'done', '0'}
@@ -92,10 +104,12 @@ for at = 5, #ARGV, 2 do
   elseif busy > now then answer = {'busy', stamp(busy - now)}
   elseif postponed and tonumber(postponed) > now then answer = {'busy', stamp(tonumber(postponed) - now)}
   else
+    -- A lease that has run out was held by a worker that is lost: it neither finished the step nor postponed it.
+    if busy > 0 then redis.call('HINCRBY', ATTEMPTS, step .. ' lost', 1) end
     local attempt = redis.call('HINCRBY', ATTEMPTS, step, 1)
     redis.call('HSETNX', ATTEMPTS, step .. ' first', stamp(now))
     redis.call('HDEL', POSTPONED, step)
-    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2])
+    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2] .. ' ' .. ARGV[4])
     event({event = 'started', step = step, attempt = attempt, worker = ARGV[4]})
     if status == 'pending' then
       status = 'running'
@@ -115,8 +129,9 @@ local kept = {}
 for at = 4, #ARGV do
   local step = ARGV[at]
   local lease = redis.call('HGET', LEASES, step)
-  if not ended and lease and string.match(lease, ' (.*)$') == ARGV[2] then
-    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2])
+  local token, worker = string.match(lease or '0 - -', '^%S+ (%S+) (.*)$')
+  if not ended and token == ARGV[2] then
+    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. token .. ' ' .. worker)
     kept[#kept + 1] = step
   end
 end
@@ -127,7 +142,13 @@ return kept
 # ARGV: ttl, how the run ends ('' if it goes on), the cause, then for each step: id, is it a collector, outcome, value.
 _FINISH = """
 local recorded = {}
-if not status or ended then return recorded end
+if not status then return recorded end
+if ended then
+  for at = 4, #ARGV, 4 do
+    if redis.call('HEXISTS', OUTCOMES, ARGV[at]) == 1 then finish(ARGV[at], ARGV[at + 2], ARGV[at + 3]) end
+  end
+  return recorded
+end
 for at = 4, #ARGV, 4 do
   if finish(ARGV[at], ARGV[at + 2], ARGV[at + 3]) then
     recorded[#recorded + 1] = ARGV[at]
@@ -137,6 +158,70 @@ end
 if ARGV[2] ~= '' then finish_run(ARGV[2], ARGV[3]) end
 keep()
 return recorded
+"""
+
+# ARGV: ttl, the worker whose process died, then step ids. Their leases end now. Answers, for each that it held, the step,
+# its attempts, how many of them were lost with their workers, and when the first and the last began.
+_RELEASE = """
+local released = {}
+for at = 3, #ARGV do
+  local step = ARGV[at]
+  local worker = string.match(redis.call('HGET', LEASES, step) or '', '^%S+ %S+ (.*)$')
+  if worker == ARGV[2] and redis.call('HEXISTS', OUTCOMES, step) == 0 then
+    redis.call('HDEL', LEASES, step)
+    released[#released + 1] = {
+      step, redis.call('HGET', ATTEMPTS, step), redis.call('HGET', ATTEMPTS, step .. ' lost') or '0',
+      redis.call('HGET', ATTEMPTS, step .. ' first'), stamp(now),
+    }
+  end
+end
+return released
+"""
+
+# ARGV: ttl, grace. What has gone wrong in a run, as far as its ledger shows: 'ended' alone, or the run's state, the
+# steps whose worker is lost, those whose next attempt is overdue, the others that somebody holds, and whether the run
+# has been silent: for the grace, doubled each time that it was sent again since the last event.
+_SWEEP = """
+if not status or ended then return {'ended'} end
+local run = {}
+for _, field in ipairs({'last_at', 'sent_at', 'sent_again', 'started_at'}) do
+  run[field] = tonumber(redis.call('HGET', RUN, field) or '0')
+end
+local wait = ARGV[2] * 2 ^ math.min(run.sent_again, 10)
+local again = now - run.sent_at >= wait
+local lost, overdue, held = {}, {}, {}
+local leases = redis.call('HGETALL', LEASES)
+for at = 1, #leases, 2 do
+  local until_ = tonumber(string.match(leases[at + 1], '^%S+'))
+  -- Not sent since the lease ran out, or long ago: the message may have been lost as well.
+  if until_ < now and (run.sent_at < until_ or again) then lost[#lost + 1] = leases[at] else held[#held + 1] = leases[at] end
+end
+local postponed = redis.call('HGETALL', POSTPONED)
+for at = 1, #postponed, 2 do
+  if tonumber(postponed[at + 1]) + ARGV[2] < now and again then overdue[#overdue + 1] = postponed[at]
+  else held[#held + 1] = postponed[at] end
+end
+local silent = now - math.max(run.last_at, run.sent_at) >= wait and 1 or 0
+local elapsed = run.started_at > 0 and now - run.started_at or 0
+return {status, lost, overdue, held, silent, stamp(elapsed), redis.call('HGET', RUN, 'collectors_left')}
+"""
+
+# ARGV: ttl. The run, or a part of it, is sent again.
+_SENT_AGAIN = """
+if status and not ended then
+  redis.call('HSET', RUN, 'sent_at', stamp(now))
+  return redis.call('HINCRBY', RUN, 'sent_again', 1)
+end
+return 0
+"""
+
+# ARGV: ttl, the reason why the run waits; an event only when it is another.
+_WAIT = """
+if status and not ended and redis.call('HGET', RUN, 'waits_for') ~= ARGV[2] then
+  redis.call('HSET', RUN, 'waits_for', ARGV[2])
+  event({event = 'waiting', message = ARGV[2]})
+end
+return 1
 """
 
 # ARGV: ttl, step, seconds to wait, the error's text, the attempt that failed.
@@ -213,6 +298,7 @@ class Claim:
         wait: seconds until it is worth asking again, if it is busy.
         started_at: now, seconds since the epoch by the broker's clock.
         first_started_at: when the first attempt was.
+        lost: how many of the attempts ended with their worker, and say nothing about the step.
     """
 
     step: str
@@ -221,6 +307,7 @@ class Claim:
     wait: float = 0.0
     started_at: float = 0.0
     first_started_at: float = 0.0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +322,7 @@ class Run:
     started_at: float | None = None
     finished_at: float | None = None
     cause: str = ""
+    waits_for: str = ""
     inputs: Mapping[str, Any] | None = None
 
     @property
@@ -243,10 +331,33 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened in a run: ``accepted``, ``started``, ``postponed``, ``finished`` (steps) or ``ended``.
+class Sweep:
+    """What has gone wrong in a run, as far as its ledger shows.
 
     Args:
+        lost: steps whose worker has given no sign of life for the time of their lease.
+        overdue: steps whose next attempt should have been made by now.
+        held: steps that somebody executes, or that wait for their next attempt.
+        silent: nothing has happened for the grace, or twice as long each time the run was sent again.
+        elapsed: seconds since the first step started.
+        collectors_left: how many have no outcome.
+    """
+
+    lost: tuple[str, ...]
+    overdue: tuple[str, ...]
+    held: tuple[str, ...]
+    silent: bool
+    elapsed: float
+    collectors_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run.
+
+    Args:
+        event: of the run, ``accepted``, ``waiting`` or ``ended``; of a step, ``started``, ``postponed``, ``finished``, and
+            ``answered`` if it does so after the deadline.
         at: seconds since the epoch by the broker's clock.
         message: the error of a step that failed, or the cause of a run's end.
         seconds: until the next attempt, if the step is postponed.
@@ -298,6 +409,10 @@ class Store:
         self._finish = client.register_script(_PRELUDE + _FINISH)
         self._postpone = client.register_script(_PRELUDE + _POSTPONE)
         self._cancel = client.register_script(_PRELUDE + _CANCEL)
+        self._release = client.register_script(_PRELUDE + _RELEASE)
+        self._sweep = client.register_script(_PRELUDE + _SWEEP)
+        self._sent_again = client.register_script(_PRELUDE + _SENT_AGAIN)
+        self._wait = client.register_script(_PRELUDE + _WAIT)
 
     @classmethod
     def of(cls, client: "redis.Redis", chosen: Settings) -> "Store":
@@ -319,9 +434,10 @@ class Store:
             # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
             seconds = self._now()
             with self.client.pipeline(transaction=False) as pipe:
-                pipe.zadd(self._index, {run_id: seconds})
-                pipe.zremrangebyscore(self._index, 0, seconds - self._ttl)
-                pipe.expire(self._index, self._ttl)
+                for index in (self._index, self._active):
+                    pipe.zadd(index, {run_id: seconds})
+                    pipe.zremrangebyscore(index, 0, seconds - self._ttl)
+                    pipe.expire(index, self._ttl)
                 pipe.execute()
         return bool(accepted)
 
@@ -358,6 +474,48 @@ class Store:
         """Note a failed attempt that is tried again after so many seconds; False if there is nothing left to try."""
         text = f"{error.type}: {error.message}"
         return bool(self._postpone(self._keys(run_id), [self._ttl, step, seconds, text, attempt]))
+
+    def release(self, run_id: str, steps: Iterable[str], *, worker: str) -> list[Claim]:
+        """End the leases that a worker holds on these steps, because the process that executed them is dead.
+
+        Answers the claims that it had on them; the lease of a step is not released twice.
+        """
+        released = self._release(self._keys(run_id), [self._ttl, worker, *steps])
+        return [
+            Claim(step, "yours", int(attempt), 0.0, float(now), float(first or now), int(lost))
+            for step, attempt, lost, first, now in released
+        ]
+
+    def sweep(self, run_id: str, *, grace: float) -> Sweep | None:
+        """What has gone wrong in a run; None if it has ended."""
+        answer = self._sweep(self._keys(run_id), [self._ttl, grace])
+        if answer[0] == "ended":
+            return None
+        _, lost, overdue, held, silent, elapsed, left = answer
+        return Sweep(tuple(lost), tuple(overdue), tuple(held), bool(silent), float(elapsed), int(left))
+
+    def sent_again(self, run_id: str) -> int:
+        """Note that a part of the run is sent again; answers how often since something last happened in it."""
+        return int(self._sent_again(self._keys(run_id), [self._ttl]))
+
+    def waits(self, run_id: str, reason: str) -> None:
+        """Note why a run makes no progress, for `show` and whoever watches it."""
+        self._wait(self._keys(run_id), [self._ttl, reason])
+
+    def active(self) -> list[str]:
+        """Ids of the runs that have not been seen to end."""
+        return cast("list[str]", self.client.zrange(self._active, 0, -1))
+
+    def retire(self, run_id: str) -> None:
+        """Take a run that has ended from the active ones."""
+        self.client.zrem(self._active, run_id)
+
+    def lead(self, who: str, seconds: float) -> bool:
+        """Whether this one is to reconcile for so many seconds: one worker of all does it."""
+        key = f"{self._prefix}:leader"
+        if self.client.set(key, who, nx=True, px=int(seconds * 1000)):
+            return True
+        return self.client.get(key) == who and bool(self.client.pexpire(key, int(seconds * 1000)))
 
     def cancel(self, run_id: str, cause: str) -> RunStatus:
         """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before."""
@@ -443,6 +601,10 @@ class Store:
     def _index(self) -> str:
         return f"{self._prefix}:runs"
 
+    @property
+    def _active(self) -> str:
+        return f"{self._prefix}:active"
+
     def _key(self, run_id: str, name: str) -> str:
         return f"{self._prefix}:{{{run_id}}}:{name}"
 
@@ -459,7 +621,7 @@ def _needs(plan: Plan, step: Step) -> str:
 
 def _read_claim(step: str, answer: list[str]) -> Claim:
     if answer[0] == "yours":
-        return Claim(step, "yours", int(answer[1]), 0.0, float(answer[2]), float(answer[3]))
+        return Claim(step, "yours", int(answer[1]), 0.0, float(answer[2]), float(answer[3]), int(answer[4]))
     return Claim(step, cast("Any", answer[0]), wait=float(answer[1]))
 
 
@@ -473,6 +635,7 @@ def _read_run(run_id: str, fields: Mapping[str, str]) -> Run:
         started_at=float(fields["started_at"]) if "started_at" in fields else None,
         finished_at=float(fields["finished_at"]) if "finished_at" in fields else None,
         cause=fields.get("cause", ""),
+        waits_for=fields.get("waits_for", ""),
         inputs=json.loads(fields["inputs"]),
     )
 

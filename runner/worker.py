@@ -6,13 +6,16 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from runner.errors import RunnerError
+
+RESTARTS = 5  # of a run's own worker, which its steps may take down with them
+SOON = 1.5  # seconds: a worker that ends within them could not start, and would not the next time
 
 
 class ModuleNotImported(RunnerError):
@@ -21,51 +24,77 @@ class ModuleNotImported(RunnerError):
     exit_code = 3
 
 
-@contextmanager
-def private(
-    *, queue: str, include: Sequence[str], directory: str, log: Path, concurrency: int | None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that serves one queue, until the block ends or this process does.
+class WorkerEnded(RunnerError):
+    """The worker of this run has ended before the run did."""
 
-    It is idle by then or its run has ended, and all it did is in the ledger: so it is killed at once, where a warm stop
-    takes Celery 1 to 2.4 s.
+    exit_code = 1
+
+
+class PrivateWorker:
+    """A worker that serves one queue, until `end` or the end of this process, however that comes about.
 
     Args:
         directory: of the YAML; the modules it includes are looked for there first.
         log: the file its output goes to.
+        concurrency: steps at once; None for the worker's own default.
     """
-    command = [sys.executable, "-m", "runner", "worker", "--tethered", "--bare", "--queues", queue]
-    command += [word for module in include for word in ("--include", module)]
-    command += ["--concurrency", str(concurrency)] if concurrency else []
-    with log.open("ab") as output:
-        worker = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # its end tells the worker that we are gone, however we went
-            stdout=output,
-            stderr=output,
-            env=_environment(directory),
-            start_new_session=True,  # Ctrl-C is ours to answer
-        )
-    try:
-        yield worker
-    finally:
-        if not has_ended(worker):
-            os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
 
+    def __init__(
+        self, *, queue: str, include: Sequence[str], directory: str, log: Path, concurrency: int | None
+    ) -> None:
+        self._command = [sys.executable, "-m", "runner", "worker", "--tethered", "--bare", "--queues", queue]
+        self._command += [word for module in include for word in ("--include", module)]
+        self._command += ["--concurrency", str(concurrency)] if concurrency else []
+        self._environment = _environment(directory)
+        self._log = log
+        self._starts = 0
+        self.start()
 
-def has_ended(worker: subprocess.Popen[bytes]) -> bool:
-    """Whether there is no such process any more, also where we were forked from the process that started it.
+    def start(self) -> None:
+        self._starts += 1
+        self._started_at = time.monotonic()
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,  # its end tells the worker that we are gone, however we went
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C is ours to answer
+            )
 
-    Popen takes a process that is not its child for one that has ended (`wait` answers ECHILD).
-    """
-    if worker.poll() is None:
+    def keep(self) -> None:
+        """Start another if it has ended.
+
+        Raises:
+            WorkerEnded: it ended as soon as it was started, or one time too many; with the end of its log.
+        """
+        if not self._has_ended():
+            return
+        if time.monotonic() - self._started_at > SOON and self._starts <= RESTARTS:
+            self.start()
+            return
+        last = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        raise WorkerEnded("the worker has ended: " + " / ".join(last).strip()[:500], hint=f"its log is {self._log}")
+
+    def end(self) -> None:
+        """At once: it is idle by now or its run has ended, and all it did is in the ledger. A warm stop takes 1 to 2.4 s."""
+        if not self._has_ended():
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _has_ended(self) -> bool:
+        """Whether there is no such process any more, also where we were forked from the process that started it.
+
+        Popen takes a process that is not its child for one that has ended (`wait` answers ECHILD).
+        """
+        if self._process.poll() is None:
+            return False
+        try:
+            os.kill(self._process.pid, 0)
+        except ProcessLookupError:
+            return True
         return False
-    try:
-        os.kill(worker.pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def _environment(directory: str) -> Mapping[str, str]:

@@ -46,10 +46,11 @@ def command(
     sys.path.insert(0, str(Path.cwd()))  # as Celery does: modules of the project we are in can be included
     worker.import_tasks([*chosen.include, *include])
     with brokers.open(chosen):
-        from runner.celery_app import app  # noqa: PLC0415 - 0.25 s, after what may fail at once
+        from runner.celery_app import OURS, app  # noqa: PLC0415 - 0.25 s, after what may fail at once
 
         if bare:
-            app.conf.include = ["runner.execute"]  # a run's own worker serves that run: httpx alone takes it 0.1 s
+            app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s
+            app.conf.runner_alone = True
         node = app.Worker(
             hostname=name or worker.name(),
             pool=pool,

@@ -1,0 +1,92 @@
+"""A step whose process is gone, to its ledger: what a pool's child cannot record, the worker's main process does."""
+
+from dataclasses import replace
+from typing import Any
+
+import redis
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.utils.log import get_task_logger
+from celery.worker.request import Request
+from celery.worker.state import task_ready
+
+from runner import here
+from runner.call import Failure
+from runner.canvas import GATHER
+from runner.errors import UnknownRun
+from runner.plan import Retry, Step
+from runner.settle import Attempt, settle
+from runner.store import Error
+
+logger = get_task_logger(__name__)
+
+
+class StepRequest(Request):  # type: ignore[misc]
+    """The request of a task of ours.
+
+    Without it, the process that a hard time limit ends makes a chord fail for good, and one that is killed is tried
+    again for ever (Celery 5.7, CELERY.md). Billiard reports a hard limit twice, to ``on_failure`` first.
+    """
+
+    def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if isinstance(error, TimeLimitExceeded):
+            return self._settle(_past_its_limit)
+        if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not self._already_cancelled:
+            return self._settle(lambda _step: _process_died(error))
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: FBT001 - Celery's signature
+        return super().on_timeout(soft, timeout) if soft else self._settle(_past_its_limit)
+
+    def _settle(self, failure_of: Any) -> None:
+        """Record what became of the steps that the process was executing, and send the message again.
+
+        Whoever gets it finds the steps that have ended done, and returns to the chord what it waits for.
+        """
+        if getattr(self, "_settled", False):
+            return
+        self._settled = True
+        task_ready(self)
+        try:
+            waits = [self._settle_step(step_id, failure_of) for step_id in self._step_ids()]
+            seconds = [wait for wait in waits if wait is not None]
+            signature = self.task.signature_from_request(self._context, countdown=min(seconds, default=0))
+            signature.apply_async()
+        except (redis.RedisError, UnknownRun, OSError) as error:
+            logger.warning("cannot record what became of %s: %s", self.name, error)
+            self.reject(requeue=True)
+        else:
+            self.acknowledge()
+
+    def _settle_step(self, step_id: str, failure_of: Any) -> float | None:
+        run_id = self.args[0]
+        plan, ledger = here.plan(run_id), here.ledger()
+        for claim in ledger.release(run_id, [step_id], worker=self.hostname):
+            step = plan.step(step_id)
+            failure = failure_of(step)
+            if not failure.timed_out:
+                step = replace(step, retry=_at_least_once(step.retry))
+            return settle(ledger, Attempt(plan, run_id, step, claim, self.hostname), failure)
+        return None
+
+    def _step_ids(self) -> list[str]:
+        if self.task.name == GATHER:
+            return [here.plan(self.args[0]).gather.id]
+        return self.args[1] if isinstance(self.args[1], list) else [self.args[1]]
+
+
+def _past_its_limit(step: Step) -> Failure:
+    error = Error("StepTimedOut", f"took longer than {step.timeout or 0:g} s, and its process had to be ended")
+    return Failure(error, timed_out=True, names=frozenset({"StepTimedOut", "TimeoutError", "timed_out"}))
+
+
+def _process_died(error: BaseException) -> Failure:
+    return Failure(Error("ProcessDied", f"its process died: {error}"), names=frozenset({"ProcessDied"}))
+
+
+def _at_least_once(retry: Retry) -> Retry:
+    """A process may die of something else than its step (the kernel's memory killer, an operator): once it is tried again."""
+    return replace(retry, max_retries=max(1, retry.max_retries), on=())
