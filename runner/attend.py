@@ -1,5 +1,6 @@
 """A run under way to its end: progress, Ctrl-C, the summary, the result, the exit code."""
 
+import logging
 import os
 import signal
 import sys
@@ -7,9 +8,12 @@ import time
 from collections.abc import Iterator
 
 import click
+import redis
+from kombu.exceptions import OperationalError
 
 from runner import progress, report, run, screen
 from runner.crashpoints import without
+from runner.errors import RunnerError, UnknownRun
 from runner.interrupts import Interrupted
 from runner.options import Wish
 from runner.plan import Plan
@@ -18,8 +22,16 @@ from runner.session import Session
 from runner.store import EXIT_CODES, Event, Run
 from runner.worker import WorkerEnded
 
+logger = logging.getLogger(__name__)
+
 STILL_RUNNING = 5
 PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
+
+
+class LedgerLost(RunnerError):
+    """The broker lost its data, and with them the run."""
+
+    exit_code = 1
 
 
 def attend(run_id: str, here: Session, wish: Wish) -> int:
@@ -71,9 +83,25 @@ def _followed(run_id: str, here: Session) -> Iterator[Event | None]:
         yield event
         if event is None and here.worker is not None:
             here.worker.keep()
-        if event is None and time.monotonic() - looked > here.settings.reconcile_every and not without("reconciler"):
+        if event is not None and event.event == "waiting":
+            _say(f"run {run_id} {event.message}")
+        if event is None and time.monotonic() - looked > here.settings.reconcile_every:
             looked = time.monotonic()
-            reconcile(run_id, here.ledger, grace=here.settings.grace)
+            _reconcile(run_id, here)
+
+
+def _reconcile(run_id: str, here: Session) -> None:
+    if without("reconciler"):
+        return
+    try:
+        reconcile(run_id, here.ledger, grace=here.settings.grace)
+    except (redis.RedisError, OperationalError) as error:
+        logger.info("cannot reconcile: %s", error)  # the server is away: `follow` waits for it
+    except UnknownRun as error:
+        message = f"run {run_id} has failed: the broker lost its data"
+        raise LedgerLost(
+            message, hint="turn on persistence (appendonly yes); `python -m runner doctor` looks"
+        ) from error
 
 
 def _tell(ended: Run, here: Session, plan: Plan, wish: Wish) -> int:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from runner import commands, report, screen
-from runner.errors import InvalidWorkflow, RunnerError
+from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
 from runner.interrupts import Interrupted
 
 
@@ -78,8 +78,13 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has enough
         code = 141
     except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md); the other is around the user's task
-        _say(f"error: {type(error).__name__}: {error}: ours to fix; the traceback is in {_saved_traceback()}")
-        code = 70
+        # By name: the client is imported only by the commands that need it.
+        if type(error).__module__.startswith(("redis.", "kombu.exceptions")):
+            _say(f"error: the broker: {error}")
+            code = BrokerUnavailable.exit_code
+        else:
+            _say(f"error: {type(error).__name__}: {error}: ours to fix; the traceback is in {_saved_traceback()}")
+            code = 70
         _tell(words, code, {"type": type(error).__name__, "message": str(error)})
     sys.exit(code)
 

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
@@ -182,7 +183,8 @@ return released
 # steps whose worker is lost, those whose next attempt is overdue, the others that somebody holds, and whether the run
 # has been silent: for the grace, doubled each time that it was sent again since the last event.
 _SWEEP = """
-if not status or ended then return {'ended'} end
+if not status then return {'unknown'} end
+if ended then return {'ended'} end
 local run = {}
 for _, field in ipairs({'last_at', 'sent_at', 'sent_again', 'started_at'}) do
   run[field] = tonumber(redis.call('HGET', RUN, field) or '0')
@@ -487,8 +489,14 @@ class Store:
         ]
 
     def sweep(self, run_id: str, *, grace: float) -> Sweep | None:
-        """What has gone wrong in a run; None if it has ended."""
+        """What has gone wrong in a run; None if it has ended.
+
+        Raises:
+            UnknownRun: it is not there: it has expired, or the broker has lost its data.
+        """
         answer = self._sweep(self._keys(run_id), [self._ttl, grace])
+        if answer[0] == "unknown":
+            raise UnknownRun(f'no run "{run_id}", or it has expired')
         if answer[0] == "ended":
             return None
         _, lost, overdue, held, silent, elapsed, left = answer
@@ -580,11 +588,24 @@ class Store:
         answer = cast("list[Any]", self.client.xread({self._key(run_id, "events"): after}, block=block))
         return [_read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
 
-    def follow(self, run_id: str, *, beat: float = 0.5) -> Iterator[Event | None]:
-        """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one."""
-        after = "0"
+    def follow(self, run_id: str, *, beat: float = 0.5, patience: float = 60.0) -> Iterator[Event | None]:
+        """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one.
+
+        Args:
+            patience: seconds for which a server that does not answer is waited for.
+        """
+        after, gone_since = "0", None
         while True:
-            events = self.events(run_id, after, wait=beat)
+            try:
+                events = self.events(run_id, after, wait=beat)
+            except (redis.ConnectionError, redis.TimeoutError):
+                gone_since = gone_since or time.monotonic()
+                if time.monotonic() - gone_since > patience:
+                    raise
+                time.sleep(beat)
+                yield None
+                continue
+            gone_since = None
             for event in events:
                 yield event
                 if event.event == "ended":
