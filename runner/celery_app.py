@@ -12,6 +12,7 @@ from celery import Celery
 from celery.signals import celeryd_init, worker_process_init
 
 from runner import backend, brokers, catalogue, settings
+from runner.crashpoints import without
 from runner.errors import RunnerError
 from runner.settings import Settings
 
@@ -66,6 +67,8 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         },
         "worker_hijack_root_logger": True,
         "worker_send_task_events": True,
+        # Celery's own ends the worker over some messages that it cannot read, and drops the others.
+        "worker_consumer": f"{'celery.worker.consumer' if without('dead_letters') else 'runner.dead_letters'}:Consumer",
         "include": [*OURS, *catalogue.offered(chosen)],
     }
 

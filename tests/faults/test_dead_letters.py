@@ -1,0 +1,189 @@
+"""F17: messages that no worker can read. Each is kept with its bytes, and the worker that took it goes on.
+
+Seen to fail without the consumer of dead_letters.py (`RUNNER_WITHOUT=dead_letters`). Of the ten, Celery 5.7 then ends
+the worker over deep JSON, an envelope without a body, a wrong body, what is no JSON, and a list, and again at each start
+where it had put the message back; the others it drops.
+"""
+
+import base64
+import json
+import pickle
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from runner import dead_letters, settings
+from tests.command_line import DEFAULT, runner
+from tests.servers import Server
+from tests.waiting import wait_until
+from tests.workers import working
+
+QUEUE = "celery"
+
+
+def body(*args: Any) -> bytes:
+    return json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]).encode()
+
+
+def envelope(content: bytes, **changes: Any) -> dict[str, Any]:
+    """A message as kombu writes it, for a task of ours, but for what is changed."""
+    name = str(uuid.uuid4())
+    headers: dict[str, Any] = {
+        "lang": "py",
+        "task": "runner.collect",
+        "id": name,
+        "root_id": name,
+        "parent_id": None,
+        "group": None,
+    }
+    headers |= {"retries": 0, "timelimit": [None, None], "eta": None, "expires": None, "argsrepr": "()"}
+    return {
+        "body": base64.b64encode(content).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers,
+        "properties": {
+            "correlation_id": name,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": name,
+        },
+    } | changes
+
+
+def without(envelope: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in envelope.items() if name != key}
+
+
+WELL_FORMED = envelope(body("none-22222222", ["a"]))
+DEEP = b"[" * 100_000 + b"]" * 100_000
+PICKLE = {"content-type": "application/x-python-serialize", "content-encoding": "binary"}
+HOSTILE = {
+    "pickle content": json.dumps(envelope(pickle.dumps(((), {}, {})), **PICKLE)).encode(),
+    "bad JSON body": json.dumps(envelope(b'[["a", ')).encode(),
+    "no headers": json.dumps(without(WELL_FORMED, "headers")).encode(),
+    "wrong args": json.dumps(envelope(body("none-22222222", [1], "more"))).encode(),
+    "deep JSON": DEEP,
+    "no body": json.dumps(without(WELL_FORMED, "body")).encode(),
+    "wrong body shape": json.dumps(envelope(b"[1, 2]")).encode(),
+    "non-JSON envelope": b"hello {",
+    "JSON list": b"[1,  2]",
+    "binary": bytes(range(256)),
+}
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest, valkey: Server, tmp_path: Path) -> Iterator["Popen[bytes]"]:
+    """One for each of Celery's two ways to wait for messages."""
+    command = ("runner", "worker", "--pool", request.param, "--concurrency", "1", "--broker", valkey.url)
+    with working(tmp_path / "worker.log", *command) as process:
+        yield process
+
+
+def letters(server: Server) -> list[dead_letters.DeadLetter]:
+    with server.client() as client:
+        return dead_letters.latest(client, settings.read(), 1000)
+
+
+def waiting(server: Server) -> int:
+    """How many messages are in the queue, or taken out of it and not dealt with."""
+    with server.client() as client:
+        return int(client.llen(QUEUE)) + int(client.hlen("unacked"))
+
+
+def send(server: Server, *messages: bytes) -> None:
+    """One at a time: the next when the one before is out of the way."""
+    for message in messages:
+        with server.client() as client:
+            client.lpush(QUEUE, message)
+        wait_until(lambda: waiting(server) == 0, f"{message[:40]!r} is out of the way", 5)
+
+
+@pytest.mark.parametrize("worker", ["prefork", "solo"], indirect=True)
+def test_ten_hostile_messages_are_kept_with_their_bytes_and_the_worker_works_on(
+    worker: "Popen[bytes]", valkey: Server
+) -> None:
+    send(valkey, *HOSTILE.values())
+
+    wait_until(lambda: len(letters(valkey)) == len(HOSTILE), "every message is a dead letter", 5)
+    assert [letter.message for letter in reversed(letters(valkey))] == list(HOSTILE.values())
+    assert {letter.queue for letter in letters(valkey)} == {QUEUE}
+    assert all(letter.reason for letter in letters(valkey))
+    assert worker.poll() is None
+    assert runner("run", DEFAULT, "--topic", "x", "--broker", valkey.url).code == 0
+
+
+@pytest.mark.parametrize("worker", ["prefork", "solo"], indirect=True)
+def test_a_message_with_any_one_value_changed_neither_ends_nor_stops_a_worker(
+    worker: "Popen[bytes]", valkey: Server
+) -> None:
+    """One with a time limit of 5 (not a pair) took a slot of the pool, which Celery never gave back: the next waited for ever."""
+    with valkey.client() as client:
+        client.lpush(QUEUE, *mutations())
+
+    wait_until(lambda: waiting(valkey) == 0 or worker.poll() is not None, "all are out of the way", 30)
+    assert worker.poll() is None
+    assert runner("run", DEFAULT, "--topic", "x", "--broker", valkey.url).code == 0
+
+
+def mutations() -> list[bytes]:
+    odd = [None, 5, -1.5, True, "x", [], ["x"], {}, {"x": 1}]
+    inner = [*json.loads(body("none-22222222", ["a"]))]
+    return [
+        *(json.dumps(put(WELL_FORMED, path, value)).encode() for path in paths(WELL_FORMED) for value in odd),
+        *(
+            json.dumps(envelope(json.dumps(put(inner, path, value)).encode())).encode()
+            for path in paths(inner)
+            for value in odd
+        ),
+    ]
+
+
+def paths(value: Any, here: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield here
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from paths(inner, (*here, key))
+
+
+def put(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """The value with another at this path."""
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = put(value[path[0]], path[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize("worker", ["solo"], indirect=True)
+def test_a_message_for_a_task_that_the_worker_lacks_is_kept(worker: "Popen[bytes]", valkey: Server) -> None:
+    message = json.dumps(envelope(body(), headers=WELL_FORMED["headers"] | {"task": "no.such"})).encode()
+
+    send(valkey, message)
+
+    assert [(letter.message, "no.such" in letter.reason) for letter in letters(valkey)] == [(message, True)]
+    assert worker.poll() is None
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("worker", ["solo"], indirect=True)
+def test_arguments_of_a_task_that_is_not_ours_are_its_own_to_judge(valkey: Server) -> None:
+    send(valkey, json.dumps(envelope(body(1, 2), headers=WELL_FORMED["headers"] | {"task": "collector_1"})).encode())
+
+    assert letters(valkey) == []
+
+
+def test_the_list_keeps_the_latest_thousand_and_expires(valkey: Server) -> None:
+    chosen = settings.read()
+    with valkey.client() as client:
+        for number in range(1002):
+            dead_letters.add(client, chosen, dead_letters.DeadLetter(1.5, QUEUE, str(number), b"\xff"))
+
+        assert dead_letters.count(client, chosen) == 1000
+        assert dead_letters.latest(client, chosen, 1) == [dead_letters.DeadLetter(1.5, QUEUE, "1001", b"\xff")]
+        assert 0 < int(client.ttl("runner:dead-letters")) <= chosen.ttl
