@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runner import text
+from runner import text, tolerance
 from runner.mask import mask
 from runner.plan import Plan, Step
 from runner.status import FAILED
@@ -63,6 +63,7 @@ class Board:
         self.tail = [self.standings[step.id] for step in plan.tail]
         self.counts = Counter({"pending": len(plan.collectors)})
         self.started_at: float | None = None
+        self._waits_for = ""
         self._latest = 0.0
 
     @property
@@ -75,6 +76,13 @@ class Board:
         return sum(self.counts[status] for status in FAILED)
 
     @property
+    def waits_for(self) -> str:
+        """Why the run makes no progress, while no step of it is being executed or waits for another attempt."""
+        busy = ("running", "retrying")
+        active = any(self.counts[each] for each in busy) or any(each.status in busy for each in self.tail)
+        return "" if active or self.status == "ended" else self._waits_for
+
+    @property
     def now(self) -> float:
         """This machine's clock, unless the broker's, which stamps the events, is ahead of it."""
         return self._latest if self.status == "ended" else max(time.time(), self._latest)
@@ -84,6 +92,8 @@ class Board:
         self._latest = max(self._latest, event.at)
         if event.event == "ended":
             self.status = "ended"
+        if event.event == "waiting":
+            self._waits_for = text.printable(mask(event.message, self.plan))
         standing = self.standings.get(event.step)
         if standing is None or standing.ended:
             return None
@@ -100,7 +110,8 @@ class Board:
                 return None
         standing.attempt = event.attempt or standing.attempt
         standing.worker = text.printable(event.worker) or standing.worker
-        standing.message = text.printable(mask(event.message, self.plan).strip().removeprefix("Skipped: "))
+        message = event.message or (tolerance.lateness(self.plan) if standing.status == "late" else "")
+        standing.message = text.printable(mask(message, self.plan).strip().removeprefix("Skipped: "))
         if standing.step.kind == "collector":
             self.counts[before] -= 1
             self.counts[standing.status] += 1

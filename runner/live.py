@@ -67,6 +67,8 @@ def picture(board: Board, run_id: str, *, width: int, height: int) -> list[Line]
     """Every line of the picture: the run, its collectors or a bar for them, the gather, the stages."""
     ran = f" · {text.duration(board.now - board.started_at)}" if board.started_at is not None else ""
     header: Line = [("run ", "dim"), (run_id, "bold"), (ran, "dim")]
+    if board.waits_for:
+        header.append((f" · {board.waits_for}", "yellow"))
     wide = len(board.collectors) > _WIDE or len(board.standings) + 2 > height
     shown = _trouble(board) if wide else board.collectors
     room = max(1, min(8, height - 5 - len(board.tail))) if wide else len(shown)

@@ -67,6 +67,10 @@ class Lines:
         standing = self._board.tell(event)
         if event.event in {"accepted", "ended"}:
             self._say(event, f"run {self._run_id} {event.status or event.event}")
+        elif event.event == "waiting":
+            self._say(event, f"run {self._run_id} {text.printable(event.message)}")
+        elif event.event == "answered":
+            self._say(event, f"{text.printable(event.step)} has answered, too late for the result")
         elif standing and self._matters(standing):
             self._say(event, f"{text.printable(standing.step.id)} {_words(standing, self._board.now)}")
         if standing and standing.ended and self._wide:

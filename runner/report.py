@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from runner import errors, text
+from runner import errors, text, tolerance
 from runner import mask as masks
 from runner import plan as plans
 from runner.drawings import tree
@@ -24,7 +24,7 @@ from runner.text import as_json
 
 if TYPE_CHECKING:  # `validate` and `graph` tell their faults here, and must not wait for the Redis client
     from runner.catalogue import Task
-    from runner.store import Error, Outcome, Run
+    from runner.store import Outcome, Run
 
 __all__ = [
     "as_json",
@@ -63,6 +63,7 @@ def document(
         **{name: told.pop(name) for name in ("run_id", "workflow", "status")},
         "result": mask(result, plan),
         **{name: told.pop(name) for name in ("inputs", "started_at", "finished_at", "duration_s")},
+        "coverage": _coverage(run, plan, outcomes, running),
         "steps": [
             _step(step, _status(step, run, outcomes, running), outcomes.get(step.id), plan) for step in plan.steps
         ],
@@ -101,16 +102,19 @@ def result(value: Any, plan: Plan) -> str:
 
 
 def summary(run: Run, plan: Plan, outcomes: Outcomes, *, screen: Screen = PLAIN) -> str:
-    """After a run: how it ended, what failed and why, and where to read on."""
+    """After a run: how it ended, who is missing, what failed and why, and where to read on."""
     icon, word, style = sign(run.status)
     seconds = _seconds(run)
     name = screen.paint(text.printable(run.workflow), "bold")
     took = f" in {text.duration(seconds)}" if seconds is not None else ""
-    succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors)
-    coverage = f"{succeeded:,} of {text.count(len(plan.collectors), 'collector')} succeeded"
-    lines = [f"{screen.paint(icon, style)} {name} {screen.paint(word, style)}{took}: {coverage} · run {run.id}"]
+    covered = _covered(plan, outcomes)
+    lines = [f"{screen.paint(icon, style)} {name} {screen.paint(word, style)}{took}: {covered} · run {run.id}"]
     failed = _failed(plan, outcomes)
-    if run.cause and not (failed and failed[0].id in run.cause):  # else the failures below say it, each with its cause
+    if run.status == "partial":
+        absent = text.printable(errors.listed(tolerance.missing(plan, outcomes)))
+        lines += [f"{screen.paint('warning:', 'yellow', 'bold')} the result is without {absent}"]
+    # Where nothing may fail, the failures below say it, each with its cause.
+    elif run.cause and (plan.tolerant or not (failed and failed[0].id in run.cause)):
         lines += [f"  {_cause(run, plan)}"]
     return "\n".join([*lines, *_failures(run, plan, outcomes, screen)])
 
@@ -144,7 +148,9 @@ def details(
         "run": run.id,
         "workflow": f"{text.printable(run.workflow)} ({run.hash})",
         "status": screen.paint(sign(run.status).word, sign(run.status).style),
+        "note": "" if run.ended else text.printable(mask(run.waits_for, plan)),
         "cause": _cause(run, plan),
+        "coverage": _covered(plan, outcomes),
         "started": _local(run.started_at),
         "duration": _duration(_seconds(run)),
         "inputs": f"\n{' ' * 10}".join(mask(each, plan) for each in given),
@@ -177,8 +183,11 @@ def step_details(plan: Plan, step: Step, outcome: Outcome | None, *, screen: Scr
         "duration": _duration(_step_seconds(outcome)),
         "worker": text.printable(outcome.worker),
     }
-    body = as_json(mask(outcome.value, plan)) if outcome.error is None else _error(outcome.error, plan)
-    return f"{_header(header, screen)}\n\n{text.block(body)}"
+    if outcome.error is None and (outcome.status == "succeeded" or outcome.value is not None):
+        body = as_json(mask(outcome.value, plan))
+    else:
+        body = _why(outcome, plan)
+    return "\n\n".join(filter(None, [_header(header, screen), text.block(body)]))
 
 
 def dry_run(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
@@ -238,10 +247,26 @@ def _step(step: Step, status: str, outcome: Outcome | None, plan: Plan) -> dict[
         "attempts": outcome.attempts if outcome else 0,
         "duration_s": _step_seconds(outcome),
         "worker": outcome.worker if outcome else "",
+        "place": step.place,
     }
     if outcome and outcome.error:
         told["error"] = {"type": outcome.error.type, "message": mask(outcome.error.message, plan)}
     return told
+
+
+def _covered(plan: Plan, outcomes: Outcomes) -> str:
+    succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors)
+    return f"{succeeded:,} of {text.count(len(plan.collectors), 'collector')} succeeded"
+
+
+def _coverage(run: Run, plan: Plan, outcomes: Outcomes, running: Collection[str]) -> dict[str, Any]:
+    """How much of what was asked for is in the result; missing is what has ended, or never will, without a value."""
+    statuses = {step.id: _status(step, run, outcomes, running) for step in plan.collectors}
+    return {
+        "succeeded": sum(status == "succeeded" for status in statuses.values()),
+        "total": len(statuses),
+        "missing": [name for name, status in statuses.items() if status not in {"succeeded", "pending", "running"}],
+    }
 
 
 def _cause(run: Run, plan: Plan) -> str:
@@ -268,19 +293,27 @@ def _failure(step: Step, outcome: Outcome, plan: Plan, screen: Screen) -> Iterat
     icon, word, style = sign(outcome.status)
     attempts = f" after {text.count(outcome.attempts, 'attempt')}" if outcome.attempts > 1 else ""
     yield f"  {screen.paint(f'{icon} {text.printable(step.id)}', style)} {word}{attempts}"
-    if outcome.error:
-        yield f"      {_first_line(outcome.error, plan)}"
+    if why := _first_line(outcome, plan):
+        yield f"      {why}"
     if step.place:
         yield f"      {screen.paint(text.printable(step.place), 'dim')}"
 
 
-def _error(error: Error, plan: Plan) -> str:
-    return mask(error.traceback or f"{error.type}: {error.message}", plan)
+def _why(outcome: Outcome, plan: Plan) -> str:
+    """Why a step did not succeed, with the traceback if there is one."""
+    error = outcome.error
+    return mask(error.traceback, plan) if error and error.traceback else _reason(outcome, plan)
 
 
-def _first_line(error: Error, plan: Plan) -> str:
-    """An error as one line of at most 300 columns; `show --step` has the whole."""
-    return text.cut(text.printable(mask(f"{error.type}: {error.message}", plan).strip()), 300)
+def _reason(outcome: Outcome, plan: Plan) -> str:
+    if outcome.error:
+        return mask(f"{outcome.error.type}: {outcome.error.message}", plan)
+    return tolerance.lateness(plan) if outcome.status == "late" else ""
+
+
+def _first_line(outcome: Outcome, plan: Plan) -> str:
+    """A reason as one line of at most 300 columns; `show --step` has the whole."""
+    return text.cut(text.printable(_reason(outcome, plan).strip()), 300)
 
 
 def _bound(plan: Plan, run_id: str, step: Step) -> Mapping[str, Any]:

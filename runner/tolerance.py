@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from runner import text
 from runner.errors import listed
 from runner.plan import Plan
 
@@ -51,3 +52,8 @@ def verdict(plan: Plan, outcomes: Mapping[str, Outcome]) -> Verdict:
 def missing(plan: Plan, outcomes: Mapping[str, Outcome]) -> list[str]:
     """The ids of the collectors that did not succeed, in the order of the YAML."""
     return [step.id for step in plan.collectors if step.id not in outcomes or outcomes[step.id].status != "succeeded"]
+
+
+def lateness(plan: Plan) -> str:
+    """What is told of a collector that was late."""
+    return f"had not answered when the deadline of {text.duration(plan.deadline or 0)} passed"

@@ -10,6 +10,7 @@ import termios
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,27 @@ def test_of_a_wide_fan_out_only_failures_and_every_tenth_are_lines() -> None:
     ]
     assert told[-1] == "fan_in started (attempt 1) on celery@box"
     assert len(told) == 12
+
+
+def test_a_late_collector_is_told_with_the_deadline_and_again_if_it_answers_after_all() -> None:
+    late = finished("hn", 90, "late", attempt=0)
+    told = lines(replace(NEWS, deadline=90), [started("hn"), late, Event("0", "answered", START + 95, "hn", "late")])
+    assert told[1:] == [
+        "hn late: had not answered when the deadline of 1m30s passed",
+        "hn has answered, too late for the result",
+    ]
+
+
+def test_what_a_run_waits_for_is_a_line() -> None:
+    waiting = Event("0", "waiting", START, message="waits for a worker that has fetch")
+    assert lines(NEWS, [waiting]) == ["run news-1 waits for a worker that has fetch"]
+
+
+def test_what_a_run_waits_for_is_in_the_picture_as_long_as_nothing_runs() -> None:
+    waiting = Event("0", "waiting", START, message="waits for a worker that has fetch")
+    assert drawn(NEWS, [waiting])[0] == "run news-1 · waits for a worker that has fetch"
+    assert "waits" not in drawn(NEWS, [waiting, started("hn")])[0]
+    assert "waits" in drawn(NEWS, [waiting, started("hn"), finished("hn")])[0]
 
 
 def test_quiet_is_silent() -> None:

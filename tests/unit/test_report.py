@@ -40,6 +40,11 @@ OUTCOMES = {
 }
 WELL = {step.id: Outcome(step.id, "succeeded", None, None, 1, AT + 1, AT + 2, "celery@box") for step in NEWS.steps}
 
+# Who tolerates a failure: the same run, partial.
+TOLERANT = replace(NEWS, collectors=tuple(replace(each, required=False) for each in NEWS.collectors), deadline=90)
+PARTIAL = replace(RUN, status="partial", cause="1 of 2 collectors did not succeed: reddit")
+MISSING_ONE = WELL | {"reddit": OUTCOMES["reddit"]}
+
 
 def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
     collectors = tuple(Step(f"page_{at}", "collector", "http.get") for at in range(1000))
@@ -52,9 +57,9 @@ def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
 
 def test_the_document_has_the_promised_keys_in_their_order() -> None:
     document = report.document(RUN, NEWS, WELL, {"count": 3})
-    promised = ["run_id", "workflow", "status", "result", "inputs", "started_at", "finished_at", "duration_s", "steps"]
-    assert list(document)[:9] == promised
-    assert {name: document[name] for name in promised[:8]} == {
+    promised = ["run_id", "workflow", "status", "result", "inputs", "started_at", "finished_at", "duration_s"]
+    assert list(document) == [*promised, "coverage", "steps", "hash"]
+    assert {name: document[name] for name in promised} == {
         "run_id": "news-1",
         "workflow": "news",
         "status": "succeeded",
@@ -77,7 +82,9 @@ def test_the_document_tells_of_each_step_how_it_ended() -> None:
         "attempts": 1,
         "duration_s": 0.25,
         "worker": "celery@box",
+        "place": "",
     }
+    assert steps[1]["place"] == "news.yaml:14:5"
     assert steps[1]["error"] == {"type": "ConnectionError", "message": "refused by ***"}
 
 
@@ -90,6 +97,54 @@ def test_steps_of_a_run_that_goes_on_are_running_or_pending() -> None:
 def test_steps_that_an_ended_run_never_came_to_are_skipped() -> None:
     steps = report.document(FAILED, NEWS, {"reddit": OUTCOMES["reddit"]}, None)["steps"]
     assert [step["status"] for step in steps] == ["skipped", "failed", "skipped", "skipped"]
+
+
+def test_the_document_tells_who_is_missing() -> None:
+    document = report.document(PARTIAL, TOLERANT, MISSING_ONE, [1])
+    assert document["coverage"] == {"succeeded": 1, "total": 2, "missing": ["reddit"]}
+
+
+def test_in_a_run_that_goes_on_nobody_is_missing_who_may_still_answer() -> None:
+    run = replace(RUN, status="running", finished_at=None)
+    document = report.document(run, TOLERANT, {"reddit": OUTCOMES["reddit"]}, None)
+    assert document["coverage"] == {"succeeded": 0, "total": 2, "missing": ["reddit"]}
+
+
+def test_in_a_run_that_has_ended_everybody_is_missing_who_did_not_answer() -> None:
+    document = report.document(replace(RUN, status="cancelled"), NEWS, {}, None)
+    assert document["coverage"] == {"succeeded": 0, "total": 2, "missing": ["hn", "reddit"]}
+
+
+def test_the_summary_of_a_partial_run_warns_of_who_is_missing_and_says_why() -> None:
+    assert report.summary(PARTIAL, TOLERANT, MISSING_ONE).splitlines() == [
+        "! news partial in 2.5s: 1 of 2 collectors succeeded · run news-1",
+        "warning: the result is without reddit",
+        "  ✗ reddit failed after 4 attempts",
+        "      ConnectionError: refused by ***",
+        "      news.yaml:14:5",
+        "hint: `python -m runner show news-1 --step reddit` shows the traceback",
+    ]
+
+
+def test_the_summary_says_why_what_is_missing_is_too_much() -> None:
+    cause = "1 of 2 collectors did not succeed: reddit; min_success is 2"
+    told = report.summary(replace(FAILED, cause=cause), replace(TOLERANT, min_success=2), OUTCOMES)
+    assert told.splitlines()[1] == f"  {cause}"
+
+
+def test_the_summary_says_which_deadline_a_collector_missed() -> None:
+    told = report.summary(PARTIAL, TOLERANT, MISSING_ONE | {"reddit": Outcome("reddit", "late")})
+    assert told.splitlines()[2:] == [
+        "  ! reddit late",
+        "      had not answered when the deadline of 1m30s passed",
+        "      news.yaml:14:5",
+    ]
+
+
+def test_a_warning_does_not_name_a_thousand() -> None:
+    plan, outcomes = wide(failing=999)
+    told = report.summary(PARTIAL, replace(plan, min_success=1), outcomes).splitlines()[1]
+    assert told.endswith("page_19, …")
 
 
 def test_the_summary_of_a_success_is_one_line() -> None:
@@ -153,6 +208,18 @@ def test_details_tell_of_the_run_its_steps_and_its_failures() -> None:
     assert "      ConnectionError: refused by ***" in told
 
 
+def test_details_tell_the_coverage() -> None:
+    cause = "1 of 2 collectors did not succeed: reddit"
+    told = report.details(replace(PARTIAL, cause=cause), TOLERANT, MISSING_ONE).splitlines()
+    assert told[2:5] == ["status    partial", f"cause     {cause}", "coverage  1 of 2 collectors succeeded"]
+
+
+def test_details_tell_what_a_run_waits_for_until_it_has_ended() -> None:
+    waiting = replace(RUN, status="running", waits_for="waits for a worker that has \x1b[31m")
+    assert "note      waits for a worker that has \\x1b[31m" in report.details(waiting, NEWS, {})
+    assert "waits for" not in report.details(replace(waiting, status="failed"), NEWS, {})
+
+
 def test_details_of_a_wide_fan_out_count_the_collectors_that_succeeded() -> None:
     plan, outcomes = wide(failing=2)
     told = report.details(FAILED, plan, outcomes)
@@ -186,6 +253,16 @@ def test_an_error_without_a_traceback_is_its_message() -> None:
 
 def test_a_step_without_an_outcome_has_not_ended() -> None:
     assert report.step_details(NEWS, NEWS.gather, None).endswith("status    not ended")
+
+
+def test_a_late_step_is_shown_with_its_value_if_it_came_after_all() -> None:
+    late = Outcome("reddit", "late")
+    assert report.step_details(TOLERANT, TOLERANT.collectors[1], replace(late, value=[1])).endswith("\n\n[\n  1\n]")
+    assert report.step_details(TOLERANT, TOLERANT.collectors[1], late).endswith("the deadline of 1m30s passed")
+
+
+def test_a_cancelled_step_is_shown_without_a_value() -> None:
+    assert report.step_details(NEWS, NEWS.gather, Outcome("fan_in", "cancelled")).endswith("attempts  0")
 
 
 def test_a_step_as_a_document_has_its_value_or_its_traceback() -> None:
