@@ -126,6 +126,10 @@ class Plan:
         text = json.dumps([self.name, steps, self.min_success, self.deadline], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def same(self, step: Step, other: Plan) -> bool:
+        """Whether the other plan has this step too, doing the same; where it stands and goes does not count."""
+        return any(replace(step, place="", queue=None) == replace(each, place="", queue=None) for each in other.steps)
+
     def step(self, step_id: str) -> Step:
         return next(step for step in self.steps if step.id == step_id)
 

@@ -71,12 +71,15 @@ local function finish_run(final, cause)
 end
 """
 
-# ARGV: ttl, plan, then the run's fields. The same id again changes nothing.
+# ARGV: ttl, plan, how many fields and values follow, those of the run, then for each step that is taken from another
+# run: id, outcome, value. The same id again changes nothing.
 _ACCEPT = """
 if status then return 0 end
+local fields = tonumber(ARGV[3])
 redis.call('SET', PLAN, ARGV[2])
-redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), unpack(ARGV, 3))
+redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), unpack(ARGV, 4, 3 + fields))
 event({event = 'accepted'})
+for at = 4 + fields, #ARGV, 3 do finish(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
 keep()
 return 1
 """
@@ -232,6 +235,29 @@ if not status or ended or redis.call('HEXISTS', OUTCOMES, ARGV[2]) == 1 then ret
 redis.call('HDEL', LEASES, ARGV[2])
 redis.call('HSET', POSTPONED, ARGV[2], stamp(now + ARGV[3]))
 event({event = 'postponed', step = ARGV[2], attempt = ARGV[5], message = ARGV[4], seconds = ARGV[3]})
+keep()
+return 1
+"""
+
+# ARGV: ttl, how many collectors are among them, then the steps that are to be executed again, in a run that has ended.
+# The story of the run begins anew, with what is kept of it.
+_REOPEN = """
+if not ended then return 0 end
+for at = 3, #ARGV do
+  local step = ARGV[at]
+  redis.call('HDEL', OUTCOMES, step)
+  redis.call('HDEL', VALUES, step)
+  redis.call('HDEL', ATTEMPTS, step, step .. ' first', step .. ' lost')
+end
+redis.call('DEL', EVENTS, LEASES, POSTPONED)
+redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
+redis.call('HSET', RUN, 'status', 'pending', 'collectors_left', ARGV[2], 'sent_at', stamp(now))
+event({event = 'resumed'})
+local kept = redis.call('HGETALL', OUTCOMES)
+for at = 1, #kept, 2 do
+  local told = cjson.decode(kept[at + 1])
+  event({event = 'finished', step = kept[at], status = told.status, attempt = told.attempts, worker = told.worker})
+end
 keep()
 return 1
 """
@@ -411,6 +437,7 @@ class Store:
         self._finish = client.register_script(_PRELUDE + _FINISH)
         self._postpone = client.register_script(_PRELUDE + _POSTPONE)
         self._cancel = client.register_script(_PRELUDE + _CANCEL)
+        self._reopen = client.register_script(_PRELUDE + _REOPEN)
         self._release = client.register_script(_PRELUDE + _RELEASE)
         self._sweep = client.register_script(_PRELUDE + _SWEEP)
         self._sent_again = client.register_script(_PRELUDE + _SENT_AGAIN)
@@ -422,16 +449,23 @@ class Store:
 
     # Transitions
 
-    def accept(self, run_id: str, plan: Plan) -> bool:
-        """Record a run with its plan; False if the id is taken, and then nothing has changed."""
+    def accept(self, run_id: str, plan: Plan, *, kept: Iterable[Outcome] = ()) -> bool:
+        """Record a run with its plan; False if the id is taken, and then nothing has changed.
+
+        Args:
+            kept: outcomes, with their values, that are taken from another run.
+        """
+        taken = [(each.step, _dump_outcome(each), _dump_value(each)) for each in kept]
+        collectors = {step.id for step in plan.collectors} - {step for step, *_ in taken}
         fields = {
             "workflow": plan.name,
             "hash": plan.hash,
-            "collectors_left": len(plan.collectors),
+            "collectors_left": len(collectors),
             "inputs": json.dumps(mask.inputs(plan), separators=(",", ":")),
         }
         flat: list[Any] = [text for name, value in fields.items() for text in (name, value)]
-        accepted = self._accept(self._keys(run_id), [self._ttl, plans.dump(plan), *flat])
+        rest = [text for each in taken for text in each]
+        accepted = self._accept(self._keys(run_id), [self._ttl, plans.dump(plan), len(flat), *flat, *rest])
         if accepted:
             # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
             seconds = self._now()
@@ -442,6 +476,15 @@ class Store:
                     pipe.expire(index, self._ttl)
                 pipe.execute()
         return bool(accepted)
+
+    def reopen(self, run_id: str, steps: Iterable[Step]) -> bool:
+        """Forget how these steps of a run that has ended did, so that they are executed again; False if it has not ended."""
+        again = list(steps)
+        left = sum(step.kind == "collector" for step in again)
+        reopened = self._reopen(self._keys(run_id), [self._ttl, left, *(step.id for step in again)])
+        if reopened:
+            self.client.zadd(self._active, {run_id: self._now()})
+        return bool(reopened)
 
     def claim(
         self, run_id: str, steps: Sequence[Step], plan: Plan, *, token: str, worker: str, lease: float
@@ -468,8 +511,7 @@ class Store:
         collectors = {step.id for step in plan.collectors}
         flat: list[Any] = []
         for outcome in outcomes:
-            value = json.dumps(outcome.value, separators=(",", ":")) if outcome.status == "succeeded" else ""
-            flat += [outcome.step, int(outcome.step in collectors), _dump_outcome(outcome), value]
+            flat += [outcome.step, int(outcome.step in collectors), _dump_outcome(outcome), _dump_value(outcome)]
         return cast("list[str]", self._finish(self._keys(run_id), [self._ttl, ends or "", cause, *flat]))
 
     def postpone(self, run_id: str, step: str, *, error: Error, attempt: int, seconds: float) -> bool:
@@ -664,6 +706,10 @@ def _read_run(run_id: str, fields: Mapping[str, str]) -> Run:
 def _dump_outcome(outcome: Outcome) -> str:
     stored = asdict(replace(outcome, value=None))
     return json.dumps({name: stored[name] for name in stored if name not in {"step", "value"}}, separators=(",", ":"))
+
+
+def _dump_value(outcome: Outcome) -> str:
+    return json.dumps(outcome.value, separators=(",", ":")) if outcome.status == "succeeded" else ""
 
 
 def _read_outcome(step: str, text: str) -> Outcome:

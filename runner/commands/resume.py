@@ -1,29 +1,51 @@
-"""`resume RUN`: what has no outcome yet is executed."""
+"""`resume RUN`: what has no successful outcome is executed."""
+
+from dataclasses import replace
 
 import click
 
-from runner import interrupts, options, session, settings
-from runner.store import check_run_id
+from runner import catalogue, interrupts, options, session, settings, source, spec
+from runner import plan as plans
+from runner.plan import Plan
+from runner.settings import Settings
+from runner.store import check_run_id, new_run_id
 
 
 @click.command
 @click.argument("run_id", metavar="RUN")
+@click.option("--from", "start", metavar="STEP", help="Execute STEP and all after it again, as a new run.")
+@click.option("--file", metavar="FILE", help="Go on with this version of the workflow, as a new run.")
 @options.wish_options
 @options.broker_options
-def command(run_id: str, wish: options.Wish) -> int:
-    """Go on with a run that has not ended.
+def command(run_id: str, start: str | None, file: str | None, wish: options.Wish) -> int:
+    """Go on with a run: execute what has no successful outcome.
 
-    What has an outcome is kept; the rest is executed, as the workflow was when the run was started.
+    With --from or --file a new run is started, which takes the outcomes of the earlier steps: collect once, and work on
+    the processing. A step that FILE changes is executed again, and so is all after it.
     """
     check_run_id(run_id)
     chosen = settings.read()
-    with (
-        interrupts.raised(),
-        session.ledger(chosen) as ledger,
-        session.started(chosen, run_id, ledger.plan(run_id)) as here,
-    ):
-        # As in `run`: while Celery is imported here, the worker starts beside us.
-        from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
+    with interrupts.raised(), session.ledger(chosen) as ledger:
+        old = ledger.plan(run_id)
+        plan = _edited(file, old, chosen) if file else old
+        name = new_run_id(plan) if start or file else run_id
+        with session.started(chosen, name, plan) as here:
+            # As in `run`: while Celery is imported here, the worker starts beside us.
+            from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
 
-        run.resume(run_id, here.ledger)
-        return attend.attend(run_id, here, wish)
+            if name == run_id:
+                run.resume(run_id, here.ledger)
+            else:
+                run.rerun(run_id, name, here.ledger, start=start, plan=plan, queue=here.queue, own_queue=here.own_queue)
+                click.echo(f"run {name} goes on from run {run_id}", err=True)
+            return attend.attend(name, here, wish)
+
+
+def _edited(file: str, old: Plan, chosen: Settings) -> Plan:
+    """The plan of an edited file, with the inputs of the run as far as the file still declares them."""
+    written = source.read(file)
+    known = catalogue.of(written, chosen)
+    workflow = spec.read(written, known)
+    inputs = {name: value for name, value in old.inputs.items() if name in workflow.inputs}
+    plan = plans.bind(plans.equip(plans.make(workflow, written), known), workflow, inputs, written)
+    return replace(plan, include=tuple(dict.fromkeys([*plan.include, *old.include])))

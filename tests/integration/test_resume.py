@@ -1,0 +1,88 @@
+"""`resume`: what has no successful outcome is executed, in the same run or, from a step on, in a new one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import ROOT, runner
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A workflow whose second collector fails as often as the file `times` says, and its journal."""
+    shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
+    (tmp_path / "flow.yaml").write_text(
+        "name: flow\ninclude: [observed]\ninputs: {times: {type: integer, default: 1}}\ncollectors:\n"
+        f"  - {{id: good, task: observed.collect, with: {{journal: {tmp_path}/j, step: good}}}}\n"
+        f"  - {{id: bad, task: observed.fail, with: {{journal: {tmp_path}/j, step: bad, times: '${{{{ inputs.times }}}}'}}}}\n"
+        f"gather: {{task: observed.gather, with: {{journal: {tmp_path}/j}}}}\n"
+        f"stages:\n  - {{id: last, task: observed.stage, with: {{journal: {tmp_path}/j, step: last}}}}\n"
+    )
+    return tmp_path
+
+
+def starts(folder: Path, step: str) -> int:
+    return [line.split()[2:] for line in (folder / "j").read_text().splitlines()].count(["START", step])
+
+
+def test_a_failed_run_is_resumed_under_its_own_id_and_keeps_what_succeeded(folder: Path) -> None:
+    assert runner("run", str(folder / "flow.yaml"), "--run-id", "one").code == 1
+    answer = runner("resume", "one")
+    assert (answer.code, json.loads(answer.stdout)) == (0, {"last": ["good", "bad"]})
+    assert (starts(folder, "good"), starts(folder, "bad")) == (1, 2)
+
+
+def test_a_run_that_fails_again_can_be_resumed_again(folder: Path) -> None:
+    assert runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "2").code == 1
+    assert [runner("resume", "one").code for _ in range(2)] == [1, 0]
+
+
+def test_a_cancelled_run_is_resumed(folder: Path) -> None:
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0", "--detach")
+    runner("cancel", "one")
+    assert json.loads(runner("resume", "one").stdout) == {"last": ["good", "bad"]}
+
+
+def test_from_a_step_on_everything_is_executed_again_as_a_new_run(folder: Path) -> None:
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
+    answer = runner("resume", "one", "--from", "last", "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["run_id"] != "one"
+    assert answer.json["result"] == {"last": ["good", "bad"]}
+    assert [starts(folder, step) for step in ("good", "bad", "gather", "last")] == [1, 1, 1, 2]
+
+
+def test_an_edited_stage_works_on_what_was_collected(folder: Path) -> None:
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
+    edited = folder / "edited.yaml"
+    edited.write_text("# edited\n" + (folder / "flow.yaml").read_text().replace("step: last}", "step: better}"))
+    answer = runner("resume", "one", "--file", str(edited))
+    assert json.loads(answer.stdout) == {"better": ["good", "bad"]}
+    assert [starts(folder, step) for step in ("good", "bad", "gather")] == [1, 1, 1]
+
+
+def test_an_edited_collector_is_executed_again_and_so_is_all_after_it(folder: Path) -> None:
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
+    edited = folder / "edited.yaml"
+    edited.write_text((folder / "flow.yaml").read_text().replace("step: good}", "step: better}"))
+    answer = runner("resume", "one", "--file", str(edited))
+    assert json.loads(answer.stdout) == {"last": ["better", "bad"]}
+    assert [starts(folder, step) for step in ("good", "better", "bad", "gather")] == [1, 1, 1, 2]
+
+
+def test_a_step_to_start_from_that_is_not_there_is_told(folder: Path) -> None:
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
+    answer = runner("resume", "one", "--from", "lst")
+    assert answer.code == 3
+    assert 'no step "lst"' in answer.stderr
+
+
+def test_what_did_not_succeed_cannot_be_kept(folder: Path) -> None:
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one")
+    answer = runner("resume", "one", "--from", "last")
+    assert answer.code == 3
+    assert "bad" in answer.stderr
