@@ -29,13 +29,14 @@ EXIT_CODES: dict[RunStatus, int] = {"succeeded": 0, "partial": 0, "failed": 1, "
 # Without the letters and digits that are mistaken for one another when they are read aloud or typed.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
-# Every script gets the same keys in this order, and ARGV[1] is the time to live in seconds.
+# Every script gets the same keys in this order. ARGV[1] is the time to live in seconds, and by how many more the clock is
+# put forward (0, but in tests).
 _KEYS = ("run", "plan", "outcomes", "values", "leases", "attempts", "postponed", "events")
 _PRELUDE = """
 local RUN, PLAN, OUTCOMES, VALUES, LEASES, ATTEMPTS, POSTPONED, EVENTS = unpack(KEYS)
-local TTL = tonumber(ARGV[1])
+local TTL, forward = string.match(ARGV[1], '^(%S+) (%S+)$')
 local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000
+local now = time[1] + time[2] / 1000000 + tonumber(forward)
 local status = redis.call('HGET', RUN, 'status')
 local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
 local function stamp(t) return string.format('%.6f', t) end
@@ -425,12 +426,15 @@ class Store:
         client: with ``decode_responses=True``.
         prefix: what every key starts with.
         ttl: seconds that a run is kept after the last thing that happened in it.
+
+    ``forward`` puts the clock forward by so many seconds, for tests of what time brings.
     """
 
     def __init__(self, client: "redis.Redis", *, prefix: str = "runner", ttl: float = 7 * 86400) -> None:
         self.client = client
         self._prefix = prefix
         self._ttl = int(ttl)
+        self.forward = 0.0
         self._accept = client.register_script(_PRELUDE + _ACCEPT)
         self._claim = client.register_script(_PRELUDE + _CLAIM)
         self._renew = client.register_script(_PRELUDE + _RENEW)
@@ -465,7 +469,7 @@ class Store:
         }
         flat: list[Any] = [text for name, value in fields.items() for text in (name, value)]
         rest = [text for each in taken for text in each]
-        accepted = self._accept(self._keys(run_id), [self._ttl, plans.dump(plan), len(flat), *flat, *rest])
+        accepted = self._accept(self._keys(run_id), [self._life, plans.dump(plan), len(flat), *flat, *rest])
         if accepted:
             # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
             seconds = self._now()
@@ -481,7 +485,7 @@ class Store:
         """Forget how these steps of a run that has ended did, so that they are executed again; False if it has not ended."""
         again = list(steps)
         left = sum(step.kind == "collector" for step in again)
-        reopened = self._reopen(self._keys(run_id), [self._ttl, left, *(step.id for step in again)])
+        reopened = self._reopen(self._keys(run_id), [self._life, left, *(step.id for step in again)])
         if reopened:
             self.client.zadd(self._active, {run_id: self._now()})
         return bool(reopened)
@@ -496,12 +500,12 @@ class Store:
             worker: shown beside the step.
         """
         wanted = [text for step in steps for text in (step.id, _needs(plan, step))]
-        answers = self._claim(self._keys(run_id), [self._ttl, token, lease, worker, *wanted])
+        answers = self._claim(self._keys(run_id), [self._life, token, lease, worker, *wanted])
         return [_read_claim(step.id, answer) for step, answer in zip(steps, answers, strict=True)]
 
     def renew(self, run_id: str, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
         """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
-        kept = self._renew(self._keys(run_id), [self._ttl, token, lease, *steps])
+        kept = self._renew(self._keys(run_id), [self._life, token, lease, *steps])
         return cast("list[str]", kept)
 
     def finish(
@@ -512,19 +516,19 @@ class Store:
         flat: list[Any] = []
         for outcome in outcomes:
             flat += [outcome.step, int(outcome.step in collectors), _dump_outcome(outcome), _dump_value(outcome)]
-        return cast("list[str]", self._finish(self._keys(run_id), [self._ttl, ends or "", cause, *flat]))
+        return cast("list[str]", self._finish(self._keys(run_id), [self._life, ends or "", cause, *flat]))
 
     def postpone(self, run_id: str, step: str, *, error: Error, attempt: int, seconds: float) -> bool:
         """Note a failed attempt that is tried again after so many seconds; False if there is nothing left to try."""
         text = f"{error.type}: {error.message}"
-        return bool(self._postpone(self._keys(run_id), [self._ttl, step, seconds, text, attempt]))
+        return bool(self._postpone(self._keys(run_id), [self._life, step, seconds, text, attempt]))
 
     def release(self, run_id: str, steps: Iterable[str], *, worker: str) -> list[Claim]:
         """End the leases that a worker holds on these steps, because the process that executed them is dead.
 
         Answers the claims that it had on them; the lease of a step is not released twice.
         """
-        released = self._release(self._keys(run_id), [self._ttl, worker, *steps])
+        released = self._release(self._keys(run_id), [self._life, worker, *steps])
         return [
             Claim(step, "yours", int(attempt), 0.0, float(now), float(first or now), int(lost))
             for step, attempt, lost, first, now in released
@@ -536,7 +540,7 @@ class Store:
         Raises:
             UnknownRun: it is not there: it has expired, or the broker has lost its data.
         """
-        answer = self._sweep(self._keys(run_id), [self._ttl, grace])
+        answer = self._sweep(self._keys(run_id), [self._life, grace])
         if answer[0] == "unknown":
             raise UnknownRun(f'no run "{run_id}", or it has expired')
         if answer[0] == "ended":
@@ -546,11 +550,11 @@ class Store:
 
     def sent_again(self, run_id: str) -> int:
         """Note that a part of the run is sent again; answers how often since something last happened in it."""
-        return int(self._sent_again(self._keys(run_id), [self._ttl]))
+        return int(self._sent_again(self._keys(run_id), [self._life]))
 
     def waits(self, run_id: str, reason: str) -> None:
         """Note why a run makes no progress, for `show` and whoever watches it."""
-        self._wait(self._keys(run_id), [self._ttl, reason])
+        self._wait(self._keys(run_id), [self._life, reason])
 
     def active(self) -> list[str]:
         """Ids of the runs that have not been seen to end."""
@@ -571,7 +575,7 @@ class Store:
         """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before."""
         steps = self.plan(run_id).steps
         flat = [text for step in steps for text in (step.id, _dump_outcome(Outcome(step.id, "cancelled")))]
-        status = self._cancel(self._keys(run_id), [self._ttl, cause, *flat])
+        status = self._cancel(self._keys(run_id), [self._life, cause, *flat])
         if status is None:
             raise UnknownRun(f'no run "{run_id}"')
         return cast("RunStatus", status)
@@ -659,6 +663,10 @@ class Store:
     def _now(self) -> float:
         seconds, micros = self.client.time()
         return seconds + micros / 1e6
+
+    @property
+    def _life(self) -> str:
+        return f"{self._ttl} {self.forward}"
 
     @property
     def _index(self) -> str:

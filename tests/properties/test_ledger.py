@@ -1,0 +1,171 @@
+"""The ledger against a dict: two workers claim, renew, finish and postpone, while time passes and somebody cancels."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from runner import brokers
+from runner.plan import Plan, Step
+from runner.store import Error, Outcome, Store
+from tests.servers import Server
+
+PLAN = Plan(
+    name="model",
+    description="",
+    collectors=(Step("a", "collector", "x"), Step("b", "collector", "x")),
+    gather=Step("g", "gather", "x"),
+    stages=(Step("s", "stage", "x"),),
+)
+NEEDS = {"a": (), "b": (), "g": ("a", "b"), "s": ("g",)}
+STEPS = st.sampled_from(["a", "b", "g", "s"])
+TOKENS = st.sampled_from(["one", "other"])
+# Quarters, where time passes in halves: nothing falls due at the very moment that it is looked at, and the milliseconds
+# that the test itself takes do not count.
+SECONDS = st.integers(5, 60).map(lambda seconds: seconds + 0.25)
+
+
+@dataclass
+class Model:
+    """What the ledger is to know. Times are seconds since the start of the machine."""
+
+    now: float = 0
+    status: str = "pending"
+    outcomes: dict[str, str] = field(default_factory=dict)
+    leases: dict[str, tuple[float, str]] = field(default_factory=dict)
+    postponed: dict[str, float] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in {"succeeded", "failed", "cancelled"}
+
+    def claim(self, step: str, token: str, lease: float) -> tuple[str, int, int]:
+        until, holder = self.leases.get(step, (0.0, ""))
+        if step in self.outcomes:
+            return "done", 0, 0
+        if self.ended:
+            return "cancelled", 0, 0
+        if any(need not in self.outcomes for need in NEEDS[step]):
+            return "not ready", 0, 0
+        if holder == token:
+            return "yours", self.attempts[step], self.lost.get(step, 0)
+        if until > self.now or self.postponed.get(step, 0) > self.now:
+            return "busy", 0, 0
+        if holder:
+            self.lost[step] = self.lost.get(step, 0) + 1
+        self.attempts[step] = self.attempts.get(step, 0) + 1
+        self.postponed.pop(step, None)
+        self.leases[step] = (self.now + lease, token)
+        self.status = "running"
+        return "yours", self.attempts[step], self.lost.get(step, 0)
+
+
+class Ledger(RuleBasedStateMachine):
+    """One run; its clock is put forward as the model's is."""
+
+    store: Store
+    runs = iter(range(1_000_000))
+
+    @initialize()
+    def accept(self) -> None:
+        self.run_id = f"model-{next(self.runs)}"
+        self.store.forward = 0.0
+        self.model = Model()
+        assert self.store.accept(self.run_id, PLAN)
+
+    @rule(step=STEPS, token=TOKENS, lease=SECONDS)
+    def claim(self, step: str, token: str, lease: float) -> None:
+        [answer] = self.store.claim(self.run_id, [PLAN.step(step)], PLAN, token=token, worker=token, lease=lease)
+        assert (answer.answer, answer.attempt, answer.lost) == self.model.claim(step, token, lease)
+
+    @rule(step=STEPS, token=TOKENS, lease=SECONDS)
+    def renew(self, step: str, token: str, lease: float) -> None:
+        held = self.model.leases.get(step, (0.0, ""))[1] == token and not self.model.ended
+        assert self.store.renew(self.run_id, [step], token=token, lease=lease) == ([step] if held else [])
+        if held:
+            self.model.leases[step] = (self.model.now + lease, token)
+
+    @rule(step=STEPS, token=TOKENS)
+    def release(self, step: str, token: str) -> None:
+        held = self.model.leases.get(step, (0.0, ""))[1] == token and step not in self.model.outcomes
+        released = self.store.release(self.run_id, [step], worker=token)
+        assert [(claim.step, claim.attempt) for claim in released] == (
+            [(step, self.model.attempts[step])] if held else []
+        )
+        if held:
+            del self.model.leases[step]
+
+    @rule(step=STEPS, status=st.sampled_from(["succeeded", "failed", "timed_out"]), ends=st.booleans())
+    def finish(self, *, step: str, status: Any, ends: bool) -> None:
+        first = step not in self.model.outcomes and not self.model.ended
+        recorded = self.store.finish(
+            self.run_id, [Outcome(step, status, step)], PLAN, ends="failed" if ends and step == "s" else None
+        )
+        assert recorded == ([step] if first else [])
+        if first:
+            self.model.outcomes[step] = status
+            self.model.leases.pop(step, None)
+            self.model.postponed.pop(step, None)
+        if ends and step == "s" and not self.model.ended:
+            self._end("failed")
+
+    @rule(step=STEPS, seconds=SECONDS)
+    def postpone(self, step: str, seconds: float) -> None:
+        possible = step not in self.model.outcomes and not self.model.ended
+        error = Error("OSError", "no")
+        assert self.store.postpone(self.run_id, step, error=error, attempt=1, seconds=seconds) == possible
+        if possible:
+            self.model.leases.pop(step, None)
+            self.model.postponed[step] = self.model.now + seconds
+
+    @rule()
+    def cancel(self) -> None:
+        expected = self.model.status if self.model.ended else "cancelled"
+        assert self.store.cancel(self.run_id, "by the test") == expected
+        if not self.model.ended:
+            self.model.outcomes |= {step: "cancelled" for step in NEEDS if step not in self.model.outcomes}
+            self._end("cancelled")
+
+    @rule(seconds=st.integers(1, 80))
+    def time_passes(self, seconds: int) -> None:
+        self.model.now += seconds / 2
+        self.store.forward = self.model.now
+
+    @invariant()
+    def the_ledger_says_what_the_model_says(self) -> None:
+        assert self.store.run(self.run_id).status == self.model.status
+        assert {step: each.status for step, each in self.store.outcomes(self.run_id).items()} == self.model.outcomes
+
+    @invariant()
+    def a_lost_step_is_swept_and_one_in_good_hands_is_not(self) -> None:
+        sweep = self.store.sweep(self.run_id, grace=3)
+        assert (sweep is None) == self.model.ended
+        if sweep is not None:
+            gone = {step for step, (until, _) in self.model.leases.items() if until < self.model.now}
+            assert set(sweep.lost) == gone
+            assert {step for step in self.model.leases if step not in gone} <= set(sweep.held)
+
+    def _end(self, status: str) -> None:
+        self.model.status = status
+        self.model.leases.clear()
+        self.model.postponed.clear()
+
+
+def test_the_ledger_does_what_a_dict_does(valkey: Server) -> None:
+    client = brokers.connect(valkey.url)
+    Ledger.store = Store(client, ttl=600)
+    run_state_machine_as_test(
+        Ledger,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
+    client.close()
