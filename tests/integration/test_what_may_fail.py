@@ -1,0 +1,62 @@
+"""Runs that go on without some of their collectors: what comes of them, and what is told."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import Answer, runner
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+# One that answers, one that fails, one that takes longer than any deadline here.
+COLLECTORS = {
+    "well": "{id: well, task: command.run, with: {argv: [echo, tea], format: lines}",
+    "badly": "{id: badly, task: command.run, with: {argv: ['false']}",
+    "slowly": "{id: slowly, task: command.run, with: {argv: [sleep, '60']}",
+}
+
+
+def run(folder: Path, *collectors: str, gather: str = "", words: tuple[str, ...] = ("--json",)) -> Answer:
+    text = "name: tea\ncollectors:\n" + "".join(f"- {each}}}\n" for each in collectors)
+    file = folder / "tea.yaml"
+    file.write_text(f"{text}gather: {{task: gather.concat{gather}}}\n", encoding="utf-8")
+    return runner("run", str(file), *words)
+
+
+def test_without_tolerance_one_failure_fails_the_run_and_what_succeeded_is_kept(tmp_path: Path) -> None:
+    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"])
+    document = answer.json
+    assert (answer.code, document["status"]) == (1, "failed")
+    assert [step["status"] for step in document["steps"]] == ["succeeded", "failed", "skipped"]
+    assert document["cause"] == "1 of 2 collectors did not succeed: badly"
+    shown = runner("show", document["run_id"], "--step", "well", "--json").json
+    assert shown["value"] == ["tea"]
+
+
+def test_a_collector_that_is_not_required_may_fail(tmp_path: Path) -> None:
+    answer = run(tmp_path, COLLECTORS["well"], f"{COLLECTORS['badly']}, required: false")
+    document = answer.json
+    assert (answer.code, document["status"], document["result"]) == (0, "partial", ["tea"])
+    assert document["coverage"] == {"succeeded": 1, "total": 2, "missing": ["badly"]}
+    assert "warning: the result is without badly" in answer.stderr
+
+
+def test_strict_makes_a_partial_run_a_failure(tmp_path: Path) -> None:
+    answer = run(
+        tmp_path, COLLECTORS["well"], COLLECTORS["badly"], gather=", min_success: 50%", words=("--json", "--strict")
+    )
+    assert (answer.code, answer.json["status"]) == (1, "partial")
+
+
+def test_too_few_fail_the_run_and_the_summary_says_how_many_were_asked_for(tmp_path: Path) -> None:
+    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], gather=", min_success: 2", words=())
+    assert answer.code == 1
+    assert "  1 of 2 collectors did not succeed: badly; min_success is 2\n" in answer.stderr
+
+
+def test_who_has_not_answered_by_the_deadline_is_late_and_the_rest_is_gathered(tmp_path: Path) -> None:
+    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["slowly"], gather=", min_success: 1, deadline: 1s")
+    document = answer.json
+    assert (answer.code, document["status"], document["result"]) == (0, "partial", ["tea"])
+    assert [step["status"] for step in document["steps"]] == ["succeeded", "late", "succeeded"]
+    assert "had not answered when the deadline of 1s passed" in answer.stderr
