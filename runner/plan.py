@@ -127,8 +127,12 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def same(self, step: Step, other: Plan) -> bool:
-        """Whether the other plan has this step too, doing the same; where it stands and goes does not count."""
-        return any(replace(step, place="", queue=None) == replace(each, place="", queue=None) for each in other.steps)
+        """Whether the other plan has this step too, doing the same; where it stands and goes, and whether it may fail, does not count."""
+
+        def deed(step: Step) -> Step:
+            return replace(step, place="", queue=None, required=True)
+
+        return deed(step) in map(deed, other.steps)
 
     def step(self, step_id: str) -> Step:
         return next(step for step in self.steps if step.id == step_id)

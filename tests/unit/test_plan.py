@@ -162,6 +162,15 @@ def test_the_hash_changes_with_what_may_fail() -> None:
     assert made(THREE)[0].hash != made(THREE.replace("required: false", "required: true"))[0].hash
 
 
+def test_a_step_is_the_same_in_a_plan_that_tolerates_more() -> None:
+    strict, tolerant = (
+        made(f"{ECHO}gather: {{task: pure.gather_text{keys}}}\n")[0] for keys in ("", ", min_success: 0")
+    )
+    other, *_ = made(ECHO.replace("value: 1", "value: 2"))
+    assert tolerant.same(strict.collectors[0], tolerant)
+    assert not tolerant.same(strict.collectors[0], other)
+
+
 def test_a_plan_of_an_earlier_version_has_the_defaults_of_what_it_does_not_know() -> None:
     plan, *_ = made(ECHO)
     stored = json.loads(plans.dump(plan))
