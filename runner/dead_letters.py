@@ -52,23 +52,23 @@ def add(client: redis.Redis, chosen: Settings, letter: DeadLetter) -> None:
     """Put a letter on the list, which keeps the latest thousand for as long as a run is kept."""
     fields = asdict(letter) | {"message": base64.b64encode(letter.message).decode()}
     with client.pipeline(transaction=False) as pipe:
-        pipe.lpush(_key(chosen), json.dumps(fields))
-        pipe.ltrim(_key(chosen), 0, KEPT - 1)
-        pipe.expire(_key(chosen), chosen.ttl)
+        pipe.lpush(key(chosen), json.dumps(fields))
+        pipe.ltrim(key(chosen), 0, KEPT - 1)
+        pipe.expire(key(chosen), chosen.ttl)
         pipe.execute()
 
 
 def count(client: redis.Redis, chosen: Settings) -> int:
-    return client.llen(_key(chosen))
+    return client.llen(key(chosen))
 
 
 def latest(client: redis.Redis, chosen: Settings, limit: int = 10) -> list[DeadLetter]:
     """The latest letters, newest first."""
-    letters = [json.loads(text) for text in client.lrange(_key(chosen), 0, limit - 1)]
+    letters = [json.loads(text) for text in client.lrange(key(chosen), 0, limit - 1)]
     return [DeadLetter(**{**fields, "message": base64.b64decode(fields["message"])}) for fields in letters]
 
 
-def _key(chosen: Settings) -> str:
+def key(chosen: Settings) -> str:
     return f"{chosen.key_prefix}:dead-letters"
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from runner.brokers import embedded, external
 from runner.brokers.embedded import prepare
-from runner.brokers.external import connect, warnings
+from runner.brokers.external import Concern, connect, warnings
 from runner.settings import Settings
 
-__all__ = ["Broker", "connect", "open", "prepare", "url", "warnings"]
+__all__ = ["Broker", "Concern", "connect", "open", "prepare", "url", "warnings"]
 
 
 @dataclass(frozen=True, slots=True)

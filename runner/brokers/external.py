@@ -5,6 +5,7 @@ import socket
 import ssl
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,14 @@ from runner.settings import celery_url, masked
 CONNECT_WITHIN = 2.0  # seconds
 CHECK_WITHIN = 4.0  # seconds; with the start of the interpreter, less than 5
 ONCE: dict[str, Any] = {"socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that is wrong or unsafe, and what to do about it."""
+
+    problem: str
+    remedy: str
 
 
 def connect(url: str, **options: Any) -> redis.Redis:
@@ -67,21 +76,29 @@ def check(url: str, *, insecure: bool = False) -> None:
         raise BrokerUnavailable(f"broker {masked(url)}: no answer within {CHECK_WITHIN:g} s") from None
 
 
-def warnings(url: str) -> list[str]:
+def warnings(url: str) -> list[Concern]:
     """What does not keep a broker from being used, but is worth a line in `doctor`."""
     found = []
     if not _authenticates(url) and not all(ip.is_loopback for ip in _addresses(url)):
-        found.append("no password: whoever reaches its port can give work to the workers (set requirepass)")
+        found.append(Concern("no password: whoever reaches its port can give work to the workers", "set requirepass"))
     try:
         with connect(url, **ONCE) as client:
             info = client.info()
     except exceptions.RedisError as error:
-        return [*found, f"INFO says nothing: {_reason(error)[0]}"]
+        return [
+            *found,
+            Concern(f"INFO says nothing: {_reason(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
+        ]
     if not info["aof_enabled"]:
-        found.append("no append-only file: work since its last snapshot is lost when it restarts (set appendonly yes)")
+        lost = "no append-only file: work since its last snapshot is lost when it restarts"
+        found.append(Concern(lost, "set appendonly yes"))
+    if info["role"] == "slave":
+        found.append(Concern("a replica: what it is given is lost", "use the address of its primary"))
+    if (limit := info.get("maxmemory", 0)) and info["used_memory"] > 0.8 * limit:
+        found.append(Concern(f"{info['used_memory'] / limit:.0%} of its maxmemory is used", "raise maxmemory"))
     version = str(info.get("valkey_version", info["redis_version"]))
     if [int(number) for number in version.split(".")[:2]] < [6, 2]:
-        found.append(f"version {version}: tested are Redis 6.2 and later, and Valkey")
+        found.append(Concern(f"version {version}: tested are Redis 6.2 and later, and Valkey", "update it"))
     return found
 
 

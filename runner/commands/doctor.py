@@ -1,41 +1,91 @@
 """`doctor`: whether runs can be executed here, and what to do where they cannot."""
 
+import base64
 import platform
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 
 import click
 from redis.exceptions import RedisError
 
-from runner import brokers, options, settings
+from runner import brokers, catalogue, options, settings, source, spec, text
+from runner import plan as plans
+from runner.brokers import Concern
+from runner.plan import Plan
+from runner.settings import Settings
+from runner.store import Store
 
 
 @click.command
+@click.argument("file", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @options.broker_options
-def command() -> None:
+def command(file: str | None, *, as_json: bool) -> None:
     """Look at the broker and the workers, and say what is wrong with them.
 
-    Warnings leave the exit code at 0; a broker that cannot be used makes it 4.
+    With FILE, also whether the workers have its tasks and serve its queues. Warnings leave the exit code at 0; a broker
+    that cannot be used makes it 4.
     """
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("celery", "kombu", "redis"))
-    _say("versions", f"Python {platform.python_version()}, {libraries}")
     chosen = settings.read()
+    plan = _plan(file, chosen) if file else None
     with brokers.open(chosen) as broker:
-        _say("broker", f"a private Valkey in {chosen.state_dir}" if broker.embedded else settings.masked(broker.url))
-        with suppress(RedisError), brokers.connect(broker.url) as client:  # `warnings` says if INFO is denied
-            _say("server", _server(cast("dict[str, Any]", client.info())))
-        for warning in brokers.warnings(broker.url):
-            _say("warning", warning)
-        from runner.celery_app import app  # noqa: PLC0415 - 0.4 s, after what may fail at once
+        found = _look(chosen, broker, plan)
+    click.echo(text.as_json(found) if as_json else "\n".join(_lines(found)))
 
-        workers = sorted(name for answer in app.control.ping(timeout=1) for name in answer)
-    if workers:
-        _say("workers", ", ".join(workers))
-    elif broker.embedded:
-        _say("workers", "none; `python -m runner run` brings its own")
-    else:
-        _say("warning", "no worker answers: a run would wait for one (start `python -m runner worker`)")
+
+def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None) -> dict[str, Any]:
+    # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
+    from runner import concerns, dead_letters  # noqa: PLC0415
+    from runner.celery_app import app  # noqa: PLC0415
+
+    with brokers.connect(broker.url) as client:
+        count, letters = dead_letters.count(client, chosen), dead_letters.latest(client, chosen)
+        runs = Store.of(client, chosen).runs(100)
+        server = ""
+        with suppress(RedisError):  # `brokers.warnings` says if INFO is denied
+            server = _server(client.info())
+    inspect = app.control.inspect(timeout=1)
+    tasks = inspect.registered() or {}
+    queues = (not broker.embedded and inspect.active_queues()) or {}
+    workers = [
+        concerns.Worker(
+            name,
+            frozenset(task.split(" ")[0] for task in tasks[name]),  # "task [rate_limit=10/s]"
+            frozenset(queue["name"] for queue in queues.get(name, [])),
+        )
+        for name in sorted(tasks)
+    ]
+    warnings: list[Concern] = [*concerns.of_broker(broker.url)]
+    if not broker.embedded:  # there each run brings a worker that has what it needs
+        warnings += concerns.of_workers(workers, chosen.queue)
+        warnings += concerns.of_plan(plan, workers, chosen) if plan else ()
+    warnings += concerns.of_runs(runs)
+    warnings += concerns.of_dead_letters(count, letters, dead_letters.key(chosen))
+    return {
+        "versions": {
+            "Python": platform.python_version(),
+            **{name: version(name) for name in ("celery", "kombu", "redis")},
+        },
+        "broker": f"a private Valkey in {chosen.state_dir}" if broker.embedded else settings.masked(broker.url),
+        "server": server,
+        "workers": [worker.name for worker in workers],
+        "workers_come_with_runs": broker.embedded,
+        "warnings": [asdict(warning) for warning in warnings],
+        "dead_letters": {
+            "count": count,
+            "latest": [asdict(each) | {"message": base64.b64encode(each.message).decode()} for each in letters],
+        },
+    }
+
+
+def _plan(file: str, chosen: Settings) -> Plan:
+    written = source.read(file)
+    return plans.route(
+        plans.make(spec.read(written, catalogue.of(written, chosen)), written), chosen.queue, everything=False
+    )
 
 
 def _server(info: dict[str, Any]) -> str:
@@ -43,5 +93,17 @@ def _server(info: dict[str, Any]) -> str:
     return f"{name}, append-only file {'on' if info['aof_enabled'] else 'off'}"
 
 
-def _say(what: str, words: str) -> None:
-    click.echo(f"{what + ':':<10}{words}")
+def _lines(found: dict[str, Any]) -> Iterator[str]:
+    none = "none; `python -m runner run` brings its own" if found["workers_come_with_runs"] else "none"
+    yield _line("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items()))
+    yield _line("broker", found["broker"])
+    if found["server"]:
+        yield _line("server", found["server"])
+    yield _line("workers", ", ".join(found["workers"]) or none)
+    for warning in found["warnings"]:
+        yield _line("warning", warning["problem"])
+        yield _line("", f"to do: {warning['remedy']}")
+
+
+def _line(what: str, words: str) -> str:
+    return f"{what + ':' if what else '':<10}{words}"

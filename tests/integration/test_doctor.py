@@ -1,10 +1,13 @@
 """`doctor`: what it says of a broker and its workers, and what it makes of it."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from runner import brokers, concerns, dead_letters, settings
+from runner.store import Store
 from tests.command_line import runner
 from tests.servers import Server, free_port
 from tests.workers import working
@@ -46,3 +49,106 @@ def test_a_broker_that_cannot_be_used_makes_it_fail() -> None:
     assert answer.code == 4
     assert "connection refused" in answer.stderr
     assert "s3cret" not in answer.stderr + answer.stdout
+
+
+def test_a_worker_that_lacks_a_task_of_the_workflow_is_a_warning(valkey: Server, tmp_path: Path) -> None:
+    with working(tmp_path / "log", "runner", "worker", "--name", "one@here", RUNNER_BROKER_URL=valkey.url):
+        answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
+
+    assert answer.code == 0
+    assert "worker one@here lacks shop.prices" in answer.stdout
+    assert "no worker has shop.prices" in answer.stdout
+    assert "collector_1" not in answer.stdout
+
+
+def test_a_queue_that_nobody_serves_is_a_warning(valkey: Server, tmp_path: Path) -> None:
+    answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
+
+    assert 'no worker answers that serves the queue "heavy"' in answer.stdout
+
+
+def test_a_step_longer_than_the_visibility_is_a_warning(valkey: Server, tmp_path: Path) -> None:
+    answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
+
+    assert "prices may take 2h" in answer.stdout
+    assert "RUNNER_VISIBILITY=7260" in answer.stdout
+
+
+def test_a_worker_of_another_app_on_our_queue_is_a_warning(valkey: Server, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(f"from celery import Celery\napp = Celery('shop', broker={valkey.url!r})\n")
+    command = ("celery", "-A", "shop", "worker", "-n", "shop@here", "-c", "1", "-l", "info")
+    with working(tmp_path / "log", *command, PYTHONPATH=str(tmp_path)) as shop:
+        answer = runner("doctor", "--broker", valkey.url)
+        shop.terminate()
+        shop.wait(10)
+
+    assert "worker shop@here" in answer.stdout
+    assert "include runner.execute" in answer.stdout
+
+
+def test_an_invalid_workflow_is_told_before_the_broker_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("name: x\ncolectors: []\n")
+
+    answer = runner("doctor", str(tmp_path / "bad.yaml"), "--broker", f"redis://127.0.0.1:{free_port()}")
+
+    assert answer.code == 3
+
+
+def test_dead_letters_are_counted(valkey: Server) -> None:
+    with valkey.client() as client:
+        for reason in ("the first", "the last"):
+            dead_letters.add(client, settings.read(), dead_letters.DeadLetter(1.0, "celery", reason, b"\xff"))
+
+    answer = runner("doctor", "--broker", valkey.url)
+
+    assert answer.code == 0
+    assert "2 dead letters" in answer.stdout
+    assert "the last" in answer.stdout
+
+
+def test_a_run_that_waits_is_named_with_its_reason(valkey: Server, tmp_path: Path) -> None:
+    words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
+    runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
+    with valkey.client() as client:
+        Store.of(client, settings.read()).waits("waiting", "waits for a worker that has shop.prices")
+
+    assert "run waiting waits for a worker that has shop.prices" in runner("doctor", "--broker", valkey.url).stdout
+
+
+def test_as_json_it_is_one_object(valkey: Server) -> None:
+    with valkey.client() as client:
+        dead_letters.add(client, settings.read(), dead_letters.DeadLetter(1.0, "celery", "why", b"\xff"))
+
+    found = runner("doctor", "--json", "--broker", valkey.url).json
+
+    assert found["workers"] == []
+    assert list(found["warnings"][0]) == ["problem", "remedy"]
+    assert found["dead_letters"]["latest"] == [{"at": 1.0, "queue": "celery", "reason": "why", "message": "/w=="}]
+
+
+def test_a_clock_that_is_off_is_a_warning(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 60)
+
+    (warning,) = concerns.of_broker(valkey.url)
+
+    assert "its clock is 1m behind this machine's" in warning.problem
+
+
+def test_a_replica_that_takes_writes_is_a_warning(valkey: Server) -> None:
+    with valkey.client() as client:
+        client.config_set("replica-read-only", "no")
+        client.replicaof("127.0.0.1", str(free_port()))
+
+    assert "a replica: what it is given is lost" in [warning.problem for warning in brokers.warnings(valkey.url)]
+
+
+def workflow(folder: Path) -> str:
+    path = folder / "shop.yaml"
+    path.write_text(
+        "name: shop\ncollectors:\n"
+        "  - {id: prices, task: shop.prices, timeout: 2h}\n"
+        "  - {id: other, task: collector_1, with: {topic: tea}}\n"
+        "  - {id: heavy, task: collector_2, with: {topic: tea}, queue: heavy}\n"
+    )
+    return str(path)

@@ -265,18 +265,20 @@ class TestWarnings:
         assert brokers.warnings(valkey.url) == []
 
     def test_one_that_forgets_at_a_restart_is_warned_of(self, start_valkey: Start) -> None:
-        assert "no append-only file" in brokers.warnings(start_valkey().url)[0]
+        assert "no append-only file" in brokers.warnings(start_valkey().url)[0].problem
 
     def test_one_without_a_password_at_a_private_address_is_warned_of(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A container, say. That it is not asked here is the second warning."""
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
-        assert "no password" in brokers.warnings("redis://172.17.0.2:6379/0")[0]
+        assert "no password" in brokers.warnings("redis://172.17.0.2:6379/0")[0].problem
 
     def test_one_with_a_password_at_a_private_address_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
-        assert brokers.warnings("redis://:x@172.17.0.2:6379/0") == ["INFO says nothing: connection refused"]
+        warnings = brokers.warnings("redis://:x@172.17.0.2:6379/0")
+
+        assert [each.problem for each in warnings] == ["INFO says nothing: connection refused"]
 
 
 class TestTheClient:

@@ -1,0 +1,102 @@
+"""The broker, the workers, the ledger and a plan to what is wrong or unsafe there, each with what to do about it."""
+
+import time
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import redis
+
+from runner import brokers, canvas, text
+from runner.brokers import Concern
+from runner.dead_letters import DeadLetter
+from runner.plan import Plan
+from runner.settings import Settings
+from runner.store import Run
+
+SKEW = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a worker says of itself: the tasks that it has registered, and the queues that it serves."""
+
+    name: str
+    tasks: frozenset[str]
+    queues: frozenset[str]
+
+
+def of_broker(url: str) -> Iterator[Concern]:
+    """What does not keep a broker from being used, but may cost work one day."""
+    yield from brokers.warnings(url)
+    try:
+        with brokers.connect(url) as client:
+            seconds, micros = client.time()
+    except redis.RedisError:  # a user may be denied TIME; the ledger's scripts are not
+        return
+    skew = seconds + micros / 1e6 - time.time()
+    if abs(skew) > SKEW:
+        yield Concern(
+            f"its clock is {text.duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's:"
+            " retries come early or late by as much",
+            "let NTP set the clocks of the broker and of all workers",
+        )
+
+
+def of_workers(workers: Collection[Worker], queue: str) -> Iterator[Concern]:
+    """Of those that serve the queue for steps that name none."""
+    if not any(queue in worker.queues for worker in workers):
+        yield Concern(
+            f'no worker answers that serves the queue "{queue}": a run would wait for one',
+            "start `python -m runner worker`",
+        )
+    for worker in workers:
+        if queue in worker.queues and canvas.COLLECT not in worker.tasks:
+            yield Concern(
+                f'worker {worker.name} serves the queue "{queue}" and has none of our tasks: it throws steps away',
+                "have its app include runner.execute and runner.reconcile, or give runs a queue of their own (RUNNER_QUEUE)",
+            )
+
+
+def of_plan(plan: Plan, workers: Collection[Worker], chosen: Settings) -> Iterator[Concern]:
+    """What a run of this plan would meet, once it is routed to queues."""
+    yield from _too_long(plan, chosen)
+    for queue in sorted({str(step.queue) for step in plan.steps} - {chosen.queue}):
+        if not any(queue in worker.queues for worker in workers):
+            yield Concern(f'no worker answers that serves the queue "{queue}"', f"start one with --queues {queue}")
+    for worker in workers:
+        wanted = {step.task for step in plan.steps if step.task and step.queue in worker.queues}
+        if lacking := sorted(wanted - worker.tasks):
+            yield Concern(
+                f"worker {worker.name} lacks {', '.join(lacking)}: it leaves those steps to other workers",
+                "start it with --include and the module of the task, or name that in RUNNER_INCLUDE",
+            )
+    offered = {task for worker in workers for task in worker.tasks}
+    if workers and (unknown := sorted({step.task for step in plan.steps if step.task} - offered)):
+        yield Concern(f"no worker has {', '.join(unknown)}: a run would wait for one", "start a worker that has")
+
+
+def of_runs(runs: Iterable[Run]) -> Iterator[Concern]:
+    for run in runs:
+        if not run.ended and run.waits_for:
+            yield Concern(f"run {run.id} {text.printable(run.waits_for)}", f"python -m runner show {run.id}")
+
+
+def of_dead_letters(count: int, latest: Iterable[DeadLetter], key: str) -> Iterator[Concern]:
+    for letter in latest:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter.at))
+        yield Concern(
+            f"{text.count(count, 'dead letter')}, messages that no worker could read;"
+            f' the latest at {when} in queue "{letter.queue}": {text.printable(letter.reason)[:200]}',
+            f"find who sends them (`doctor --json` shows the last ten), then DEL {key}",
+        )
+        return
+
+
+def _too_long(plan: Plan, chosen: Settings) -> Iterator[Concern]:
+    for step in plan.steps:
+        if step.timeout is not None and step.timeout + 60 > chosen.visibility:
+            yield Concern(
+                f"{step.id} may take {text.duration(step.timeout)}, and its message is delivered again after"
+                f" {text.duration(chosen.visibility)}: nothing is executed twice, but a worker looks at it for nothing",
+                f"RUNNER_VISIBILITY={step.timeout + 60:.0f}",
+            )
