@@ -127,12 +127,12 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def same(self, step: Step, other: Plan) -> bool:
-        """Whether the other plan has this step too, doing the same; where it stands and goes, and whether it may fail, does not count."""
+        """Whether the other plan has this step too, doing the same: wherever it stands and goes, and may fail or not."""
 
         def deed(step: Step) -> Step:
             return replace(step, place="", queue=None, required=True)
 
-        return deed(step) in map(deed, other.steps)
+        return any(each.id == step.id and deed(each) == deed(step) for each in other.steps)
 
     def step(self, step_id: str) -> Step:
         return next(step for step in self.steps if step.id == step_id)
