@@ -66,7 +66,6 @@ def configuration(chosen: Settings) -> dict[str, Any]:
             "health_check_interval": 25,
         },
         "worker_hijack_root_logger": True,
-        "worker_send_task_events": True,
         # Celery's own ends the worker over some messages that it cannot read, and drops the others.
         "worker_consumer": f"{'celery.worker.consumer' if without('dead_letters') else 'runner.dead_letters'}:Consumer",
         "include": [*OURS, *catalogue.offered(chosen)],
