@@ -67,6 +67,9 @@ class Server:
         """SIGSTOP: it accepts connections, and says nothing."""
         self.process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
 
 def start(folder: Path, *options: str) -> Server:
     """A Valkey with these options (`"--requirepass", "x"`), answering; it keeps its files in the folder."""

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,16 +13,17 @@ from tests.waiting import wait_until
 
 
 @contextmanager
-def working(log: Path, *command: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+def working(log: Path, *command: str, inside: Sequence[str] = (), **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker started by `python -m COMMAND`, in a group of its own.
 
     Args:
         log: the file its output goes to.
+        inside: a command that is put before it: ``ip netns exec NAME``.
         env: what it has in its environment beside ours.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [*inside, sys.executable, "-m", *command],
             stdout=output,
             stderr=output,
             cwd=ROOT,

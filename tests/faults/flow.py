@@ -1,0 +1,71 @@
+"""A workflow of the fault tests to a run of it: its command, its end, and its journal."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+from runner import brokers
+from runner.store import Store
+from tests.command_line import ROOT, Answer, runner, start
+from tests.faults.journal import Journal
+
+FOLDER = ROOT / "tests" / "faults" / "workflows"
+FLOW = str(FOLDER / "flow.yaml")
+SMALL = str(FOLDER / "small.yaml")
+
+# What makes faults cheap to wait for. `visibility` is the last resort, when nothing else finds a lost message.
+SETTINGS = {
+    "RUNNER_LEASE": "3",
+    "RUNNER_RECONCILE_EVERY": "2",
+    "RUNNER_GRACE": "3",
+    "RUNNER_VISIBILITY": "10",
+}
+WITH_OUR_TASKS = {"PYTHONPATH": str(FOLDER), "RUNNER_INCLUDE": "faulty"}
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A run under way.
+
+    Args:
+        command: the waiting `run --json`.
+        began: by the monotonic clock.
+    """
+
+    id: str
+    journal: Journal
+    command: Popen[str]
+    began: float = field(default_factory=time.monotonic)
+
+    def end(self, within: float) -> Answer:
+        """What `run` said when the run had ended, so many seconds after its start at most."""
+        try:
+            out, err = self.command.communicate(timeout=max(0.1, self.began + within - time.monotonic()))
+        finally:
+            self.command.kill()
+        return Answer(self.command.returncode, out, err)
+
+
+def begin(folder: Path, *words: str, file: str = FLOW, run_id: str = "flow") -> Flow:
+    """Start a run; its journal is in the folder, and named like it."""
+    journal = Journal(folder / f"{run_id}.journal")
+    command = start("run", file, "--journal", str(journal.path), "--run-id", run_id, "--json", *words)
+    return Flow(run_id, journal, command)
+
+
+def show(run_id: str) -> dict[str, Any]:
+    answer = runner("show", run_id, "--json")
+    assert answer.code == 0, answer.stderr
+    told: dict[str, Any] = answer.json
+    return told
+
+
+def statuses(told: Mapping[str, Any]) -> dict[str, str]:
+    return {step["id"]: step["status"] for step in told["steps"]}
+
+
+def ledger(url: str) -> Store:
+    return Store(brokers.connect(url))

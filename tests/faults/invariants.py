@@ -1,0 +1,105 @@
+"""A run that has met faults to the certainty that the promise was kept: I1 to I7 of the fault list.
+
+I1  the run has a recorded end
+I2  the gather was handed one entry per collector, in the order of the YAML
+I3  one outcome per step; `run`, `show` and the ledger say the same
+I4  a step of the tail does not start before the outcome of the one before it is recorded
+I5  no step is executed more often than its retries and the faults that touched it explain
+I6  it is not called succeeded while an effect is missing
+I7  nothing is left: no message in a queue, none unacknowledged, no key without an end
+    (processes, sockets and files: the fixture `own_directory`)
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import cast
+
+import redis
+
+from runner.store import Event, Store
+from tests.command_line import Answer
+from tests.faults.flow import show, statuses
+from tests.faults.journal import Journal
+from tests.waiting import wait_until
+
+
+def check(
+    run_id: str,
+    ledger: Store,
+    journal: Journal,
+    *,
+    told: Answer | None = None,
+    retries: int = 0,
+    faults: Mapping[str, int] | None = None,
+) -> None:
+    """Fail with the first invariant that does not hold.
+
+    Args:
+        told: what the waiting `run --json` said.
+        retries: that each step of the workflow has.
+        faults: how many touched which step; a step that is not named was touched by none.
+    """
+    check_told(run_id, ledger, told=told)
+    check_recorded(run_id, ledger, journal, retries=retries, faults=faults or {})
+    check_nothing_left(ledger)
+
+
+def check_told(run_id: str, ledger: Store, *, told: Answer | None = None) -> None:
+    """I3, as far as it is told."""
+    shown = show(run_id)
+    assert shown["status"] == ledger.run(run_id).status, "I3: `show` and the ledger"
+    assert statuses(shown) == {step: each.status for step, each in ledger.outcomes(run_id).items()}, "I3: steps"
+    if told is not None:
+        assert told.json == shown, "I3: `run --json` and `show --json`"
+
+
+def check_recorded(
+    run_id: str, ledger: Store, journal: Journal, *, retries: int = 0, faults: Mapping[str, int]
+) -> None:
+    """I1 to I6 as far as the ledger and the journal tell."""
+    run, plan = ledger.run(run_id), ledger.plan(run_id)
+    assert run.ended, f"I1: the run is {run.status}"
+    assert len(ledger.outcomes(run_id)) == len(plan.steps), "I3: every step has an outcome"
+    for handed in journal.gathered():
+        expected = [ledger.outcome(run_id, each.id) for each in plan.collectors]
+        assert handed == [each.value for each in expected if each], "I2: what the gather was handed"
+
+    events = ledger.events(run_id)
+    finished = Counter(event.step for event in events if event.event == "finished")
+    assert set(finished.values()) <= {1}, f"I3: recorded more than once: {finished}"
+    assert sum(event.event == "ended" for event in events) == 1, "I3: ended more than once"
+    _check_order(events, [each.id for each in plan.collectors], [each.id for each in plan.tail])
+
+    for step in plan.steps:
+        most = 1 + retries + faults.get(step.id, 0)
+        starts = len(journal.starts(step.id))
+        assert starts <= most, f"I5: {step.id} was executed {starts} times, and {most} are explained"
+        if run.status == "succeeded":
+            assert journal.ends(step.id), f"I6: {step.id} did not end, and the run succeeded"
+
+
+def check_nothing_left(ledger: Store) -> None:
+    """I7. Messages of a killed worker come back when their visibility has passed, and are then found to be done."""
+    client = ledger.client
+    wait_until(lambda: not _messages(client), "I7: no message is queued or unacknowledged", 40)
+    ours = cast("list[str]", client.keys("runner:*"))
+    assert [key for key in ours if client.ttl(key) == -1] == [], "I7: every key of ours expires"
+
+
+def _check_order(events: list[Event], collectors: list[str], tail: list[str]) -> None:
+    recorded = {event.step: at for at, event in enumerate(events) if event.event == "finished"}
+    started: dict[str, int] = {}
+    for at, event in enumerate(events):
+        if event.event == "started":
+            started.setdefault(event.step, at)
+    before = collectors
+    for step in tail:
+        if step in started:
+            assert all(recorded[each] < started[step] for each in before), f"I4: {step} started too early"
+        before = [step]
+
+
+def _messages(client: redis.Redis) -> list[str]:
+    """The keys of Celery's that hold messages: one that is empty does not exist."""
+    keys = [key for key in cast("list[str]", client.keys("*")) if not key.startswith("runner:") and "pidbox" not in key]
+    return [key for key in keys if key.startswith("unacked") or client.type(key) == "list"]

@@ -1,0 +1,46 @@
+"""`python -m tests.faults.submit FOLDER COUNT NAME [EVERY]`: so many small runs, accepted and sent; prints their ids.
+
+A broker that is away is asked again: an id that was recorded meanwhile is not recorded twice.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import redis
+
+from runner import brokers, catalogue, celery_app, run, settings, source, spec  # noqa: F401 - the app becomes current
+from runner import plan as plans
+from runner.errors import RunnerError
+from runner.plan import Plan
+from runner.settings import Settings
+from runner.store import Store
+from tests.faults.flow import SMALL
+
+
+def main(folder: str, count: str, name: str, every: str = "0") -> None:
+    chosen = settings.read()
+    written = source.read(SMALL)
+    workflow = spec.read(written, catalogue.of(written, chosen))
+    made = plans.make(workflow, written)
+    for number in range(int(count)):
+        run_id = f"{name}-{number}"
+        given = {"journal": str(Path(folder) / f"{run_id}.journal"), "seconds": number % 4 / 2}
+        plan = plans.bind(made, workflow, given, written)
+        while not _submitted(plan, run_id, chosen):
+            time.sleep(0.2)
+        sys.stdout.write(f"{run_id}\n")
+        sys.stdout.flush()
+        time.sleep(float(every))
+
+
+def _submitted(plan: Plan, run_id: str, chosen: Settings) -> bool:
+    try:
+        run.submit(plan, run_id, Store.of(brokers.connect(brokers.url(chosen)), chosen), queue=chosen.queue)
+    except (redis.RedisError, RunnerError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

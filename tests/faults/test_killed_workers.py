@@ -1,0 +1,177 @@
+"""Workers and their children are killed, frozen and told to end while a run is under way."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from runner.store import Store
+from tests import processes
+from tests.command_line import runner, start
+from tests.faults import flow, invariants
+from tests.faults.conftest import StartWorker
+from tests.faults.journal import Journal
+from tests.waiting import wait_until
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: Store) -> None:
+    """F01."""
+    run = flow.begin(tmp_path)
+    group = os.getpgid(run.journal.await_start("three").pid)
+    inside = {line.step for line in run.journal.lines() if os.getpgid(line.pid) == group}
+    os.killpg(group, signal.SIGKILL)
+
+    told = run.end(within=30)
+
+    assert told.code == 0, told.stderr
+    invariants.check("flow", ledger, run.journal, told=told, faults=dict.fromkeys(inside, 1))
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_killed_child_of_the_pool_costs_one_attempt(tmp_path: Path, ledger: Store) -> None:
+    """F02 a."""
+    run = flow.begin(tmp_path)
+    os.kill(run.journal.await_start("three").pid, signal.SIGKILL)
+
+    told = run.end(within=20)
+
+    assert told.code == 0, told.stderr
+    assert len(run.journal.starts("three")) == 2
+    invariants.check("flow", ledger, run.journal, told=told, faults={"three": 1})
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_command_ends_with_the_child_that_ran_it(tmp_path: Path) -> None:
+    """F02 b."""
+    script = f"echo $$ $PPID >> {tmp_path}/pids; sleep 6; touch {tmp_path}/mark.$$"
+    workflow = tmp_path / "command.yaml"
+    workflow.write_text(
+        f"name: command\ncollectors:\n  - {{id: slow, task: command.run, with: {{argv: [sh, -c, '{script}']}}}}\n"
+    )
+    pids = tmp_path / "pids"
+    run = flow.Flow("command", Journal(tmp_path / "j"), start("run", str(workflow), "--run-id", "command"))
+    wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), "the command has started")
+    shell, child = map(int, pids.read_text().split())
+    os.kill(child, signal.SIGKILL)
+
+    wait_until(lambda: not _in_session(shell), "nothing of the step is alive", 2)
+
+    assert run.end(within=20).code == 0
+    assert not (tmp_path / f"mark.{shell}").exists()
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: Path, ledger: Store) -> None:
+    """F04."""
+    run = flow.begin(tmp_path, "--gather-dies", "1", "--slow", "1")
+
+    told = run.end(within=30)
+
+    assert told.code == 0, told.stderr
+    assert len(run.journal.ends("gather")) == 2
+    invariants.check("flow", ledger, run.journal, told=told, faults={"gather": 1})
+
+
+@pytest.mark.parametrize("time_", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in range(2, 7))])
+def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
+    time_: int, tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """F06. kombu pops a message before it records it (BRPOP): Celery by itself loses 6 of 6."""
+    idle = start_worker()
+    idle.send_signal(signal.SIGSTOP)
+    run = flow.begin(tmp_path, file=flow.SMALL, run_id=f"small-{time_}")
+    wait_until(lambda: ledger.client.exists(f"runner:{{{run.id}}}:run"), "the run is accepted")
+    time.sleep(0.3)  # as the case says: the frozen worker's open BRPOP takes the message
+    os.killpg(idle.pid, signal.SIGKILL)
+    start_worker()
+
+    told = run.end(within=30)
+
+    assert told.code == 0, told.stderr
+    invariants.check(run.id, ledger, run.journal, told=told)
+
+
+def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """F16."""
+    # Of a child that dies at once, Celery 5.7 may learn only when it looks after its pool, every 5 s (asynpool.timers).
+    worker = start_worker(RUNNER_LEASE="10")
+    journal = Journal(tmp_path / "j")
+    workflow = _poison(tmp_path, "faulty.die", "retry: {max_retries: 2, delay: 100ms}")
+
+    answer = runner("run", workflow, "--run-id", "poison", "--json", timeout=60)
+
+    assert answer.code == 1, answer.stderr
+    assert flow.statuses(answer.json)["poison"] == "failed"
+    assert len(journal.starts("poison")) == 3
+    assert flow.begin(tmp_path, file=flow.SMALL, run_id="small").end(within=20).code == 0
+    assert worker.poll() is None
+    invariants.check("poison", ledger, journal, told=answer, retries=2)
+
+
+def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recoveries(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """F16, the second half."""
+    journal = Journal(tmp_path / "j")
+    run = flow.Flow(
+        "poison",
+        journal,
+        start("run", _poison(tmp_path, "faulty.take_down", "retry: 0"), "--run-id", "poison", "--json"),
+    )
+    for down in range(1, 5):
+        worker = start_worker()
+        journal.await_start("poison", times=down, within=30)
+        worker.wait(5)
+    last = start_worker()
+
+    told = run.end(within=110)
+
+    assert told.code == 1, told.stderr
+    assert flow.statuses(told.json)["poison"] == "failed"
+    assert last.poll() is None
+    invariants.check("poison", ledger, journal, told=told, faults={"poison": 3})
+
+
+@pytest.mark.parametrize("time_", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in (2, 3))])
+def test_a_worker_told_to_end_finishes_what_it_executes(
+    time_: int, tmp_path: Path, ledger: Store, workers: "list[Popen[bytes]]"
+) -> None:
+    """F25."""
+    run = flow.begin(tmp_path, "--slow", "5", run_id=f"flow-{time_}")
+    told_to_end = os.getpgid(run.journal.await_start("three").pid)
+    os.kill(told_to_end, signal.SIGTERM)
+
+    told = run.end(within=30)
+
+    assert told.code == 0, told.stderr
+    assert next(worker for worker in workers if worker.pid == told_to_end).wait(10) == 0
+    assert {len(run.journal.starts(step)) for step in ("one", "two", "three", "four")} == {1}
+    invariants.check(run.id, ledger, run.journal, told=told)
+
+
+def _poison(folder: Path, task: str, retry: str) -> str:
+    file = folder / "poison.yaml"
+    file.write_text(
+        f"name: poison\ninclude: [faulty]\ncollectors:\n"
+        f"  - {{id: poison, task: {task}, {retry}, with: {{journal: {folder}/j, step: poison}}}}\n"
+    )
+    return str(file)
+
+
+def _in_session(leader: int) -> list[int]:
+    """The processes of a session, which has the id of its leader."""
+    found = []
+    for stat in processes.PROC.glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(words[3]) == leader and words[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found

@@ -1,0 +1,163 @@
+"""What a run was started with changes under it: its file, its workers, its terminal, or somebody cancels it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from runner.brokers import embedded
+from runner.store import Store
+from tests import processes
+from tests.command_line import runner
+from tests.faults import flow, invariants
+from tests.faults.conftest import StartWorker
+from tests.waiting import wait_until
+
+
+def test_a_run_follows_the_plan_it_was_submitted_with(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+    """F23."""
+    file = tmp_path / "small.yaml"
+    file.write_text(Path(flow.SMALL).read_text())
+    run = flow.begin(tmp_path, file=str(file), run_id="pinned")
+    wait_until(lambda: ledger.client.exists("runner:{pinned}:plan"), "the run is accepted")
+    submitted = flow.show("pinned")["hash"]
+    file.write_text(file.read_text().replace("id: only", "id: edited").replace("step: only", "step: edited"))
+    start_worker()
+
+    told = run.end(within=20)
+
+    assert told.code == 0, told.stderr
+    assert list(flow.statuses(told.json)) == ["only", "gather", "stage"]
+    assert told.json["hash"] == submitted
+    assert submitted in runner("show", "pinned").stdout
+    invariants.check("pinned", ledger, run.journal, told=told)
+
+
+def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+    """F24."""
+    incapable = start_worker(RUNNER_INCLUDE="")
+    run = flow.begin(tmp_path, file=flow.SMALL, run_id="waiting")
+    wait_until(lambda: "faulty.collect" in runner("show", "waiting").stdout, "`show` names the missing task", 20)
+    assert flow.show("waiting")["status"] in {"pending", "running"}
+    assert incapable.poll() is None
+    start_worker()
+
+    told = run.end(within=40)
+
+    assert told.code == 0, told.stderr
+    assert "worker-1@here" not in {step["worker"] for step in told.json["steps"]}
+    invariants.check("waiting", ledger, run.journal, told=told)
+
+
+@pytest.mark.usefixtures("workers")
+def test_no_step_starts_after_a_run_under_way_is_cancelled(tmp_path: Path, ledger: Store) -> None:
+    """F26 a."""
+    run = flow.begin(tmp_path)
+    run.journal.await_start("three")
+    answer = runner("cancel", "flow")
+    started = [line.step for line in run.journal.lines() if line.word == "START"]
+
+    told = run.end(within=15)
+
+    assert answer.code == 0, answer.stderr
+    assert (told.code, told.json["status"]) == (6, "cancelled")
+    assert [line.step for line in run.journal.lines() if line.word == "START"] == started
+    invariants.check("flow", ledger, run.journal, told=told)
+
+
+def test_a_queued_run_that_is_cancelled_never_starts(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+    """F26 b."""
+    run = flow.begin(tmp_path)
+    wait_until(lambda: ledger.client.llen("celery") == 4, "its messages are queued")
+    assert runner("cancel", "flow").code == 0
+    start_worker()
+
+    told = run.end(within=15)
+
+    assert (told.code, told.json["status"]) == (6, "cancelled")
+    invariants.check("flow", ledger, run.journal, told=told)
+    assert run.journal.lines() == []
+
+
+def test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """F26 c. Celery keeps what was revoked in the memory of its workers, and forgets it with them."""
+    worker = start_worker()
+    busy = flow.begin(tmp_path, "--slow", "60", run_id="busy")
+    busy.journal.await_start("one")
+    run = flow.begin(tmp_path, run_id="queued")
+    wait_until(lambda: ledger.client.exists("runner:{queued}:plan"), "the run is accepted")
+    cancelled = [runner("cancel", run_id).code for run_id in ("queued", "busy")]
+    os.killpg(worker.pid, signal.SIGKILL)
+    start_worker()
+
+    told = run.end(within=15)
+
+    assert cancelled == [0, 0]
+    assert (told.code, busy.end(within=15).code) == (6, 6)
+    invariants.check("queued", ledger, run.journal, told=told)
+    assert run.journal.lines() == []
+
+
+@pytest.mark.usefixtures("workers")
+def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: Store) -> None:
+    """F26 d."""
+    run = flow.begin(tmp_path, "--slow", "1", "--gather-seconds", "2")
+    run.journal.await_start("gather")
+    answer = runner("cancel", "flow")
+
+    told = run.end(within=15)
+
+    assert answer.code == 0, answer.stderr
+    assert told.json["status"] == "cancelled"
+    assert {status for step, status in flow.statuses(told.json).items() if step in {"gather", "stage"}} == {"cancelled"}
+    assert ledger.outcome("flow", "gather").value is None  # type: ignore[union-attr]
+    invariants.check("flow", ledger, run.journal, told=told)
+    assert run.journal.starts("stage") == []
+
+
+@pytest.mark.usefixtures("workers")
+def test_cancelling_twice_answers_the_same(tmp_path: Path) -> None:
+    """F26 e."""
+    run = flow.begin(tmp_path)
+    run.journal.await_start("one")
+    first, second = runner("cancel", "flow"), runner("cancel", "flow")
+    run.end(within=15)
+    assert first.code == second.code == 0
+    assert "cancelled" in first.stderr
+    assert "cancelled" in second.stderr
+
+
+@pytest.mark.usefixtures("workers")
+def test_cancelling_what_has_ended_changes_nothing(tmp_path: Path, ledger: Store) -> None:
+    """F26 f."""
+    run = flow.begin(tmp_path, file=flow.SMALL, run_id="small")
+    told = run.end(within=20)
+    answer = runner("cancel", "small")
+    assert answer.code == 0
+    assert "already" in answer.stderr
+    assert "succeeded" in answer.stderr
+    invariants.check("small", ledger, run.journal, told=told)
+
+
+@pytest.mark.usefixtures("state_dir")
+def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, own_directory: Path, state_dir: Path) -> None:
+    """F27."""
+    run = flow.begin(tmp_path)
+    run.journal.await_end("one")
+    run.journal.await_end("two")
+    wait_until(lambda: list(flow.statuses(flow.show("flow")).values()).count("succeeded") == 2, "both are recorded")
+    run.command.send_signal(signal.SIGKILL)
+    run.command.communicate()
+    wait_until(lambda: not processes.carrying(own_directory.name), "no process of it is left", 10)
+
+    answer = runner("resume", "flow", "--json")
+
+    assert answer.code == 0, answer.stderr
+    assert len(run.journal.starts("one")) == len(run.journal.starts("two")) == 1
+    with embedded.serve(state_dir) as url:
+        touched = dict.fromkeys(("three", "four"), 1)
+        invariants.check_told("flow", flow.ledger(url), told=answer)
+        invariants.check_recorded("flow", flow.ledger(url), run.journal, faults=touched)
