@@ -160,7 +160,7 @@ def _outcomes(ledger: Store, plan: Plan, run_id: str) -> list[dict[str, Any]]:
         {
             "id": each.id,
             "status": ended[each.id].status,
-            "value": values.get(each.id),
+            "value": values.get(each.id) if ended[each.id].status == "succeeded" else None,
             "error": asdict(error) if (error := ended[each.id].error) else None,
         }
         for each in plan.collectors

@@ -76,7 +76,7 @@ def _send(plan: Plan, run_id: str, due: list[Step], ledger: Store) -> list[str]:
     ids = [step.id for step in due]
     crashpoint(Crashpoint.RECONCILE_BEFORE_SEND)
     times = ledger.sent_again(run_id)
-    logger.warning("run %s: sending again (%d): %s", run_id, times, ", ".join(ids[:20]))
+    logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(ids[:20]))
     after = {step.id for step in (plan.tail if due[0].kind == "collector" else (due[0], *plan.after(due[0])))}
     done = {step.id for step in plan.steps} - {*ids} - after
     rest = canvas.compose(plan, run_id, done)
