@@ -80,8 +80,9 @@ HOSTILE = {
 
 @pytest.fixture
 def worker(request: pytest.FixtureRequest, valkey: Server, tmp_path: Path) -> Iterator["Popen[bytes]"]:
-    """One for each of Celery's two ways to wait for messages."""
-    command = ("runner", "worker", "--pool", request.param, "--concurrency", "1", "--broker", valkey.url)
+    """Celery's two ways to wait for messages, and the two kinds of address."""
+    url = {"prefork": valkey.url, "solo": valkey.socket_url}[request.param]
+    command = ("runner", "worker", "--pool", request.param, "--concurrency", "1", "--broker", url)
     with working(tmp_path / "worker.log", *command) as process:
         yield process
 
