@@ -135,6 +135,15 @@ class OwnChannel(transport.Channel):
             self._reject_what_was_taken(f"{type(error).__name__}: {error}")
             return True
 
+    def _receive(self) -> Any:
+        try:
+            return super()._receive()
+        except (Empty, OSError, redis.RedisError):
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            logger.error("a broadcast is dropped: %s: %s", type(error).__name__, error)  # noqa: TRY400 - its sender's fault
+            return True  # not kept, as each worker has it
+
     def _reject_what_was_taken(self, reason: str) -> None:
         """Take the message back out of what is unacknowledged, if it came as far as that."""
         if self.message is None or self.message.delivery_tag not in self.qos._delivered:  # noqa: SLF001

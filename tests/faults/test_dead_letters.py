@@ -179,6 +179,18 @@ def test_arguments_of_a_task_that_is_not_ours_are_its_own_to_judge(valkey: Serve
     assert letters(valkey) == []
 
 
+@pytest.mark.parametrize("worker", ["prefork", "solo"], indirect=True)
+def test_a_hostile_broadcast_does_not_end_a_worker(worker: "Popen[bytes]", valkey: Server) -> None:
+    """Those of `celery control` are published, not queued: there is nothing to keep, and nothing that comes again."""
+    with valkey.client() as client:
+        for message in HOSTILE.values():
+            client.publish("/0.celery.pidbox", message)
+
+    assert runner("run", DEFAULT, "--topic", "x", "--broker", valkey.url).code == 0
+    assert worker.poll() is None
+    assert f"worker-{worker.pid}@" in runner("doctor", "--broker", valkey.url).stdout
+
+
 def test_the_list_keeps_the_latest_thousand_and_expires(valkey: Server) -> None:
     chosen = settings.read()
     with valkey.client() as client:
