@@ -10,6 +10,7 @@ import json
 import pickle
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -183,8 +184,8 @@ def test_arguments_of_a_task_that_is_not_ours_are_its_own_to_judge(valkey: Serve
 def test_a_hostile_broadcast_does_not_end_a_worker(worker: "Popen[bytes]", valkey: Server) -> None:
     """Those of `celery control` are published, not queued: there is nothing to keep, and nothing that comes again."""
     with valkey.client() as client:
-        for message in HOSTILE.values():
-            client.publish("/0.celery.pidbox", message)
+        for message in (DEEP, *HOSTILE.values()):
+            wait_until(partial(client.publish, "/0.celery.pidbox", message), "the worker is told")
 
     assert runner("run", DEFAULT, "--topic", "x", "--broker", valkey.url).code == 0
     assert worker.poll() is None
