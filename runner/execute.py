@@ -27,7 +27,7 @@ from runner.leases import renewed
 from runner.plan import Plan, Step
 from runner.settings import Settings
 from runner.settle import Attempt, judge, settle
-from runner.store import Error, Run, Store
+from runner.store import Error, Store
 
 logger = get_task_logger(__name__)
 
@@ -132,7 +132,7 @@ def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | Non
 def _call(ledger: Store, attempt: Attempt, chosen: Settings) -> Success | Failure:
     plan, step = attempt.plan, attempt.step
     task = _registered(step, attempt.worker)
-    kwargs = plans.arguments(plan, step, names(ledger.run(attempt.run_id)))
+    kwargs = plans.arguments(plan, step, names(attempt))
     if step.kind == "gather" and "outcomes" in inspect.signature(getattr(task, "run", task)).parameters:
         kwargs["outcomes"] = _outcomes(ledger, plan, attempt.run_id)
     limit = chosen.value_limit if step.task else chosen.fan_in_limit
@@ -147,8 +147,10 @@ def _value_before(ledger: Store, attempt: Attempt, chosen: Settings) -> tuple[An
         return ()
     if before := plan.before(attempt.step):
         return (ledger.values(run_id, [before.id])[before.id],)
-    ended = ledger.outcomes(run_id)
-    answered = [each.id for each in plan.collectors if ended[each.id].status == "succeeded"]
+    answered = [each.id for each in plan.collectors]
+    if plan.tolerant:  # else all of them have succeeded, and nobody is late
+        ended = ledger.outcomes(run_id)
+        answered = [each for each in answered if ended[each].status == "succeeded"]
     return (list(ledger.values(run_id, answered, limit=chosen.fan_in_limit).values()),)
 
 
@@ -167,10 +169,10 @@ def _outcomes(ledger: Store, plan: Plan, run_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def names(run: Run) -> Mapping[str, str]:
-    """What ``run.*`` means in an expression of this run."""
-    started = datetime.fromtimestamp(run.started_at or run.submitted_at, UTC).isoformat(timespec="seconds")
-    return {"id": run.id, "name": run.workflow, "started_at": started}
+def names(attempt: Attempt) -> Mapping[str, str]:
+    """What ``run.*`` means in an expression of a step."""
+    started = datetime.fromtimestamp(attempt.claim.run_started_at, UTC).isoformat(timespec="seconds")
+    return {"id": attempt.run_id, "name": attempt.plan.name, "started_at": started}
 
 
 def _lacking(steps: list[Step]) -> list[str]:

@@ -293,7 +293,8 @@ def _plain(value: Any, text: str) -> Any:
         case list():
             return [_plain(each, text) for each in value]
         case dict() if all(isinstance(key, str) for key in value):
-            return {key: _plain(each, text) for key, each in value.items()}
+            # In an order that every process agrees on: CEL's maps have none.
+            return {key: _plain(value[key], text) for key in sorted(value)}
         case dict():
             raise InvalidExpression(f"{_shown(text)}: the keys of a map must be strings")
     raise InvalidExpression(f"{_shown(text)}: {type(value).__name__} {echo(value)} is not a JSON value; use string(…)")

@@ -82,7 +82,7 @@ redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), unpack(
 event({event = 'accepted'})
 for at = 4 + fields, #ARGV, 3 do finish(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
 keep()
-return 1
+return stamp(now)
 """
 
 # ARGV: ttl, token, lease, worker, then for each step its id and what it needs: '' nothing, '*' every collector, or a
@@ -97,7 +97,8 @@ for at = 5, #ARGV, 2 do
   local busy = tonumber(until_)
   local function lost() return redis.call('HGET', ATTEMPTS, step .. ' lost') or '0' end
   local function yours(attempt)
-    return {'yours', attempt, stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first'), lost()}
+    local began = redis.call('HGET', RUN, 'started_at') or stamp(now)
+    return {'yours', attempt, stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first'), lost(), began}
   end
   local answer
   if not status then answer = {'unknown', '0'}
@@ -328,6 +329,7 @@ class Claim:
         started_at: now, seconds since the epoch by the broker's clock.
         first_started_at: when the first attempt was.
         lost: how many of the attempts ended with their worker, and say nothing about the step.
+        run_started_at: when the first step of the run was.
     """
 
     step: str
@@ -337,6 +339,7 @@ class Claim:
     started_at: float = 0.0
     first_started_at: float = 0.0
     lost: int = 0
+    run_started_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,7 +475,7 @@ class Store:
         accepted = self._accept(self._keys(run_id), [self._life, plans.dump(plan), len(flat), *flat, *rest])
         if accepted:
             # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
-            seconds = self._now()
+            seconds = float(accepted)
             with self.client.pipeline(transaction=False) as pipe:
                 for index in (self._index, self._active):
                     pipe.zadd(index, {run_id: seconds})
@@ -692,7 +695,8 @@ def _needs(plan: Plan, step: Step) -> str:
 
 def _read_claim(step: str, answer: list[str]) -> Claim:
     if answer[0] == "yours":
-        return Claim(step, "yours", int(answer[1]), 0.0, float(answer[2]), float(answer[3]), int(answer[4]))
+        numbers = [float(text) for text in answer[2:]]
+        return Claim(step, "yours", int(answer[1]), 0.0, numbers[0], numbers[1], int(numbers[2]), numbers[3])
     return Claim(step, cast("Any", answer[0]), wait=float(answer[1]))
 
 
