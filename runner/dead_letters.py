@@ -205,7 +205,8 @@ def _checked(strategy: Callable[..., Any], app: Celery, name: str) -> Callable[.
         _check_headers(message.headers)
         if body is None:  # else it is of protocol 1, and has been looked at
             match message.payload:
-                case [list() as args, dict() as kwargs, dict() | None]:
+                case [list() as args, dict() as kwargs, dict() | None as options]:
+                    _check_options(options or {})
                     if signature:
                         _check_arguments(signature, args, kwargs)
                 case dict() as hybrid if "args" in hybrid:
@@ -228,6 +229,16 @@ def _check_headers(headers: dict[str, Any]) -> None:
         case None | [int() | float() | None, int() | float() | None]:
             return
     raise InvalidTaskError("its timelimit is no pair of numbers")
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """What follows a task: signatures. Celery reads them when it has ended, and does not acknowledge it if it cannot."""
+    for name, value in options.items():
+        for each in value if isinstance(value, list) else [value]:
+            match each:
+                case None | {"task": str()}:
+                    continue
+            raise InvalidTaskError(f"its {name} is no signature")
 
 
 def _check_arguments(signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> None:
