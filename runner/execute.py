@@ -80,7 +80,7 @@ def _execute(message: Task, run_id: str, step_ids: list[str] | None) -> dict[str
     try:
         ledger = here.ledger()
         plan = here.plan(run_id)
-        steps = [plan.step(step_id) for step_id in step_ids] if step_ids else [plan.gather]
+        steps = _steps(plan, run_id, step_ids)
         if lacking := _lacking(steps):
             ledger.waits(run_id, f"waits for a worker that has {', '.join(lacking)}")
             return {step.id: 1 + random.random() for step in steps}  # noqa: S311 - so that another worker gets it
@@ -90,8 +90,16 @@ def _execute(message: Task, run_id: str, step_ids: list[str] | None) -> dict[str
         logger.warning("the ledger cannot be reached: %s", error)
         raise Reject(error, requeue=True) from error
     except UnknownRun as error:
-        logger.warning("%s", error)
-        return {}
+        raise Reject(str(error), requeue=False) from error  # to the dead letters: the message means nothing
+
+
+def _steps(plan: Plan, run_id: str, step_ids: list[str] | None) -> list[Step]:
+    if step_ids is None:
+        return [plan.gather]
+    try:
+        return [plan.step(step_id) for step_id in step_ids]
+    except StopIteration:
+        raise UnknownRun(f"run {run_id} has no step {', '.join(step_ids)}") from None
 
 
 def _claimed(ledger: Store, plan: Plan, run_id: str, steps: list[Step], worker: str) -> dict[str, float]:

@@ -5,10 +5,11 @@ from typing import Any
 
 import redis
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
-from celery.exceptions import TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
 from celery.utils.log import get_task_logger
 from celery.worker.request import Request
 from celery.worker.state import task_ready
+from kombu.exceptions import OperationalError
 
 from runner import here
 from runner.call import Failure
@@ -36,6 +37,8 @@ class StepRequest(Request):  # type: ignore[misc]
             return self._settle(_past_its_limit)
         if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not self._already_cancelled:
             return self._settle(lambda _step: _process_died(error))
+        if isinstance(error, Reject):
+            self.message.reason = str(error.reason)  # for the dead letters (dead_letters.py)
         return super().on_failure(exc_info, send_failed_event, return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: FBT001 - Celery's signature
@@ -55,7 +58,9 @@ class StepRequest(Request):  # type: ignore[misc]
             seconds = [wait for wait in waits if wait is not None]
             signature = self.task.signature_from_request(self._context, countdown=min(seconds, default=0))
             signature.apply_async()
-        except (redis.RedisError, UnknownRun, OSError) as error:
+        except UnknownRun:  # it has expired: nobody waits for it
+            self.acknowledge()
+        except (redis.RedisError, OperationalError, OSError) as error:
             logger.warning("cannot record what became of %s: %s", self.name, error)
             self.reject(requeue=True)
         else:

@@ -9,6 +9,7 @@ import math
 import re
 import secrets
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
@@ -75,7 +76,8 @@ end
 # ARGV: ttl, plan, how many fields and values follow, those of the run, then for each step that is taken from another
 # run: id, outcome, value. The same id again changes nothing.
 _ACCEPT = """
-if status then return 0 end
+-- Whoever accepted it asks again when the answer was lost: the first field is their token.
+if status then return redis.call('HGET', RUN, 'token') == ARGV[5] and stamp(now) or 0 end
 local fields = tonumber(ARGV[3])
 redis.call('SET', PLAN, ARGV[2])
 redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), unpack(ARGV, 4, 3 + fields))
@@ -465,6 +467,7 @@ class Store:
         taken = [(each.step, _dump_outcome(each), _dump_value(each)) for each in kept]
         collectors = {step.id for step in plan.collectors} - {step for step, *_ in taken}
         fields = {
+            "token": uuid.uuid4().hex,
             "workflow": plan.name,
             "hash": plan.hash,
             "collectors_left": len(collectors),

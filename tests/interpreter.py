@@ -10,6 +10,11 @@ from runner.plan import Plan, Step, arguments
 
 def interpret(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str, str]) -> Any:
     """The value of the last step; every task of the plan is pure, and succeeds."""
+    return values(plan, tasks, run)[plan.steps[-1].id]
+
+
+def values(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str, str]) -> dict[str, Any]:
+    """The value of every step, by its id."""
 
     def value(step: Step, *before: Any) -> Any:
         if step.task is None:
@@ -17,7 +22,8 @@ def interpret(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[
         found = tasks[step.task](*before, **arguments(plan, step, run))
         return asyncio.run(found) if inspect.iscoroutine(found) else found
 
-    result = value(plan.gather, [value(step) for step in plan.collectors])
-    for step in plan.stages:
-        result = value(step, result)
-    return result
+    known = {step.id: value(step) for step in plan.collectors}
+    before: Any = list(known.values())
+    for step in plan.tail:
+        before = known[step.id] = value(step, before)
+    return known

@@ -172,6 +172,21 @@ def test_a_message_for_a_task_that_the_worker_lacks_is_kept(worker: "Popen[bytes
     assert worker.poll() is None
 
 
+@pytest.mark.parametrize("worker", ["prefork"], indirect=True)
+def test_a_message_for_a_run_or_a_step_that_does_not_exist_is_kept(worker: "Popen[bytes]", valkey: Server) -> None:
+    runner("run", DEFAULT, "--topic", "x", "--run-id", "there", "--broker", valkey.url)
+    messages = [json.dumps(envelope(body(run_id, ["nothing"]))).encode() for run_id in ("nowhere", "there")]
+
+    send(valkey, *messages)
+
+    assert [letter.message for letter in reversed(letters(valkey))] == messages
+    assert [letter.reason for letter in letters(valkey)] == [
+        "run there has no step nothing",
+        'no run "nowhere", or it has expired',
+    ]
+    assert worker.poll() is None
+
+
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("worker", ["solo"], indirect=True)
 def test_arguments_of_a_task_that_is_not_ours_are_its_own_to_judge(valkey: Server) -> None:

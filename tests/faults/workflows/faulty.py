@@ -105,3 +105,13 @@ def in_c(journal: str, step: str) -> int:
     """Never come back from C, where no signal handler of Python runs and no other thread either."""
     begin(journal, step)
     return sum(range(10**15))
+
+
+@shared_task(name="faulty.flaky")
+def flaky(journal: str, step: str, times: int = 1) -> str:
+    """Fail so many times, then succeed."""
+    attempt = begin(journal, step)
+    if attempt <= times:
+        raise ConnectionError(f"failure {attempt}")
+    note(journal, "END", step, attempt)
+    return step

@@ -1,0 +1,70 @@
+"""A process ends, as by SIGKILL, before or after each transition of the ledger and each publish; the run ends all the same."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.crashpoints import Crashpoint
+from runner.store import Store
+from tests.command_line import runner
+from tests.faults.conftest import StartWorker
+from tests.waiting import wait_until
+
+SUBMITTING = {Crashpoint.SUBMIT_BEFORE_SEND, Crashpoint.SUBMIT_AFTER_SEND}
+RECONCILING = {Crashpoint.RECONCILE_BEFORE_SEND, Crashpoint.RECONCILE_AFTER_SEND}
+
+FLAKY = """
+name: flaky
+include: [faulty]
+inputs: {journal: {type: string}}
+collectors:
+  - {id: good, task: collector_1, with: {topic: x}}
+  - id: flaky
+    task: faulty.flaky
+    with: {journal: "${{ inputs.journal }}", step: flaky}
+    retry: {max_retries: 3, delay: 0.1}
+gather: {id: gather, task: gather.concat}
+stages:
+  - {id: stage, task: records.count}
+"""
+
+
+@pytest.fixture(autouse=True)
+def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"LEASE": "1", "RECONCILE_EVERY": "0.3", "GRACE": "0.5"}.items():
+        monkeypatch.setenv(f"RUNNER_{name}", seconds)
+
+
+@pytest.mark.parametrize("point", [point for point in Crashpoint if point is not Crashpoint.SUBMIT_BEFORE_ACCEPT])
+def test_a_run_ends_whoever_dies_and_where(
+    point: Crashpoint, tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """Those at a publish, and in a reconciler, were seen to hang with the reconciler off."""
+    workflow, once = tmp_path / "flaky.yaml", tmp_path / "once"
+    workflow.write_text(FLAKY)
+    once.touch()
+    dies = f"{point}@{once}"
+    for _ in range(2):
+        start_worker(RUNNER_CRASHPOINT="" if point in SUBMITTING else dies)
+    # A reconciler has something to send when the run was recorded and not sent.
+    lost = str(Crashpoint.SUBMIT_BEFORE_SEND) if point in RECONCILING else ""
+    words = ("run", str(workflow), "--journal", str(tmp_path / "journal"), "--run-id", "one", "--detach")
+    runner(*words, RUNNER_CRASHPOINT=dies if point in SUBMITTING else lost)
+
+    wait_until(lambda: ledger.run("one").ended, "the run has ended", timeout=40)
+
+    assert not once.exists(), "nobody came to that point"
+    assert ledger.run("one").status == "succeeded"
+    assert {step: each.status for step, each in ledger.outcomes("one").items()} == dict.fromkeys(
+        ("good", "flaky", "gather", "stage"), "succeeded"
+    )
+
+
+def test_a_run_that_was_not_accepted_is_unknown(tmp_path: Path, ledger: Store) -> None:
+    workflow = tmp_path / "flaky.yaml"
+    workflow.write_text(FLAKY)
+    words = ("run", str(workflow), "--journal", "j", "--run-id", "one", "--detach")
+    answer = runner(*words, RUNNER_CRASHPOINT=str(Crashpoint.SUBMIT_BEFORE_ACCEPT))
+    assert answer.code == -9
+    assert runner("show", "one").code == 7
+    assert ledger.runs() == []

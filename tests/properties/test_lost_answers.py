@@ -1,0 +1,86 @@
+"""Commands that are executed, and whose answers are lost: what is asked again has been done once."""
+
+import random
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner import brokers
+from runner.plan import Plan, Step
+from runner.store import Error, Outcome, Store
+from tests.servers import Server
+
+Answer = TypeVar("Answer")
+
+PLAN = Plan("lost", "", (Step("a", "collector", "x"), Step("b", "collector", "x")), Step("g", "gather", "x"))
+A, B = PLAN.collectors
+
+
+class Forgetful:
+    """A client that executes every command, and then says of many that the connection broke.
+
+    Args:
+        seed: of the choice; a test prints it when it fails.
+    """
+
+    def __init__(self, client: redis.Redis, seed: int) -> None:
+        self.client = client
+        self.chance = random.Random(seed)
+        self.execute: Any = client.execute_command
+        setattr(client, "execute_command", self.lose)  # noqa: B010 - mypy forbids the other way
+
+    def lose(self, *words: Any, **options: Any) -> Any:
+        answer = self.execute(*words, **options)
+        if self.chance.random() < 0.5:
+            raise redis.ConnectionError(f"the answer to {words[0]} is lost")
+        return answer
+
+    def ask(self, call: Callable[[], Answer]) -> Answer:
+        """The same call until it is answered, as a redelivered message makes it."""
+        while True:
+            try:
+                return call()
+            except redis.ConnectionError:
+                continue
+
+
+def test_every_transition_may_be_asked_for_again(valkey: Server) -> None:
+    numbers = iter(range(10_000))
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(st.integers(0, 2**32))
+    def holds(seed: int) -> None:
+        plain = Store(brokers.connect(valkey.url), ttl=60)
+        forgetful = Forgetful(brokers.connect(valkey.url), seed)
+        store, ask, run_id = Store(forgetful.client, ttl=60), forgetful.ask, f"lost-{next(numbers)}"
+        scripts = [store._accept, store._claim, store._finish, store._postpone, store._renew, store._cancel]
+        assert all(script.registered_client is forgetful.client for script in scripts)
+
+        def claim(step: Step, token: str) -> tuple[str, int]:
+            [answer] = ask(lambda: store.claim(run_id, [step], PLAN, token=token, worker="w", lease=30))
+            return answer.answer, answer.attempt
+
+        ask(lambda: store.accept(run_id, PLAN))
+        assert claim(A, "one") == ("yours", 1)
+        assert claim(A, "other") == ("busy", 0)
+        assert ask(lambda: store.renew(run_id, ["a"], token="one", lease=30)) == ["a"]
+        ask(lambda: store.finish(run_id, [Outcome("a", "succeeded", "first")], PLAN))
+        ask(lambda: store.finish(run_id, [Outcome("a", "succeeded", "second")], PLAN))
+        assert claim(B, "one") == ("yours", 1)
+        ask(lambda: store.postpone(run_id, "b", error=Error("OSError", "no"), attempt=1, seconds=60))
+        assert claim(B, "one") == ("busy", 0)
+        ask(lambda: store.finish(run_id, [Outcome("b", "succeeded", 2)], PLAN))
+        assert claim(PLAN.gather, "one") == ("yours", 1)
+        ask(lambda: store.finish(run_id, [Outcome("g", "succeeded", 3)], PLAN, ends="succeeded"))
+        assert ask(lambda: store.cancel(run_id, "too late")) == "succeeded"
+
+        assert plain.values(run_id, ["a", "b", "g"]) == {"a": "first", "b": 2, "g": 3}
+        story = [(event.event, event.step) for event in plain.follow(run_id) if event]
+        assert [story.count(each) for each in (("accepted", ""), ("finished", "a"), ("ended", ""))] == [1, 1, 1]
+        plain.client.close()
+        forgetful.client.close()
+
+    holds()

@@ -1,0 +1,61 @@
+"""Whatever is done already, and whatever messages are lost or doubled: the run ends, and with the oracle's result."""
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner import canvas
+from runner import plan as plans
+from runner.plan import Plan
+from runner.store import Outcome, Store
+from tests.command_line import ROOT
+from tests.interpreter import interpret, values
+from tests.properties.test_compiler import PLANS, TASKS, client
+from tests.workers import working
+
+__all__ = ["client"]  # a fixture
+
+
+@st.composite
+def accidents(draw: st.DrawFn) -> tuple[Plan, set[str], set[str], int]:
+    """A plan, the steps that were done before, the collectors whose messages are lost, and how often the rest is sent."""
+    plan = draw(PLANS)
+    collectors = [step.id for step in plan.collectors]
+    done = draw(st.sets(st.sampled_from(collectors)))
+    if len(done) == len(collectors):
+        done |= {step.id for step in plan.tail[: draw(st.integers(0, len(plan.tail) - 1))]}
+    return plan, done, draw(st.sets(st.sampled_from(collectors))), draw(st.integers(0, 2))
+
+
+def test_the_run_ends_with_the_oracles_result(client: Store, tmp_path: Path) -> None:
+    """Without the reconciler (RUNNER_WITHOUT=reconciler) the first run whose messages are lost never ends."""
+    numbers = iter(range(10_000))
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(accidents())
+    def holds(accident: tuple[Plan, set[str], set[str], int]) -> None:
+        plan, done, lost, times = accident
+        run_id = f"accident-{next(numbers)}"
+        plan = plans.route(plan, "celery", everything=False)
+        run = {"id": run_id, "name": plan.name}
+        known: dict[str, Any] = values(plan, TASKS, run)
+        assert client.accept(run_id, plan)
+        client.finish(run_id, [Outcome(step_id, "succeeded", known[step_id]) for step_id in done], plan)
+        for _ in range(times):
+            if sent := canvas.compose(plan, run_id, done | lost):
+                sent.apply_async()
+
+        for _ in client.follow(run_id):
+            pass
+
+        last = client.outcome(run_id, plan.steps[-1].id)
+        assert client.run(run_id).status == "succeeded", client.outcomes(run_id)
+        assert last is not None
+        assert last.value == interpret(plan, TASKS, run)
+
+    quick = {"RUNNER_RECONCILE_EVERY": "0.1", "RUNNER_GRACE": "0.2", "RUNNER_LEASE": "1"}
+    include = {"RUNNER_INCLUDE": "pure_tasks", "PYTHONPATH": str(ROOT / "tests")}
+    with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", **quick, **include):
+        holds()
