@@ -15,7 +15,7 @@ from tests.faults.journal import Journal
 
 @pytest.mark.usefixtures("workers")
 def test_a_collector_that_runs_out_of_memory_fails_alone(tmp_path: Path, ledger: Store) -> None:
-    """F03."""
+    """F03. Proves the door around the task: a MemoryError is an outcome like another."""
     answer = _run(tmp_path, "{id: greedy, task: faulty.greedy}")
 
     assert answer.code == 1
@@ -38,7 +38,10 @@ def test_a_collector_that_runs_out_of_memory_fails_alone(tmp_path: Path, ledger:
 def test_an_attempt_ends_at_its_timeout_whatever_it_does(
     task: str, retries: int, tmp_path: Path, ledger: Store
 ) -> None:
-    """F14: it sleeps; ignores SIGTERM and the soft limit; does not come back from C."""
+    """F14: it sleeps; ignores SIGTERM and the soft limit; does not come back from C.
+
+    The last two prove the hard limit and its request: seen to fail with WITHOUT=requests.
+    """
     long = ", seconds: 60" if task == "faulty.collect" else ""
     retry = f"retry: {{max_retries: {retries}, delay: 100ms}}"
 
@@ -64,7 +67,7 @@ def site() -> Iterator[http_server.Server]:
 def test_a_server_that_never_ends_is_left_at_the_timeout(
     page: str, tmp_path: Path, ledger: Store, site: http_server.Server
 ) -> None:
-    """F15."""
+    """F15. Proves the total timeout: no timeout of a single read ends a server that drips."""
     file = tmp_path / "bad.yaml"
     file.write_text(
         f"name: bad\ncollectors:\n  - {{id: bad, task: http.get, timeout: 2s, with: {{url: '{site.url(page)}'}}}}\n"
@@ -80,7 +83,7 @@ def test_a_server_that_never_ends_is_left_at_the_timeout(
 
 @pytest.mark.usefixtures("workers")
 def test_a_file_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path: Path, disk: Path, ledger: Store) -> None:
-    """F20."""
+    """F20. Proves that a file is moved to its place when it is complete."""
     target = disk / "out.json"
     target.write_text("before\n")
     fill(disk)

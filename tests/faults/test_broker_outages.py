@@ -24,7 +24,7 @@ StartValkey = Callable[..., Server]
 
 @pytest.mark.usefixtures("workers")
 def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: Server, ledger: Store) -> None:
-    """F07: the run under way."""
+    """F07: the run under way. Proves that the ledger, and no counter of Celery's, says when the gather is due."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
     broker.stop()
@@ -59,7 +59,7 @@ def test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs(
 def test_a_broker_that_lost_its_data_is_told_and_the_run_fails(
     tmp_path: Path, start_valkey: StartValkey, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F08."""
+    """F08. Proves the look at the ledger by whoever waits: without it, `run` would wait for ever."""
     broker = start_valkey("--appendonly", "no")
     monkeypatch.setenv("RUNNER_BROKER_URL", broker.url)
     assert "append-only" in runner("doctor").stdout
@@ -80,7 +80,7 @@ def test_a_broker_that_lost_its_data_is_told_and_the_run_fails(
 
 @pytest.mark.usefixtures("workers")
 def test_a_frozen_broker_is_waited_for(tmp_path: Path, broker: Server, ledger: Store) -> None:
-    """F10."""
+    """F10. Proves that a lease that could not be renewed, and a write sent twice, do no harm."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
     broker.freeze()

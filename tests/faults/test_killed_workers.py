@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 @pytest.mark.usefixtures("workers")
 def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: Store) -> None:
-    """F01."""
+    """F01. Proves the leases and the reconciler: seen to fail with WITHOUT=reconciler,visibility."""
     run = flow.begin(tmp_path)
     group = os.getpgid(run.journal.await_start("three").pid)
     inside = {line.step for line in run.journal.lines() if os.getpgid(line.pid) == group}
@@ -33,7 +33,7 @@ def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: St
 
 @pytest.mark.usefixtures("workers")
 def test_a_killed_child_of_the_pool_costs_one_attempt(tmp_path: Path, ledger: Store) -> None:
-    """F02 a."""
+    """F02 a. Late acknowledgement gives the message back, and the request the lease: nobody waits for it to run out."""
     run = flow.begin(tmp_path)
     os.kill(run.journal.await_start("three").pid, signal.SIGKILL)
 
@@ -44,10 +44,14 @@ def test_a_killed_child_of_the_pool_costs_one_attempt(tmp_path: Path, ledger: St
     invariants.check("flow", ledger, run.journal, told=told, faults={"three": 1})
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("workers")
 def test_a_command_ends_with_the_child_that_ran_it(tmp_path: Path) -> None:
-    """F02 b."""
-    script = f"echo $$ $PPID >> {tmp_path}/pids; sleep 6; touch {tmp_path}/mark.$$"
+    """F02 b. Proves the watchdog of `command.run`.
+
+    The half second: a child that is killed before it has told the watchdog what it started leaves it behind.
+    """
+    script = f"sleep 0.5; echo $$ $PPID >> {tmp_path}/pids; sleep 6; touch {tmp_path}/mark.$$"
     workflow = tmp_path / "command.yaml"
     workflow.write_text(
         f"name: command\ncollectors:\n  - {{id: slow, task: command.run, with: {{argv: [sh, -c, '{script}']}}}}\n"
@@ -66,7 +70,7 @@ def test_a_command_ends_with_the_child_that_ran_it(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("workers")
 def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: Path, ledger: Store) -> None:
-    """F04."""
+    """F04. Proves that the first outcome wins, and that the gather may be executed again."""
     run = flow.begin(tmp_path, "--gather-dies", "1", "--slow", "1")
 
     told = run.end(within=30)
@@ -80,7 +84,10 @@ def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: 
 def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
     time_: int, tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F06. kombu pops a message before it records it (BRPOP): Celery by itself loses 6 of 6."""
+    """F06. Proves the reconciler: seen to fail with WITHOUT=reconciler.
+
+    kombu pops a message before it records it (BRPOP), and Celery by itself loses 6 of 6.
+    """
     idle = start_worker()
     idle.send_signal(signal.SIGSTOP)
     run = flow.begin(tmp_path, file=flow.SMALL, run_id=f"small-{time_}")
@@ -98,7 +105,7 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
 def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F16."""
+    """F16. Proves the requests that record what became of a process: seen to fail with WITHOUT=requests."""
     # Of a child that dies at once, Celery 5.7 may learn only when it looks after its pool, every 5 s (asynpool.timers).
     worker = start_worker(RUNNER_LEASE="10")
     journal = Journal(tmp_path / "j")
@@ -114,10 +121,11 @@ def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
     invariants.check("poison", ledger, journal, told=answer, retries=2)
 
 
+@pytest.mark.soak
 def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recoveries(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F16, the second half."""
+    """F16. Proves the count of lost workers in the ledger: without it, workers go down for ever."""
     journal = Journal(tmp_path / "j")
     run = flow.Flow(
         "poison",
@@ -142,7 +150,7 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recove
 def test_a_worker_told_to_end_finishes_what_it_executes(
     time_: int, tmp_path: Path, ledger: Store, workers: "list[Popen[bytes]]"
 ) -> None:
-    """F25."""
+    """F25. Proves the warm shutdown: what is executed is finished, and what was fetched is given back."""
     run = flow.begin(tmp_path, "--slow", "5", run_id=f"flow-{time_}")
     told_to_end = os.getpgid(run.journal.await_start("three").pid)
     os.kill(told_to_end, signal.SIGTERM)

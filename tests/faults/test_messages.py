@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 def test_messages_that_come_twice_execute_each_step_once(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F13."""
+    """F13. Proves the claim: a message that comes twice finds its steps done, or busy."""
     run = flow.begin(tmp_path, "--gather-seconds", "1")
     wait_until(lambda: ledger.client.llen("celery") == 4, "every header is queued")
     ledger.client.lpush("celery", *cast("list[str]", ledger.client.lrange("celery", 0, -1)))
@@ -83,7 +83,10 @@ HOSTILE: dict[str, bytes] = {
 def test_a_hostile_message_is_kept_aside_and_the_worker_goes_on(
     name: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F17. Celery 5.7 exits on some of these, is given them again when it starts, and exits again."""
+    """F17. Proves the dead letters: seen to fail with WITHOUT=dead_letters.
+
+    Celery 5.7 exits on some of these, is given them again when it starts, and exits again.
+    """
     worker = start_worker()
     ledger.client.lpush("celery", HOSTILE[name])
     wait_until(lambda: dead_letters.count(ledger.client, settings.read()) == 1, "the message is in the list", 10)

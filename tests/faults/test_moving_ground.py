@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 
 def test_a_run_follows_the_plan_it_was_submitted_with(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
-    """F23."""
+    """F23. Proves that the plan is in the ledger from the moment it is accepted."""
     file = tmp_path / "small.yaml"
     file.write_text(Path(flow.SMALL).read_text())
     run = flow.begin(tmp_path, file=str(file), run_id="pinned")
@@ -35,7 +35,7 @@ def test_a_run_follows_the_plan_it_was_submitted_with(tmp_path: Path, ledger: St
 
 
 def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
-    """F24."""
+    """F24. Proves the look before the claim: Celery's own worker drops what it does not know, and the chord hangs."""
     incapable = start_worker(RUNNER_INCLUDE="")
     run = flow.begin(tmp_path, file=flow.SMALL, run_id="waiting")
     wait_until(lambda: "faulty.collect" in runner("show", "waiting").stdout, "`show` names the missing task", 20)
@@ -52,7 +52,7 @@ def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Sto
 
 @pytest.mark.usefixtures("workers")
 def test_no_step_starts_after_a_run_under_way_is_cancelled(tmp_path: Path, ledger: Store) -> None:
-    """F26 a."""
+    """F26 a. Proves that every claim asks the ledger first."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
     answer = runner("cancel", "flow")
@@ -144,7 +144,7 @@ def test_cancelling_what_has_ended_changes_nothing(tmp_path: Path, ledger: Store
 
 @pytest.mark.usefixtures("state_dir")
 def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, own_directory: Path, state_dir: Path) -> None:
-    """F27."""
+    """F27. Proves the tether of a run's own worker and the keeper of its Valkey."""
     run = flow.begin(tmp_path)
     run.journal.await_end("one")
     run.journal.await_end("two")
