@@ -50,6 +50,8 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         },
         "result_backend_always_retry": True,
         "broker_connection_max_retries": None,
+        # A broker whose disk is full answers MISCONF, which is no broken connection: without this the worker ends.
+        "broker_channel_error_retry": True,
         "broker_connection_retry_on_startup": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "redis_socket_timeout": 10,

@@ -1,10 +1,13 @@
 """Settings to what a command works with: the broker, the ledger on it, and a worker if the broker is our own."""
 
+import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import redis
 
 from runner import brokers
 from runner.plan import Plan
@@ -51,12 +54,30 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
     # The worker first: it needs 0.4 s to import Celery, and this process something similar beside it.
     with own as process, ledger(chosen) as store:
-        yield Session(store, queue, process, chosen)
+        try:
+            yield Session(store, queue, process, chosen)
+        finally:
+            if process is not None:
+                process.end()
+                _forget_messages(store.client, queue)
 
 
 def queue_of(chosen: Settings, run_id: str) -> str:
     """Where a run's steps go that name no queue: with the embedded broker, all of them."""
     return chosen.queue if chosen.broker_url else f"{chosen.queue}.{run_id}"
+
+
+def _forget_messages(client: redis.Redis, queue: str) -> None:
+    """Delete the messages of a queue that was one run's own: nobody would look into it again, and they never expire.
+
+    The keys are those of kombu's Redis transport: the queue, one more for each priority, and what is not acknowledged.
+    """
+    with suppress(redis.RedisError):  # a server that is away takes them with it, or keeps a few hundred bytes
+        client.delete(queue, f"_kombu.binding.{queue}", *(f"{queue}\x06\x16{priority}" for priority in (3, 6, 9)))
+        for tag, message in client.hscan_iter("unacked"):
+            if json.loads(message)[2] == queue:
+                client.hdel("unacked", tag)
+                client.zrem("unacked_index", tag)
 
 
 @contextmanager

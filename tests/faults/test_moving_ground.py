@@ -161,3 +161,18 @@ def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, own_director
         touched = dict.fromkeys(("three", "four"), 1)
         invariants.check_told("flow", flow.ledger(url), told=answer)
         invariants.check_recorded("flow", flow.ledger(url), run.journal, faults=touched)
+
+
+@pytest.mark.usefixtures("state_dir")
+def test_a_killed_run_that_was_resumed_leaves_no_message(tmp_path: Path, own_directory: Path, state_dir: Path) -> None:
+    """F27, I7: the queue is the run's own, and nobody would ever look into it again."""
+    run = flow.begin(tmp_path, "--slow", "1")
+    run.journal.await_start("three")
+    run.command.send_signal(signal.SIGKILL)
+    run.command.communicate()
+    wait_until(lambda: not processes.carrying(own_directory.name), "no process of it is left", 10)
+
+    assert runner("resume", "flow", "--json").code == 0
+
+    with embedded.serve(state_dir) as url:
+        invariants.check_nothing_left(flow.ledger(url))

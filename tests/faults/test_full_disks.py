@@ -1,0 +1,56 @@
+"""The broker's disk fills while a run is under way."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import DEFAULT, Answer, runner
+from tests.faults import flow, invariants
+from tests.faults.conftest import StartWorker, fill
+from tests.servers import Server
+from tests.waiting import wait_until
+
+
+def test_a_full_disk_of_the_broker_is_told_and_outlived(
+    tmp_path: Path,
+    disk: Path,
+    start_valkey: Callable[..., Server],
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """F19. Valkey then refuses every write (MISCONF), which is no broken connection: Celery by itself would exit."""
+    broker = start_valkey("--appendonly", "yes", "--dir", str(disk))
+    monkeypatch.setenv("RUNNER_BROKER_URL", broker.url)
+    start_worker()
+    start_worker()
+    run = flow.begin(tmp_path)
+    run.journal.await_start("three")
+    filler = fill(disk)
+    refused = refusal()
+    run.journal.await_end("three")
+    run.journal.await_end("four")
+    filler.unlink()
+
+    told = run.end(within=60)
+
+    assert re.search("disk|No space left", refused.stderr)
+    assert told.code == 0, told.stderr
+    touched = dict.fromkeys(("one", "two", "three", "four", "gather", "stage"), 1)
+    invariants.check("flow", flow.ledger(broker.url), run.journal, told=told, faults=touched)
+
+
+def refusal() -> Answer:
+    """What the first `run` says that is refused: Valkey sees that its disk is full when it next writes its file."""
+    answers: list[Answer] = []
+
+    def refused() -> bool:
+        began = time.monotonic()
+        answers.append(runner("run", DEFAULT, "--topic", "x", "--detach"))
+        assert time.monotonic() - began < 5, "the bound that the case promises"
+        return answers[-1].code == 4
+
+    wait_until(refused, "a run is refused", 20)
+    return answers[-1]
