@@ -54,12 +54,11 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
     # The worker first: it needs 0.4 s to import Celery, and this process something similar beside it.
     with own as process, ledger(chosen) as store:
-        try:
-            yield Session(store, queue, process, chosen)
-        finally:
-            if process is not None:
-                process.end()
-                _forget_messages(store.client, queue)
+        yield Session(store, queue, process, chosen)
+        # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
+        if process is not None:
+            process.end()
+            _forget_messages(store.client, queue)
 
 
 def queue_of(chosen: Settings, run_id: str) -> str:

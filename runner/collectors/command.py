@@ -75,15 +75,24 @@ def run(
         CommandFailure: with the exit code and the end of what it wrote to standard error.
     """
     words = _words(argv)
-    with TemporaryFile() as given:  # a file and not a pipe: the command may read it when it likes, or never
-        given.write(stdin.encode(errors="replace"))
-        given.seek(0)
-        with _group(words, cwd, env or {}, given.fileno()) as process:
-            printed, complaint = _output(process, words[0], max_bytes)
+    with _given(stdin) as given, _group(words, cwd, env or {}, given) as process:
+        printed, complaint = _output(process, words[0], max_bytes)
     if process.returncode not in ok_codes:
         raise CommandFailure(f"{words[0]} {_ending(process.returncode)}{_said(complaint)}")
     value = _parsed(printed.decode("utf-8", errors="replace"), format, fields, separator, words[0])
     return _labelled(value, labels, words[0]) if labels else value
+
+
+@contextmanager
+def _given(stdin: str) -> Iterator[int]:
+    """A file descriptor of the text. A file and not a pipe: the command may read it when it likes, or never."""
+    if not stdin:
+        yield subprocess.DEVNULL
+        return
+    with TemporaryFile() as file:
+        file.write(stdin.encode(errors="replace"))
+        file.seek(0)
+        yield file.fileno()
 
 
 def _words(argv: object) -> list[str]:
