@@ -1,9 +1,9 @@
-"""A plan to a run: submitted, watched, cancelled, resumed.
+"""A plan to a run: submitted, cancelled, resumed.
 
 Messages are sent by the current Celery app, whose broker the ledger is on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from kombu.exceptions import OperationalError
 
@@ -12,7 +12,7 @@ from runner import plan as plans
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.errors import BrokerUnavailable, RunnerError, listed
 from runner.plan import Plan, Step
-from runner.store import Error, Event, Outcome, RunStatus, Store, check_run_id
+from runner.store import Error, Outcome, RunStatus, Store, check_run_id
 
 
 def submit(plan: Plan, run_id: str, ledger: Store, *, queue: str, own_queue: bool = False) -> bool:
@@ -127,11 +127,6 @@ def _unbroken(plan: Plan, kept: set[str]) -> set[str]:
                 break
             unbroken.add(step.id)
     return unbroken
-
-
-def watch(run_id: str, ledger: Store) -> Iterator[Event | None]:
-    """The run's events from its beginning to its end; None twice a second while nothing happens."""
-    return ledger.follow(check_run_id(run_id))
 
 
 def cancel(run_id: str, ledger: Store, cause: str) -> RunStatus:

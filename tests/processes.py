@@ -27,12 +27,32 @@ def is_running(pid: int) -> bool:
     return not PROC.is_dir() or bool(_read(PROC / str(pid) / "cmdline"))
 
 
+def children(parent: int) -> list[int]:
+    """The processes that a process has started, such as a worker its pool; not zombies."""
+    return _where(1, parent)
+
+
+def in_session(leader: int) -> list[int]:
+    """The processes of a session, which has the id of its leader; not zombies."""
+    return _where(3, leader)
+
+
 def kill(pid: int) -> None:
     """SIGKILL, also for one that has just ended by itself."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def _where(field: int, value: int) -> list[int]:
+    """Those whose `stat` (proc(5)) has this value in this field, counted from the state behind the name."""
+    found = []
+    for folder in PROC.glob("[0-9]*"):
+        words = _read(folder / "stat").rpartition(b")")[2].split()
+        if words and words[0] != b"Z" and int(words[field]) == value:
+            found.append(int(folder.name))
+    return found
 
 
 def _read(path: Path) -> bytes:

@@ -58,7 +58,7 @@ class Chaos:
 
     def kill_a_child(self) -> None:
         """F02."""
-        children = _children(self._a_worker().pid)
+        children = processes.children(self._a_worker().pid)
         if children:
             processes.kill(self.chance.choice(children))
 
@@ -128,16 +128,3 @@ def test_every_accepted_run_ends_as_promised_whatever_happens(
         most = dict.fromkeys(("only", "gather", "stage"), 3)
         invariants.check_recorded(run_id, ledger, journal, faults=most)
     invariants.check_nothing_left(ledger)
-
-
-def _children(parent: int) -> list[int]:
-    """The processes of a worker's pool."""
-    found = []
-    for stat in processes.PROC.glob("[0-9]*/stat"):
-        try:
-            words = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
-            continue
-        if int(words[1]) == parent and words[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found

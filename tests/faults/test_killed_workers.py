@@ -62,7 +62,7 @@ def test_a_command_ends_with_the_child_that_ran_it(tmp_path: Path) -> None:
     shell, child = map(int, pids.read_text().split())
     os.kill(child, signal.SIGKILL)
 
-    wait_until(lambda: not _in_session(shell), "nothing of the step is alive", 2)
+    wait_until(lambda: not processes.in_session(shell), "nothing of the step is alive", 2)
 
     assert run.end(within=20).code == 0
     assert not (tmp_path / f"mark.{shell}").exists()
@@ -170,16 +170,3 @@ def _poison(folder: Path, task: str, retry: str) -> str:
         f"  - {{id: poison, task: {task}, {retry}, with: {{journal: {folder}/j, step: poison}}}}\n"
     )
     return str(file)
-
-
-def _in_session(leader: int) -> list[int]:
-    """The processes of a session, which has the id of its leader."""
-    found = []
-    for stat in processes.PROC.glob("[0-9]*/stat"):
-        try:
-            words = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
-            continue
-        if int(words[3]) == leader and words[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found

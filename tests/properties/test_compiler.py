@@ -115,7 +115,7 @@ def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: St
     def agree(plan: Plan) -> None:
         run_id = f"oracle-{next(numbers)}"
         run.submit(plan, run_id, client, queue="celery")
-        for _ in run.watch(run_id, client):
+        for _ in client.follow(run_id):
             pass
         ended = client.run(run_id)
         last = client.outcome(run_id, plan.steps[-1].id)
