@@ -76,9 +76,9 @@ def _until_the_end(processes: Processes) -> int:
     except Interrupted as interrupted:
         if interrupted.signal is not signal.SIGHUP:  # the terminal is gone
             _say("ending, after what is being executed; once more to end at once")
-    for process in processes.values():
-        process.terminate()  # to Celery a warm shutdown
-    try:
+    try:  # the second signal may come at once
+        for process in processes.values():
+            process.terminate()  # to Celery a warm shutdown
         for process in processes.values():
             process.wait()
     except Interrupted:
