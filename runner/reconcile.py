@@ -16,7 +16,7 @@ from runner import canvas, here
 from runner.crashpoints import Crashpoint, crashpoint, without
 from runner.errors import UnknownRun
 from runner.plan import Plan, Step
-from runner.store import Outcome, Store, Sweep
+from runner.store import Event, Outcome, Store, Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,15 @@ def _next(plan: Plan, done: dict[str, Outcome]) -> Step:
 
 def _end_the_fan_out(plan: Plan, run_id: str, ledger: Store) -> None:
     done = ledger.outcomes(run_id)
-    late = [Outcome(step.id, "late") for step in plan.collectors if step.id not in done]
+    begun = {event.step: event for event in ledger.events(run_id) if event.event == "started"}
+    late = [_late(step.id, begun.get(step.id)) for step in plan.collectors if step.id not in done]
     ledger.finish(run_id, late, plan)
+
+
+def _late(step_id: str, begun: Event | None) -> Outcome:
+    if begun is None:
+        return Outcome(step_id, "late")
+    return Outcome(step_id, "late", attempts=begun.attempt, started_at=begun.at, worker=begun.worker)
 
 
 def _send(plan: Plan, run_id: str, due: list[Step], ledger: Store) -> list[str]:

@@ -50,9 +50,12 @@ end
 local function keep() for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, TTL) end end
 local function finish(step, outcome, value)
   if redis.call('HSETNX', OUTCOMES, step, outcome) == 0 then
-    -- What answers after the deadline stays late, and its value is kept.
-    local late = cjson.decode(redis.call('HGET', OUTCOMES, step)).status == 'late'
-    if late and value ~= '' and redis.call('HSETNX', VALUES, step, value) == 1 then
+    -- What answers after the deadline stays late: how it went is kept, and its value.
+    local function over(text) return cjson.decode(text).finished_at ~= cjson.null end
+    local first = redis.call('HGET', OUTCOMES, step)
+    if cjson.decode(first).status == 'late' and over(outcome) and not over(first) then
+      redis.call('HSET', OUTCOMES, step, (string.gsub(outcome, '^{"status":"[a-z_]+"', '{"status":"late"')))
+      if value ~= '' then redis.call('HSET', VALUES, step, value) end
       redis.call('HDEL', LEASES, step)
       event({event = 'answered', step = step, status = 'late'})
     end
@@ -277,6 +280,9 @@ if not ended then
 end
 return status
 """
+
+
+_LOST = "`python -m runner runs` lists the runs; a broker without persistence forgets them when it restarts"
 
 
 class FanInTooLarge(RunnerError):
@@ -591,13 +597,13 @@ class Store:
     def plan(self, run_id: str) -> Plan:
         text = self.client.get(self._key(run_id, "plan"))
         if text is None:
-            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`python -m runner runs` lists the runs")
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_LOST)
         return plans.load(cast("str", text))
 
     def run(self, run_id: str) -> Run:
         fields = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "run")))
         if not fields:
-            raise UnknownRun(f'no run "{run_id}", or it has expired', hint="`python -m runner runs` lists the runs")
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_LOST)
         return _read_run(run_id, fields)
 
     def runs(self, limit: int = 20) -> list[Run]:
@@ -608,6 +614,15 @@ class Store:
                 pipe.hgetall(self._key(run_id, "run"))
             found = pipe.execute()
         return [_read_run(run_id, fields) for run_id, fields in zip(ids, found, strict=True) if fields]
+
+    def leased(self, run_id: str) -> dict[str, float]:
+        """The steps that somebody is executing, or was when he was lost; the seconds until their leases run out."""
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._key(run_id, "leases"))
+            pipe.time()
+            leases, (seconds, micros) = pipe.execute()
+        left = {step: float(lease.split()[0]) - seconds - micros / 1e6 for step, lease in leases.items()}
+        return {step: wait for step, wait in left.items() if wait > 0}
 
     def outcomes(self, run_id: str) -> dict[str, Outcome]:
         """How each step that has ended did, without values."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,31 @@ def test_an_ended_run_takes_no_more_outcomes(accepted: Store) -> None:
     assert succeed(accepted, A) == []
     run = accepted.run("run-1")
     assert (run.status, run.cause) == ("failed", "why")
+
+
+def test_what_answers_after_the_deadline_stays_late_with_its_value_and_how_it_went(accepted: Store) -> None:
+    accepted.finish("run-1", [Outcome("a", "late", attempts=1, started_at=1.5, worker="w1")], PLAN)
+    answered = Outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
+    assert accepted.finish("run-1", [answered], PLAN) == []
+    assert accepted.outcome("run-1", "a") == replace(answered, status="late")
+    assert claim(accepted, A) == "done"
+
+
+def test_the_first_late_answer_wins(accepted: Store) -> None:
+    accepted.finish("run-1", [Outcome("a", "late")], PLAN)
+    failed = Outcome("a", "failed", error=Error("OSError", "no"), attempts=1, started_at=1.5, finished_at=9.5)
+    accepted.finish("run-1", [failed], PLAN, ends="failed")
+    accepted.finish("run-1", [Outcome("a", "succeeded", 7, attempts=2, started_at=3.5, finished_at=9.75)], PLAN)
+    assert accepted.outcome("run-1", "a") == replace(failed, status="late")
+
+
+def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Store) -> None:
+    claim(accepted, A)
+    claim(accepted, B, lease=0.02)
+    time.sleep(0.03)
+    [(step, seconds)] = accepted.leased("run-1").items()
+    assert step == "a"
+    assert 29 < seconds <= 30
 
 
 def test_nothing_of_a_cancelled_run_starts(accepted: Store) -> None:
