@@ -110,6 +110,16 @@ class OwnChannel(transport.Channel):
     QoS = OwnQoS
     taken: tuple[str, bytes] = ("", b"")  # the queue and the bytes of the message that is being delivered
     message: OwnMessage | None = None  # and what it was read as, once it was
+    address: Any = None  # of the broker, as kombu has it
+
+    def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's signature
+        """The parameters of a connection, also where kombu 5.7 has taken the address from a transport that broke.
+
+        It does so before it closes the channels, which then give back what is unacknowledged: if the loss was seen by a
+        broadcast's connection first, the worker ended with an AttributeError.
+        """
+        self.address = self.connection.client = self.connection.client or self.address
+        return super()._connparams(asynchronous)
 
     def _create_client(self, asynchronous: bool = False) -> redis.Redis:  # noqa: FBT001, FBT002 - kombu's signature
         client = super()._create_client(asynchronous)

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -86,11 +87,13 @@ class Chaos:
         """F25."""
         worker = self._a_worker()
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(20) == 0
+        assert worker.wait(20) == 0, "a worker that is told to end is not at fault"
         self._replace(worker)
 
     def _a_worker(self) -> "Popen[bytes]":
-        return self.chance.choice(self.workers)
+        worker = self.chance.choice(self.workers)
+        assert worker.poll() is None, f"a worker ended by itself: {worker.args!r}, after {self.happened}"
+        return worker
 
     def _replace(self, worker: "Popen[bytes]") -> None:
         self.workers[self.workers.index(worker)] = self.start_worker()
@@ -104,18 +107,13 @@ def test_every_accepted_run_ends_as_promised_whatever_happens(
     """F28."""
     print(f"CHAOS_SECONDS={SECONDS:g} CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it if the test fails
     count = int(SECONDS)
-    submitting = Popen(
-        [sys.executable, "-m", "tests.faults.submit", str(tmp_path), str(count), "chaos", "0.5"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
     chaos = Chaos(random.Random(SEED), broker, start_worker, [start_worker(), start_worker()])
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        time.sleep(chaos.chance.uniform(3, 8))
-        chaos.strike()
-    submitted = submitting.communicate(timeout=120)[0].split()
+    with submitting(tmp_path, count, every=0.8 * SECONDS / count) as process:
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            time.sleep(chaos.chance.uniform(3, 8))
+            chaos.strike()
+        submitted = process.communicate(timeout=120)[0].split()
 
     wait_until(lambda: all(ledger.run(run_id).ended for run_id in submitted), "every accepted run has ended", 120)
 
@@ -128,3 +126,15 @@ def test_every_accepted_run_ends_as_promised_whatever_happens(
         most = dict.fromkeys(("only", "gather", "stage"), 3)
         invariants.check_recorded(run_id, ledger, journal, faults=most)
     invariants.check_nothing_left(ledger)
+    assert [worker.poll() for worker in chaos.workers] == [None, None], "no worker ended by itself"
+
+
+@contextmanager
+def submitting(folder: Path, count: int, every: float) -> "Iterator[Popen[str]]":
+    """A process that submits so many runs, `every` seconds one; its standard output has their ids."""
+    command = [sys.executable, "-m", "tests.faults.submit", str(folder), str(count), "chaos", str(every)]
+    with Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
