@@ -31,9 +31,15 @@ def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: St
     invariants.check("flow", ledger, run.journal, told=told, faults=dict.fromkeys(inside, 1))
 
 
-@pytest.mark.usefixtures("workers")
-def test_a_killed_child_of_the_pool_costs_one_attempt(tmp_path: Path, ledger: Store) -> None:
-    """F02 a. Late acknowledgement gives the message back, and the request the lease: nobody waits for it to run out."""
+def test_a_killed_child_of_the_pool_costs_one_attempt(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """F02 a. Proves the requests: Celery's late acknowledgement gives the message back, and they the lease.
+
+    Without them whoever gets the message waits for the lease to run out.
+    """
+    start_worker(RUNNER_LEASE="30")
+    start_worker(RUNNER_LEASE="30")
     run = flow.begin(tmp_path)
     os.kill(run.journal.await_start("three").pid, signal.SIGKILL)
 
