@@ -16,8 +16,9 @@ import redis
 from celery import Task, current_app, shared_task
 from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
+from kombu.exceptions import OperationalError
 
-from runner import here
+from runner import here, text
 from runner import plan as plans
 from runner.call import Failure, Success, call
 from runner.canvas import COLLECT, GATHER, STAGE
@@ -81,11 +82,10 @@ def _execute(message: Task, run_id: str, step_ids: list[str] | None) -> dict[str
         ledger = here.ledger()
         plan = here.plan(run_id)
         steps = _steps(plan, run_id, step_ids)
-        if lacking := _lacking(steps):
-            ledger.waits(run_id, f"waits for a worker that has {', '.join(lacking)}")
-            return {step.id: 1 + random.random() for step in steps}  # noqa: S311 - so that another worker gets it
-        return _claimed(ledger, plan, run_id, steps, message.request.hostname or "unknown")
-    except redis.RedisError as error:
+        waiting = {step.id: seconds for step in steps if (seconds := _left_to_another(ledger, run_id, step))}
+        rest = [step for step in steps if step.id not in waiting]
+        return waiting | (_claimed(ledger, plan, run_id, rest, message.request.hostname or "unknown") if rest else {})
+    except (redis.RedisError, OperationalError) as error:
         # Not a failure of the step, and not to be one of the chord: whoever can reach the ledger again does it.
         logger.warning("the ledger cannot be reached: %s", error)
         raise Reject(error, requeue=True) from error
@@ -183,18 +183,37 @@ def names(attempt: Attempt) -> Mapping[str, str]:
     return {"id": attempt.run_id, "name": attempt.plan.name, "started_at": started}
 
 
-def _lacking(steps: list[Step]) -> list[str]:
-    """Tasks that this worker does not have, and another may. A run's own worker is the only one: there, it is an error."""
-    if current_app.conf.get("runner_alone"):
-        return []
-    return sorted({step.task for step in steps if step.task and step.task not in current_app.tasks})
+def _left_to_another(ledger: Store, run_id: str, step: Step) -> float | None:
+    """The seconds that a step waits whose task this worker lacks, and another may have.
+
+    A run's own worker is the only one, and what has waited too long has waited for nothing: there, it is an error.
+    """
+    if step.task is None or step.task in current_app.tasks or current_app.conf.get("runner_alone"):
+        return None
+    reason = f"waits for a worker that has {step.task}"
+    seconds = 1 + random.random()  # noqa: S311 - so that another worker gets it
+    limit = here.settings().wait_for_task
+    waits = ledger.waits(run_id, step.id, reason, seconds=seconds, limit=limit)
+    if waits is False and _is_offered(step.task):  # whoever has it is busy
+        waits = ledger.waits(run_id, step.id, reason, seconds=seconds, limit=limit, anew=True)
+    return seconds if waits else None
+
+
+def _is_offered(task: str) -> bool:
+    registered = current_app.control.inspect(timeout=1).registered() or {}
+    return any(task == each.split(" ")[0] for tasks in registered.values() for each in tasks)  # "task [rate_limit=1/s]"
 
 
 def _registered(step: Step, worker: str) -> Callable[..., Any]:
     if step.task is None:
         return _itself
     if step.task not in current_app.tasks:
-        raise TaskNotRegistered(f'"{step.task}" is not registered on {worker}: name its module in `include`')
+        if current_app.conf.get("runner_alone"):
+            raise TaskNotRegistered(f'"{step.task}" is not registered on {worker}: name its module in `include`')
+        waited = text.duration(here.settings().wait_for_task)
+        raise TaskNotRegistered(
+            f'no worker has offered "{step.task}" for {waited}: start one with --include and its module, then resume the run'
+        )
     task: Callable[..., Any] = current_app.tasks[step.task]
     return task
 

@@ -144,6 +144,9 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds of silence until a step that nobody has started is sent again; then twice as many.",
     )
+    wait_for_task: float = Field(
+        3600.0, ge=0, description="Seconds that a step waits for a worker that has its task, until it fails."
+    )
     value_limit: int = Field(5 * MIB, ge=1, description="Bytes of JSON that a step may return.")
     fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may be given.")
 

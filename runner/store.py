@@ -120,6 +120,8 @@ for at = 5, #ARGV, 2 do
     local attempt = redis.call('HINCRBY', ATTEMPTS, step, 1)
     redis.call('HSETNX', ATTEMPTS, step .. ' first', stamp(now))
     redis.call('HDEL', POSTPONED, step)
+    redis.call('HDEL', ATTEMPTS, step .. ' waits')
+    redis.call('HDEL', RUN, 'waits_for')
     redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2] .. ' ' .. ARGV[4])
     event({event = 'started', step = step, attempt = attempt, worker = ARGV[4]})
     if status == 'pending' then
@@ -227,12 +229,24 @@ end
 return 0
 """
 
-# ARGV: ttl, the reason why the run waits; an event only when it is another.
+# ARGV: ttl, the reason why a step waits, the step, seconds until somebody looks again, seconds that it may wait in all,
+# whether it begins to wait now. Answers 1 if it waits, 0 if it has waited long enough, and nothing if it has ended. An
+# event only when it begins, and for another reason than the step before. Until it is looked at again it counts as
+# postponed: it is not lost, and others of the run may be.
 _WAIT = """
-if status and not ended and redis.call('HGET', RUN, 'waits_for') ~= ARGV[2] then
+if not status or ended or redis.call('HEXISTS', OUTCOMES, ARGV[3]) == 1 then return false end
+local leased = string.match(redis.call('HGET', LEASES, ARGV[3]) or '0', '^%S+')
+if tonumber(leased) > now then return 1 end
+if ARGV[6] == '1' then redis.call('HDEL', ATTEMPTS, ARGV[3] .. ' waits') end
+local begins = redis.call('HSETNX', ATTEMPTS, ARGV[3] .. ' waits', stamp(now)) == 1
+if now - redis.call('HGET', ATTEMPTS, ARGV[3] .. ' waits') >= tonumber(ARGV[5]) then return 0 end
+local again = math.max(now + ARGV[4], tonumber(redis.call('HGET', POSTPONED, ARGV[3]) or '0'))
+redis.call('HSET', POSTPONED, ARGV[3], stamp(again))
+if redis.call('HGET', RUN, 'waits_for') ~= ARGV[2] then
   redis.call('HSET', RUN, 'waits_for', ARGV[2])
-  event({event = 'waiting', message = ARGV[2]})
+  if begins then event({event = 'waiting', message = ARGV[2]}) end
 end
+keep()
 return 1
 """
 
@@ -254,7 +268,7 @@ for at = 3, #ARGV do
   local step = ARGV[at]
   redis.call('HDEL', OUTCOMES, step)
   redis.call('HDEL', VALUES, step)
-  redis.call('HDEL', ATTEMPTS, step, step .. ' first', step .. ' lost')
+  redis.call('HDEL', ATTEMPTS, step, step .. ' first', step .. ' lost', step .. ' waits')
 end
 redis.call('DEL', EVENTS, LEASES, POSTPONED)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
@@ -564,9 +578,18 @@ class Store:
         """Note that a part of the run is sent again; answers how often since something last happened in it."""
         return int(self._sent_again(self._keys(run_id), [self._life]))
 
-    def waits(self, run_id: str, reason: str) -> None:
-        """Note why a run makes no progress, for `show` and whoever watches it."""
-        self._wait(self._keys(run_id), [self._life, reason])
+    def waits(
+        self, run_id: str, step: str, reason: str, *, seconds: float, limit: float, anew: bool = False
+    ) -> bool | None:
+        """Note why a step waits, for `show` and whoever watches; False if it has waited long enough, None if it has ended.
+
+        Args:
+            seconds: until it is looked at again.
+            limit: seconds that it may wait in all.
+            anew: it begins to wait now, as it also does when it has been claimed meanwhile.
+        """
+        waits = self._wait(self._keys(run_id), [self._life, reason, step, seconds, limit, int(anew)])
+        return None if waits is None else bool(waits)
 
     def active(self) -> list[str]:
         """Ids of the runs that have not been seen to end."""

@@ -50,11 +50,82 @@ def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Sto
     invariants.check("waiting", ledger, run.journal, told=told)
 
 
-@pytest.mark.usefixtures("workers")
-def test_no_step_starts_after_a_run_under_way_is_cancelled(tmp_path: Path, ledger: Store) -> None:
-    """F26 a. Proves that every claim asks the ledger first."""
+TWO_KINDS = """
+name: two
+include: [faulty]
+inputs: {journal: {type: string}}
+collectors:
+  - {id: known, task: collector_1, with: {topic: x}}
+  - id: unknown
+    task: faulty.collect
+    with: {journal: "${{ inputs.journal }}", step: unknown}
+    required: false
+    retry: 3
+"""
+
+
+def test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """F24, without the capable worker: what the workflow tolerates, it tolerates here too."""
+    start_worker(RUNNER_INCLUDE="", RUNNER_WAIT_FOR_TASK="3")
+    run = flow.begin(tmp_path, file=two_kinds(tmp_path), run_id="two")
+
+    told = run.end(within=20)
+
+    assert (told.code, told.json["status"]) == (0, "partial")
+    unknown = next(step for step in told.json["steps"] if step["id"] == "unknown")
+    assert (unknown["status"], unknown["attempts"]) == ("failed", 1)
+    assert 'no worker has offered "faulty.collect" for 3s: start one with --include' in unknown["error"]["message"]
+    invariants.check_told("two", ledger, told=told)
+    invariants.check_nothing_left(ledger)
+
+
+def test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    start_worker("--concurrency", "1")
+    busy = flow.begin(tmp_path, "--seconds", "8", file=flow.SMALL, run_id="busy")
+    busy.journal.await_start("only")
+    start_worker(RUNNER_INCLUDE="", RUNNER_WAIT_FOR_TASK="1")
+    run = flow.begin(tmp_path, file=two_kinds(tmp_path), run_id="two")
+
+    told = run.end(within=40)
+
+    assert (told.code, told.json["status"]) == (0, "succeeded")
+    assert busy.end(within=40).code == 0
+    invariants.check_told("two", ledger, told=told)
+    invariants.check_nothing_left(ledger)
+
+
+def test_a_cancelled_run_waits_for_no_task(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+    """Its messages went round among workers without the task for ever."""
+    start_worker(RUNNER_INCLUDE="")
+    run = flow.begin(tmp_path, file=two_kinds(tmp_path), run_id="two")
+    wait_until(lambda: ledger.client.hexists("runner:{two}:run", "waits_for"), "the run waits", 20)
+    runner("cancel", "two")
+
+    told = run.end(within=15)
+
+    assert (told.code, told.json["status"]) == (6, "cancelled")
+    invariants.check_told("two", ledger, told=told)
+    invariants.check_nothing_left(ledger)
+
+
+def two_kinds(folder: Path) -> str:
+    file = folder / "two.yaml"
+    file.write_text(TWO_KINDS)
+    return str(file)
+
+
+def test_no_step_starts_after_a_run_under_way_is_cancelled(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """F26 a. Proves that every claim asks the ledger first: two collectors are still to come when two are cancelled."""
+    start_worker()
     run = flow.begin(tmp_path)
-    run.journal.await_start("three")
+    run.journal.await_start("one")
+    run.journal.await_start("two")
     answer = runner("cancel", "flow")
     started = [line.step for line in run.journal.lines() if line.word == "START"]
 
@@ -62,12 +133,12 @@ def test_no_step_starts_after_a_run_under_way_is_cancelled(tmp_path: Path, ledge
 
     assert answer.code == 0, answer.stderr
     assert (told.code, told.json["status"]) == (6, "cancelled")
-    assert [line.step for line in run.journal.lines() if line.word == "START"] == started
     invariants.check("flow", ledger, run.journal, told=told)
+    assert [line.step for line in run.journal.lines() if line.word == "START"] == started
 
 
 def test_a_queued_run_that_is_cancelled_never_starts(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
-    """F26 b."""
+    """F26 b. Proves the same of what had not started."""
     run = flow.begin(tmp_path)
     wait_until(lambda: ledger.client.llen("celery") == 4, "its messages are queued")
     assert runner("cancel", "flow").code == 0
@@ -103,36 +174,38 @@ def test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again(
 
 @pytest.mark.usefixtures("workers")
 def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: Store) -> None:
-    """F26 d."""
+    """F26 d. Proves that nothing is recorded after the end: the gather goes on, and what it returns comes to nothing."""
     run = flow.begin(tmp_path, "--slow", "1", "--gather-seconds", "2")
     run.journal.await_start("gather")
     answer = runner("cancel", "flow")
 
     told = run.end(within=15)
+    run.journal.await_end("gather")
+    invariants.check("flow", ledger, run.journal, told=told)
 
     assert answer.code == 0, answer.stderr
     assert told.json["status"] == "cancelled"
     assert {status for step, status in flow.statuses(told.json).items() if step in {"gather", "stage"}} == {"cancelled"}
     assert ledger.outcome("flow", "gather").value is None  # type: ignore[union-attr]
-    invariants.check("flow", ledger, run.journal, told=told)
     assert run.journal.starts("stage") == []
 
 
 @pytest.mark.usefixtures("workers")
-def test_cancelling_twice_answers_the_same(tmp_path: Path) -> None:
-    """F26 e."""
+def test_cancelling_twice_answers_the_same(tmp_path: Path, ledger: Store) -> None:
+    """F26 e. Proves that a run ends once."""
     run = flow.begin(tmp_path)
     run.journal.await_start("one")
     first, second = runner("cancel", "flow"), runner("cancel", "flow")
-    run.end(within=15)
+    told = run.end(within=15)
     assert first.code == second.code == 0
     assert "cancelled" in first.stderr
     assert "cancelled" in second.stderr
+    invariants.check("flow", ledger, run.journal, told=told)
 
 
 @pytest.mark.usefixtures("workers")
 def test_cancelling_what_has_ended_changes_nothing(tmp_path: Path, ledger: Store) -> None:
-    """F26 f."""
+    """F26 f. Proves that what has ended ends only once."""
     run = flow.begin(tmp_path, file=flow.SMALL, run_id="small")
     told = run.end(within=20)
     answer = runner("cancel", "small")

@@ -110,7 +110,7 @@ def test_a_run_that_waits_is_named_with_its_reason(valkey: Server, tmp_path: Pat
     words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
     runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
     with valkey.client() as client:
-        Store.of(client, settings.read()).waits("waiting", "waits for a worker that has shop.prices")
+        Store.of(client, settings.read()).waits("waiting", "prices", "waits for a worker that has shop.prices", seconds=1, limit=1)
 
     assert "run waiting waits for a worker that has shop.prices" in runner("doctor", "--broker", valkey.url).stdout
 
