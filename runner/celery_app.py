@@ -32,6 +32,8 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
+        # Celery's own may notice only after 5 s that a child has died.
+        "worker_pool": "runner.prefork:TaskPool",
         # Our results are in the ledger. Of Celery's only the chord's counter is used, which must not expire under it.
         "task_ignore_result": True,
         "result_chord_expires": 0,

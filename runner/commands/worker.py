@@ -57,7 +57,7 @@ def command(
             app.conf.runner_alone = True
         node = app.Worker(
             hostname=name or worker.name(),
-            pool=pool,
+            pool=None if pool == "prefork" else pool,  # ours is in the configuration
             concurrency=concurrency or chosen.concurrency or max(4, os.cpu_count() or 1),
             queues=(queues or chosen.queue).split(","),
             include=list(include),
