@@ -12,7 +12,6 @@ import redis
 from kombu.exceptions import OperationalError
 
 from runner import progress, report, run, screen
-from runner.crashpoints import without
 from runner.errors import RunnerError, UnknownRun
 from runner.interrupts import Interrupted
 from runner.options import Wish
@@ -91,8 +90,6 @@ def _followed(run_id: str, here: Session) -> Iterator[Event | None]:
 
 
 def _reconcile(run_id: str, here: Session) -> None:
-    if without("reconciler"):
-        return
     try:
         reconcile(run_id, here.ledger, grace=here.settings.grace)
     except (redis.RedisError, OperationalError) as error:

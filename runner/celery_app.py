@@ -12,7 +12,6 @@ from celery import Celery
 from celery.signals import celeryd_init, worker_process_init
 
 from runner import backend, brokers, catalogue, settings
-from runner.crashpoints import without
 from runner.errors import RunnerError
 from runner.settings import Settings
 
@@ -71,7 +70,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         },
         "worker_hijack_root_logger": True,
         # Celery's own ends the worker over some messages that it cannot read, and drops the others.
-        "worker_consumer": f"{'celery.worker.consumer' if without('dead_letters') else 'runner.dead_letters'}:Consumer",
+        "worker_consumer": "runner.dead_letters:Consumer",
         "include": [*OURS, *catalogue.offered(chosen)],
     }
 

@@ -1,4 +1,4 @@
-"""Places where a fault test ends the process, and defences that it switches off. Both by the environment alone."""
+"""Places where a fault test ends the process, by the environment alone."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 
 _AT = os.environ.get("RUNNER_CRASHPOINT", "")
-_WITHOUT = frozenset(os.environ.get("RUNNER_WITHOUT", "").split(","))
 
 
 class Crashpoint(StrEnum):
@@ -42,8 +41,3 @@ def crashpoint(here: Crashpoint) -> None:
         except FileNotFoundError:
             return
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def without(defence: str) -> bool:
-    """Whether ``RUNNER_WITHOUT`` names this defence (``reconciler``, ``leases``, ``requests``): a fault test must fail then."""
-    return defence in _WITHOUT

@@ -22,7 +22,7 @@ from runner import here, text
 from runner import plan as plans
 from runner.call import Failure, Success, call
 from runner.canvas import COLLECT, GATHER, STAGE
-from runner.crashpoints import Crashpoint, crashpoint, without
+from runner.crashpoints import Crashpoint, crashpoint
 from runner.errors import RunnerError, UnknownRun
 from runner.leases import renewed
 from runner.plan import Plan, Step
@@ -42,7 +42,7 @@ class TaskNotRegistered(RunnerError):
 class StepTask(Task):  # type: ignore[misc]
     """A task of ours: what happens to its process is recorded by the worker's main process (requests.py)."""
 
-    Request = "celery.worker.request:Request" if without("requests") else "runner.requests:StepRequest"
+    Request = "runner.requests:StepRequest"
 
 
 @shared_task(name=COLLECT, base=StepTask, bind=True, max_retries=None, ignore_result=True)

@@ -13,7 +13,7 @@ from celery.signals import worker_ready, worker_shutdown
 from kombu.exceptions import OperationalError
 
 from runner import canvas, here
-from runner.crashpoints import Crashpoint, crashpoint, without
+from runner.crashpoints import Crashpoint, crashpoint
 from runner.errors import UnknownRun
 from runner.plan import Plan, Step
 from runner.store import Event, Outcome, Store, Sweep
@@ -135,9 +135,8 @@ _running: list[Reconciler] = []
 
 @worker_ready.connect
 def _start(sender: Any, **_: Any) -> None:
-    if not without("reconciler"):
-        _running.append(Reconciler(sender.hostname))
-        _running[-1].start()
+    _running.append(Reconciler(sender.hostname))
+    _running[-1].start()
 
 
 @worker_shutdown.connect

@@ -1,7 +1,4 @@
-"""What a fault test has: settings with which faults are soon over, a broker of one's own, and workers to be killed.
-
-A defence may be switched off, and a test that proves it must fail then: `WITHOUT=reconciler pytest tests/faults`.
-"""
+"""What a fault test has: settings with which faults are soon over, a broker of one's own, and workers to be killed."""
 
 import os
 import subprocess
@@ -24,10 +21,6 @@ StartWorker = Callable[..., "Popen[bytes]"]
 def soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**flow.SETTINGS, **flow.WITH_OUR_TASKS}.items():
         monkeypatch.setenv(name, value)
-    without = os.environ.get("WITHOUT", "")
-    monkeypatch.setenv("RUNNER_WITHOUT", without)
-    if "visibility" in without.split(","):  # Celery's own last resort, which hides what the other defences do
-        monkeypatch.setenv("RUNNER_VISIBILITY", "3600")
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_an_attempt_ends_at_its_timeout_whatever_it_does(
 ) -> None:
     """F14: it sleeps; ignores SIGTERM and the soft limit; does not come back from C.
 
-    The last two prove the hard limit and its request: seen to fail with WITHOUT=requests.
+    The first proves the soft limit, with the hard one behind it; the others the hard one and its request.
     """
     long = ", seconds: 60" if task == "faulty.collect" else ""
     retry = f"retry: {{max_retries: {retries}, delay: 100ms}}"

@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 @pytest.mark.usefixtures("workers")
 def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: Store) -> None:
-    """F01. Proves the leases and the reconciler: seen to fail with WITHOUT=reconciler,visibility."""
+    """F01. Proves the leases and the reconciler."""
     run = flow.begin(tmp_path)
     group = os.getpgid(run.journal.await_start("three").pid)
     inside = {line.step for line in run.journal.lines() if os.getpgid(line.pid) == group}
@@ -31,9 +31,7 @@ def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: St
     invariants.check("flow", ledger, run.journal, told=told, faults=dict.fromkeys(inside, 1))
 
 
-def test_a_killed_child_of_the_pool_costs_one_attempt(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
-) -> None:
+def test_a_killed_child_of_the_pool_costs_one_attempt(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
     """F02 a. Proves the requests: Celery's late acknowledgement gives the message back, and they the lease.
 
     Without them whoever gets the message waits for the lease to run out.
@@ -76,7 +74,7 @@ def test_a_command_ends_with_the_child_that_ran_it(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("workers")
 def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: Path, ledger: Store) -> None:
-    """F04. Proves that the first outcome wins, and that the gather may be executed again."""
+    """F04. Proves the reconciler: the gather is executed again, and its outcome is recorded once."""
     run = flow.begin(tmp_path, "--gather-dies", "1", "--slow", "1")
 
     told = run.end(within=30)
@@ -90,7 +88,7 @@ def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: 
 def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
     time_: int, tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F06. Proves the reconciler: seen to fail with WITHOUT=reconciler.
+    """F06. Proves the reconciler.
 
     kombu pops a message before it records it (BRPOP), and Celery by itself loses 6 of 6.
     """
@@ -108,10 +106,28 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
     invariants.check(run.id, ledger, run.journal, told=told)
 
 
+@pytest.mark.usefixtures("workers")
+def test_a_worker_that_thaws_after_its_leases_records_nothing_twice(tmp_path: Path, ledger: Store) -> None:
+    """F06, but thawed instead of killed. Proves that the first outcome of a step is the one."""
+    run = flow.begin(tmp_path)
+    group = os.getpgid(run.journal.await_start("three").pid)
+    inside = {line.step for line in run.journal.lines() if os.getpgid(line.pid) == group}
+    os.killpg(group, signal.SIGSTOP)
+    run.journal.await_start("three", times=2)
+    os.killpg(group, signal.SIGCONT)
+
+    told = run.end(within=30)
+
+    assert told.code == 0, told.stderr
+    wait_until(lambda: len(run.journal.ends("three")) == 2, "the second execution has ended, too")
+    invariants.check_nothing_left(ledger)
+    invariants.check("flow", ledger, run.journal, told=told, faults=dict.fromkeys(inside, 1))
+
+
 def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F16. Proves the requests that record what became of a process: seen to fail with WITHOUT=requests.
+    """F16. Proves the requests that record what became of a process.
 
     And the pool that notices its death: with Celery's own the lease may run out first, and 6 of 10 times it is executed
     four or five times.
@@ -159,7 +175,7 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recove
 def test_a_worker_told_to_end_finishes_what_it_executes(
     time_: int, tmp_path: Path, ledger: Store, workers: "list[Popen[bytes]]"
 ) -> None:
-    """F25. Proves the warm shutdown: what is executed is finished, and what was fetched is given back."""
+    """F25. Proves Celery's own warm shutdown, and that leases are renewed: the collectors take longer than one lasts."""
     run = flow.begin(tmp_path, "--slow", "5", run_id=f"flow-{time_}")
     told_to_end = os.getpgid(run.journal.await_start("three").pid)
     os.kill(told_to_end, signal.SIGTERM)

@@ -83,7 +83,7 @@ HOSTILE: dict[str, bytes] = {
 def test_a_hostile_message_is_kept_aside_and_the_worker_goes_on(
     name: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F17. Proves the dead letters: seen to fail with WITHOUT=dead_letters.
+    """F17. Proves the dead letters.
 
     Celery 5.7 exits on some of these, is given them again when it starts, and exits again.
     """
