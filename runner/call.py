@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -17,6 +18,7 @@ from celery import Task
 from celery.exceptions import Retry as RetryRequest
 from celery.exceptions import SoftTimeLimitExceeded
 
+from runner.canvas import HARD_LIMIT_AFTER
 from runner.errors import RunnerError
 from runner.store import Error
 
@@ -64,22 +66,25 @@ def call(
 
     Args:
         timeout: seconds. A coroutine is cancelled; a plain function is interrupted where it runs in a main thread
-            (prefork, solo) and cannot be in others.
+            (prefork, solo), and left behind in others.
         value_limit: bytes that the value may have as JSON.
     """
+
+    def work() -> Any:
+        value = task(*args, **kwargs)
+        return asyncio.run(asyncio.wait_for(value, timeout)) if inspect.iscoroutine(value) else value
+
     started = time.monotonic()
     try:
         with _interrupted_after(timeout) as interruption:
-            value = task(*args, **kwargs)
-            if inspect.iscoroutine(value):
-                value = asyncio.run(asyncio.wait_for(value, timeout))
+            value = work() if timeout is None or _in_main_thread() else _left_behind_after(timeout, work)
     except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md): the user's task may raise anything
         late = timeout is not None and time.monotonic() - started >= timeout
         if late and isinstance(error, SoftTimeLimitExceeded | TimeoutError):
             return _timed_out(timeout)
         return _failure(error)
     if interruption.happened or (timeout is not None and time.monotonic() - started > timeout + 0.1):
-        return _timed_out(timeout)  # it swallowed the interruption, or could not be interrupted
+        return _timed_out(timeout)  # it swallowed the interruption
     return _checked(value, value_limit)
 
 
@@ -95,7 +100,7 @@ def _interrupted_after(seconds: float | None) -> Iterator[_Interruption]:
     The timer is ours: Celery's limits are for a message, and a message may carry many steps.
     """
     interruption = _Interruption()
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    if seconds is None or not _in_main_thread():
         yield interruption
         return
 
@@ -110,6 +115,28 @@ def _interrupted_after(seconds: float | None) -> Iterator[_Interruption]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _left_behind_after(seconds: float, work: Callable[[], Any]) -> Any:
+    """What the work returns, in a thread of its own: there is no way to end one, so the step goes on without it.
+
+    Raises:
+        TimeoutError: it has not returned a second after its time, when a process would be ended.
+    """
+    outcome: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="step", daemon=True).start()
+    return outcome.result(seconds + HARD_LIMIT_AFTER)
 
 
 def _checked(value: Any, limit: int) -> Success | Failure:

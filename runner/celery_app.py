@@ -8,8 +8,9 @@ import sys
 import tempfile
 from typing import Any
 
+from billiard import process
 from celery import Celery
-from celery.signals import celeryd_init, worker_process_init
+from celery.signals import celeryd_after_setup, celeryd_init, worker_process_init
 
 from runner import backend, brokers, catalogue, settings
 from runner.errors import RunnerError
@@ -89,6 +90,14 @@ def _use_the_broker(**_: Any) -> None:
         sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
 
 
+@celeryd_after_setup.connect
+def _refuse_other_pools(instance: Any, **_: Any) -> None:
+    """Refuse those with which the fault tests do not pass: what is promised would not hold."""
+    name = instance.pool_cls.__module__.rpartition(".")[2]
+    if name not in {"prefork", "thread", "solo"}:  # ours (prefork.py), or Celery's
+        sys.exit(f"error: the pool {name} is not supported: use prefork, threads or solo")
+
+
 @celeryd_init.connect
 def _leave_no_directory(**_: Any) -> None:
     """Have the pool make its shared memory in the temporary directory itself: its files are unlinked at once there.
@@ -100,7 +109,10 @@ def _leave_no_directory(**_: Any) -> None:
 
 @worker_process_init.connect
 def _end_with_the_worker(**_: Any) -> None:
-    """A child of the pool ends with its worker, also a killed one, as it would finish its step unseen otherwise."""
-    if sys.platform == "linux":
+    """A child of the pool ends with its worker, also a killed one, as it would finish its step unseen otherwise.
+
+    The solo pool has none, and sends the signal in the worker itself, which is not to end with whoever started it.
+    """
+    if sys.platform == "linux" and process.current_process().name != "MainProcess":
         pr_set_pdeathsig = 1  # linux/prctl.h
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -36,15 +36,21 @@ def ledger(broker: Server) -> Store:
 
 
 @pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
-    """Start a worker with two processes in a group of its own: `start_worker("--pool", "solo", RUNNER_LEASE="1")`."""
+def pool() -> str:
+    """That of the workers; test_pools.py has the others."""
+    return "prefork"
+
+
+@pytest.fixture
+def start_worker(pool: str, tmp_path: Path) -> Iterator[StartWorker]:
+    """Start a worker for two steps at once, in a group of its own: `start_worker("--queues", "a", RUNNER_LEASE="1")`."""
     with ExitStack() as started:
         count = 0
 
         def start(*words: str, inside: Sequence[str] = (), **env: str) -> "Popen[bytes]":
             nonlocal count
             count += 1
-            command = ("runner", "worker", "--concurrency", "2", "--name", f"worker-{count}@here")
+            command = ("runner", "worker", "--pool", pool, "--concurrency", "2", "--name", f"worker-{count}@here")
             log = tmp_path / f"worker-{count}.log"
             return started.enter_context(working(log, *command, *words, inside=inside, **env))
 

@@ -1,7 +1,9 @@
 """What comes of calling a user's task."""
 
 import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -100,6 +102,15 @@ def test_a_function_is_interrupted_after_its_timeout() -> None:
     found = failure(sleep, timeout=0.05)
     assert found.timed_out
     assert found.error.message == "took longer than 0.05 s"
+
+
+def test_a_function_that_cannot_be_interrupted_is_left_behind_a_second_after_its_timeout() -> None:
+    """Only a main thread can be; the threads pool has none to spare."""
+    ended = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(failure, ended.wait, 10, timeout=0.05).result(5)
+    assert found.timed_out
+    ended.set()
 
 
 def test_a_coroutine_is_cancelled_after_its_timeout() -> None:
