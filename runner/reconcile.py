@@ -4,6 +4,7 @@ The ledger says what is due; Celery's messages are only the fast way there. What
 """
 
 import logging
+import math
 import threading
 from typing import Any
 
@@ -21,30 +22,31 @@ from runner.store import Event, Outcome, Store, Sweep
 logger = logging.getLogger(__name__)
 
 
-def reconcile(run_id: str, ledger: Store, *, grace: float) -> list[str]:
+def reconcile(run_id: str, ledger: Store, *, grace: float) -> float:
     """Send again what of a run is ready and has been lost, and end its fan-out if its deadline has passed.
 
     Args:
         grace: seconds of silence after which what nobody has started counts as lost; doubled each time.
 
     Returns:
-        The ids of the steps that were sent again.
+        Seconds until its deadline; infinity without one.
     """
     sweep = ledger.sweep(run_id, grace=grace)
     if sweep is None:
         ledger.retire(run_id)
-        return []
+        return math.inf
     plan = ledger.plan(run_id)
-    if plan.deadline is not None and sweep.elapsed > plan.deadline and sweep.collectors_left:
+    left = math.inf if plan.deadline is None or not sweep.collectors_left else plan.deadline - sweep.elapsed
+    if left <= 0:
         _end_the_fan_out(plan, run_id, ledger)
-        return _send(plan, run_id, [plan.gather], ledger)
+        _send(plan, run_id, [plan.gather], ledger)
+        return math.inf
     due = _due(plan, run_id, ledger, sweep)
-    if not due:
-        return []
-    if not {step.id for step in due}.intersection((*sweep.lost, *sweep.overdue)) and _waiting_messages(due):
-        # Nobody has taken them yet, because nobody is free: sending them again would only make the queue longer.
-        return []
-    return _send(plan, run_id, due, ledger)
+    # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
+    known = {step.id for step in due}.intersection((*sweep.lost, *sweep.overdue))
+    if due and (known or not _waiting_messages(due)):
+        _send(plan, run_id, due, ledger)
+    return left
 
 
 def _due(plan: Plan, run_id: str, ledger: Store, sweep: Sweep) -> list[Step]:
@@ -78,7 +80,7 @@ def _late(step_id: str, begun: Event | None) -> Outcome:
     return Outcome(step_id, "late", attempts=begun.attempt, started_at=begun.at, worker=begun.worker)
 
 
-def _send(plan: Plan, run_id: str, due: list[Step], ledger: Store) -> list[str]:
+def _send(plan: Plan, run_id: str, due: list[Step], ledger: Store) -> None:
     """Compose these steps and what follows them, and send it."""
     ids = [step.id for step in due]
     crashpoint(Crashpoint.RECONCILE_BEFORE_SEND)
@@ -90,7 +92,6 @@ def _send(plan: Plan, run_id: str, due: list[Step], ledger: Store) -> list[str]:
     if rest is not None:
         rest.apply_async()
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)
-    return ids
 
 
 def _waiting_messages(steps: list[Step]) -> bool:
@@ -114,20 +115,24 @@ class Reconciler:
         self._ended.set()
 
     def _run(self) -> None:
-        every = here.settings().reconcile_every
-        while not self._ended.wait(every):
+        every = wait = here.settings().reconcile_every
+        while not self._ended.wait(wait):
+            wait = every
             try:
                 if here.ledger().lead(self._who, 3 * every):
-                    self._look()
+                    wait = min(every, self._look())
             except (redis.RedisError, OperationalError, OSError) as error:
                 logger.warning("cannot reconcile: %s", error)
 
-    def _look(self) -> None:
+    def _look(self) -> float:
+        """Reconcile every run; answers the seconds until the next deadline."""
+        left = math.inf
         for run_id in here.ledger().active():
             try:
-                reconcile(run_id, here.ledger(), grace=here.settings().grace)
+                left = min(left, reconcile(run_id, here.ledger(), grace=here.settings().grace))
             except UnknownRun:
                 here.ledger().retire(run_id)
+        return left
 
 
 _running: list[Reconciler] = []

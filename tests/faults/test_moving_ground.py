@@ -118,6 +118,26 @@ def two_kinds(folder: Path) -> str:
     return str(file)
 
 
+def test_a_deadline_is_kept_to_the_second_however_seldom_somebody_looks(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    """It came up to a whole interval of the reconciler late."""
+    file = tmp_path / "late.yaml"
+    file.write_text(
+        "name: late\ninclude: [faulty]\ncollectors:\n"
+        f"  - {{id: slow, task: faulty.collect, with: {{journal: {tmp_path}/j, step: slow, seconds: 60}}}}\n"
+        "gather: {task: gather.concat, deadline: 5s}\n"
+    )
+    start_worker(RUNNER_RECONCILE_EVERY="4")
+    assert runner("run", str(file), "--run-id", "late", "--detach").code == 0
+
+    wait_until(lambda: ledger.run("late").ended, "the run has ended", 20)
+
+    at = {event.event: event.at for event in ledger.events("late") if event.step == "slow"}
+    assert 5 <= at["finished"] - at["started"] <= 6
+    assert ledger.outcomes("late")["slow"].status == "late"
+
+
 def test_no_step_starts_after_a_run_under_way_is_cancelled(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
