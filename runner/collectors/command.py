@@ -5,6 +5,7 @@ import os
 import selectors
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -16,10 +17,17 @@ from celery import shared_task
 
 Format = Literal["text", "lines", "json", "jsonl"]
 
-# Waits until nobody holds the other end of its standard input, and then ends the group whose id it was told first.
+# Waits until nobody holds the other end of its standard input, and then ends the group whose id it was told first. If it
+# was told none, whoever was to tell it died within the milliseconds of the start, and the command is looked for by the mark
+# in its environment, which is there by then: until its `exec` it holds that other end, too. (On macOS, without /proc, it stays.)
 # POSIX spells it "kill -s KILL -- -ID"; dash 0.5.12 refuses "kill -KILL -- -ID".
-_WATCHDOG = 'read -r group && { read -r _; kill -s KILL -- "-$group"; }'
-
+_WATCHDOG = """
+if read -r group; then read -r _; kill -s KILL -- "-$group"; else
+  for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
+    group=${found#/proc/} && kill -s KILL -- "-${group%/environ}"
+  done
+fi
+"""
 _STDERR_SHOWN = 2000  # bytes, from the end: that is where a program says what stopped it
 _CHUNK = 64 * 1024
 _LOOK_EVERY = 0.05  # seconds; see _output
@@ -117,10 +125,11 @@ def _group(words: list[str], cwd: str, env: Mapping[str, str], stdin: int) -> It
     The start is made in a thread, because an exception that a signal raises (a time limit) is raised in the main one
     only: within `Popen` it would leave a command behind that nobody knows.
     """
+    mark = uuid.uuid4().hex
     with (
-        _watchdog() as watchdog,
+        _watchdog(mark) as watchdog,
         ThreadPoolExecutor(max_workers=1) as starter,
-        starter.submit(_started, words, cwd, env, stdin, watchdog).result() as process,
+        starter.submit(_started, words, cwd, {**env, "COMMAND_RUN_MARK": mark}, stdin, watchdog).result() as process,
     ):
         try:
             yield process
@@ -128,9 +137,9 @@ def _group(words: list[str], cwd: str, env: Mapping[str, str], stdin: int) -> It
             _end(process)
 
 
-def _watchdog() -> subprocess.Popen[bytes]:
+def _watchdog(mark: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        ["/bin/sh", "-c", _WATCHDOG],
+        ["/bin/sh", "-c", _WATCHDOG, mark],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

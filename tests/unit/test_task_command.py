@@ -230,6 +230,26 @@ def test_a_command_ends_when_the_worker_process_is_killed(tmp_path: Path) -> Non
     assert not mark.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="without /proc, it stays")
+def test_a_command_ends_when_the_worker_process_is_killed_as_it_starts_it() -> None:
+    """Killed between the start and telling the watchdog, it left the command behind: 10 of 10 times."""
+    mark = f"4.{os.getpid()}"
+    code = (
+        "import os, subprocess\n"
+        "class Dying(subprocess.Popen):\n"
+        "    def __init__(self, words, **options):\n"
+        "        super().__init__(words, **options)\n"
+        "        words[0] == 'sleep' and os.kill(os.getpid(), 9)\n"
+        "subprocess.Popen = Dying\n"
+        "from runner.collectors.command import run\n"
+        f"run(argv=['sleep', '{mark}'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=False)
+
+    assert ended.returncode == -signal.SIGKILL
+    wait_until(lambda: not carrying(mark), "the sleep has ended", timeout=2)
+
+
 def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
     pid, go = tmp_path / "pid", tmp_path / "go"
     script = f"echo $$ > {pid}; while ! test -e {go}; do sleep 0.02; done; sleep 100 & echo $$"
