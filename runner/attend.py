@@ -68,7 +68,8 @@ def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
             shown.tell(event)
             started = started or (event is not None and event.event == "started")
             if not started and time.monotonic() - began > PATIENCE:
-                _say(f"run {run_id} waits for a worker: `python -m runner worker` starts one")
+                none = ", and there is none: `python -m runner worker` starts one"
+                _say(f"run {run_id} waits for a worker{' that is free' if here.ledger.is_led() else none}")
                 started = True
             if wish.timeout and time.monotonic() - began > wish.timeout:
                 return False

@@ -606,6 +606,10 @@ class Store:
             return True
         return self.client.get(key) == who and bool(self.client.pexpire(key, int(seconds * 1000)))
 
+    def is_led(self) -> bool:
+        """Whether there is a worker that reconciles, or was until a moment ago."""
+        return bool(self.client.exists(f"{self._prefix}:leader"))
+
     def cancel(self, run_id: str, cause: str) -> RunStatus:
         """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before."""
         steps = self.plan(run_id).steps

@@ -1,6 +1,7 @@
 """`show RUN`: what the ledger knows about a run, or about one step of it."""
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -16,8 +17,12 @@ from runner.store import Outcome, check_run_id
 @options.broker_options
 def command(run_id: str, step_id: str | None, *, as_json: bool) -> None:
     """Show a run: its status, its inputs and how each step ended."""
-    with session.ledger(settings.read()) as ledger:
+    chosen = settings.read()
+    with session.ledger(chosen) as ledger:
         run = ledger.run(check_run_id(run_id))
+        if not run.ended and not ledger.is_led():
+            start = "worker` starts one" if chosen.broker_url else f"resume {run_id}` brings one"
+            run = replace(run, waits_for=f"waits for a worker, and there is none: `python -m runner {start}")
         plan = ledger.plan(run_id)
         if step_id is not None:
             if step_id not in {step.id for step in plan.steps}:

@@ -50,6 +50,27 @@ def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Sto
     invariants.check("waiting", ledger, run.journal, told=told)
 
 
+def test_a_run_says_that_there_is_no_worker_or_that_none_is_free(
+    tmp_path: Path, ledger: Store, start_worker: StartWorker
+) -> None:
+    first = flow.begin(tmp_path, "--seconds", "60", file=flow.SMALL, run_id="first")
+    said = next(line for line in first.command.stderr or () if "waits" in line)
+    shown = runner("show", "first").stdout
+    start_worker("--concurrency", "1")
+    first.journal.await_start("only")
+    wait_until(ledger.is_led, "the worker looks after runs")
+    second = flow.begin(tmp_path, file=flow.SMALL, run_id="second")
+    said_then = next(line for line in second.command.stderr or () if "waits" in line)
+    cancelled = [runner("cancel", run.id).code for run in (second, first)]
+
+    nobody = "waits for a worker, and there is none: `python -m runner worker` starts one"
+    assert said == f"run first {nobody}\n"
+    assert nobody in shown
+    assert said_then == "run second waits for a worker that is free\n"
+    assert cancelled == [0, 0]
+    assert (first.end(within=60).code, second.end(within=60).code) == (6, 6)
+
+
 TWO_KINDS = """
 name: two
 include: [faulty]
@@ -81,6 +102,7 @@ def test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why(
     invariants.check_nothing_left(ledger)
 
 
+@pytest.mark.soak
 def test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
