@@ -1,4 +1,4 @@
-"""The broker's disk fills while a run is under way."""
+"""The broker's disk or memory fills while a run is under way, or it would make room by itself."""
 
 import re
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.store import Store
 from tests.command_line import DEFAULT, Answer, runner
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker, fill
@@ -40,6 +41,41 @@ def test_a_full_disk_of_the_broker_is_told_and_outlived(
     assert told.code == 0, told.stderr
     touched = dict.fromkeys(("one", "two", "three", "four", "gather", "stage"), 1)
     invariants.check("flow", flow.ledger(broker.url), run.journal, told=told, faults=touched)
+
+
+@pytest.mark.usefixtures("workers")
+def test_reached_maxmemory_is_told_and_outlived(tmp_path: Path, broker: Server, ledger: Store) -> None:
+    """F21 a. Proves that a write which is refused is tried again, by whoever has something to record."""
+    run = flow.begin(tmp_path)
+    run.journal.await_start("three")
+    with broker.client() as client:
+        client.config_set("maxmemory", "1mb")  # it uses more already
+        refused = refusal()
+        run.journal.await_end("three")
+        run.journal.await_end("four")
+        client.config_set("maxmemory", "0")
+    accepted = runner("run", DEFAULT, "--topic", "x", "--detach")
+
+    told = run.end(within=60)
+
+    assert "maxmemory is reached" in refused.first_line
+    assert accepted.code == 0, accepted.stderr
+    assert told.code == 0, told.stderr
+    touched = dict.fromkeys(("one", "two", "three", "four", "gather", "stage"), 1)
+    invariants.check("flow", ledger, run.journal, told=told, faults=touched)
+
+
+@pytest.mark.parametrize("command", [("run", DEFAULT, "--topic", "x"), ("worker",), ("doctor",)], ids=" ".join)
+def test_a_broker_that_makes_room_by_itself_is_refused(
+    command: tuple[str, ...], start_valkey: Callable[..., Server]
+) -> None:
+    """F21 b. It would throw away queued work, and nobody would know."""
+    broker = start_valkey("--maxmemory-policy", "allkeys-lru")
+
+    refused = runner(*command, "--broker", broker.url)
+
+    assert refused.code == 4
+    assert "its maxmemory-policy is allkeys-lru, and must be noeviction" in refused.first_line
 
 
 def refusal() -> Answer:
