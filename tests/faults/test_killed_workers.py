@@ -31,6 +31,32 @@ def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: St
     invariants.check("flow", ledger, run.journal, told=told, faults=dict.fromkeys(inside, 1))
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("into", [0, 12])
+def test_with_the_default_settings_a_killed_worker_costs_at_most_its_lease_and_five_seconds(
+    into: int, tmp_path: Path, ledger: Store, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F01, when the lease is new, and when it has been renewed."""
+    for name in flow.SETTINGS:
+        monkeypatch.delenv(name)
+    start_worker()
+    start_worker()
+    run = flow.begin(tmp_path, "--slow", "15")
+    group = os.getpgid(run.journal.await_start("three").pid)
+    time.sleep(into)
+    inside = {line.step for line in run.journal.lines() if os.getpgid(line.pid) == group}
+    os.killpg(group, signal.SIGKILL)
+    killed = time.monotonic()
+
+    told = run.end(within=killed - run.began + 30 + 5 + 15)
+
+    assert told.code == 0, told.stderr
+    assert "three" in inside
+    invariants.check_told("flow", ledger, told=told)
+    invariants.check_recorded("flow", ledger, run.journal, faults=dict.fromkeys(inside, 1))
+    print(f"{time.monotonic() - killed:.1f} s from the kill to the end")  # noqa: T201 - pytest -s shows it
+
+
 def test_a_killed_child_of_the_pool_costs_one_attempt(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
     """F02 a. Proves the requests: Celery's late acknowledgement gives the message back, and they the lease.
 
