@@ -12,7 +12,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from runner import progress, report, run, screen
-from runner.errors import RunnerError, UnknownRun
+from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
 from runner.options import Wish
 from runner.plan import Plan
@@ -25,12 +25,6 @@ logger = logging.getLogger(__name__)
 
 STILL_RUNNING = 5
 PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
-
-
-class LedgerLost(RunnerError):
-    """The broker lost its data, and with them the run."""
-
-    exit_code = 1
 
 
 def attend(run_id: str, here: Session, wish: Wish) -> int:
@@ -54,6 +48,10 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
     except Interrupted as interrupted:
         _cancel(plan, run_id, here, interrupted, wish)
         return interrupted.exit_code
+    except UnknownRun:
+        run.lose(run_id, plan, here.ledger)
+        _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `python -m runner doctor` looks")
+        return _tell(here.ledger.run(run_id), here, plan, wish)
     except WorkerEnded as ended:
         run.fail(run_id, here.ledger, str(ended))
         raise
@@ -95,11 +93,6 @@ def _reconcile(run_id: str, here: Session) -> None:
         reconcile(run_id, here.ledger, grace=here.settings.grace)
     except (redis.RedisError, OperationalError) as error:
         logger.info("cannot reconcile: %s", error)  # the server is away: `follow` waits for it
-    except UnknownRun as error:
-        message = f"run {run_id} has failed: the broker lost its data"
-        raise LedgerLost(
-            message, hint="turn on persistence (appendonly yes); `python -m runner doctor` looks"
-        ) from error
 
 
 def _tell(ended: Run, here: Session, plan: Plan, wish: Wish) -> int:

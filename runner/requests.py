@@ -57,7 +57,8 @@ class StepRequest(Request):  # type: ignore[misc]
             waits = [self._settle_step(step_id, failure_of) for step_id in self._step_ids()]
             seconds = [wait for wait in waits if wait is not None]
             signature = self.task.signature_from_request(self._context, countdown=min(seconds, default=0))
-            signature.apply_async()
+            # This is the event loop, which serves every process of the pool: it is not to wait for a broker that is away.
+            signature.apply_async(retry_policy={"max_retries": 1, "interval_start": 0})
         except UnknownRun:  # it has expired: nobody waits for it
             self.acknowledge()
         except (redis.RedisError, OperationalError, OSError) as error:

@@ -141,6 +141,12 @@ def fail(run_id: str, ledger: Store, cause: str) -> None:
     ledger.finish(run_id, rest, plan, ends="failed", cause=cause)
 
 
+def lose(run_id: str, plan: Plan, ledger: Store) -> None:
+    """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
+    if ledger.accept(run_id, plan):
+        fail(run_id, ledger, "the broker lost its data")
+
+
 def _send(plan: Plan, run_id: str, done: frozenset[str]) -> None:
     rest = canvas.compose(plan, run_id, done)
     if rest is None:

@@ -1,11 +1,13 @@
 """`resume RUN`: what has no successful outcome is executed."""
 
+import math
 from dataclasses import replace
 
 import click
 
-from runner import catalogue, interrupts, options, session, settings, source, spec
+from runner import catalogue, interrupts, options, session, settings, source, spec, text
 from runner import plan as plans
+from runner.errors import listed
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import check_run_id, new_run_id
@@ -35,6 +37,9 @@ def command(run_id: str, start: str | None, file: str | None, wish: options.Wish
 
             if name == run_id:
                 run.resume(run_id, here.ledger)
+                if leased := here.ledger.leased(run_id):
+                    seconds = text.duration(math.ceil(max(leased.values())))
+                    click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
             else:
                 run.rerun(run_id, name, here.ledger, start=start, plan=plan, queue=here.queue, own_queue=here.own_queue)
                 click.echo(f"run {name} goes on from run {run_id}", err=True)

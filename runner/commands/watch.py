@@ -1,8 +1,10 @@
 """`watch RUN`: the live progress of a run that was started elsewhere."""
 
 import sys
+from contextlib import suppress
 
 import click
+import redis
 
 from runner import options, progress, report, screen, session, settings
 from runner.store import EXIT_CODES, check_run_id
@@ -22,6 +24,11 @@ def command(run_id: str) -> int:
         with progress.shown(plan, run_id) as shown:
             for event in ledger.follow(run_id):
                 shown.tell(event)
+                if event is None:
+                    with suppress(
+                        redis.ConnectionError, redis.TimeoutError
+                    ):  # `follow` waits for a broker that is away
+                        ledger.run(run_id)  # one that is back may have lost its data, and the run
         ended = ledger.run(run_id)
         told = report.summary(ended, plan, ledger.outcomes(run_id), screen=screen.of(sys.stderr))
         click.echo(told, err=True)

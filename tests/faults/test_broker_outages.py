@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.store import Store
-from tests.command_line import ROOT, runner
+from tests.command_line import ROOT, runner, start
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
 from tests.servers import Server
@@ -75,7 +75,23 @@ def test_a_broker_that_lost_its_data_is_told_and_the_run_fails(
 
     assert told.code == 1, told.stderr
     assert "the broker lost its data" in told.stderr
-    assert "the broker lost its data" in told.stdout
+    assert (told.json["status"], told.json["cause"]) == ("failed", "the broker lost its data")
+    invariants.check_told("flow", flow.ledger(broker.url), told=told)
+    assert runner("resume", "flow", "--json", timeout=60).json["status"] == "succeeded"
+
+
+def test_who_watches_a_run_that_the_broker_lost_is_told(tmp_path: Path, ledger: Store) -> None:
+    """F08, where nobody waits for the run: it would be watched for ever."""
+    flow.begin(tmp_path, "--detach").end(within=10)
+    watching = start("watch", "flow")
+    assert watching.stderr
+    assert "run flow accepted" in watching.stderr.readline()
+
+    ledger.client.flushall()
+
+    _, told = watching.communicate(timeout=10)
+    assert watching.returncode == 7
+    assert "a broker without persistence forgets them" in told
 
 
 @pytest.mark.usefixtures("workers")

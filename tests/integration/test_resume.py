@@ -1,12 +1,14 @@
 """`resume`: what has no successful outcome is executed, in the same run or, from a step on, in a new one."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.command_line import ROOT, runner
+from tests.command_line import ROOT, runner, start
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -45,6 +47,26 @@ def test_a_cancelled_run_is_resumed(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0", "--detach")
     runner("cancel", "one")
     assert json.loads(runner("resume", "one").stdout) == {"last": ["good", "bad"]}
+
+
+def test_who_resumes_a_killed_run_is_told_whose_lease_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNER_LEASE", "4")
+    mark = tmp_path / "mark"
+    slow_once = f"test -e {mark} || {{ touch {mark}; sleep 60; }}"
+    (tmp_path / "slow.yaml").write_text(
+        f"name: slow\ncollectors:\n  - {{id: slow, task: command.run, with: {{argv: [sh, -c, '{slow_once}']}}}}\n"
+    )
+    killed = start("run", str(tmp_path / "slow.yaml"), "--run-id", "one")
+    wait_until(mark.exists, "the step is executed")
+    killed.kill()
+    killed.communicate()
+
+    answer = runner("resume", "one")
+
+    assert answer.code == 0, answer.stderr
+    assert re.search(r"waiting for the lease of slow, up to [1-4]s\n", answer.stderr)
 
 
 def test_from_a_step_on_everything_is_executed_again_as_a_new_run(folder: Path) -> None:
