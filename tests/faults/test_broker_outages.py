@@ -24,7 +24,10 @@ StartValkey = Callable[..., Server]
 
 @pytest.mark.usefixtures("workers")
 def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: Server, ledger: Store) -> None:
-    """F07: the run under way. Proves that the ledger, and no counter of Celery's, says when the gather is due."""
+    """F07: the run under way. Proves that what is to be recorded is sent again while the broker restarts.
+
+    A message that is lost even so comes back: by late acknowledgement, else by the reconciler.
+    """
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
     broker.stop()
@@ -41,7 +44,7 @@ def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: 
 def test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs(
     tmp_path: Path, broker: Server, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F07: the runs that wait."""
+    """F07: the runs that wait. The append-only file alone keeps them: with it, Celery by itself loses none of these either."""
     submitted = submit(tmp_path, 200)
     time.sleep(1.1)  # "everysec": what is promised is what was accepted a second ago
     broker.stop()
@@ -96,7 +99,7 @@ def test_who_watches_a_run_that_the_broker_lost_is_told(tmp_path: Path, ledger: 
 
 @pytest.mark.usefixtures("workers")
 def test_a_frozen_broker_is_waited_for(tmp_path: Path, broker: Server, ledger: Store) -> None:
-    """F10. Proves that a lease that could not be renewed, and a write sent twice, do no harm."""
+    """F10. Proves that whoever watches a run has patience, and that `show` has less."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
     broker.freeze()
@@ -119,7 +122,10 @@ def test_a_frozen_broker_is_waited_for(tmp_path: Path, broker: Server, ledger: S
 def test_a_link_that_was_down_heals(
     tmp_path: Path, start_valkey: StartValkey, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F11: a worker in a network namespace of its own, and the link to it down for 20 s."""
+    """F11: a worker in a network namespace of its own, and the link to it down for 20 s.
+
+    Late acknowledgement is enough for it, and so is the reconciler; without both the run hangs.
+    """
     with link() as wire:
         broker = start_valkey("--appendonly", "yes", "--bind", "127.0.0.1", wire.near, "--protected-mode", "no")
         monkeypatch.setenv("RUNNER_BROKER_URL", broker.url)

@@ -39,7 +39,7 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_ends_whoever_dies_and_where(
     point: Crashpoint, tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """Those at a publish, and in a reconciler, were seen to hang with the reconciler off."""
+    """Proves the reconciler, at a publish. Elsewhere one defence stands behind the other: late acknowledgement, requests, it."""
     workflow, once = tmp_path / "flaky.yaml", tmp_path / "once"
     workflow.write_text(FLAKY)
     once.touch()

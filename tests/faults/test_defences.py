@@ -1,0 +1,346 @@
+"""A defence taken out of the code to the fault test that fails then: what each of them proves, and that it does.
+
+    pytest -m soak tests/faults/test_defences.py -k F06
+
+Each line of the table is tried on a copy of the project in which a few words are others. Words that are not there exactly
+once fail in the tests of every day, as does a test of a fault case without a line, so that the table stays true.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Words in a file of the project, and what stands there instead."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A test that fails without a defence.
+
+    Args:
+        case: of the fault list, and a word where it has several.
+        test: its name.
+        without: what makes the defence; all of it, where one stands behind the other.
+        says: how the test fails, as a pattern: for this reason, and not because nothing works any more.
+    """
+
+    case: str
+    test: str
+    without: tuple[Change, ...]
+    says: str
+
+
+# What is lost is sent again. Celery's own last resort, the visibility timeout, would find some of it as well: after ten
+# seconds in these tests, after an hour by default.
+RECONCILER = Change("runner/reconcile.py", "if due and (known or", "if False and (known or")
+VISIBILITY = Change("tests/faults/flow.py", '"RUNNER_VISIBILITY": "10"', '"RUNNER_VISIBILITY": "3600"')
+# A lease is renewed for as long as the work takes; a step whose leases were lost too often is given up.
+LEASES = Change("runner/leases.py", "                lease.renew()", "                self.remove(lease)")
+RECOVERIES = Change("runner/execute.py", "RECOVERIES = 3 ", "RECOVERIES = 1000 ")
+# What became of a process of the pool is recorded by the worker's main process, and its message is not acknowledged.
+REQUESTS = Change("runner/execute.py", '"runner.requests:StepRequest"', '"celery.worker.request:Request"')
+LATE_ACK = Change("runner/celery_app.py", '"task_acks_late": True', '"task_acks_late": False')
+EVERYTHING = (REQUESTS, LATE_ACK, RECONCILER, VISIBILITY)
+# A claim asks whether the step has an outcome, whether somebody executes it, and whether the run has ended.
+DONE = Change("runner/store.py", "elseif redis.call('HEXISTS', OUTCOMES, step) == 1 then", "elseif false then")
+BUSY = Change("runner/store.py", "elseif busy > now then", "elseif false then")
+ENDED = Change("runner/store.py", "elseif ended then answer", "elseif false then answer")
+# The first outcome of a step is the one; after the end of a run there are no others, and it ends once.
+FIRST = Change(
+    "runner/store.py",
+    "if redis.call('HSETNX', OUTCOMES, step, outcome) == 0",
+    "if redis.call('HSET', OUTCOMES, step, outcome) == 2",
+)
+NOT_AFTER_THE_END = Change(
+    "runner/store.py", "return recorded end\nif ended then", "return recorded end\nif false then"
+)
+ENDS_ONCE = Change("runner/store.py", "if not ended then\n  for at = 3", "if true then\n  for at = 3")
+# The ledger is asked again while the broker restarts; what cannot be recorded even so is given back.
+AGAIN = Change("runner/brokers/external.py", "Retry(ExponentialBackoff(cap=1, base=0.05), 5,", "Retry(NoBackoff(), 0,")
+GIVEN_BACK = Change("runner/execute.py", "raise Reject(error, requeue=True) from error", "return {}")
+PATIENCE = Change("runner/store.py", "patience: float = 60.0", "patience: float = 0.0")
+CHECKED_WITHIN = Change("runner/brokers/external.py", "outcome.result(CHECK_WITHIN)", "outcome.result()")
+ANSWERED_WITHIN = Change("runner/brokers/external.py", '{"socket_timeout": CONNECT_WITHIN', '{"socket_timeout": 9')
+LOOKED_FOR = Change("runner/attend.py", "            _reconcile(run_id, here)", "            pass")
+WATCHED = Change("runner/commands/watch.py", "ledger.run(run_id)  # one that is back", "pass  # one that is back")
+KEPT = Change("tests/conftest.py", '"--appendonly", "yes"', '"--appendonly", "no"')
+REFUSED_WRITES = Change(
+    "runner/celery_app.py", '"broker_channel_error_retry": True', '"broker_channel_error_retry": False'
+)
+NO_EVICTION = Change("runner/brokers/external.py", '!= "noeviction":', '== "none":')
+ADDRESS = Change("runner/dead_letters.py", "self.connection.client or self.address", "self.connection.client")
+# An attempt is interrupted at its timeout, and a second later its process is ended.
+SOFT_LIMIT = Change("runner/execute.py", "timeout=step.timeout, value_limit", "timeout=None, value_limit")
+HARD_LIMIT = Change("runner/canvas.py", 'options["time_limit"] = step.timeout + HARD_LIMIT_AFTER', "pass")
+# Whatever a task raises is an outcome; a file takes its place when it is complete; a command ends with its process.
+ANY_ERROR = Change("runner/call.py", "    except Exception as error:", "    except OSError as error:")
+BESIDE = Change("runner/collectors/write.py", 'target.parent / f".{secrets.token_hex(8)}.tmp"', "target")
+NEW_FILE = Change("runner/collectors/write.py", 'temporary.open("x"', 'temporary.open("w"')
+WATCHDOG = Change("runner/collectors/command.py", 'read -r _; kill -s KILL -- "-$group";', "read -r _;")
+# Messages that no worker can read are kept.
+CONSUMER = Change("runner/celery_app.py", '"runner.dead_letters:Consumer"', '"celery.worker.consumer:Consumer"')
+HEADERS = Change("runner/dead_letters.py", "        _check_headers(message.headers)\n", "")
+BURIED = Change("runner/dead_letters.py", "if not requeue and message is not None:", "if False:")
+NO_SUCH_RUN = Change("runner/execute.py", "raise Reject(str(error), requeue=False) from error", "return {}")
+OURS_ALONE = Change("runner/dead_letters.py", " if name in {COLLECT, GATHER, STAGE} else None", "")
+BROADCASTS = Change(
+    "runner/dead_letters.py", "            return True  # not kept, as each worker has it", "            raise"
+)
+TRIMMED = Change("runner/dead_letters.py", "        pipe.ltrim(key(chosen), 0, KEPT - 1)\n", "")
+# A plan is read once; here it is read from the file, whenever a worker first meets the run.
+PINNED = Change(
+    "runner/here.py",
+    "    return ledger().plan(run_id)",
+    """    from runner import catalogue, source, spec, plan as plans
+    kept = ledger().plan(run_id)
+    written = source.read(kept.directory + "/small.yaml")
+    workflow = spec.read(written, catalogue.of(written, settings()))
+    now = plans.bind(plans.make(workflow, written), workflow, kept.inputs, written)
+    return plans.route(now, "celery", everything=True)""",
+)
+# What a worker lacks is left to another: while there is one, for so long, and not after the end of the run.
+LEFT = Change("runner/execute.py", "if step.task is None or step.task in current_app.tasks or", "if True or")
+OFFERED = Change("runner/execute.py", "if waits is False and _is_offered(step.task):", "if False:")
+LIMIT = Change("runner/execute.py", "    return seconds if waits else None", "    return seconds")
+UNWANTED = Change(
+    "runner/execute.py", "return seconds if waits else None", "return None if waits is False else seconds"
+)
+# Who ends with whom. Celery finishes what is being executed when it is told to end, unless that signal means another.
+WARM = Change("tests/workers.py", "env=os.environ | env,", 'env=os.environ | env | {"REMAP_SIGTERM": "SIGQUIT"},')
+TETHER = Change("runner/commands/worker.py", "        worker.end_with_parent()", "        pass")
+KEEPER = Change(
+    "runner/brokers/keeper.py", "fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)", "signal.pause()"
+)
+OWN_QUEUE = Change("runner/session.py", "            _forget_messages(store.client, queue)", "            pass")
+NO_CHILD = Change("runner/celery_app.py", ' and process.current_process().name != "MainProcess"', "")
+POOLS = Change("runner/celery_app.py", 'if name not in {"prefork", "thread", "solo"}:', "if False:")
+# Nothing is recorded of a run before all of it is.
+WHOLE = Change(
+    "runner/run.py",
+    "    crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)",
+    "    ledger.accept(run_id, routed)\n    crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)",
+)
+# Chaos, but shorter, and with faults that are known to lose something.
+FORTY_SECONDS = Change("tests/faults/test_chaos.py", '"CHAOS_SECONDS", "300"', '"CHAOS_SECONDS", "40"')
+A_SEED = Change("tests/faults/test_chaos.py", "random.randrange(10**6)", "1")
+
+STILL = "TimeoutExpired"  # the run had not ended in time
+UNENDED = "the run has ended"  # it had not
+TWICE = r"\{1, 2\} == \{1\}|I5"  # a step was executed again
+
+PROOFS = {
+    "killed_workers": [
+        Proof("F01", "test_a_worker_killed_in_a_collector_costs_seconds", (RECONCILER, VISIBILITY), STILL),
+        Proof(
+            "F01 default",
+            "test_with_the_default_settings_a_killed_worker_costs_at_most_its_lease_and_five_seconds[0]",
+            (RECONCILER,),
+            STILL,
+        ),
+        Proof("F02a", "test_a_killed_child_of_the_pool_costs_one_attempt", (REQUESTS,), STILL),
+        Proof("F02b", "test_a_command_ends_with_the_child_that_ran_it", (WATCHDOG,), "nothing of the step is alive"),
+        Proof(
+            "F04", "test_a_gather_whose_worker_died_after_its_effect_is_recorded_once", (RECONCILER, VISIBILITY), STILL
+        ),
+        Proof("F06", "test_what_a_frozen_and_killed_worker_had_taken_is_sent_again[1]", (RECONCILER,), STILL),
+        Proof("F06 thawed", "test_a_worker_that_thaws_after_its_leases_records_nothing_twice", (FIRST,), "I3"),
+        Proof("F16 child", "test_a_collector_that_kills_its_process_is_stopped_after_its_retries", (REQUESTS,), "."),
+        Proof(
+            "F16 worker",
+            "test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recoveries",
+            (RECOVERIES,),
+            ".",
+        ),
+        Proof("F25 Celery", "test_a_worker_told_to_end_finishes_what_it_executes[1]", (WARM,), TWICE),
+        Proof("F25 lease", "test_a_worker_told_to_end_finishes_what_it_executes[1]", (LEASES,), TWICE),
+    ],
+    "bad_steps": [
+        Proof("F03", "test_a_collector_that_runs_out_of_memory_fails_alone", (ANY_ERROR,), "MemoryError"),
+        Proof(
+            "F14a",
+            "test_an_attempt_ends_at_its_timeout_whatever_it_does[faulty.collect-0]",
+            (SOFT_LIMIT, HARD_LIMIT),
+            STILL,
+        ),
+        Proof("F14b", "test_an_attempt_ends_at_its_timeout_whatever_it_does[faulty.stubborn-0]", (HARD_LIMIT,), STILL),
+        Proof("F14c", "test_an_attempt_ends_at_its_timeout_whatever_it_does[faulty.in_c-0]", (REQUESTS,), "timed_out"),
+        Proof(
+            "F15 drip", "test_a_server_that_never_ends_is_left_at_the_timeout[/drip]", (SOFT_LIMIT, HARD_LIMIT), STILL
+        ),
+        Proof(
+            "F15 hang", "test_a_server_that_never_ends_is_left_at_the_timeout[/hang]", (SOFT_LIMIT, HARD_LIMIT), STILL
+        ),
+        Proof(
+            "F20",
+            "test_a_file_that_does_not_fit_on_the_disk_leaves_the_one_before",
+            (BESIDE, NEW_FILE),
+            "No such file.*out.json",
+        ),
+    ],
+    "broker_outages": [
+        Proof("F07", "test_a_killed_broker_that_keeps_a_file_loses_no_run", (AGAIN,), "I5"),
+        Proof(
+            "F07 message",
+            "test_a_killed_broker_that_keeps_a_file_loses_no_run",
+            (LATE_ACK, RECONCILER, VISIBILITY),
+            STILL,
+        ),
+        Proof(
+            "F07 queued", "test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs", (KEPT,), "UnknownRun"
+        ),
+        Proof("F08", "test_a_broker_that_lost_its_data_is_told_and_the_run_fails", (LOOKED_FOR,), STILL),
+        Proof("F08 watch", "test_who_watches_a_run_that_the_broker_lost_is_told", (WATCHED,), STILL),
+        Proof("F10 run", "test_a_frozen_broker_is_waited_for", (PATIENCE,), "assert 4 == 0"),
+        Proof(
+            "F10 show",
+            "test_a_frozen_broker_is_waited_for",
+            (CHECKED_WITHIN, ANSWERED_WITHIN),
+            "the bound that `show` promises",
+        ),
+        Proof("F11", "test_a_link_that_was_down_heals", (LATE_ACK, RECONCILER, VISIBILITY), STILL),
+    ],
+    "lost_connections": [
+        Proof(
+            "F07 channel",
+            "test_a_channel_gives_its_messages_back_after_its_connection_was_collected",
+            (ADDRESS,),
+            "AttributeError",
+        ),
+    ],
+    "full_disks": [
+        Proof("F19", "test_a_full_disk_of_the_broker_is_told_and_outlived", (REFUSED_WRITES,), "."),
+        Proof("F21a", "test_reached_maxmemory_is_told_and_outlived", (GIVEN_BACK, RECONCILER, VISIBILITY), "."),
+        Proof("F21b", "test_a_broker_that_makes_room_by_itself_is_refused[worker]", (NO_EVICTION,), "."),
+    ],
+    "messages": [
+        Proof("F13 done", "test_messages_that_come_twice_execute_each_step_once", (DONE,), "I5"),
+        Proof("F13 busy", "test_messages_that_come_twice_execute_each_step_once", (BUSY,), "I5"),
+        Proof(
+            "F17",
+            "test_a_hostile_message_is_kept_aside_and_the_worker_goes_on[no JSON]",
+            (CONSUMER,),
+            "the message is in the list",
+        ),
+    ],
+    "dead_letters": [
+        Proof(
+            "F17 ten",
+            "test_ten_hostile_messages_are_kept_with_their_bytes_and_the_worker_works_on[prefork]",
+            (CONSUMER,),
+            ".",
+        ),
+        Proof(
+            "F17 values",
+            "test_a_message_with_any_one_value_changed_neither_ends_nor_stops_a_worker[prefork]",
+            (HEADERS,),
+            ".",
+        ),
+        Proof("F17 task", "test_a_message_for_a_task_that_the_worker_lacks_is_kept[solo]", (BURIED,), "."),
+        Proof(
+            "F17 run", "test_a_message_for_a_run_or_a_step_that_does_not_exist_is_kept[prefork]", (NO_SUCH_RUN,), "."
+        ),
+        Proof("F17 others", "test_arguments_of_a_task_that_is_not_ours_are_its_own_to_judge[solo]", (OURS_ALONE,), "."),
+        Proof("F17 broadcast", "test_a_hostile_broadcast_does_not_end_a_worker[solo]", (BROADCASTS,), "."),
+        Proof("F17 list", "test_the_list_keeps_the_latest_thousand_and_expires", (TRIMMED,), "1002 == 1000"),
+    ],
+    "moving_ground": [
+        Proof("F23", "test_a_run_follows_the_plan_it_was_submitted_with", (PINNED,), STILL),
+        Proof("F24", "test_a_step_waits_for_a_worker_that_has_its_task", (LEFT,), "'failed' in"),
+        Proof("F24 limit", "test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why", (LIMIT,), STILL),
+        Proof(
+            "F24 busy", "test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy", (OFFERED,), "partial"
+        ),
+        Proof("F24 cancelled", "test_a_cancelled_run_waits_for_no_task", (UNWANTED,), "I7"),
+        Proof("F26a", "test_no_step_starts_after_a_run_under_way_is_cancelled", (DONE, ENDED), "."),
+        Proof("F26b", "test_a_queued_run_that_is_cancelled_never_starts", (DONE, ENDED), "."),
+        Proof("F26c", "test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again", (DONE, ENDED), "."),
+        Proof("F26d", "test_cancelling_during_the_gather_is_all_or_nothing", (FIRST, NOT_AFTER_THE_END), "."),
+        Proof("F26e", "test_cancelling_twice_answers_the_same", (ENDS_ONCE,), "I3"),
+        Proof("F26f", "test_cancelling_what_has_ended_changes_nothing", (ENDS_ONCE,), "."),
+        Proof("F27 worker", "test_a_killed_run_leaves_nothing_and_is_resumed", (TETHER,), "no process of it is left"),
+        Proof("F27 broker", "test_a_killed_run_leaves_nothing_and_is_resumed", (KEEPER,), "no process of it is left"),
+        Proof("F27 queue", "test_a_killed_run_that_was_resumed_leaves_no_message", (OWN_QUEUE,), "I7"),
+    ],
+    "chaos": [
+        Proof(
+            "F28",
+            "test_every_accepted_run_ends_as_promised_whatever_happens",
+            (RECONCILER, VISIBILITY, FORTY_SECONDS, A_SEED),
+            ".",
+        ),
+    ],
+    "crashpoints": [
+        Proof("not accepted", "test_a_run_that_was_not_accepted_is_unknown", (WHOLE,), "."),
+        Proof("not sent", "test_a_run_ends_whoever_dies_and_where[submit.before_send]", (RECONCILER,), UNENDED),
+        # Where a child of the pool dies, one defence stands behind the other: the run hangs only without all of them.
+        Proof("claimed", "test_a_run_ends_whoever_dies_and_where[claim.after]", EVERYTHING, UNENDED),
+        Proof("finished", "test_a_run_ends_whoever_dies_and_where[finish.after]", EVERYTHING, UNENDED),
+        Proof("postponed", "test_a_run_ends_whoever_dies_and_where[postpone.after]", EVERYTHING, UNENDED),
+    ],
+    "pools": [
+        Proof("F14 threads", "test_an_attempt_ends_at_its_timeout[threads]", (SOFT_LIMIT,), STILL),
+        Proof("shell", "test_a_worker_without_children_does_not_end_with_whoever_started_it", (NO_CHILD,), "."),
+        Proof("other pools", "test_another_pool_is_refused_with_a_line", (POOLS,), "."),
+    ],
+}
+
+CHANGES = dict.fromkeys(change for proofs in PROOFS.values() for proof in proofs for change in proof.without)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.file)
+def test_what_is_taken_out_is_there_once(change: Change) -> None:
+    assert (ROOT / change.file).read_text(encoding="utf-8").count(change.old) == 1
+
+
+def test_every_test_of_a_fault_case_is_in_the_table() -> None:
+    proved = {proof.test.partition("[")[0] for proofs in PROOFS.values() for proof in proofs}
+    modules = [ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "tests" / "faults").glob("test_*.py")]
+    written = [node for module in modules for node in module.body if isinstance(node, ast.FunctionDef)]
+    cases = {node.name for node in written if re.match(r"F\d\d", ast.get_docstring(node) or "")}
+    assert cases - proved == set()
+    assert proved - {node.name for node in written} == set()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("file", "proof"),
+    [pytest.param(file, proof, id=proof.case) for file, proofs in PROOFS.items() for proof in proofs],
+)
+def test_a_fault_test_fails_without_its_defence(file: str, proof: Proof, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for part in ("runner", "tests", "workflows"):
+        shutil.copytree(ROOT / part, copy / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for change in proof.without:
+        path = copy / change.file
+        path.write_text(path.read_text(encoding="utf-8").replace(change.old, change.new), encoding="utf-8")
+    base = tmp_path / "base"
+    words = ["-q", "-m", "", "--tb=short", "-o", "timeout=200", "-p", "no:cacheprovider", f"--basetemp={base}"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words, f"tests/faults/test_{file}.py::{proof.test}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=copy,
+    )
+
+    print(done.stdout)  # noqa: T201 - pytest shows it if this test fails
+    assert done.stdout.splitlines()[-1].startswith("1 failed")
+    assert re.search(rf"^E .*({proof.says})", done.stdout, re.MULTILINE)
