@@ -8,7 +8,6 @@ import redis
 
 from runner import brokers, canvas, text
 from runner.brokers import Concern
-from runner.dead_letters import DeadLetter
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Run
@@ -81,15 +80,12 @@ def of_runs(runs: Iterable[Run]) -> Iterator[Concern]:
             yield Concern(f"run {run.id} {text.printable(run.waits_for)}", f"python -m runner show {run.id}")
 
 
-def of_dead_letters(count: int, latest: Iterable[DeadLetter], key: str) -> Iterator[Concern]:
-    for letter in latest:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter.at))
+def of_dead_letters(count: int, key: str) -> Iterator[Concern]:
+    if count:
         yield Concern(
-            f"{text.count(count, 'dead letter')}, messages that no worker could read;"
-            f' the latest at {when} in queue "{letter.queue}": {text.printable(letter.reason)[:200]}',
-            f"find who sends them (`doctor --json` shows the last ten), then DEL {key}",
+            f"{text.count(count, 'dead letter')}: messages that no worker could read, or make sense of",
+            f"find who sends them (`doctor --json` has them all), then send them again, or DEL {key}",
         )
-        return
 
 
 def _too_long(plan: Plan, chosen: Settings) -> Iterator[Concern]:

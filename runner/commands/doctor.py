@@ -2,6 +2,7 @@
 
 import base64
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -32,17 +33,18 @@ def command(file: str | None, *, as_json: bool) -> None:
     chosen = settings.read()
     plan = _plan(file, chosen) if file else None
     with brokers.open(chosen) as broker:
-        found = _look(chosen, broker, plan)
+        found = _look(chosen, broker, plan, every_letter=as_json)
     click.echo(text.as_json(found) if as_json else "\n".join(_lines(found)))
 
 
-def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None) -> dict[str, Any]:
+def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_letter: bool) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
     from runner import concerns, dead_letters  # noqa: PLC0415
     from runner.celery_app import app  # noqa: PLC0415
 
     with brokers.connect(broker.url) as client:
-        count, letters = dead_letters.count(client, chosen), dead_letters.latest(client, chosen)
+        count = dead_letters.count(client, chosen)
+        letters = dead_letters.latest(client, chosen, dead_letters.KEPT if every_letter else 3)
         runs = Store.of(client, chosen).runs(100)
         server = ""
         with suppress(RedisError):  # `brokers.warnings` says if INFO is denied
@@ -63,7 +65,7 @@ def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None) -> dict[s
         warnings += concerns.of_workers(workers, chosen.queue)
         warnings += concerns.of_plan(plan, workers, chosen) if plan else ()
     warnings += concerns.of_runs(runs)
-    warnings += concerns.of_dead_letters(count, letters, dead_letters.key(chosen))
+    warnings += concerns.of_dead_letters(count, dead_letters.key(chosen))
     return {
         "versions": {
             "Python": platform.python_version(),
@@ -103,6 +105,11 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for warning in found["warnings"]:
         yield _line("warning", warning["problem"])
         yield _line("", f"to do: {warning['remedy']}")
+    for letter in found["dead_letters"]["latest"]:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter["at"]))
+        begins = base64.b64decode(letter["message"])[:200].decode(errors="backslashreplace")
+        yield _line("letter", text.printable(f"{when} in queue {letter['queue']}: {letter['reason'][:200]}"))
+        yield _line("", text.cut(text.printable(begins), 100))
 
 
 def _line(what: str, words: str) -> str:

@@ -94,36 +94,45 @@ def test_an_invalid_workflow_is_told_before_the_broker_is_asked(tmp_path: Path) 
     assert answer.code == 3
 
 
-def test_dead_letters_are_counted(valkey: Server) -> None:
+def test_dead_letters_are_counted_and_the_latest_three_are_shown(valkey: Server) -> None:
     with valkey.client() as client:
-        for reason in ("the first", "the last"):
-            dead_letters.add(client, settings.read(), dead_letters.DeadLetter(1.0, "celery", reason, b"\xff"))
+        for reason in ("first", "second", "third", "last\n"):
+            letter = dead_letters.DeadLetter(1.0, "celery", reason, b"\xff\x1b[31m" + b"x" * 1000)
+            dead_letters.add(client, settings.read(), letter)
 
-    answer = runner("doctor", "--broker", valkey.url)
+    answer = runner("doctor", "--broker", valkey.url, TZ="UTC")
 
     assert answer.code == 0
-    assert "2 dead letters" in answer.stdout
-    assert "the last" in answer.stdout
+    assert "4 dead letters" in answer.stdout
+    assert r"letter:   1970-01-01 00:00:01 in queue celery: last\n" in answer.stdout
+    assert "second" in answer.stdout
+    assert "first" not in answer.stdout
+    assert r"          \xff\x1b[31mxxx" in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) < 200
 
 
 def test_a_run_that_waits_is_named_with_its_reason(valkey: Server, tmp_path: Path) -> None:
     words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
     runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
     with valkey.client() as client:
-        Store.of(client, settings.read()).waits("waiting", "prices", "waits for a worker that has shop.prices", seconds=1, limit=1)
+        Store.of(client, settings.read()).waits(
+            "waiting", "prices", "waits for a worker that has shop.prices", seconds=1, limit=1
+        )
 
     assert "run waiting waits for a worker that has shop.prices" in runner("doctor", "--broker", valkey.url).stdout
 
 
-def test_as_json_it_is_one_object(valkey: Server) -> None:
+def test_as_json_it_is_one_object_with_every_dead_letter(valkey: Server) -> None:
     with valkey.client() as client:
-        dead_letters.add(client, settings.read(), dead_letters.DeadLetter(1.0, "celery", "why", b"\xff"))
+        for _ in range(20):
+            dead_letters.add(client, settings.read(), dead_letters.DeadLetter(1.0, "celery", "why", b"\xff"))
 
     found = runner("doctor", "--json", "--broker", valkey.url).json
 
     assert found["workers"] == []
     assert list(found["warnings"][0]) == ["problem", "remedy"]
-    assert found["dead_letters"]["latest"] == [{"at": 1.0, "queue": "celery", "reason": "why", "message": "/w=="}]
+    letter = {"at": 1.0, "queue": "celery", "reason": "why", "message": "/w=="}
+    assert found["dead_letters"] == {"count": 20, "latest": [letter] * 20}
 
 
 def test_a_clock_that_is_off_is_a_warning(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
