@@ -101,7 +101,8 @@ def _tell(ended: Run, here: Session, plan: Plan, wish: Wish) -> int:
     last = here.ledger.outcome(ended.id, plan.steps[-1].id)
     result = last.value if last else None
     if wish.as_json:
-        click.echo(report.as_json(report.document(ended, plan, outcomes, result)))
+        running = here.ledger.leased(ended.id)
+        click.echo(report.as_json(report.document(ended, plan, outcomes, result, running=running)))
     if not wish.quiet:
         _say(report.summary(ended, plan, outcomes, screen=screen.of(sys.stderr)))
     if ended.status in {"succeeded", "partial"} and not wish.as_json:

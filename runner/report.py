@@ -69,6 +69,7 @@ def document(
         ],
         **told,
         **({"cause": mask(run.cause, plan)} if run.cause else {}),
+        **({"note": note} if (note := _note(run, plan, running)) else {}),
     }
 
 
@@ -148,7 +149,7 @@ def details(
         "run": run.id,
         "workflow": f"{text.printable(run.workflow)} ({run.hash})",
         "status": screen.paint(sign(run.status).word, sign(run.status).style),
-        "note": "" if run.ended else text.printable(mask(run.waits_for, plan)),
+        "note": _note(run, plan, running),
         "cause": _cause(run, plan),
         "coverage": _covered(plan, outcomes),
         "started": _local(run.started_at),
@@ -269,6 +270,11 @@ def _coverage(run: Run, plan: Plan, outcomes: Outcomes, running: Collection[str]
     }
 
 
+def _note(run: Run, plan: Plan, running: Collection[str]) -> str:
+    """What a run waits for, that would go on otherwise."""
+    return "" if run.ended or running else text.printable(mask(run.waits_for, plan))
+
+
 def _cause(run: Run, plan: Plan) -> str:
     """Why a run ended as it did; it may name every one of 1,000 collectors."""
     return text.cut(text.printable(mask(run.cause, plan)), 300)
@@ -306,9 +312,9 @@ def _why(outcome: Outcome, plan: Plan) -> str:
 
 
 def _reason(outcome: Outcome, plan: Plan) -> str:
-    if outcome.error:
-        return mask(f"{outcome.error.type}: {outcome.error.message}", plan)
-    return tolerance.lateness(plan) if outcome.status == "late" else ""
+    error = mask(f"{outcome.error.type}: {outcome.error.message}", plan) if outcome.error else ""
+    late = tolerance.lateness(plan) if outcome.status == "late" else ""
+    return "; then ".join(filter(None, [late, error]))
 
 
 def _first_line(outcome: Outcome, plan: Plan) -> str:

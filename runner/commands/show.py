@@ -38,7 +38,8 @@ def command(run_id: str, step_id: str | None, *, as_json: bool) -> None:
             return
         outcomes: dict[str, Outcome] = ledger.outcomes(run_id)
         last = ledger.outcome(run_id, plan.steps[-1].id)
+        running = ledger.leased(run_id)
     if as_json:
-        click.echo(report.as_json(report.document(run, plan, outcomes, last.value if last else None)))
+        click.echo(report.as_json(report.document(run, plan, outcomes, last.value if last else None, running=running)))
     else:
-        click.echo(report.details(run, plan, outcomes, screen=screen.of(sys.stdout)))
+        click.echo(report.details(run, plan, outcomes, running=running, screen=screen.of(sys.stdout)))

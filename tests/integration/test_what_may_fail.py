@@ -1,10 +1,14 @@
 """Runs that go on without some of their collectors: what comes of them, and what is told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.command_line import Answer, runner
+from tests.servers import Server
+from tests.waiting import wait_until
+from tests.workers import working
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -60,3 +64,30 @@ def test_who_has_not_answered_by_the_deadline_is_late_and_the_rest_is_gathered(t
     assert (answer.code, document["status"], document["result"]) == (0, "partial", ["tea"])
     assert [step["status"] for step in document["steps"]] == ["succeeded", "late", "succeeded"]
     assert "had not answered when the deadline of 1s passed" in answer.stderr
+
+
+def test_who_is_late_is_shown_as_it_works_and_its_value_when_it_comes(
+    tmp_path: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker of a run's own ends with the run; one that several share goes on."""
+    monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
+    late = "{id: slowly, task: command.run, with: {argv: [sh, -c, 'sleep 4; echo cocoa']}"
+    with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", "--name", "one@here"):
+        answer = run(tmp_path, COLLECTORS["well"], late, gather=", min_success: 1, deadline: 1s")
+        run_id = answer.json["run_id"]
+        meanwhile = shown(run_id)
+        wait_until(lambda: shown(run_id)["value"] is not None, "the late value has come", 10)
+
+    assert (answer.code, answer.json["status"]) == (0, "partial")
+    told = ("status", "attempts", "worker", "duration_s", "value")
+    assert [meanwhile[name] for name in told] == ["late", 1, "one@here", None, None]
+    afterwards = shown(run_id)
+    assert [afterwards[name] for name in told if name != "duration_s"] == ["late", 1, "one@here", "cocoa\n"]
+    assert 4 <= afterwards["duration_s"] < 6
+    after_all = runner("show", run_id, "--json").json
+    assert (after_all["status"], after_all["result"]) == ("partial", ["tea"])
+
+
+def shown(run_id: str) -> dict[str, Any]:
+    step: dict[str, Any] = runner("show", run_id, "--step", "slowly", "--json").json
+    return step

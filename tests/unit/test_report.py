@@ -218,6 +218,13 @@ def test_details_tell_what_a_run_waits_for_until_it_has_ended() -> None:
     waiting = replace(RUN, status="running", waits_for="waits for a worker that has \x1b[31m")
     assert "note      waits for a worker that has \\x1b[31m" in report.details(waiting, NEWS, {})
     assert "waits for" not in report.details(replace(waiting, status="failed"), NEWS, {})
+    assert "waits for" not in report.details(waiting, NEWS, {}, running={"hn"})
+
+
+def test_the_document_has_the_same_note() -> None:
+    waiting = replace(RUN, status="running", waits_for="waits for a worker that has fetch")
+    assert report.document(waiting, NEWS, {}, None)["note"] == "waits for a worker that has fetch"
+    assert "note" not in report.document(replace(waiting, status="failed"), NEWS, {}, None)
 
 
 def test_details_of_a_wide_fan_out_count_the_collectors_that_succeeded() -> None:
@@ -259,6 +266,12 @@ def test_a_late_step_is_shown_with_its_value_if_it_came_after_all() -> None:
     late = Outcome("reddit", "late")
     assert report.step_details(TOLERANT, TOLERANT.collectors[1], replace(late, value=[1])).endswith("\n\n[\n  1\n]")
     assert report.step_details(TOLERANT, TOLERANT.collectors[1], late).endswith("the deadline of 1m30s passed")
+
+
+def test_a_late_step_that_failed_after_all_says_both() -> None:
+    late = Outcome("reddit", "late", error=replace(REFUSED, traceback=""))
+    told = "the deadline of 1m30s passed; then ConnectionError: refused by ***"
+    assert report.step_details(TOLERANT, TOLERANT.collectors[1], late).endswith(told)
 
 
 def test_a_cancelled_step_is_shown_without_a_value() -> None:
