@@ -69,6 +69,7 @@ class _Renewal:
 
 
 _renewals: list[_Renewal] = []
+_starting = threading.Lock()
 
 
 @contextmanager
@@ -79,11 +80,18 @@ def renewed(ledger: Store, run_id: str, step: str, *, token: str, lease: float) 
         token: that the step was claimed with.
         lease: seconds.
     """
-    if not _renewals or _renewals[0].pid != os.getpid():  # a child of the pool has not its parent's threads
-        _renewals[:] = [_Renewal()]
+    renewal = _renewal()
     held = _Lease(ledger, run_id, step, token, lease)
-    _renewals[0].add(held)
+    renewal.add(held)
     try:
         yield
     finally:
-        _renewals[0].remove(held)
+        renewal.remove(held)
+
+
+def _renewal() -> _Renewal:
+    """This process's: a child of the pool has not its parent's threads, and two threads of one must not each start one."""
+    with _starting:
+        if not _renewals or _renewals[0].pid != os.getpid():
+            _renewals[:] = [_Renewal()]
+        return _renewals[0]

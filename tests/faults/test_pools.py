@@ -48,7 +48,6 @@ from tests.faults.test_moving_ground import (
     test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again,  # noqa: F401
     test_a_cancelled_run_waits_for_no_task,  # noqa: F401
     test_a_queued_run_that_is_cancelled_never_starts,  # noqa: F401
-    test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy,  # noqa: F401
     test_a_step_waits_for_a_worker_that_has_its_task,  # noqa: F401
     test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why,  # noqa: F401
     test_cancelling_during_the_gather_is_all_or_nothing,  # noqa: F401
