@@ -194,6 +194,26 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recove
     invariants.check("poison", ledger, journal, told=told, faults={"poison": 3})
 
 
+@pytest.mark.usefixtures("workers")
+def test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up(tmp_path: Path, ledger: Store) -> None:
+    """F01, I5. Proves the count of lost attempts: a step that always fails is executed once, its retries, and the faults."""
+    journal = Journal(tmp_path / "j")
+    workflow = tmp_path / "flaky.yaml"
+    arguments = f"{{journal: {journal.path}, step: flaky, times: 99, seconds: 1}}"
+    workflow.write_text(
+        "name: flaky\ninclude: [faulty]\ncollectors:\n"
+        f"  - {{id: flaky, task: faulty.flaky, retry: {{max_retries: 2, delay: 100ms}}, with: {arguments}}}\n"
+    )
+    run = flow.Flow("flaky", journal, start("run", str(workflow), "--run-id", "flaky", "--json"))
+    os.killpg(os.getpgid(journal.await_start("flaky").pid), signal.SIGKILL)
+
+    told = run.end(within=30)
+
+    assert flow.statuses(told.json)["flaky"] == "failed"
+    assert len(journal.starts("flaky")) == 1 + 2 + 1
+    invariants.check("flaky", ledger, journal, told=told, retries=2, faults={"flaky": 1})
+
+
 @pytest.mark.parametrize("time_", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in (2, 3))])
 def test_a_worker_told_to_end_finishes_what_it_executes(
     time_: int, tmp_path: Path, ledger: Store, workers: "list[Popen[bytes]]"

@@ -108,9 +108,10 @@ def in_c(journal: str, step: str) -> int:
 
 
 @shared_task(name="faulty.flaky")
-def flaky(journal: str, step: str, times: int = 1) -> str:
-    """Fail so many times, then succeed."""
+def flaky(journal: str, step: str, times: int = 1, seconds: float = 0) -> str:
+    """Take some time and fail, so many times, then succeed."""
     attempt = begin(journal, step)
+    time.sleep(seconds)
     if attempt <= times:
         raise ConnectionError(f"failure {attempt}")
     note(journal, "END", step, attempt)
