@@ -26,7 +26,7 @@ StartValkey = Callable[..., Server]
 def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: Server, ledger: Store) -> None:
     """F07: the run under way. Proves that what is to be recorded is sent again while the broker restarts.
 
-    A message that is lost even so comes back: by late acknowledgement, else by the reconciler.
+    What cannot be recorded even so is given back, to be executed again; behind that stands the reconciler.
     """
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
@@ -44,7 +44,7 @@ def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: 
 def test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs(
     tmp_path: Path, broker: Server, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F07: the runs that wait. The append-only file alone keeps them: with it, Celery by itself loses none of these either."""
+    """F07: the runs that wait. The append-only file keeps them: all end without the reconciler, too."""
     submitted = submit(tmp_path, 200)
     time.sleep(1.1)  # "everysec": what is promised is what was accepted a second ago
     broker.stop()
