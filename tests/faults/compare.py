@@ -20,6 +20,7 @@ from rich.table import Table
 from tests.faults.scenes import SCENES, Scene
 from tests.faults.sides import SIDES, Ending, Side, stage
 
+STEPS = ("one", "two", "three", "four", "gather", "stage")  # of the base flow
 Measured = dict[str, list[list[Ending]]]  # the id of a scene → for each side, how each try ended
 
 
@@ -84,25 +85,27 @@ def summary(endings: Sequence[Ending]) -> str:
         these = [ending for ending in endings if ending.status == status]
         if these:
             seconds = median(ending.seconds for ending in these)
-            parts.append(f"{len(these)} of {len(endings)} {_words(status, these)}{seconds:.1f} s")
+            parts.append(f"{len(these)} of {len(endings)} {_words(status, these, seconds)}")
     most = Counter[str]()
     for ending in endings:
         most |= Counter(ending.executed)
     for times in sorted(set(most.values()) - {1}):
-        steps = ", ".join(sorted(step for step, executed in most.items() if executed == times))
-        parts.append(f"executed {'twice' if times == 2 else f'{times} times'}: {steps}")
+        steps = [step for step in STEPS if most[step] == times]
+        named = "every step" if steps == [*STEPS] else ", ".join(steps)
+        parts.append(f"executed {'twice' if times == 2 else f'{times} times'}: {named}")
     if ended := [ending.worker_ends for ending in endings if ending.worker_ends]:
         parts.append(f"the worker ended in {len(ended)} of them, {sum(ended)} times in all")
     return "; ".join(parts)
 
 
-def _words(status: str | None, endings: Sequence[Ending]) -> str:
+def _words(status: str | None, endings: Sequence[Ending], seconds: float) -> str:
     match status:
         case None:
-            return "without an end after "
+            return f"without an end after {seconds:.0f} s"
         case "partial":
-            return f"partial, the gather had {min(min(ending.gathered) for ending in endings)} of 4, "
-    return f"{status}, "
+            fewest = min(min(ending.gathered) for ending in endings)
+            return f"partial, with {fewest} of the 4 collectors, {seconds:.1f} s"
+    return f"{status}, {seconds:.1f} s"
 
 
 if __name__ == "__main__":
