@@ -163,11 +163,10 @@ def test_a_deadline_is_kept_to_the_second_however_seldom_somebody_looks(
 def test_no_step_starts_after_a_run_under_way_is_cancelled(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    """F26 a. Proves that every claim asks the ledger first: two collectors are still to come when two are cancelled."""
-    start_worker()
+    """F26 a. Proves that every claim asks the ledger first: with one process, most collectors are still to come."""
+    start_worker("--concurrency", "1")
     run = flow.begin(tmp_path)
     run.journal.await_start("one")
-    run.journal.await_start("two")
     answer = runner("cancel", "flow")
     started = [line.step for line in run.journal.lines() if line.word == "START"]
 
