@@ -30,7 +30,7 @@ def accidents(draw: st.DrawFn) -> tuple[Plan, set[str], set[str], int]:
 
 
 def test_the_run_ends_with_the_oracles_result(client: Store, tmp_path: Path) -> None:
-    """Without the reconciler the first run whose messages are lost never ends (test_defences.py)."""
+    """Without the reconciler the first run whose messages are lost never ends."""
     numbers = iter(range(10_000))
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
