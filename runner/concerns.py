@@ -8,6 +8,7 @@ import redis
 
 from runner import brokers, canvas, text
 from runner.brokers import Concern
+from runner.errors import listed
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Run
@@ -17,11 +18,12 @@ SKEW = 2.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """What a worker says of itself: the tasks that it has registered, and the queues that it serves."""
+    """What a worker says of itself: the tasks that it has registered, the queues that it serves, and its pool's module."""
 
     name: str
     tasks: frozenset[str]
     queues: frozenset[str]
+    pool: str
 
 
 def of_broker(url: str) -> Iterator[Concern]:
@@ -68,6 +70,13 @@ def of_plan(plan: Plan, workers: Collection[Worker], chosen: Settings) -> Iterat
             yield Concern(
                 f"worker {worker.name} lacks {', '.join(lacking)}: it leaves those steps to other workers",
                 "start it with --include and the module of the task, or name that in RUNNER_INCLUDE",
+            )
+        timed = [step.id for step in plan.steps if step.timeout is not None and step.queue in worker.queues]
+        if timed and worker.pool in {"thread", "solo"}:
+            yield Concern(
+                f"worker {worker.name} has no processes that a timeout could end ({listed(timed)}): what does not let itself"
+                " be interrupted goes on",
+                "start it with --pool prefork",
             )
     offered = {task for worker in workers for task in worker.tasks}
     if workers and (unknown := sorted({step.task for step in plan.steps if step.task} - offered)):

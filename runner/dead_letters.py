@@ -181,7 +181,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
     def ensure_connected(self, conn: Any) -> Any:
         if conn.transport_cls in {"redis", "rediss"}:  # `redis+socket:` is "redis" as well
-            conn.transport_cls = OwnTransport
+            conn.transport_cls = f"{__name__}:OwnTransport"  # by its name, which `celery inspect stats` shows
         return super().ensure_connected(conn)
 
     def update_strategies(self) -> None:

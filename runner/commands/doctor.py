@@ -52,11 +52,13 @@ def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_
     inspect = app.control.inspect(timeout=1)
     tasks = inspect.registered() or {}
     queues = (not broker.embedded and inspect.active_queues()) or {}
+    stats = (not broker.embedded and plan and inspect.stats()) or {}
     workers = [
         concerns.Worker(
             name,
             frozenset(task.split(" ")[0] for task in tasks[name]),  # "task [rate_limit=10/s]"
             frozenset(queue["name"] for queue in queues.get(name, [])),
+            _pool(stats.get(name, {})),
         )
         for name in sorted(tasks)
     ]
@@ -81,6 +83,12 @@ def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_
             "latest": [asdict(each) | {"message": base64.b64encode(each.message).decode()} for each in letters],
         },
     }
+
+
+def _pool(stats: dict[str, Any]) -> str:
+    """The last part of its module: `celery.concurrency.thread:TaskPool`."""
+    implementation = str(stats.get("pool", {}).get("implementation", ""))
+    return implementation.partition(":")[0].rpartition(".")[2]
 
 
 def _plan(file: str, chosen: Settings) -> Plan:

@@ -67,6 +67,18 @@ def test_a_queue_that_nobody_serves_is_a_warning(valkey: Server, tmp_path: Path)
     assert 'no worker answers that serves the queue "heavy"' in answer.stdout
 
 
+def test_a_worker_without_processes_is_a_warning_where_a_step_has_a_timeout(valkey: Server, tmp_path: Path) -> None:
+    broker = {"RUNNER_BROKER_URL": valkey.url}
+    with (
+        working(tmp_path / "log", "runner", "worker", "--name", "threads@here", "--pool", "threads", **broker),
+        working(tmp_path / "log2", "runner", "worker", "--name", "prefork@here", **broker),
+    ):
+        answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
+
+    assert "worker threads@here has no processes that a timeout could end (prices)" in answer.stdout
+    assert "worker prefork@here has no processes" not in answer.stdout
+
+
 def test_a_step_longer_than_the_visibility_is_a_warning(valkey: Server, tmp_path: Path) -> None:
     answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
 
