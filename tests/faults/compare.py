@@ -6,8 +6,7 @@ Each try has a broker, workers and a run of its own, of the base flow: four coll
 
 import json
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -86,13 +85,7 @@ def summary(endings: Sequence[Ending]) -> str:
         if these:
             seconds = median(ending.seconds for ending in these)
             parts.append(f"{len(these)} of {len(endings)} {_words(status, these, seconds)}")
-    most = Counter[str]()
-    for ending in endings:
-        most |= Counter(ending.executed)
-    for times in sorted(set(most.values()) - {1}):
-        steps = [step for step in STEPS if most[step] == times]
-        named = "every step" if steps == [*STEPS] else ", ".join(steps)
-        parts.append(f"executed {'twice' if times == 2 else f'{times} times'}: {named}")
+    parts += _more_than_once([ending.executed for ending in endings])
     if ended := [ending.worker_ends for ending in endings if ending.worker_ends]:
         parts.append(f"the worker ended in {len(ended)} of them, {sum(ended)} times in all")
     return "; ".join(parts)
@@ -106,6 +99,18 @@ def _words(status: str | None, endings: Sequence[Ending], seconds: float) -> str
             fewest = min(min(ending.gathered) for ending in endings)
             return f"partial, with {fewest} of the 4 collectors, {seconds:.1f} s"
     return f"{status}, {seconds:.1f} s"
+
+
+def _more_than_once(tries: Sequence[Mapping[str, int]]) -> Iterable[str]:
+    """The steps that were, with how often: "executed up to 3 times: three" where the tries differ."""
+    often: dict[str, list[str]] = {}
+    for step in STEPS:
+        most, least = (choose(executed.get(step, 0) for executed in tries) for choose in (max, min))
+        if most > 1:
+            words = f"{'up to ' if least < most else ''}{'twice' if most == 2 else f'{most} times'}"
+            often.setdefault(words, []).append(step)
+    for words, steps in often.items():
+        yield f"executed {words}: {'every step' if steps == [*STEPS] else ', '.join(steps)}"
 
 
 if __name__ == "__main__":

@@ -37,6 +37,12 @@ def worker_killed(stage: Stage, _: int) -> Ending:
     return run.end(within=30 if stage.visibility else 60)
 
 
+def collectors_take_long(stage: Stage, _: int) -> Ending:
+    stage.worker()
+    stage.worker()
+    return stage.begin("--slow", "25").end(within=60)
+
+
 def child_killed(stage: Stage, _: int) -> Ending:
     stage.worker()
     stage.worker()
@@ -135,7 +141,8 @@ def worker_told_to_end(stage: Stage, _: int) -> Ending:
 SCENES = (
     Scene("F01", "a worker is killed while it executes collectors", worker_killed),
     Scene("F01-defaults", "the same, visibility timeout and lease as by default", worker_killed, 2, visibility=None),
-    Scene("F02", "a process of its pool is killed", child_killed),
+    Scene("long", "nothing, but two collectors take longer than the visibility timeout", collectors_take_long),
+    Scene("F02", "a process of a worker's pool is killed", child_killed),
     Scene(
         "F04",
         "a worker dies when the gather has had its effect, before it is acknowledged",
@@ -143,7 +150,7 @@ SCENES = (
     ),
     Scene("F06", "an idle worker hangs, and is killed after messages were sent", idle_worker_frozen_and_killed, 6),
     Scene("F07", "the broker is killed and restarted from its append-only file", broker_killed),
-    Scene("F13", "every message is delivered twice", messages_doubled),
+    Scene("F13", "the messages of collectors and gather are delivered twice", messages_doubled),
     Scene("F14", "a collector ignores its timeout of 2 s", collector_hangs),
     Scene("F16", "a collector kills its process each time, 2 retries", collector_kills_its_process),
     Scene("F17", "a message that nobody can read is in the queue, ten kinds", hostile_message, len(HOSTILE)),

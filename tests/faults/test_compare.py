@@ -27,14 +27,14 @@ def test_both_sides_are_put_through_a_fault_and_measured(tmp_path: Path) -> None
 
 def test_tries_that_ended_differently_are_told_apart() -> None:
     endings = [
-        Ending("succeeded", 4.0, {"one": 1, "gather": 2}, (4, 4)),
-        Ending("succeeded", 6.0, {"one": 1, "gather": 1}, (4,)),
-        Ending("partial", 3.0, {"one": 3}, (3,)),
-        Ending(None, 30.0, {"one": 1}, (), worker_ends=7),
+        Ending("succeeded", 4.0, {"one": 1, "two": 2, "gather": 2}, (4, 4)),
+        Ending("succeeded", 6.0, {"one": 1, "two": 2, "gather": 1}, (4,)),
+        Ending("partial", 3.0, {"one": 3, "two": 2}, (3,)),
+        Ending(None, 30.0, {"one": 1, "two": 2}, (), worker_ends=7),
     ]
     assert summary(endings) == (
         "2 of 4 succeeded, 5.0 s; 1 of 4 partial, with 3 of the 4 collectors, 3.0 s; 1 of 4 without an end after 30 s; "
-        "executed twice: gather; executed 3 times: one; the worker ended in 1 of them, 7 times in all"
+        "executed up to 3 times: one; executed twice: two; executed up to twice: gather; the worker ended in 1 of them, 7 times in all"
     )
 
 
