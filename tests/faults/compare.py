@@ -5,6 +5,7 @@ Each try has a broker, workers and a run of its own, of the base flow: four coll
 """
 
 import json
+import signal
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -32,6 +33,7 @@ Measured = dict[str, list[list[Ending]]]  # the id of a scene → for each side,
 @click.option("--markdown", is_flag=True, help="Print the table of the README.")
 def main(tries: int | None, only: tuple[str, ...], file: Path | None, *, markdown: bool) -> None:
     """Put plain Celery and this project through the same faults."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which ends the servers and workers, too
     notes = Console(stderr=True)
     measured: Measured = {}
     for scene in SCENES:
