@@ -29,6 +29,7 @@ def test_a_full_disk_of_the_broker_is_told_and_outlived(
     start_worker()
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
+    run.journal.await_start("four")  # what has not started yet cannot, as long as nothing can be written
     filler = fill(disk)
     refused = refusal()
     run.journal.await_end("three")
@@ -48,6 +49,7 @@ def test_reached_maxmemory_is_told_and_outlived(tmp_path: Path, broker: Server, 
     """F21 a. Proves that a write which is refused is tried again, by whoever has something to record."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
+    run.journal.await_start("four")  # what has not started yet cannot, as long as nothing can be written
     with broker.client() as client:
         client.config_set("maxmemory", "1mb")  # it uses more already
         refused = refusal()
