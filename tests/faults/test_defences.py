@@ -294,7 +294,7 @@ PROOFS = {
             "F26d",
             "test_cancelling_during_the_gather_is_all_or_nothing",
             (FIRST, NOT_AFTER_THE_END),
-            "'succeeded' == 'cancelled'",
+            "'succeeded' == 'cancelled'|I3",
         ),
         Proof("F26e", "test_cancelling_twice_answers_the_same", (ENDS_ONCE,), "I3"),
         Proof("F26f", "test_cancelling_what_has_ended_changes_nothing", (ENDS_ONCE,), "already ended: cancelled"),
