@@ -8,13 +8,15 @@ from typing import Any
 from runner import expressions
 from runner.catalogue import Catalogue, Parameter, Task
 from runner.errors import Fault, echo, listed, nearest
+from runner.expressions import Known
 from runner.source import Loc, Source, found, misread
 
 INPUT_LIMIT = 100  # each is an option of `run`
 # Of each kind of fault; a file with more is not searched to its end, as the nearest name of each takes a millisecond.
 FAULT_LIMIT = 1_000
-# At which depth of the file `with` stands: the only key whose strings may hold expressions.
-_WITH_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
+# At which depth of the file the keys of a step stand. The strings of two of them may hold expressions.
+_KEYS_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
+_EXPANDED = "expressions are expanded under `with` and `foreach` only"
 _RUN_NAMES = ("id", "name", "started_at")
 _SHOWN = {"name", "description", "id"}
 _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"} | {
@@ -31,6 +33,7 @@ def faults(source: Source, catalogue: Catalogue) -> list[Fault]:
         _expression_faults(source),
         _id_faults(source),
         _task_faults(source, catalogue),
+        _foreach_faults(source),
         _min_success_faults(source),
     )
     return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
@@ -95,24 +98,69 @@ def _include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
 def _expression_faults(source: Source) -> Iterator[Fault]:
     inputs = source.data.get("inputs") or {}
     told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
-    known = {"inputs": tuple(inputs) if told else None, "run": _RUN_NAMES}
+    known: Known = {"inputs": tuple(inputs) if told else None}
     secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
+    called = _called(source.data)
     for loc, text in _expressions(source.data, ()):
-        depth = _WITH_AT.get(str(loc[0]))
-        if depth is not None and len(loc) > depth and loc[depth] == "with":
-            problem = expressions.check(text, known)
+        if (names := _names(loc, called)) is not None:
+            problem = expressions.check(text, {**known, **names})
             if problem:
                 yield Fault(problem.code, problem.message, source.place(loc), problem.hint)
+            elif shown := _shown_of(source.data, loc, text, secrets):
+                yield Fault("E029", shown, source.place(loc))
         elif loc[-1] in _SHOWN and (used := _used(text, secrets)):
             message = f"{used} is secret, and {echo(loc[-1])} is shown"
-            yield Fault("E029", message, source.place(loc), "expressions are expanded under `with` only")
+            yield Fault("E029", message, source.place(loc), _EXPANDED)
         else:
-            yield Fault(
-                "E026",
-                "no expression is expanded here",
-                source.place(loc),
-                "expressions are expanded under `with` only",
-            )
+            yield Fault("E026", "no expression is expanded here", source.place(loc), _EXPANDED)
+
+
+def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
+    """What an expression may name there, besides the inputs; None if no expression is expanded there."""
+    depth = _KEYS_AT.get(str(loc[0]), len(loc))
+    item: Known = {called[loc[:depth]]: None, "item_index": None} if called.get(loc[:depth]) else {}
+    match loc[depth:]:
+        case ("with", *_):
+            return {"run": _RUN_NAMES, **item}
+        case ("foreach", "key") if loc[:depth] in called:
+            return item
+        # Items are read before there is a run.
+        case ("foreach",) | ("foreach", int(), *_) | ("foreach", "items", "file") if loc[:depth] in called:
+            return {}
+        case ("foreach", "items", *rest) if loc[:depth] in called and (not rest or isinstance(rest[0], int)):
+            return {}
+    return None
+
+
+def _called(data: Mapping[str, Any]) -> dict[Loc, str]:
+    """What each collector calls its item; what the defaults say of it must be so for every collector."""
+    called = {step.loc: _item_name(step.value("foreach")[0]) for step in _steps(data) if step.kind == "collector"}
+    names = set(called.values())
+    return called | {("defaults", "collectors"): names.pop() if len(names) == 1 else ""}
+
+
+def _item_name(foreach: Any) -> str:
+    """What an item is called; empty for a step that has none."""
+    if isinstance(foreach, list | str):
+        return "item"
+    name = foreach.get("as", "item") if isinstance(foreach, dict) else ""
+    return name if isinstance(name, str) else "item"
+
+
+def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -> str:
+    """Why a secret would be shown: in the id of a collector, which has the key of its item, or with the name of a file."""
+    used = _used(text, secrets)
+    if loc[-2:] == ("items", "file") and used:
+        return f"{used} is secret, and the name of a file is shown"
+    if loc[-2:] != ("foreach", "key"):
+        return ""
+    foreach: Any = data
+    for step in loc[:-1]:
+        foreach = foreach[step]
+    items = [_used(each, secrets) for _, each in _expressions(foreach.get("items"), ())]
+    if _item_name(foreach) in {name.partition(".")[0] for name in expressions.references(text)}:
+        used = used or max(items, default="")
+    return f"{used} is secret, and the key of an item is shown in the id of its collector" if used else ""
 
 
 def is_secret(declared: Any) -> bool:
@@ -165,7 +213,20 @@ def default_id(task: str) -> str:
     return name[-63:].lstrip("_-0123456789") or "gather"
 
 
+def _foreach_faults(source: Source) -> Iterator[Fault]:
+    """Keys that only a collector with ``foreach`` may have; as defaults, they are for those that are."""
+    for step in _steps(source.data):
+        if step.kind == "collector" and step.value("foreach")[0] is None:
+            for key in ("batch", "max_concurrency"):
+                if step.data.get(key) is not None:
+                    place = source.place((*step.loc, key), key=True)
+                    yield Fault("E028", f"{key} is for a collector that has foreach", place)
+
+
 def _min_success_faults(source: Source) -> Iterator[Fault]:
+    """Of a ``foreach`` the number of collectors is known once its items are counted."""
+    if any(step.value("foreach")[0] is not None for step in _steps(source.data) if step.kind == "collector"):
+        return
     least, collectors = _mapping(source.data.get("gather")).get("min_success"), source.data.get("collectors")
     if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
         loc = ("gather", "min_success")

@@ -46,6 +46,9 @@ CODES = {
     "E036": "a module under `include` that cannot be read",
     "E037": "a pattern that is not a regular expression",
     "E038": "an expression that cannot be worked out with these inputs",
+    "E039": "items of a `foreach` that cannot be read",
+    "E040": "too many items, or one that is too large",
+    "E041": "two items with one key, or a key that an id cannot have",
     "E100": "the file cannot be read",
 }
 
@@ -152,6 +155,22 @@ class InvalidExpression(RunnerError, ValueError):
     """An expression cannot be worked out."""
 
     exit_code = 3
+
+
+class InvalidItems(RunnerError):
+    """The items of a `foreach` cannot be used.
+
+    Args:
+        code: of the fault that this is in the workflow.
+        loc: where under `foreach` the fault is.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, code: str, loc: tuple[str | int, ...] = ("items",), hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+        self.loc = loc
 
 
 class UnknownRun(RunnerError):

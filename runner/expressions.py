@@ -1,13 +1,13 @@
 r"""``${{ … }}`` in the strings of a workflow: what it refers to, what is wrong with it, and what it comes to.
 
-A dotted path (``inputs.topic``) is looked up; anything more is CEL, by the package ``common-expression-language``.
-To write ``${{`` itself, write ``${{ "${{" }}``.
+A dotted path (``inputs.topic``) is looked up; anything more is CEL, by the package ``common-expression-language``, with
+one function more: ``range(3)`` is ``[0, 1, 2]``, and ``range(1, 3)`` is ``[1, 2]``. To write ``${{`` itself, write ``${{ "${{" }}``.
 """
 
 import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -21,6 +21,7 @@ MACRO_LIMIT = 3
 # What nested macros over the longest list may cost, as its length to the power of their depth + 1: a list of 5,000 in
 # one macro, of 292 in two, of 70 in three take about three seconds each (cel 0.10 copies the list at every step).
 WORK_LIMIT = 25_000_000
+ITEM_LIMIT = 1_000_000  # of a range, and of a `foreach`
 
 # The roots of every name, and the members of those whose members are known (None: any).
 Known = Mapping[str, Collection[str] | None]
@@ -45,9 +46,15 @@ _FUNCTIONS = {
     *("string", "int", "uint", "double", "bytes", "timestamp", "duration"),
     *("getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"),
     *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
+    "range",
     *_MACROS,
 }
 _WORDS = {"true", "false", "null", "in"}
+# What the grammar of CEL keeps for itself: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
+_KEYWORDS = {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop"}
+_KEYWORDS |= {"namespace", "package", "return", "var", "void", "while"}
+# No name of a workflow's own may be one of these; `env` will have a meaning.
+RESERVED = frozenset(_WORDS | _TYPES | _KEYWORDS | {"inputs", "run", "item_index", "env"})
 _TOKEN = re.compile(
     r"""
       (?P<string>
@@ -63,6 +70,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
+_RANGE = re.compile(r"range\s*\((.*)\)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,15 @@ def check(text: str, known: Known) -> Problem | None:
     return next((problem for problem in problems if problem), None)
 
 
+def is_one(text: str) -> bool:
+    """Whether a string is one expression, and so keeps the type of its value; what does not parse may be meant as one."""
+    try:
+        parts = _split(text)
+    except _Malformed:
+        return True
+    return len(parts) == 1 and isinstance(parts[0], _Expression)
+
+
 def references(value: Any) -> frozenset[str]:
     """The names that a JSON value refers to: ``{"inputs.topic", "run.id"}``; ``inputs`` alone when it is the whole of them.
 
@@ -159,7 +177,9 @@ class _Malformed(Exception):
         self.problem = Problem("E025", message, hint)
 
 
-def _split(text: str) -> list[str | _Expression]:
+# The arguments of a step are expanded for every item of a `foreach`; so many strings a workflow seldom has.
+@lru_cache(maxsize=1024)
+def _split(text: str) -> tuple[str | _Expression, ...]:
     """A string to its text and its expressions, in order."""
     parts: list[str | _Expression] = []
     rest = 0
@@ -168,7 +188,7 @@ def _split(text: str) -> list[str | _Expression]:
         parts += [text[rest:start], _Expression(text[start + 3 : end].strip())]
         rest = end + 2
     parts.append(text[rest:])
-    return [part for part in parts if part != ""]
+    return tuple(part for part in parts if part != "")
 
 
 def _end(text: str, start: int) -> int:
@@ -219,12 +239,18 @@ def _unknown(path: tuple[str, ...], known: Known) -> Problem | None:
     name = ".".join(path[:2])
     good = _good_names(known)
     near = next((each for each in good if each.partition(".")[2] == name), "") or nearest(name, good)
+    near = near or nearest(root, [each for each in known if known[each] is None])
     hint = f"did you mean {near}? names are {listed(good)}" if near else f"names are {listed(good)}"
     return Problem("E024", f"{echo(name)[1:-1]} is not a name that an expression can use", hint)
 
 
 def _good_names(known: Known) -> list[str]:
-    return [f"{root}.{name}" for root, members in known.items() for name in sorted(members or ())]
+    """Every name that can be used: of those whose members are not known, the root alone."""
+    return [
+        name
+        for root, members in known.items()
+        for name in ([root] if members is None else [f"{root}.{member}" for member in sorted(members)])
+    ]
 
 
 def _expand(text: str, names: Mapping[str, Any]) -> Any:
@@ -250,16 +276,23 @@ def _text(value: Any) -> str:
 def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
     if _PATH.fullmatch(text):
         return _look_up(text, names)
+    if _INTEGER.fullmatch(text):
+        return int(text)
     try:
+        if ends := _range_alone(text):
+            return _range([_evaluate(end, names) for end in ends], ITEM_LIMIT)
         program = _compiled(text)
     except _Malformed as malformed:
         raise InvalidExpression(malformed.problem.message) from malformed
+    except _OutOfRange as problem:
+        raise InvalidExpression(f"{_shown(text)}: {problem}") from problem
     reading = _reading(text)
-    longest = max(_longest(names), reading.items)
+    needed = _needed(names, reading)
+    longest = max(_longest(needed), reading.items)
     if reading.depth and longest ** (reading.depth + 1) > WORK_LIMIT:
         raise InvalidExpression(f"{_shown(text)}: a list of {longest:,} is too long for {reading.depth} nested macros")
     try:
-        return _plain(program.execute(dict(names)), text)
+        return _plain(_executed(program, reading, needed), text)
     except InvalidExpression:
         raise
     except KeyError as error:
@@ -268,6 +301,73 @@ def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
         if not _is_from_cel(error):
             raise
         raise InvalidExpression(f"{_shown(text)}: {_first_line(error)}") from error
+
+
+def _needed(names: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
+    """What of the names an expression refers to: CEL copies all that it is given, and an input may have a million items."""
+    needed: dict[str, Any] = {}
+    whole = {path[0] for path in reading.paths if len(path) == 1}
+    for root, *members in reading.paths:
+        value = names.get(root)
+        if root in whole or not isinstance(value, Mapping):
+            needed |= {root: value} if root in names else {}
+        else:
+            there = needed.setdefault(root, {})
+            there |= {member: value[member] for member in members if member in value}
+    return needed
+
+
+def _executed(program: Any, reading: _Reading, names: dict[str, Any]) -> Any:
+    if "range" not in reading.functions:
+        return program.execute(names)
+    import cel  # noqa: PLC0415 - it compiled the program, and so is imported already
+
+    # A range is a list like any other: under macros it may not be longer than one that is an input.
+    limit = int(WORK_LIMIT ** (1 / (reading.depth + 1)) + 1e-6) if reading.depth else ITEM_LIMIT
+    problems: list[_OutOfRange] = []
+
+    def called(*ends: Any) -> list[int]:
+        try:
+            return _range(ends, limit)
+        except _OutOfRange as problem:  # not raised through CEL, which writes it to stderr and goes on in its own words
+            problems.append(problem)
+            return []
+
+    value = program.execute(cel.Context(variables=names, functions={"range": called}))
+    if problems:
+        raise problems[0]
+    return value
+
+
+class _OutOfRange(Exception):
+    """Two integers are expected, and not too far apart."""
+
+
+def _range(ends: Sequence[Any], limit: int) -> list[int]:
+    if len(ends) not in (1, 2) or not all(isinstance(end, int) and not isinstance(end, bool) for end in ends):
+        raise _OutOfRange("range takes one integer or two: range(3) is [0, 1, 2], range(1, 3) is [1, 2]")
+    start, stop = ends if len(ends) == 2 else (0, ends[0])
+    if stop - start > limit:
+        raise _OutOfRange(f"a range of {stop - start:,}, limit {limit:,}")
+    return list(range(start, stop))
+
+
+@lru_cache(maxsize=1024)
+def _range_alone(text: str) -> tuple[str, ...]:
+    """The arguments of an expression that is one call of ``range``, which needs no CEL; empty for any other."""
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        return ()
+    depth, ends, start = 0, [], found.start(1)
+    for token in _TOKEN.finditer(text, start, found.end(1)):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth < 0:  # "range(2) + size([3])": that bracket was not the last
+            return ()
+        if token[0] == "," and depth == 0:
+            ends.append(text[start : token.start()].strip())
+            start = token.end()
+    ends.append(text[start : found.end(1)].strip())
+    return tuple(ends) if all(ends) else ()
 
 
 def _look_up(path: str, names: Mapping[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """What a user gives for an input to the value that its declaration accepts, or to why it accepts none."""
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -12,7 +11,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from runner import misfits
 from runner.errors import Fault, InvalidInput, echo, listed
-from runner.source import INTEGER_LIMIT, SURROGATE, Loc, Source, found
+from runner.source import Loc, Source, found, is_json
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object"]
 
@@ -145,28 +144,9 @@ def _wrong_type(type_: Type, value: Any) -> tuple[str, str] | None:
         return "E007", f"expected {_EXPECTED[type_]}"
     if isinstance(value, float) and type_ == "integer" and not value.is_integer():
         return "E007", "expected an integer"
-    if not _is_json(value):
+    if not is_json(value):
         return "E018", "expected a value that JSON can carry: text, and numbers between -2^53 and 2^53"
     return None
-
-
-def _is_json(value: Any, depth: int = 0) -> bool:
-    """Whether a value survives JSON: no NaN, no integer that a double cannot hold, no half of a surrogate pair."""
-    match value:
-        case None | bool():
-            return True
-        case int():
-            return abs(value) < INTEGER_LIMIT
-        case float():
-            return math.isfinite(value)
-        case str():
-            return value.isascii() or not SURROGATE.search(value)
-        case list():
-            return depth < 100 and all(_is_json(each, depth + 1) for each in value)
-        case dict():
-            return depth < 100 and all(isinstance(k, str) and _is_json([k, v], depth + 1) for k, v in value.items())
-        case _:
-            return False
 
 
 @lru_cache(maxsize=256)

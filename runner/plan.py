@@ -1,4 +1,4 @@
-"""A checked workflow to a plan: every step in order, its defaults applied, the inputs bound, frozen."""
+"""A checked workflow to a plan: every step in order, its defaults applied, frozen."""
 
 from __future__ import annotations
 
@@ -10,17 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from runner import expressions
-from runner.errors import (
-    Fault,
-    InvalidExpression,
-    InvalidInput,
-    InvalidInputs,
-    InvalidWorkflow,
-    Place,
-    echo,
-    listed,
-    nearest,
-)
 
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
     from runner import spec
@@ -57,8 +46,48 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreach:
+    """What a collector is repeated for: one collector for each item.
+
+    Args:
+        items: as written: a list, an expression that gives one, or ``{"file": …}``.
+        name: what an expression calls the item: the key ``as``.
+        key: an expression that gives an item its key; None for its place in the list.
+        count: how many items there are; 0 until they have been read.
+        batch: how many of them share one message; 0 until the run is submitted.
+    """
+
+    items: Any
+    name: str = "item"
+    key: str | None = None
+    count: int = 0
+    batch: int = 0
+
+    @property
+    def batches(self) -> int:
+        return -(-self.count // self.batch) if self.count else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One of the items of a ``foreach``.
+
+    Args:
+        value: anything JSON.
+        key: what tells it from the others: the collector's id is ``page[key]``.
+        index: its place among them, from 0.
+    """
+
+    value: Any
+    key: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One call of one task.
+
+    A collector with ``foreach`` stands for all of its items; ``of`` makes the collector of one of them.
 
     Args:
         task: its registered name; None for a gather left out, whose value is the list itself.
@@ -67,6 +96,9 @@ class Step:
         queue: the Celery queue it is sent to; None until the run is submitted, when it is routed.
         required: of a collector, whether the run fails if it does.
         place: ``file:line:col`` of the step in the YAML.
+        batch: how many of a ``foreach`` share a message; None to let that follow from their number.
+        max_concurrency: how many of a batch are executed at once; None to let that follow from the task.
+        item: what this collector of a ``foreach`` is for.
     """
 
     id: str
@@ -79,6 +111,35 @@ class Step:
     priority: int | None = None
     required: bool = True
     place: str = ""
+    foreach: Foreach | None = None
+    batch: int | None = None
+    max_concurrency: int | None = None
+    item: Item | None = None
+
+    @property
+    def count(self) -> int:
+        """How many collectors it stands for."""
+        return self.foreach.count if self.foreach and not self.item else 1
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """What messages call its collectors: its id, or of a ``foreach`` its batches: ``page/0``, ``page/1`` and so on."""
+        if self.foreach is None:
+            return (self.id,)
+        return tuple(f"{self.id}/{number}" for number in range(self.foreach.batches))
+
+    @property
+    def ref(self) -> str:
+        """What the message that it comes with calls it: itself, or its batch; nothing, of a step that is no collector."""
+        if self.kind != "collector":
+            return ""
+        if self.item is None or self.foreach is None:
+            return self.id
+        return f"{self.id.partition('[')[0]}/{self.item.index // self.foreach.batch}"
+
+    def of(self, item: Item) -> Step:
+        """The collector of one of its items."""
+        return replace(self, id=f"{self.id}[{item.key}]", item=item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +147,7 @@ class Plan:
     """What a run will do: collectors in parallel, the gather, then the stages in a row.
 
     Args:
-        min_success: how many collectors must succeed, besides those that are required; None if the file does not say.
+        min_success: as written, how many collectors must succeed, besides those that are required: a number, or ``60%``.
         deadline: seconds from the start of the fan-out to when a collector that has not answered is late; None for no limit.
         include: modules with its tasks, for the worker that `run` starts.
         directory: of the YAML, where those modules are looked for first.
@@ -98,7 +159,7 @@ class Plan:
     collectors: tuple[Step, ...]
     gather: Step
     stages: tuple[Step, ...] = ()
-    min_success: int | None = None
+    min_success: int | str | None = None
     deadline: float | None = None
     include: tuple[str, ...] = ()
     directory: str = ""
@@ -115,6 +176,23 @@ class Plan:
         return (self.gather, *self.stages)
 
     @property
+    def fan_out(self) -> int:
+        """How many collectors there are."""
+        return sum(step.count for step in self.collectors)
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """What messages call the collectors: each once, alone or in its batch."""
+        return tuple(ref for step in self.collectors for ref in step.refs)
+
+    @property
+    def least(self) -> int | None:
+        """How many collectors must succeed: 60% of 4 are 3. None if the file does not say."""
+        if isinstance(self.min_success, str):
+            return -(-self.fan_out * int(self.min_success.removesuffix("%")) // 100)
+        return self.min_success
+
+    @property
     def tolerant(self) -> bool:
         """Whether a collector may fail without the run."""
         return self.min_success is not None or not all(step.required for step in self.collectors)
@@ -122,20 +200,22 @@ class Plan:
     @property
     def hash(self) -> str:
         """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go."""
-        steps = [asdict(replace(step, place="", queue=None)) for step in self.steps]
+        steps = [asdict(_deed(step)) for step in self.steps]
         text = json.dumps([self.name, steps, self.min_success, self.deadline], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def same(self, step: Step, other: Plan) -> bool:
         """Whether the other plan has this step too, doing the same: wherever it stands and goes, and may fail or not."""
-
-        def deed(step: Step) -> Step:
-            return replace(step, place="", queue=None, required=True)
-
-        return any(each.id == step.id and deed(each) == deed(step) for each in other.steps)
+        deed = replace(_deed(step), required=True)
+        return any(each.id == step.id and replace(_deed(each), required=True) == deed for each in other.steps)
 
     def step(self, step_id: str) -> Step:
         return next(step for step in self.steps if step.id == step_id)
+
+    def collector(self, step_id: str) -> Step:
+        """The collector as it is written: ``page`` of the step ``page[42]``."""
+        name = written(step_id)
+        return next(step for step in self.collectors if step.id == name)
 
     def before(self, step: Step) -> Step | None:
         """The step whose value this one is handed: None for a collector, and for the gather, which has them all."""
@@ -147,28 +227,44 @@ class Plan:
         return self.tail[self.tail.index(step) + 1 :]
 
 
-def make(workflow: spec.Workflow, source: Source) -> Plan:
-    """Lay out a workflow's steps; the inputs are not bound yet, which is enough to draw it."""
-    gather = workflow.gather
-    min_success = gather.least(len(workflow.collectors)) if gather else None
+def written(step_id: str) -> str:
+    """The id that a step has in the YAML: ``page`` of ``page[42]``."""
+    return step_id.partition("[")[0]
 
-    def step(kind: Kind, written: spec.Step, step_id: str, loc: tuple[str | int, ...]) -> Step:
+
+def _deed(step: Step) -> Step:
+    """A step without what its value does not depend on; the number of its items follows from the inputs."""
+    foreach = replace(step.foreach, count=0, batch=0) if step.foreach else None
+    return replace(step, place="", queue=None, foreach=foreach, batch=None, max_concurrency=None)
+
+
+def make(workflow: spec.Workflow, source: Source) -> Plan:
+    """Lay out a workflow's steps; the inputs are not bound yet (see `bind`), which is enough to draw it."""
+    gather = workflow.gather
+    min_success = gather.min_success if gather else None
+
+    def step(kind: Kind, said: spec.Step, step_id: str, loc: tuple[str | int, ...]) -> Step:
         defaults = {"collector": workflow.defaults.collectors, "stage": workflow.defaults.stages}.get(kind)
         chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
-        chosen |= {name: getattr(written, name) for name in written.model_fields_set if name not in {"id", "with_"}}
+        chosen |= {name: getattr(said, name) for name in said.model_fields_set if name not in {"id", "with_"}}
         # Who says how many must succeed need not say of each that it may fail.
         required = min_success is None if chosen.get("required") is None else chosen["required"]
+        foreach = _foreach(chosen.get("foreach"))
+        batch = chosen.get("batch")
         return Step(
             id=step_id,
             kind=kind,
             task=chosen["task"],
-            arguments={**(defaults.with_ if defaults else {}), **written.with_},
+            arguments={**(defaults.with_ if defaults else {}), **said.with_},
             timeout=chosen.get("timeout"),
             retry=_retry(chosen.get("retry")),
             queue=chosen.get("queue"),
             priority=chosen.get("priority"),
             required=kind != "collector" or required,
             place=str(source.place(loc)),
+            foreach=foreach,
+            batch=None if foreach is None or batch == "auto" else batch,
+            max_concurrency=chosen.get("max_concurrency") if foreach else None,
         )
 
     return Plan(
@@ -187,58 +283,39 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
     )
 
 
-def bind(
-    plan: Plan,
-    workflow: spec.Workflow,
-    given: Mapping[str, Any],
-    source: Source,
-    *,
-    words: Mapping[str, Any] | None = None,
-) -> Plan:
-    """The plan with its inputs: those given, checked against their declarations, and the defaults of the others.
-
-    Args:
-        given: JSON values by the input's name.
-        words: what was typed on a command line, by the input's name: ``"5"`` is a number there. They come before ``given``.
-
-    Raises:
-        InvalidInputs: one is missing, unknown or does not fit; all of them are told.
-        InvalidWorkflow: an expression cannot be worked out with these inputs.
-    """
-    bound: dict[str, Any] = {}
-    words = words or {}
-    problems = [_unknown(name, workflow) for name in {**given, **words} if name not in workflow.inputs]
-    for name, declared in workflow.inputs.items():
-        if name in words or name in given:
-            try:
-                bound[name] = declared.accept({**given, **words}[name], from_text=name in words)
-            except InvalidInput as problem:
-                problems.append(f'input "{name}": {problem}')
-        elif declared.required:
-            problems.append(f'input "{name}" is missing: give --{name.replace("_", "-")} {declared.type.upper()}')
-        else:
-            bound[name] = declared.default
-    if problems:
-        raise InvalidInputs("\n".join(problems))
-    plan = replace(plan, inputs=bound)
-    _try_expressions(plan, source)
-    return plan
-
-
 def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
     """A step's keyword arguments, its ``${{ }}`` expanded.
 
     Args:
+        step: of a collector with ``foreach``, that of one of its items.
         run: what ``run.*`` means: ``id``, ``name``, ``started_at``.
     """
-    expanded: dict[str, Any] = expressions.expand(dict(step.arguments), {"inputs": plan.inputs, "run": run})
+    names: dict[str, Any] = {"inputs": plan.inputs, "run": run}
+    if step.foreach and step.item:
+        names |= {step.foreach.name: step.item.value, "item_index": step.item.index}
+    expanded: dict[str, Any] = expressions.expand(dict(step.arguments), names)
     return expanded
 
 
 def equip(plan: Plan, catalogue: Catalogue) -> Plan:
-    """The plan with every module that a worker of its own must import: those it includes, and those of its tasks."""
+    """The plan with what its tasks say of themselves.
+
+    That is every module that a worker of its own must import, besides those it includes, and how many collectors of a
+    ``foreach`` are executed at once: a task that awaits can wait 64 times.
+    """
     used = [catalogue[step.task].module for step in plan.steps if step.task and step.task in catalogue]
-    return replace(plan, include=tuple(dict.fromkeys([*plan.include, *used])))
+
+    def equipped(step: Step) -> Step:
+        task = catalogue.get(step.task) if step.task else None
+        if step.foreach is None or step.max_concurrency is not None or task is None:
+            return step
+        return replace(step, max_concurrency=64 if task.is_async else 1)
+
+    return replace(
+        plan,
+        include=tuple(dict.fromkeys([*plan.include, *used])),
+        collectors=tuple(map(equipped, plan.collectors)),
+    )
 
 
 def route(plan: Plan, queue: str, *, everything: bool) -> Plan:
@@ -265,7 +342,15 @@ def load(text: str) -> Plan:
 
     def step(stored: dict[str, Any]) -> Step:
         retry = {**stored["retry"], "on": tuple(stored["retry"]["on"]), "not_on": tuple(stored["retry"]["not_on"])}
-        return Step(**{**stored, "retry": Retry(**retry)})
+        foreach, item = stored.get("foreach"), stored.get("item")
+        return Step(
+            **{
+                **stored,
+                "retry": Retry(**retry),
+                "foreach": foreach and Foreach(**foreach),
+                "item": item and Item(**item),
+            }
+        )
 
     return Plan(
         **{
@@ -279,36 +364,17 @@ def load(text: str) -> Plan:
     )
 
 
-def _retry(written: spec.Retry | None) -> Retry:
-    if written is None:
+def _retry(said: spec.Retry | None) -> Retry:
+    if said is None:
         return Retry()
-    stated: dict[str, Any] = written.model_dump()
-    return Retry(**{**stated, "on": tuple(written.on), "not_on": tuple(written.not_on)})
+    stated: dict[str, Any] = said.model_dump()
+    return Retry(**{**stated, "on": tuple(said.on), "not_on": tuple(said.not_on)})
 
 
-def _try_expressions(plan: Plan, source: Source) -> None:
-    """Work every expression out once, so that what can be known before a run is told before it."""
-    run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
-    faults = []
-    for step in plan.steps:
-        try:
-            arguments(plan, step, run)
-        except InvalidExpression as problem:
-            faults.append(Fault("E038", str(problem), _place(source, plan, step)))
-    if faults:
-        raise InvalidWorkflow(tuple(faults))
-
-
-def _place(source: Source, plan: Plan, step: Step) -> Place:
-    loc: tuple[str | int, ...] = ("gather",)
-    if step in plan.collectors:
-        loc = ("collectors", plan.collectors.index(step))
-    elif step in plan.stages:
-        loc = ("stages", plan.stages.index(step))
-    return source.place(loc)
-
-
-def _unknown(name: str, workflow: spec.Workflow) -> str:
-    near = nearest(name, workflow.inputs)
-    told = f'did you mean "{near}"?' if near else f"the workflow has {listed(list(workflow.inputs)) or 'none'}"
-    return f"input {echo(name)} is unknown: {told}"
+def _foreach(said: spec.Foreach | None) -> Foreach | None:
+    """Of a list, the items can be counted without reading any."""
+    if said is None:
+        return None
+    items = said.items
+    plain = items if isinstance(items, list | str) else items.model_dump()
+    return Foreach(plain, said.as_, said.key, count=len(items) if isinstance(items, list) else 0)

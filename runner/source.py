@@ -479,6 +479,27 @@ def found(value: Any) -> str:
             return echo(value)
 
 
+def is_json(value: Any, depth: int = 0) -> bool:
+    """Whether a value survives JSON: no NaN, no integer that a double cannot hold, no half of a surrogate pair."""
+    match value:
+        case None | bool():
+            return True
+        case int():
+            return abs(value) < INTEGER_LIMIT
+        case float():
+            return math.isfinite(value)
+        case str():
+            return value.isascii() or not SURROGATE.search(value)
+        case list():
+            return depth < 100 and all(is_json(each, depth + 1) for each in value)
+        case dict():
+            return depth < 100 and all(
+                isinstance(key, str) and is_json(key) and is_json(each, depth + 1) for key, each in value.items()
+            )
+        case _:
+            return False
+
+
 def misread(value: Any, written: str | None) -> str:
     """Why a plain scalar is not the string it looks like: ``NO is read as a boolean; quote it``."""
     shown = echo(value if written is None else written).strip('"')

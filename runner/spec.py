@@ -10,19 +10,21 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     StringConstraints,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
 
-from runner import checks, inputs, misfits
+from runner import checks, expressions, inputs, misfits
 from runner.catalogue import Catalogue
 from runner.errors import CODES, Fault, InvalidWorkflow, Place
 from runner.inputs import Input
 from runner.source import Loc, Source
 
 DAY = 24 * 3600.0
+BATCH_LIMIT = 1000  # collectors in a message: a worker that dies takes so many with it
 
 
 def read(source: Source, catalogue: Catalogue) -> "Workflow":
@@ -132,6 +134,46 @@ def _min_success(value: Any) -> Any:
     raise misfits.error("E007", "expected a number of collectors, or a percentage", "write 3 or 60%")
 
 
+def _as_foreach(value: Any) -> Any:
+    if isinstance(value, list | str):
+        return {"items": value}
+    if isinstance(value, dict):
+        return value
+    raise misfits.error("E007", "expected a list of items, an expression, or a mapping")
+
+
+def _items(value: Any) -> Any:
+    if isinstance(value, list) or (isinstance(value, str) and expressions.is_one(value)):
+        return value
+    if isinstance(value, dict):
+        return ItemsFile.model_validate(value)
+    raise misfits.error(
+        "E007", "expected a list of items, one expression that comes to a list, or a file", "write {file: items.txt}"
+    )
+
+
+def _item_name(value: Any) -> Any:
+    if not isinstance(value, str) or (re.fullmatch(_IDENTIFIER, value) and value not in expressions.RESERVED):
+        return value
+    raise misfits.error("E030", "expected a name of letters, digits and _, and none that expressions have already")
+
+
+def _item_key(value: Any) -> Any:
+    if not isinstance(value, str) or "${{" in value:
+        return value
+    raise misfits.error("E028", "expected an expression, as every item has a key of its own", "write ${{ item }}")
+
+
+def _batch(value: Any) -> Any:
+    if value == "auto" or (
+        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= expressions.ITEM_LIMIT
+    ):
+        return value
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        raise misfits.error("E028", f"expected auto, or a number of collectors from 1 to {BATCH_LIMIT:,}")
+    raise misfits.error("E007", "expected auto, or a number of collectors")
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -156,6 +198,12 @@ MinSuccess = Annotated[
     int | str,
     BeforeValidator(_min_success),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _PERCENTAGE}]}),
+]
+_IDENTIFIER = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
+Batch = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_batch),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": BATCH_LIMIT}]}),
 ]
 ErrorNames = Annotated[
     list[Annotated[str, BeforeValidator(_error_name)]],
@@ -185,6 +233,30 @@ class Retry(_Model):
     not_on: ErrorNames = Field([], description="Never retry these: exception class names, or http_429, http_5xx.")
 
 
+class ItemsFile(_Model):
+    """A file of items, one after the other."""
+
+    file: str = Field(min_length=1, description="Its path, relative to where `run` was started.")
+    format: Literal["lines", "jsonl", "csv"] | None = Field(
+        None, description="Without this key what the suffix says: .jsonl, .ndjson, .csv, and lines for any other."
+    )
+
+
+class Foreach(_Model):
+    """A collector for each of many items."""
+
+    items: Annotated[
+        ItemsFile | list[Any] | str,
+        PlainValidator(_items, json_schema_input_type=ItemsFile | list[Any] | str),
+    ] = Field(description="A list, one expression that comes to a list, or a file.")
+    as_: Annotated[
+        str, BeforeValidator(_item_name, json_schema_input_type=Annotated[str, Field(pattern=_IDENTIFIER)])
+    ] = Field("item", alias="as", description="What the expressions of the collector call the item.")
+    key: Annotated[str, BeforeValidator(_item_key)] | None = Field(
+        None, description="An expression that tells an item from the others; without it, its place in the list."
+    )
+
+
 class StepKeys(_Model):
     """What any step may say, and the defaults of its kind, too. A key added here works in both."""
 
@@ -203,9 +275,25 @@ class StepKeys(_Model):
     priority: int | None = Field(None, ge=0, le=9, description="The priority of the message, 0 to 9.")
 
 
-REQUIRED = Field(
-    None, description="Whether the run fails if it does; without this key, if the gather has no min_success."
-)
+class _CollectorKeys(_Model):
+    """What only a collector may say, and the defaults of collectors."""
+
+    required: bool | None = Field(
+        None, description="Whether the run fails if it does; without this key, if the gather has no min_success."
+    )
+    foreach: (
+        Annotated[
+            Foreach,
+            BeforeValidator(_as_foreach, json_schema_input_type=list[Any] | str | Foreach),
+        ]
+        | None
+    ) = Field(None, description="The collector is repeated for each of these items.")
+    batch: Batch | None = Field(
+        None, description="How many collectors of a foreach share a message: auto, or a number."
+    )
+    max_concurrency: int | None = Field(
+        None, ge=1, le=1000, description="How many collectors of a batch are executed at once."
+    )
 
 
 class StepDefaults(StepKeys):
@@ -214,10 +302,8 @@ class StepDefaults(StepKeys):
     task: TaskName | None = Field(None, description="The registered name of the Celery task.")
 
 
-class CollectorDefaults(StepDefaults):
+class CollectorDefaults(_CollectorKeys, StepDefaults):
     """Keys for every collector."""
-
-    required: bool | None = REQUIRED
 
 
 class Step(StepKeys):
@@ -226,11 +312,10 @@ class Step(StepKeys):
     task: TaskName = Field(description="The registered name of the Celery task.")
 
 
-class Collector(Step):
+class Collector(_CollectorKeys, Step):
     """A step that runs in parallel with the other collectors."""
 
     id: Slug = Field(description="Its name, unique in the workflow: lower-case letters, digits, _ and -.")
-    required: bool | None = REQUIRED
 
 
 class Stage(Step):
@@ -254,12 +339,6 @@ class Gather(Step):
     def step_id(self) -> str:
         """Its id, or one made of its task's name: ``gather.concat`` as ``gather_concat``."""
         return self.id or checks.default_id(self.task)
-
-    def least(self, collectors: int) -> int | None:
-        """How many of so many collectors must succeed: 60% of 4 is 3; None if it does not say."""
-        if isinstance(self.min_success, str):
-            return -(-collectors * int(self.min_success.removesuffix("%")) // 100)
-        return self.min_success
 
 
 class Defaults(_Model):

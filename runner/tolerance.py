@@ -1,17 +1,12 @@
-"""A plan and how its collectors ended to a verdict: whether the gather runs without those that are missing."""
+"""A plan and which collectors are absent to a verdict: whether the gather runs without them."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from runner import text
 from runner.errors import listed
-from runner.plan import Plan
-
-if TYPE_CHECKING:  # what is told of a run needs no Redis client
-    from runner.store import Outcome
+from runner.plan import Plan, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +24,31 @@ class Verdict:
     cause: str = ""
 
 
-def verdict(plan: Plan, outcomes: Mapping[str, Outcome]) -> Verdict:
-    """Judge the collectors' outcomes.
+def verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
+    """Judge what is left of the fan-out.
 
-    A collector that was late, skipped or cancelled, or has no outcome at all, is missing like one that failed.
+    Args:
+        absent: ids of the collectors that did not succeed, in the order of the plan: one that was late, skipped or
+            cancelled, or has no outcome at all, is absent like one that failed.
     """
-    absent = missing(plan, outcomes)
     if not absent:
         return Verdict(gather=True, status="succeeded")
-    cause = f"{len(absent):,} of {len(plan.collectors):,} collectors did not succeed: {listed(absent)}"
-    gone = set(absent)
-    needed = [step.id for step in plan.collectors if step.required and step.id in gone]
-    too_few = plan.min_success is not None and len(plan.collectors) - len(absent) < plan.min_success
+    cause = f"{len(absent):,} of {plan.fan_out:,} collectors did not succeed: {listed(absent)}"
+    required = {step.id for step in plan.collectors if step.required}
+    needed = [name for name in absent if written(name) in required]
+    too_few = plan.least is not None and plan.fan_out - len(absent) < plan.least
     if not needed and not too_few:
         return Verdict(gather=True, status="partial", cause=cause)
-    reasons = [f"min_success is {plan.min_success:,}"] if too_few else []
+    reasons = [f"min_success is {_least(plan)}"] if too_few else []
     if needed and plan.tolerant:
         reasons += [f"{listed(needed)} {'is' if len(needed) == 1 else 'are'} required"]
     return Verdict(gather=False, status="failed", cause="; ".join([cause, *reasons]))
 
 
-def missing(plan: Plan, outcomes: Mapping[str, Outcome]) -> list[str]:
-    """The ids of the collectors that did not succeed, in the order of the YAML."""
-    return [step.id for step in plan.collectors if step.id not in outcomes or outcomes[step.id].status != "succeeded"]
+def _least(plan: Plan) -> str:
+    """As it is written, and of a percentage how many that are: ``60% (3)``."""
+    least = f"{plan.least or 0:,}"
+    return f"{plan.min_success} ({least})" if isinstance(plan.min_success, str) else least
 
 
 def lateness(plan: Plan) -> str:

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from runner import foreach
 from runner.plan import Plan, Step, arguments
 
 
@@ -14,7 +15,7 @@ def interpret(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[
 
 
 def values(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str, str]) -> dict[str, Any]:
-    """The value of every step, by its id."""
+    """The value of every step, by its id; of a ``foreach``, that of the collector of each item."""
 
     def value(step: Step, *before: Any) -> Any:
         if step.task is None:
@@ -22,8 +23,13 @@ def values(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str
         found = tasks[step.task](*before, **arguments(plan, step, run))
         return asyncio.run(found) if inspect.iscoroutine(found) else found
 
-    known = {step.id: value(step) for step in plan.collectors}
+    known = {step.id: value(step) for written in plan.collectors for step in repeated(plan, written)}
     before: Any = list(known.values())
     for step in plan.tail:
         before = known[step.id] = value(step, before)
     return known
+
+
+def repeated(plan: Plan, step: Step) -> list[Step]:
+    """A collector, or those that its ``foreach`` makes of it."""
+    return [step] if step.foreach is None else [step.of(item) for item in foreach.items(plan, step)]

@@ -135,6 +135,45 @@ def _or_may_fail(steps: st.SearchStrategy[Data]) -> st.SearchStrategy[Data]:
     return st.builds(lambda step, key: step | key, steps, required)
 
 
+# Items, and what tells them from one another; the values of the inputs make some of them.
+_ITEMS: st.SearchStrategy[Any] = st.one_of(
+    st.lists(st.one_of(VALUES, st.just("${{ inputs.thing }}"), st.just(["at ${{ inputs.number }}"])), max_size=4),
+    st.sampled_from(["${{ inputs.numbers }}", "${{ range(3) }}", "${{ [inputs.number, 'b'] }}"]),
+)
+
+
+@st.composite
+def _foreach(draw: st.DrawFn) -> tuple[Any, str]:
+    """What is written under ``foreach``, and what it calls the item."""
+    items = draw(_ITEMS)
+    if draw(st.booleans()):
+        return items, "item"
+    name = draw(st.sampled_from(["item", "page", "_x1"]))
+    keys = ["${{ item_index }}", "n${{ item_index + 1 }}", f"${{{{ type({name}) == int }}}} ${{{{ item_index }}}}"]
+    optional = {"key": st.one_of(st.none(), st.sampled_from(keys))}
+    if name == "item":
+        return draw(st.fixed_dictionaries({"items": st.just(items)}, optional=optional)), name
+    return draw(st.fixed_dictionaries({"items": st.just(items), "as": st.just(name)}, optional=optional)), name
+
+
+@st.composite
+def _for_each(draw: st.DrawFn) -> Data:
+    """A collector of many items, each of which comes to what it is, or says where it stands."""
+    foreach, name = draw(_foreach())
+    value = st.sampled_from(
+        [f"${{{{ {name} }}}}", f"at ${{{{ item_index }}}}: ${{{{ {name} }}}}", "${{ item_index * 2 }}"]
+    )
+    step = draw(st.one_of(_call("pure.echo", {"value": value}), _call("pure.echo_async", {"value": value})))
+    sent = st.fixed_dictionaries(
+        {},
+        optional={
+            "batch": st.one_of(st.just("auto"), st.integers(1, 1000)),
+            "max_concurrency": st.integers(1, 1000),
+        },
+    )
+    return {**step, "foreach": foreach, **draw(sent)}
+
+
 def _tolerance(collectors: int) -> st.SearchStrategy[Data]:
     least = st.one_of(st.none(), st.integers(0, collectors), st.integers(0, 100).map(lambda share: f"{share}%"))
     return st.fixed_dictionaries({}, optional={"min_success": least, "deadline": st.one_of(st.none(), DURATIONS)})
@@ -152,10 +191,16 @@ _STAGES = st.one_of(_call("pure.stage_wrap", {"label": TEXTS}), _call("pure.stag
 
 
 @st.composite
-def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3) -> Data:
-    """A valid workflow as the data of its file, of the tasks of ``tests/pure_tasks.py``. Every input has a default."""
+def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3, foreach: bool = True) -> Data:
+    """A valid workflow as the data of its file, of the tasks of ``tests/pure_tasks.py``. Every input has a default.
+
+    Args:
+        foreach: whether collectors may be repeated for items.
+    """
     word = draw(SLUGS)
-    collectors = draw(st.lists(_or_may_fail(_COLLECTORS), min_size=1, max_size=max_collectors))
+    kinds = st.one_of(_COLLECTORS, _COLLECTORS, _for_each()) if foreach else _COLLECTORS
+    collectors = draw(st.lists(_or_may_fail(kinds), min_size=1, max_size=max_collectors))
+    alone = sum("foreach" not in step for step in collectors)
     stages = draw(st.lists(_STAGES, max_size=max_stages))
     data: Data = {
         "name": draw(SLUGS),
@@ -170,7 +215,7 @@ def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3) 
             st.fixed_dictionaries({}, optional={"collectors": _or_may_fail(_DEFAULTS), "stages": _DEFAULTS})
         )
     if draw(st.booleans()):
-        data["gather"] = {"id": f"{word}-gather", **draw(_GATHERS), **draw(_tolerance(len(collectors)))}
+        data["gather"] = {"id": f"{word}-gather", **draw(_GATHERS), **draw(_tolerance(alone))}
     if draw(st.booleans()) or stages:
         data["stages"] = [{"id": f"{word}-stage{at}", **each} for at, each in enumerate(stages)]
     return data

@@ -40,8 +40,7 @@ def _shape(step: Step) -> str:
 
 
 def _label(step: Step) -> str:
-    below = "(the list itself)" if step.task is None else step.task
-    return _quoted(step.id) if below == step.id else _quoted(step.id, below)
+    return _quoted(*short.label(step))
 
 
 def _quoted(*lines: str) -> str:

@@ -43,9 +43,7 @@ def _shape(step: Step) -> str:
 
 
 def _label(step: Step) -> str:
-    if step.task is None:
-        return f"{_escaped(step.id)}<br/>(the list itself)"
-    return _escaped(step.id) if step.task == step.id else f"{_escaped(step.id)}<br/>{_escaped(step.task)}"
+    return "<br/>".join(map(_escaped, short.label(step)))
 
 
 def _escaped(name: str) -> str:

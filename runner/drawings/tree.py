@@ -53,7 +53,7 @@ def _heading(plan: Plan, screen: Screen) -> list[str]:
 def _name(each: Step | str) -> str:
     if isinstance(each, str):
         return each
-    return text.printable(each.id) + (" (the list itself)" if each.task is None else "")
+    return short.name(each) + (" (the list itself)" if each.task is None else "")
 
 
 def _rails(at: int, of: int, name: str, column: int, *, collector: bool) -> str:

@@ -8,15 +8,21 @@ from hypothesis import strategies as st
 
 from runner import text
 from runner.drawings import as_json, dot, mermaid, tree
-from runner.plan import Plan, Retry, Step
+from runner.plan import Foreach, Plan, Retry, Step
 from runner.screen import Screen
 
 IDS = st.from_regex(r"[a-z][a-z0-9_-]{0,62}", fullmatch=True)
 WILD = st.text(max_size=40)
+ONE: st.SearchStrategy[Foreach | None] = st.none()
+FOREACH = st.builds(
+    Foreach,
+    st.one_of(WILD, WILD.map(lambda path: {"file": path, "format": None}), st.lists(WILD)),
+    count=st.integers(0, 10**6),
+)
 
 
 @st.composite
-def plans(draw: st.DrawFn, ids: st.SearchStrategy[str] = IDS) -> Plan:
+def plans(draw: st.DrawFn, ids: st.SearchStrategy[str] = IDS, foreach: st.SearchStrategy[Foreach | None] = ONE) -> Plan:
     names = iter(draw(st.lists(ids, min_size=2, max_size=40, unique_by=text.printable)))
     stages = draw(st.integers(0, 3))
 
@@ -28,6 +34,7 @@ def plans(draw: st.DrawFn, ids: st.SearchStrategy[str] = IDS) -> Plan:
             timeout=draw(st.none() | st.floats(0.1, 1e5)),
             retry=Retry(draw(st.integers(0, 9))),
             queue=draw(st.none() | WILD),
+            foreach=draw(foreach) if kind == "collector" else None,
         )
 
     gather = step("gather", next(names))
@@ -58,7 +65,7 @@ def test_the_tree_names_every_step_once(plan: Plan) -> None:
     assert [*named, *spine] == [step.id.strip() for step in plan.steps]
 
 
-@given(plans(), st.integers(40, 200))
+@given(plans(foreach=st.none() | FOREACH), st.integers(40, 200))
 def test_the_tree_is_no_wider_than_its_screen(plan: Plan, width: int) -> None:
     assert max(map(text.width, tree.draw(plan, screen=Screen(width)).splitlines())) <= width
 
@@ -92,13 +99,13 @@ def test_json_names_every_step_once_and_connects_it(plan: Plan) -> None:
     ]
 
 
-@given(plans(ids=st.text(min_size=1, max_size=20)))
+@given(plans(ids=st.text(min_size=1, max_size=20), foreach=st.none() | FOREACH))
 def test_no_drawing_moves_the_cursor(plan: Plan) -> None:
     drawn = "".join([tree.draw(plan), mermaid.draw(plan), dot.draw(plan)])
     assert text.printable(drawn.replace("\n", "")) == drawn.replace("\n", "")
 
 
-@given(plans(ids=st.text(min_size=1, max_size=20)))
+@given(plans(ids=st.text(min_size=1, max_size=20), foreach=st.none() | FOREACH))
 def test_json_moves_no_cursor_either_though_its_spaces_are_as_they_were(plan: Plan) -> None:
     drawn = as_json.draw(plan)
     assert text.block(drawn) == drawn

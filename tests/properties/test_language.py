@@ -233,18 +233,21 @@ def outcome(template: str) -> Any:
 def keys(data: strategies.Data) -> dict[Loc, str]:
     """The places of the keys that the language defines; to each ``""`` if its value is a scalar on one line."""
     return {
-        loc: "" if isinstance(value, str | int | float) and "\n" not in str(value) else "more"
+        loc: "" if isinstance(value, str | int | float) and "\n" not in str(value) and loc[-1] not in _LISTS else "more"
         for loc, value in _keys(data, ())
     }
 
 
+_LISTS = {"foreach", "items"}  # of values of the user's own, or an expression for one
+
+
 def _keys(value: Any, loc: Loc) -> Iterator[tuple[Loc, Any]]:
-    if isinstance(value, dict) and loc[-1:] not in {("with",), ("default",)}:
+    if isinstance(value, dict) and loc[-1:] not in {("with",), ("default",), ("items",)}:
         for key, each in value.items():
             if loc != ("inputs",):
                 yield (*loc, key), each
             yield from _keys(each, (*loc, key))
-    elif isinstance(value, list):
+    elif isinstance(value, list) and loc[-1] not in _LISTS:
         for index, each in enumerate(value):
             yield from _keys(each, (*loc, index))
 

@@ -10,6 +10,7 @@ from celery.canvas import _chord
 
 from runner import canvas, catalogue, expressions, report, source, spec
 from runner import plan as plans
+from runner.bind import bind
 from runner.drawings import tree
 from runner.errors import InvalidWorkflow
 from runner.settings import Settings
@@ -51,7 +52,7 @@ def workflow(news: source.Source, known: catalogue.Catalogue) -> spec.Workflow:
 
 @pytest.fixture
 def plan(news: source.Source, workflow: spec.Workflow) -> plans.Plan:
-    return plans.bind(plans.make(workflow, news), workflow, {"topic": "tea"}, news)
+    return bind(plans.make(workflow, news), workflow, {"topic": "tea"}, news)
 
 
 def test_1_a_source_is_plain_data_and_knows_where_everything_stands(news: source.Source) -> None:

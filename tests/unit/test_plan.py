@@ -1,14 +1,15 @@
-"""A checked workflow to a plan: defaults applied, inputs bound, expressions tried."""
+"""A checked workflow to a plan: defaults applied, every step in order."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runner import catalogue, source, spec
 from runner import plan as plans
-from runner.errors import InvalidInputs, InvalidWorkflow
-from runner.plan import Plan, Retry
+from runner.bind import bind
+from runner.plan import Foreach, Item, Plan, Retry
 from tests.command_line import ROOT
 
 CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
@@ -23,7 +24,7 @@ def made(text: str) -> tuple[Plan, spec.Workflow, source.Source]:
 
 def bound(text: str, given: dict[str, Any] | None = None, words: dict[str, Any] | None = None) -> Plan:
     plan, workflow, written = made(text)
-    return plans.bind(plan, workflow, given or {}, written, words=words)
+    return bind(plan, workflow, given or {}, written, words=words)
 
 
 def test_a_step_has_the_defaults_of_its_kind_where_it_says_nothing() -> None:
@@ -85,44 +86,6 @@ def test_the_hash_does_not_change_with_the_inputs() -> None:
     assert bound(text, {"n": 1}).hash == bound(text, {"n": 2}).hash
 
 
-def test_inputs_are_those_given_and_the_defaults_of_the_others() -> None:
-    text = f"inputs: {{n: {{type: integer}}, s: {{default: tea}}}}\n{ECHO}"
-    assert bound(text, {"n": 5}).inputs == {"n": 5, "s": "tea"}
-
-
-def test_what_was_typed_is_read_as_the_inputs_type_and_comes_first() -> None:
-    text = f"inputs: {{n: {{type: integer}}}}\n{ECHO}"
-    assert bound(text, {"n": 5}, {"n": "6"}).inputs == {"n": 6}
-
-
-def test_a_text_in_a_file_of_inputs_is_no_number() -> None:
-    with pytest.raises(InvalidInputs, match='input "n"'):
-        bound(f"inputs: {{n: {{type: integer}}}}\n{ECHO}", {"n": "5"})
-
-
-def test_every_problem_with_the_inputs_is_told_at_once() -> None:
-    with pytest.raises(InvalidInputs) as told:
-        bound(f"inputs: {{n: {{type: integer}}, topic: {{}}}}\n{ECHO}", {"n": "x", "topik": 1})
-    assert [line.partition(":")[0] for line in str(told.value).splitlines()] == [
-        'input "topik" is unknown',
-        'input "n"',
-        'input "topic" is missing',
-    ]
-
-
-def test_an_expression_that_cannot_be_worked_out_is_told_before_the_run() -> None:
-    """E038: only the inputs show it."""
-    text = (
-        "inputs: {n: {type: integer}}\n"
-        "collectors:\n  - {id: a, task: pure.echo, with: {value: '${{ 10 / inputs.n }}'}}\n"
-    )
-    with pytest.raises(InvalidWorkflow) as told:
-        bound(text, {"n": 0})
-    [fault] = told.value.faults
-    assert (fault.code, str(fault.place)) == ("E038", "made.yaml:4:5")
-    assert plans.arguments(bound(text, {"n": 5}), bound(text, {"n": 5}).collectors[0], {"id": "r"}) == {"value": 2}
-
-
 def required(text: str) -> list[bool]:
     return [step.required for step in made(text)[0].collectors]
 
@@ -147,7 +110,17 @@ def test_required_is_the_defaults_where_a_collector_says_nothing() -> None:
 
 def test_a_percentage_of_the_collectors_is_a_number_of_them() -> None:
     plan, *_ = made(f"{THREE}gather: {{task: pure.gather_text, min_success: 50%, deadline: 90s}}\n")
-    assert (plan.min_success, plan.deadline) == (2, 90)
+    assert (plan.min_success, plan.least, plan.deadline) == ("50%", 2, 90)
+
+
+@pytest.mark.parametrize(("written", "least"), [("0", 0), ("3", 3), ("60%", 3), ("61%", 4), ("0%", 0), ("100%", 5)])
+def test_a_percentage_is_rounded_up(written: str, least: int) -> None:
+    plan, *_ = made(
+        "defaults: {collectors: {task: pure.echo, with: {value: 1}}}\n"
+        f"collectors: [{', '.join(f'{{id: {name}}}' for name in 'abcde')}]\n"
+        f"gather: {{task: pure.gather_text, min_success: {written}}}"
+    )
+    assert plan.least == least
 
 
 def test_who_says_nothing_of_failure_has_no_tolerance() -> None:
@@ -186,3 +159,93 @@ def test_route_sends_steps_to_their_own_queue_or_to_this_one() -> None:
     one = plans.route(plan, "celery", everything=True)
     assert [step.queue for step in own.steps] == ["celery", "heavy", "celery"]
     assert [step.queue for step in one.steps] == ["celery", "celery", "celery"]
+
+
+PAGES = (
+    "collectors:\n"
+    "  - {id: page, task: pure.echo, with: {value: '${{ item }}'}, foreach: [x, y, z], batch: 2, max_concurrency: 5}\n"
+    "  - {id: home, task: pure.echo, with: {value: 1}}\n"
+)
+
+
+def test_a_collector_is_repeated_for_each_of_its_items() -> None:
+    plan, *_ = made(PAGES)
+    assert plan.collectors[0].foreach == Foreach(["x", "y", "z"], count=3)
+    assert (plan.fan_out, plan.collectors[0].batch, plan.collectors[0].max_concurrency) == (4, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("'${{ inputs.pages }}'", Foreach("${{ inputs.pages }}")),
+        (
+            "{items: '${{ inputs.pages }}', as: page, key: '${{ page.id }}'}",
+            Foreach("${{ inputs.pages }}", "page", "${{ page.id }}"),
+        ),
+        ("{items: {file: urls.txt}}", Foreach({"file": "urls.txt", "format": None})),
+        ("[]", Foreach([])),
+    ],
+)
+def test_what_is_repeated_for_is_kept_as_written(written: str, meant: Foreach) -> None:
+    plan, *_ = made(
+        "inputs: {pages: {type: array}}\n"
+        f"collectors:\n  - {{id: a, task: pure.echo, with: {{value: 1}}, foreach: {written}}}\n"
+    )
+    assert plan.collectors[0].foreach == meant
+
+
+def test_the_keys_of_a_fan_out_may_be_defaults_of_those_that_are_one() -> None:
+    plan, *_ = made(
+        "defaults: {collectors: {batch: 5, max_concurrency: 2, with: {value: 1}}}\n"
+        "collectors:\n  - {id: a, task: pure.echo, foreach: [1], batch: auto}\n"
+        "  - {id: b, task: pure.echo, foreach: [1]}\n  - {id: c, task: pure.echo}\n"
+    )
+    assert [(step.batch, step.max_concurrency) for step in plan.collectors] == [(None, 2), (5, 2), (None, None)]
+
+
+def test_the_arguments_of_an_items_collector_have_the_item_and_its_index() -> None:
+    plan, *_ = made(
+        "collectors:\n  - {id: a, task: pure.add, with: {a: '${{ n.x }}', b: '${{ item_index }}'}, "
+        "foreach: {items: [{x: 5}], as: n}}\n"
+    )
+    assert plans.arguments(plan, plan.collectors[0].of(Item({"x": 5}, "0", 7)), {}) == {"a": 5, "b": 7}
+
+
+def test_a_plan_with_items_survives_the_ledger() -> None:
+    plan, *_ = made(PAGES)
+    assert plans.load(plans.dump(plan)) == plan
+
+
+def test_the_collector_of_an_item_is_found_as_it_is_written() -> None:
+    plan, *_ = made(PAGES)
+    assert plan.collector("page[a[0]]") == plan.collectors[0]
+    assert plan.collector("home") == plan.collectors[1]
+
+
+def test_the_hash_changes_with_the_items_and_not_with_how_they_are_sent() -> None:
+    text = PAGES.replace(", batch: 2, max_concurrency: 5", "")
+    assert made(text)[0].hash == made(PAGES)[0].hash
+    assert made(PAGES.replace("[x, y, z]", "[x, y]"))[0].hash != made(PAGES)[0].hash
+    assert made(PAGES.replace("foreach: [x, y, z]", "foreach: {items: [x, y, z], key: '${{ item }}'}"))[0].hash != (
+        made(PAGES)[0].hash
+    )
+
+
+def test_a_collector_is_the_same_however_many_items_there_are() -> None:
+    plan, *_ = made(PAGES)
+    page = plan.collectors[0]
+    assert page.foreach is not None
+    grown = replace(page, batch=None, foreach=replace(page.foreach, count=9, batch=3))
+    assert plan.same(grown, plan)
+    assert not plan.same(replace(page, foreach=replace(page.foreach, key="${{ item }}")), plan)
+
+
+def test_a_task_that_awaits_waits_64_times_at_once() -> None:
+    plan, *_ = made(
+        "include: [pure_tasks]\ndefaults: {collectors: {with: {value: 1}, foreach: [1]}}\n"
+        "collectors:\n  - {id: a, task: pure.echo_async}\n  - {id: b, task: pure.echo}\n"
+        "  - {id: c, task: pure.echo_async, max_concurrency: 3}\n"
+    )
+    equipped = plans.equip(plan, CATALOGUE)
+    assert [step.max_concurrency for step in equipped.collectors] == [64, 1, 3]
+    assert [step.max_concurrency for step in plans.equip(plan, catalogue.read(())).collectors] == [None, None, 3]

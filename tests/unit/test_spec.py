@@ -133,22 +133,9 @@ def test_a_thousand_faults_are_enough() -> None:
     assert len(codes(text)) == 1_000
 
 
-@pytest.mark.parametrize(
-    "key", ["when", "foreach", "batch", "max_concurrency", "cache", "fallback", "expect", "limits"]
-)
+@pytest.mark.parametrize("key", ["when", "cache", "fallback", "expect", "limits"])
 def test_keys_of_later_stages_are_unknown(key: str) -> None:
     assert codes(f"name: a\ncollectors: [{{id: a, task: pure.echo, with: {{value: 1}}, {key}: 1}}]") == ["E020"]
-
-
-@pytest.mark.parametrize(("written", "least"), [("0", 0), ("3", 3), ("60%", 3), ("61%", 4), ("0%", 0), ("100%", 5)])
-def test_min_success_is_a_number_of_collectors_or_a_percentage_of_them_rounded_up(written: str, least: int) -> None:
-    gather = read(
-        "name: a\ndefaults: {collectors: {task: pure.echo, with: {value: 1}}}\n"
-        f"collectors: [{', '.join(f'{{id: {name}}}' for name in 'abcde')}]\n"
-        f"gather: {{task: pure.gather_text, min_success: {written}}}"
-    ).gather
-    assert gather is not None
-    assert gather.least(5) == least
 
 
 def test_a_deadline_is_a_duration() -> None:

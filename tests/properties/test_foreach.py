@@ -1,0 +1,111 @@
+"""What holds of the items of any `foreach`: what is written is what is read, and nothing else is."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner import catalogue, source, spec
+from runner import plan as plans
+from runner.bind import bind
+from runner.drawings import FORMATS
+from runner.errors import InvalidItems
+from runner.foreach import items
+from runner.plan import Foreach, Plan, Step
+from tests.command_line import ROOT
+from tests.strategies import TEXTS, VALUES, as_yaml, workflows
+
+CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+FORMAT_NAMES = st.sampled_from(["lines", "jsonl", "csv"])
+NO_DEADLINE = settings(deadline=None)
+ONE_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def planned(data: dict[str, Any]) -> Plan:
+    written = source.parse(as_yaml(data), "generated.yaml")
+    workflow = spec.read(written, CATALOGUE)
+    return bind(plans.make(workflow, written), workflow, {}, written)
+
+
+PLANS = workflows().map(planned)
+
+
+def wide(plan: Plan) -> Iterator[Step]:
+    return (step for step in plan.collectors if step.foreach)
+
+
+@NO_DEADLINE
+@given(PLANS)
+def test_as_many_items_are_counted_as_there_are(plan: Plan) -> None:
+    assert [step.count for step in wide(plan)] == [len(list(items(plan, step))) for step in wide(plan)]
+
+
+@NO_DEADLINE
+@given(PLANS)
+def test_every_item_has_a_collector_of_its_own_that_is_found_again(plan: Plan) -> None:
+    made = [(step, step.of(item).id) for step in wide(plan) for item in items(plan, step)]
+    assert len({name for _, name in made}) == len(made)
+    assert [plan.collector(name) for _, name in made] == [step for step, _ in made]
+
+
+@NO_DEADLINE
+@given(PLANS)
+def test_a_plan_with_items_survives_the_ledger(plan: Plan) -> None:
+    assert plans.load(plans.dump(plan)) == plan
+    made = [step.of(item) for step in wide(plan) for item in items(plan, step)]
+    assert [plans.arguments(plans.load(plans.dump(plan)), step, {}) for step in made] == [
+        plans.arguments(plan, step, {}) for step in made
+    ]
+
+
+@NO_DEADLINE
+@given(PLANS)
+def test_every_drawing_names_every_collector_once_however_many_items_it_has(plan: Plan) -> None:
+    drawings = [draw(plan) for draw in FORMATS.values()]
+    assert [step.id for drawing in drawings for step in plan.steps if step.id not in drawing] == []
+
+
+def read(path: Path, content: str | bytes, format_: str) -> list[Any]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    step = Step("page", "collector", "x", foreach=Foreach({"file": str(path), "format": format_}))
+    return [item.value for item in items(Plan("p", "", (step,), Step("gather", "gather", None)), step)]
+
+
+@ONE_FILE
+@given(st.lists(VALUES))
+def test_json_lines_are_read_as_they_were_written(tmp_path: Path, values: list[Any]) -> None:
+    assert read(tmp_path / "x", "".join(f"{json.dumps(value)}\n" for value in values), "jsonl") == values
+
+
+@ONE_FILE
+@given(st.lists(TEXTS.filter(lambda text: text.strip() and "\n" not in text and not text.endswith("\r"))))
+def test_lines_are_read_as_they_were_written(tmp_path: Path, lines: list[str]) -> None:
+    assert read(tmp_path / "x", "".join(f"{line}\n" for line in ["first", *lines]), "lines") == ["first", *lines]
+
+
+@ONE_FILE
+@given(st.lists(TEXTS, min_size=2, max_size=3, unique=True), st.data())
+def test_rows_are_read_as_they_were_written(tmp_path: Path, header: list[str], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.lists(TEXTS, min_size=len(header), max_size=len(header))))
+    with (tmp_path / "source").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    expected = [dict(zip(header, row, strict=True)) for row in rows]
+    assert read(tmp_path / "x", (tmp_path / "source").read_bytes(), "csv") == expected
+
+
+@ONE_FILE
+@given(st.binary(max_size=100), FORMAT_NAMES)
+def test_any_bytes_are_items_of_json_or_one_of_our_errors(tmp_path: Path, content: bytes, format_: str) -> None:
+    values = read_or_told(tmp_path / "x", content, format_)
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+def read_or_told(path: Path, content: bytes, format_: str) -> Any:
+    try:
+        return read(path, content, format_)
+    except InvalidItems as error:
+        return error.code

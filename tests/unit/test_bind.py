@@ -1,0 +1,96 @@
+"""A plan and what a user gives: the inputs bound, the items counted, every expression tried."""
+
+from typing import Any
+
+import pytest
+
+from runner import catalogue, source, spec
+from runner import plan as plans
+from runner.bind import bind
+from runner.errors import InvalidInputs, InvalidWorkflow
+from runner.plan import Plan
+from tests.command_line import ROOT
+
+CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+ECHO = "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}}\n"
+
+
+def bound(text: str, given: dict[str, Any] | None = None, words: dict[str, Any] | None = None) -> Plan:
+    written = source.parse(f"name: made\n{text}", "made.yaml")
+    workflow = spec.read(written, CATALOGUE)
+    return bind(plans.make(workflow, written), workflow, given or {}, written, words=words)
+
+
+def test_inputs_are_those_given_and_the_defaults_of_the_others() -> None:
+    text = f"inputs: {{n: {{type: integer}}, s: {{default: tea}}}}\n{ECHO}"
+    assert bound(text, {"n": 5}).inputs == {"n": 5, "s": "tea"}
+
+
+def test_what_was_typed_is_read_as_the_inputs_type_and_comes_first() -> None:
+    text = f"inputs: {{n: {{type: integer}}}}\n{ECHO}"
+    assert bound(text, {"n": 5}, {"n": "6"}).inputs == {"n": 6}
+
+
+def test_a_text_in_a_file_of_inputs_is_no_number() -> None:
+    with pytest.raises(InvalidInputs, match='input "n"'):
+        bound(f"inputs: {{n: {{type: integer}}}}\n{ECHO}", {"n": "5"})
+
+
+def test_every_problem_with_the_inputs_is_told_at_once() -> None:
+    with pytest.raises(InvalidInputs) as told:
+        bound(f"inputs: {{n: {{type: integer}}, topic: {{}}}}\n{ECHO}", {"n": "x", "topik": 1})
+    assert [line.partition(":")[0] for line in str(told.value).splitlines()] == [
+        'input "topik" is unknown',
+        'input "n"',
+        'input "topic" is missing',
+    ]
+
+
+def test_an_expression_that_cannot_be_worked_out_is_told_before_the_run() -> None:
+    """E038: only the inputs show it."""
+    text = (
+        "inputs: {n: {type: integer}}\n"
+        "collectors:\n  - {id: a, task: pure.echo, with: {value: '${{ 10 / inputs.n }}'}}\n"
+    )
+    with pytest.raises(InvalidWorkflow) as told:
+        bound(text, {"n": 0})
+    [fault] = told.value.faults
+    assert (fault.code, str(fault.place)) == ("E038", "made.yaml:4:5")
+    assert plans.arguments(bound(text, {"n": 5}), bound(text, {"n": 5}).collectors[0], {"id": "r"}) == {"value": 2}
+
+
+PAGES = (
+    "inputs: {{pages: {{type: array, default: []}}}}\n"
+    "collectors:\n  - {{id: a, task: pure.echo, with: {{value: '{value}'}}, foreach: '${{{{ inputs.pages }}}}'}}\n"
+)
+
+
+def faults(text: str, given: dict[str, Any]) -> list[str]:
+    with pytest.raises(InvalidWorkflow) as told:
+        bound(text, given)
+    return [f"{fault.place}: {fault.code} {fault.message}" for fault in told.value.faults]
+
+
+def test_items_are_counted_once_the_inputs_are_known() -> None:
+    plan = bound(PAGES.format(value="${{ item }}"), {"pages": [1, 2, 3]})
+    assert plan.fan_out == 3
+
+
+def test_the_arguments_of_the_first_items_are_tried() -> None:
+    text = PAGES.format(value="${{ 1 / item }}")
+    assert faults(text, {"pages": [1, 2, 0, 3]}) == [
+        "made.yaml:4:5: E038 ${{ 1 / item }}: division by zero in CEL expression"
+    ]
+    assert bound(text, {"pages": [1] * 20 + [0]}).fan_out == 21
+
+
+def test_the_step_of_no_items_has_no_arguments_to_try() -> None:
+    assert bound(PAGES.format(value="${{ 1 / item }}"), {}).fan_out == 0
+
+
+def test_more_successes_than_collectors_are_told_once_they_are_counted() -> None:
+    text = f"{PAGES.format(value='x')}gather: {{task: pure.gather_text, min_success: 3}}\n"
+    assert bound(text, {"pages": [1, 2, 3]}).least == 3
+    assert faults(text, {"pages": [1, 2]}) == [
+        "made.yaml:5:47: E028 expected at most 2, the number of collectors, found 3"
+    ]

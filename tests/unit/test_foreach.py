@@ -1,0 +1,293 @@
+"""What is written under `foreach` to its items, and to what is wrong with them."""
+
+import json
+import os
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import catalogue, foreach, source, spec
+from runner import plan as plans
+from runner.errors import InvalidItems, InvalidWorkflow, Place
+from runner.foreach import counted, items
+from runner.plan import Foreach, Plan, Step
+
+PURE = catalogue.read((), declared=["pure.*"])
+
+
+def plan(written: Any, *, key: str | None = None, name: str = "item", **inputs: Any) -> Plan:
+    step = Step("page", "collector", "pure.echo", foreach=Foreach(written, name, key))
+    return Plan("news", "", (step,), Step("gather", "gather", None), inputs=inputs)
+
+
+def values(written: Any, **inputs: Any) -> list[Any]:
+    made = plan(written, **inputs)
+    return [item.value for item in items(made, made.collectors[0])]
+
+
+def ids(written: Any, **more: Any) -> list[str]:
+    made = plan(written, **more)
+    page = made.collectors[0]
+    return [page.of(item).id for item in items(made, page)]
+
+
+def file(path: str, content: str | bytes, format_: str | None = None) -> dict[str, Any]:
+    Path(path).write_bytes(content.encode() if isinstance(content, str) else content)
+    return {"file": path, "format": format_}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def told(text: str, **inputs: Any) -> list[str]:
+    """What is wrong with the items of a collector, given its `foreach`: each after the text that it is told at."""
+    declared = "{pages: {type: array, default: []}, path: {default: p}}"
+    written = source.parse(
+        f"name: a\ninputs: {declared}\ncollectors:\n  - {{id: page, task: pure.echo, foreach: {text}}}\n", "a.yaml"
+    )
+    workflow = spec.read(written, PURE)
+    made = replace(plans.make(workflow, written), inputs={"pages": [], "path": "p", **inputs})
+    with pytest.raises(InvalidWorkflow) as raised:
+        counted(made, written)
+    return [f"{marked(each.place)}: {each.code} {each.message}" for each in raised.value.faults]
+
+
+def marked(place: Place) -> str:
+    return place.text[place.column - 1 : place.column - 1 + place.length]
+
+
+# Where items come from
+
+
+def test_a_list_is_its_items() -> None:
+    assert values([1, "b", {"c": [2]}, None]) == [1, "b", {"c": [2]}, None]
+
+
+def test_expressions_in_a_list_are_expanded() -> None:
+    assert values(["${{ inputs.a }}", {"b": "x${{ inputs.a }}"}], a=5) == [5, {"b": "x5"}]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("${{ inputs.pages }}", [3, 4]),
+        ("${{ inputs.pages.map(page, page * 2) }}", [6, 8]),
+        ("${{ range(3) }}", [0, 1, 2]),
+        ("${{ range(2, inputs.pages[1] + 1) }}", [2, 3, 4]),
+        ("${{ [] }}", []),
+    ],
+)
+def test_an_expression_comes_to_the_items(written: str, meant: list[int]) -> None:
+    assert values(written, pages=[3, 4]) == meant
+
+
+def test_a_file_of_lines_has_an_item_a_line() -> None:
+    content = b"\xef\xbb\xbfa b\r\n\n \t\n c\xc3\xa9\nlast"
+    assert values(file("urls.txt", content)) == ["a b", " c\u00e9", "last"]
+
+
+def test_a_file_of_json_lines_has_a_value_a_line() -> None:
+    assert values(file("x.jsonl", '{"a": 1}\n\n "b" \r\n3\nnull\n')) == [{"a": 1}, "b", 3, None]
+
+
+def test_a_csv_file_has_a_row_an_item() -> None:
+    content = '\ufeffname,"a ""note"""\nx,"1,\n2"\n\ny\n'
+    assert values(file("x.csv", content)) == [
+        {"name": "x", 'a "note"': "1,\n2"},
+        {"name": "y", 'a "note"': None},
+    ]
+
+
+def test_the_format_is_the_suffixs_unless_it_is_written() -> None:
+    assert values(file("X.NDJSON", "1\n")) == [1]
+    assert values(file("x.csv", "1\n", "lines")) == ["1"]
+    assert values(file("x", '{"a": 1}\n', "jsonl")) == [{"a": 1}]
+
+
+def test_the_path_may_be_an_input() -> None:
+    file("urls.txt", "a\n")
+    assert values({"file": "${{ inputs.which }}.txt", "format": None}, which="urls") == ["a"]
+
+
+def test_a_file_is_read_no_further_than_it_is_asked_for() -> None:
+    made = plan(file("x.jsonl", "1\n2\nno JSON"))
+    assert [item.value for item in islice(items(made, made.collectors[0]), 2)] == [1, 2]
+    with pytest.raises(InvalidItems, match=r"x\.jsonl:3: not JSON"):
+        list(items(made, made.collectors[0]))
+
+
+# Keys
+
+
+def test_an_item_without_a_key_is_called_by_its_place() -> None:
+    assert ids(["a", "b"]) == ["page[0]", "page[1]"]
+
+
+def test_a_key_is_worked_out_for_each_item() -> None:
+    made = [{"n": 1, "s": "a"}, {"n": 2, "s": "b]"}]
+    assert ids(made, key="${{ page.n }}", name="page") == ["page[1]", "page[2]"]
+    assert ids(made, key="${{ inputs.to }}/${{ item.s }}-${{ item_index }}", to="x") == ["page[x/a-0]", "page[x/b]-1]"]
+
+
+def test_the_place_of_an_item_does_not_count_empty_lines() -> None:
+    assert ids(file("x", "a\n\nb\n")) == ["page[0]", "page[1]"]
+
+
+@pytest.mark.parametrize("value", ["", "a\nb", "\u2028", "x" * 201, 1.5, True, None, [], "\x1b[0m"])
+def test_a_key_is_short_text_that_can_be_printed_or_an_integer(value: Any) -> None:
+    with pytest.raises(InvalidItems, match="expected a key of 1 to 200 printable characters") as raised:
+        ids([value], key="${{ item }}")
+    assert raised.value.code == "E041"
+
+
+# Counting
+
+
+@pytest.mark.parametrize(
+    "written", [[], "${{ inputs.pages }}", "${{ range(0) }}", {"file": "none.csv", "format": None}]
+)
+def test_no_items_are_legal(written: Any) -> None:
+    file("none.csv", "a,b\n")
+    assert counted(plan(written, pages=[]), source.parse("a: 1", "a.yaml")).fan_out == 0
+
+
+def test_counting_reads_every_item() -> None:
+    made = counted(plan(file("x", "a\n\nb\n"), key="${{ item }}"), source.parse("a: 1", "a.yaml"))
+    assert made.collectors[0].count == 2
+
+
+def test_two_items_with_one_key_are_both_named_at_the_second_of_a_list() -> None:
+    assert told("{items: [{n: 1}, {n: 2}, {n: 1}], key: '${{ item.n }}'}") == [
+        '{n: 1}: E041 duplicate key "1": item 0 (counted from 0) has it, and item 2 (counted from 0)'
+    ]
+
+
+def test_two_items_with_one_key_are_both_named_by_their_lines() -> None:
+    file("x.txt", "a\n\nb\na\n")
+    assert told("{items: {file: x.txt}, key: '${{ item }}'}")[0].endswith(
+        'E041 duplicate key "a": x.txt:1 has it, and x.txt:4'
+    )
+
+
+def test_an_integer_and_its_text_are_one_key() -> None:
+    assert "duplicate key" in told("{items: [1, '1'], key: '${{ item }}'}")[0]
+
+
+def test_an_item_without_what_its_key_is_made_of_is_named() -> None:
+    assert told("{items: '${{ inputs.pages }}', key: '${{ item.n }}'}", pages=[{"n": 1}, {}]) == [
+        "'${{ item.n }}': E038 item 1 (counted from 0): ${{ item.n }}: there is no \"n\""
+    ]
+
+
+@pytest.mark.parametrize("value", ["text", {"a": 1}, 5, None])
+def test_what_is_no_list_has_no_items(value: Any) -> None:
+    assert told("'${{ inputs.pages }}'", pages=value)[0].startswith(
+        "'${{ inputs.pages }}': E007 expected a list of items, found "
+    )
+
+
+def test_an_expression_that_cannot_be_worked_out_is_told_at_the_items() -> None:
+    assert told("{items: '${{ inputs.pages[0] }}'}")[0].startswith(
+        "'${{ inputs.pages[0] }}': E038 ${{ inputs.pages[0] }}: "
+    )
+
+
+def test_what_the_defaults_say_is_told_there() -> None:
+    text = "name: a\ncollectors: [{id: b, task: pure.echo}]\ndefaults: {collectors: {foreach: {items: '${{ 5 }}'}}}\n"
+    written = source.parse(text, "a.yaml")
+    with pytest.raises(InvalidWorkflow) as raised:
+        counted(plans.make(spec.read(written, PURE), written), written)
+    assert str(raised.value.faults[0].place) == "a.yaml:3:42"
+
+
+def test_every_collector_with_something_wrong_is_told() -> None:
+    assert len(told("'${{ 5 }}'}\n  - {id: b, task: pure.echo, foreach: '${{ 6 }}'")) == 2
+
+
+# Limits
+
+
+def test_a_list_of_more_than_a_million_is_refused() -> None:
+    assert told("'${{ inputs.pages }}'", pages=[0] * 1_000_001) == [
+        "'${{ inputs.pages }}': E040 1,000,001 items, limit 1,000,000"
+    ]
+
+
+def test_a_file_of_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreach, "ITEM_LIMIT", 3)
+    file("x", "1\n2\n3\n4\n")
+    assert told("{items: {file: x}}")[0].endswith("E040 over 3 items, limit 3")
+    file("x", "1\n2\n3\n")
+    assert len(values({"file": "x", "format": None})) == 3
+
+
+def test_an_item_of_more_than_64_kib_is_refused() -> None:
+    assert told("'${{ inputs.pages }}'", pages=[1, ["x" * 65_533]]) == [
+        "'${{ inputs.pages }}': E040 item 1 (counted from 0) has 65,537 bytes of JSON, limit 65,536"
+    ]
+    assert len(values("${{ inputs.pages }}", pages=[["x" * 65_532], "\u00e9" * 32_767])) == 2
+
+
+def test_a_line_of_more_than_64_kib_is_refused_before_it_is_read_to_its_end() -> None:
+    huge = Path("x")
+    with huge.open("wb") as sparse:
+        sparse.truncate(2**33)
+    assert told(f"{{items: {{file: {huge}}}}}") == ["{file: x}: E040 x:1: a line of over 65,536 bytes, the limit"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.jsonl", b"1\n{", "x.jsonl:2: not JSON: "),
+        ("x.jsonl", b"NaN", "x.jsonl:1: not JSON: NaN is no value of JSON"),
+        ("x.jsonl", b"[" * 5000, "x.jsonl:1: not JSON: "),
+        ("x.jsonl", b"[9007199254740992]", "x.jsonl:1: a number or a text that JSON cannot carry exactly"),
+        ("x.jsonl", b'"\\ud800"', "x.jsonl:1: a number or a text that JSON cannot carry exactly"),
+        ("x.csv", b"a,a\n", "x.csv:1: two columns have one name"),
+        ("x.csv", b"a\n1\n1,2\n", "x.csv:3: 2 cells, and the header has 1"),
+        ("x.csv", b'a\n"b', "x.csv:2: not CSV: "),
+        ("x.txt", b"a\n\xff\n", "x.txt:2: not UTF-8 text"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_line(name: str, content: bytes, message: str) -> None:
+    file(name, content)
+    assert told(f"{{items: {{file: {name}}}}}")[0].startswith(f"{{file: {name}}}: E039 {message}")
+
+
+def test_a_row_of_more_than_64_kib_is_refused() -> None:
+    file(
+        "x.csv",
+        "a,b\n" + f'{"x" * 40_000},{"y" * 20_000}\n{"x" * 40_000},"{"y" * 20_000}\n{"z" * 20_000}"\n',
+    )
+    assert told("{items: {file: x.csv}}")[0].startswith("{file: x.csv}: E040 x.csv:4 has 80,017 bytes")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("nope.txt", "no such file"), (".", "not a regular file"), ("a\0b", "no such file: the path has a NUL character")],
+)
+def test_a_file_that_cannot_be_read_is_told_at_its_name(path: str, why: str) -> None:
+    text = "{items: {file: '${{ inputs.path }}'}}"
+    shown = path.replace("\0", r"\x00")
+    assert told(text, path=path) == [f"'${{{{ inputs.path }}}}': E039 {shown} cannot be read: {why}"]
+
+
+def test_a_pipe_is_refused_before_anyone_waits_for_it() -> None:
+    os.mkfifo("pipe")
+    assert "not a regular file" in told("{items: {file: pipe}}")[0]
+
+
+def test_a_path_that_is_no_text_is_refused() -> None:
+    assert told("{items: {file: '${{ inputs.path }}'}}", path=5) == [
+        "'${{ inputs.path }}': E007 expected the path of a file, found 5"
+    ]
+
+
+def test_every_item_is_json() -> None:
+    made = values(file("x.csv", "a,b\n1\n"))
+    assert json.loads(json.dumps(made)) == made
