@@ -23,29 +23,30 @@ def compose(plan: Plan, run_id: str, done: Collection[str] = ()) -> Signature | 
     ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
 
     Args:
-        done: ids of the steps that have outcomes; exactly the others are composed.
+        done: refs of collectors, and ids of the other steps, that are done with; exactly the others are composed.
     """
-    collectors = [_collect(plan, run_id, step) for step in plan.collectors if step.id not in done]
+    collectors = [_collect(plan, run_id, step, ref) for step in plan.collectors for ref in step.refs if ref not in done]
     tail = [_tail(plan, run_id, step) for step in plan.tail if step.id not in done]
     row = chain(*tail) if len(tail) > 1 else tail[0] if tail else None
     return chord(collectors, row) if collectors else row
 
 
-def _collect(plan: Plan, run_id: str, step: Step) -> Signature:
-    return _immutable(COLLECT, (run_id, [step.id]), plan, step)
+def _collect(plan: Plan, run_id: str, step: Step, ref: str) -> Signature:
+    return _immutable(COLLECT, (run_id, [ref]), plan, step, ref)
 
 
 def _tail(plan: Plan, run_id: str, step: Step) -> Signature:
     if step.kind == "gather":
-        return _immutable(GATHER, (run_id,), plan, step)
-    return _immutable(STAGE, (run_id, step.id), plan, step)
+        return _immutable(GATHER, (run_id,), plan, step, step.id)
+    return _immutable(STAGE, (run_id, step.id), plan, step, step.id)
 
 
-def _immutable(name: str, args: tuple[Any, ...], plan: Plan, step: Step) -> Signature:
+def _immutable(name: str, args: tuple[Any, ...], plan: Plan, step: Step, shown: str) -> Signature:
     # `shadow` is the name that Flower and the logs show.
-    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
+    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{shown}"}
     if step.timeout is not None:
-        options["time_limit"] = step.timeout + HARD_LIMIT_AFTER
+        in_turn = -(-step.foreach.batch // (step.max_concurrency or 1)) if step.foreach else 1
+        options["time_limit"] = (step.timeout + HARD_LIMIT_AFTER) * in_turn
     stated = {name: value for name, value in options.items() if value is not None}
     return signature(name, args=args, options=stated, immutable=True)
 

@@ -4,12 +4,11 @@ A collector never raises into the chord: what happened to it is an outcome in th
 is tolerable. Delivered twice, a message finds its steps done and does nothing.
 """
 
-import inspect
+import math
 import random
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -18,8 +17,9 @@ from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 from kombu.exceptions import OperationalError
 
-from runner import here, text
+from runner import batch, fan_in, here, text
 from runner import plan as plans
+from runner.batch import Batch
 from runner.call import Failure, Success, call
 from runner.canvas import COLLECT, GATHER, STAGE
 from runner.crashpoints import Crashpoint, crashpoint
@@ -28,11 +28,12 @@ from runner.leases import renewed
 from runner.plan import Plan, Step
 from runner.settings import Settings
 from runner.settle import Attempt, judge, settle
-from runner.store import Error, Store
+from runner.store import Store
 
 logger = get_task_logger(__name__)
 
-RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
+
+TOGETHER = 0.05  # seconds for which a retry waits for others of its batch, as each message costs some milliseconds
 
 
 class TaskNotRegistered(RunnerError):
@@ -46,24 +47,33 @@ class StepTask(Task):  # type: ignore[misc]
 
 
 @shared_task(name=COLLECT, base=StepTask, bind=True, max_retries=None, ignore_result=True)
-def collect(self: Task, run_id: str, step_ids: list[str]) -> None:
+def collect(self: Task, run_id: str, refs: list[str]) -> None:
     """Execute collectors of a run; those that must wait, for a retry say, come back in the same message, later."""
-    if waiting := _execute(self, run_id, step_ids):
+    with _ledger(run_id) as (ledger, plan):
+        waiting = {ref: seconds for ref in refs if (seconds := _collect(self, ledger, plan, run_id, ref)) is not None}
+    if waiting:
         _again(self, min(waiting.values()), args=(run_id, list(waiting)))
 
 
 @shared_task(name=GATHER, base=StepTask, bind=True, max_retries=None, ignore_result=True)
 def gather(self: Task, run_id: str) -> None:
     """Hand the collectors' values to the gather, or end the run if one is missing that may not be."""
-    if waiting := _execute(self, run_id, None):
-        _again(self, min(waiting.values()))
+    with _ledger(run_id) as (ledger, plan):
+        seconds = _execute(self, ledger, plan, run_id, plan.gather)
+    if seconds is not None:
+        _again(self, seconds)
 
 
 @shared_task(name=STAGE, base=StepTask, bind=True, max_retries=None, ignore_result=True)
 def stage(self: Task, run_id: str, step_id: str) -> None:
     """Hand the value of the step before to a stage."""
-    if waiting := _execute(self, run_id, [step_id]):
-        _again(self, min(waiting.values()))
+    with _ledger(run_id) as (ledger, plan):
+        step = next((step for step in plan.stages if step.id == step_id), None)
+        if step is None:
+            raise UnknownRun(f"run {run_id} has no stage {step_id}")
+        seconds = _execute(self, ledger, plan, run_id, step)
+    if seconds is not None:
+        _again(self, seconds)
 
 
 def _again(message: Task, seconds: float, **what: Any) -> None:
@@ -72,130 +82,109 @@ def _again(message: Task, seconds: float, **what: Any) -> None:
     raise message.retry(countdown=seconds, **what)
 
 
-def _execute(message: Task, run_id: str, step_ids: list[str] | None) -> dict[str, float]:
-    """Execute those of the steps that are ours to execute; answers the others that must wait, with the seconds.
-
-    Args:
-        step_ids: None for the gather.
-    """
+@contextmanager
+def _ledger(run_id: str) -> Iterator[tuple[Store, Plan]]:
+    """The ledger and a run's plan; what cannot be done with them is no failure of a step."""
     try:
-        ledger = here.ledger()
-        plan = here.plan(run_id)
-        steps = _steps(plan, run_id, step_ids)
-        waiting = {step.id: seconds for step in steps if (seconds := _left_to_another(ledger, run_id, step))}
-        rest = [step for step in steps if step.id not in waiting]
-        return waiting | (_claimed(ledger, plan, run_id, rest, message.request.hostname or "unknown") if rest else {})
+        yield here.ledger(), here.plan(run_id)
     except (redis.RedisError, OperationalError) as error:
-        # Not a failure of the step, and not to be one of the chord: whoever can reach the ledger again does it.
+        # Nor is it to be one of the chord: whoever can reach the ledger again does it.
         logger.warning("the ledger cannot be reached: %s", error)
         raise Reject(error, requeue=True) from error
     except UnknownRun as error:
         raise Reject(str(error), requeue=False) from error  # to the dead letters: the message means nothing
 
 
-def _steps(plan: Plan, run_id: str, step_ids: list[str] | None) -> list[Step]:
-    if step_ids is None:
-        return [plan.gather]
+def _collect(message: Task, ledger: Store, plan: Plan, run_id: str, ref: str) -> float | None:
+    """Execute the collectors of one ref; answers the seconds until the first of those that must wait may be."""
+    steps = ledger.steps(run_id, plan, ref)
+    if (seconds := _left_to_another(ledger, run_id, steps[0], ref)) is not None:
+        return seconds
+    task: Callable[..., Any] | RunnerError
     try:
-        return [plan.step(step_id) for step_id in step_ids]
-    except StopIteration:
-        raise UnknownRun(f"run {run_id} has no step {', '.join(step_ids)}") from None
+        task = _registered(steps[0], _worker(message))
+    except RunnerError as error:
+        task = error
+    waiting = batch.execute(Batch(ledger, plan, run_id, steps, task, _worker(message), here.settings()))
+    return _moment(waiting.values()) if waiting else None
 
 
-def _claimed(ledger: Store, plan: Plan, run_id: str, steps: list[Step], worker: str) -> dict[str, float]:
-    waiting = {}
-    chosen = here.settings()
-    token = uuid.uuid4().hex
+def _moment(seconds: Collection[float]) -> float:
+    """When to come back for steps that wait so long: for the first, and for those soon after it in the same message."""
+    first = min(seconds)
+    return max(each for each in seconds if each <= first + max(TOGETHER, first / 4))
+
+
+def _execute(message: Task, ledger: Store, plan: Plan, run_id: str, step: Step) -> float | None:
+    """Execute the gather or a stage, if it is ours to execute; answers the seconds to wait if it must."""
+    if (seconds := _left_to_another(ledger, run_id, step, step.id)) is not None:
+        return seconds
+    chosen, worker, token = here.settings(), _worker(message), uuid.uuid4().hex
     crashpoint(Crashpoint.CLAIM_BEFORE)
-    claims = ledger.claim(run_id, steps, plan, token=token, worker=worker, lease=chosen.lease)
+    [claim] = ledger.claim(run_id, [step], plan, token=token, worker=worker, lease=chosen.lease)
     crashpoint(Crashpoint.CLAIM_AFTER)
-    for claim in claims:
-        logger.info("run %s: %s: %s", run_id, claim.step, claim.answer)
-        if claim.answer == "yours":
-            attempt = Attempt(plan, run_id, plan.step(claim.step), claim, worker)
-            with renewed(ledger, run_id, claim.step, token=token, lease=chosen.lease):
-                seconds = _carry_out(ledger, attempt, chosen)
-            if seconds is not None:
-                waiting[claim.step] = seconds
-        elif claim.answer == "busy":
-            waiting[claim.step] = claim.wait
-    return waiting
+    logger.info("run %s: %s: %s", run_id, claim.step, claim.answer)
+    if claim.answer == "busy":
+        return claim.wait
+    if claim.answer != "yours":
+        return None
+    with renewed(ledger, run_id, token=token, lease=chosen.lease) as held:
+        held.steps.add(step.id)
+        return _carry_out(ledger, Attempt(plan, run_id, step, claim, worker), chosen)
 
 
 def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | None:
     """Execute a step and record what came of it; answers the seconds to wait if it is to be tried again."""
-    step = attempt.step
-    if step.kind == "gather" and not judge(ledger, attempt.plan, attempt.run_id).gather:
+    absent = judge(ledger, attempt.plan, attempt.run_id) if attempt.step.kind == "gather" else []
+    if absent is None:
         return None
-    if attempt.claim.lost > RECOVERIES:
-        message = f"{attempt.claim.lost} workers were lost while they executed it"
-        return settle(ledger, attempt, Failure(Error("WorkerLost", message), retryable=False))
+    if gone := batch.lost_too_often(attempt.claim):
+        return settle(ledger, attempt, gone)
     try:
-        result = _call(ledger, attempt, chosen)
+        result = _call(ledger, attempt, absent, chosen)
     except RunnerError as error:
-        result = Failure(Error(type(error).__name__, str(error)), retryable=False)
+        result = batch.refused(error)
     return settle(ledger, attempt, result)
 
 
-def _call(ledger: Store, attempt: Attempt, chosen: Settings) -> Success | Failure:
+def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings) -> Success | Failure:
     plan, step = attempt.plan, attempt.step
     task = _registered(step, attempt.worker)
-    kwargs = plans.arguments(plan, step, names(attempt))
-    if step.kind == "gather" and "outcomes" in inspect.signature(getattr(task, "run", task)).parameters:
-        kwargs["outcomes"] = _outcomes(ledger, plan, attempt.run_id)
+    kwargs = plans.arguments(plan, step, batch.names(attempt))
+    if before := plan.before(step):
+        value = ledger.value(attempt.run_id, before.id)
+    else:
+        streamed = fan_in.streams(task)
+        limit = math.inf if streamed else chosen.fan_in_limit
+        value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit)
+        if not streamed:
+            value = list(value)
+        if fan_in.wants_outcomes(task):
+            kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)
     limit = chosen.value_limit if step.task else chosen.fan_in_limit
-    args = _value_before(ledger, attempt, chosen)
-    return call(task, args, kwargs, timeout=step.timeout, value_limit=limit)
+    return call(task, (value,), kwargs, timeout=step.timeout, value_limit=limit)
 
 
-def _value_before(ledger: Store, attempt: Attempt, chosen: Settings) -> tuple[Any, ...]:
-    """The positional arguments: none for a collector, the collectors' values for the gather, else a value."""
-    plan, run_id = attempt.plan, attempt.run_id
-    if attempt.step.kind == "collector":
-        return ()
-    if before := plan.before(attempt.step):
-        return (ledger.values(run_id, [before.id])[before.id],)
-    answered = [each.id for each in plan.collectors]
-    if plan.tolerant:  # else all of them have succeeded, and nobody is late
-        ended = ledger.outcomes(run_id)
-        answered = [each for each in answered if ended[each].status == "succeeded"]
-    return (list(ledger.values(run_id, answered, limit=chosen.fan_in_limit).values()),)
+def _worker(message: Task) -> str:
+    return message.request.hostname or "unknown"
 
 
-def _outcomes(ledger: Store, plan: Plan, run_id: str) -> list[dict[str, Any]]:
-    """What a gather with a parameter ``outcomes`` is told: how each collector ended, in the order of the YAML."""
-    ended = ledger.outcomes(run_id)
-    values = ledger.values(run_id, [each.id for each in plan.collectors])
-    return [
-        {
-            "id": each.id,
-            "status": ended[each.id].status,
-            "value": values.get(each.id) if ended[each.id].status == "succeeded" else None,
-            "error": asdict(error) if (error := ended[each.id].error) else None,
-        }
-        for each in plan.collectors
-    ]
-
-
-def names(attempt: Attempt) -> Mapping[str, str]:
-    """What ``run.*`` means in an expression of a step."""
-    started = datetime.fromtimestamp(attempt.claim.run_started_at, UTC).isoformat(timespec="seconds")
-    return {"id": attempt.run_id, "name": attempt.plan.name, "started_at": started}
-
-
-def _left_to_another(ledger: Store, run_id: str, step: Step) -> float | None:
+def _left_to_another(ledger: Store, run_id: str, step: Step, name: str) -> float | None:
     """The seconds that a step waits whose task this worker lacks, and another may have.
 
     A run's own worker is the only one, and what has waited too long has waited for nothing: there, it is an error.
+
+    Args:
+        name: the step's id, or the ref of its batch.
     """
     if step.task is None or step.task in current_app.tasks or current_app.conf.get("runner_alone"):
         return None
     reason = f"waits for a worker that has {step.task}"
     seconds = 1 + random.random()  # noqa: S311 - so that another worker gets it
     limit = here.settings().wait_for_task
-    waits = ledger.waits(run_id, step.id, reason, seconds=seconds, limit=limit)
+    waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit)
     if waits is False and _is_offered(step.task):  # whoever has it is busy
-        waits = ledger.waits(run_id, step.id, reason, seconds=seconds, limit=limit, anew=True)
+        waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit, anew=True)
     return seconds if waits else None
 
 

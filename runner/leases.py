@@ -1,10 +1,10 @@
-"""A lease on a step that stays ours for as long as the work takes: one thread of the process renews them all."""
+"""Leases that stay ours for as long as the work takes: one thread of the process renews them all, and sees what takes too long."""
 
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,58 +14,85 @@ from runner.store import Store
 
 logger = logging.getLogger(__name__)
 
+LOOK_EVERY = 0.5  # seconds; a step that lets nothing interrupt it is ended so much later at most
+
 
 @dataclass(eq=False, slots=True)
-class _Lease:
+class Held:
+    """The leases of one claimer.
+
+    Args:
+        seconds: that a lease lasts.
+        overdue: what is to be done with a step that is executed past its ``limits``; None to let it.
+        steps: those that are leased.
+        limits: for those that are being executed, until when by this process's monotonic clock.
+    """
+
     ledger: Store
     run_id: str
-    step: str
     token: str
     seconds: float
+    overdue: Callable[[str], None] | None
+    steps: set[str] = field(default_factory=set)
+    limits: dict[str, float] = field(default_factory=dict)
     due: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.due = time.monotonic() + self.seconds / 3
 
-    def renew(self) -> None:
+    @property
+    def wakes(self) -> float:
+        """When it is to be looked at next, by the monotonic clock."""
+        return self.due if self.overdue is None else min(self.due, time.monotonic() + LOOK_EVERY)
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if self.overdue is not None:
+            # A copy is made in one step of the interpreter; the thread that works goes on meanwhile.
+            for step in [step for step, limit in list(self.limits.items()) if limit < now]:
+                self.overdue(step)
+        if self.due > now:
+            return
         # At a third of its time, so that two renewals may fail before another worker takes the step.
-        self.due = time.monotonic() + self.seconds / 3
+        self.due = now + self.seconds / 3
+        steps = list(self.steps)
         try:
-            self.ledger.renew(self.run_id, [self.step], token=self.token, lease=self.seconds)
+            if steps:
+                self.ledger.renew(self.run_id, steps, token=self.token, lease=self.seconds)
         except redis.RedisError as error:
-            logger.warning("cannot renew the lease on %s of run %s: %s", self.step, self.run_id, error)
+            logger.warning("cannot renew the leases on %d steps of run %s: %s", len(steps), self.run_id, error)
 
 
 class _Renewal:
-    """The leases that this process holds, and the thread that renews them.
+    """What this process holds, and the thread that looks after it.
 
     A thread for each step would be simpler, and costs as much as a round trip to the ledger (0.1 ms measured).
     """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._leases: set[_Lease] = set()
+        self._all: set[Held] = set()
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="leases", daemon=True).start()
 
-    def add(self, lease: _Lease) -> None:
+    def add(self, held: Held) -> None:
         with self._changed:
-            self._leases.add(lease)
+            self._all.add(held)
             self._changed.notify()
 
-    def remove(self, lease: _Lease) -> None:
+    def remove(self, held: Held) -> None:
         with self._changed:
-            self._leases.discard(lease)
+            self._all.discard(held)
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                wait = min((lease.due for lease in self._leases), default=float("inf")) - time.monotonic()
+                wait = min((held.wakes for held in self._all), default=float("inf")) - time.monotonic()
                 if wait > 0:
                     self._changed.wait(None if wait == float("inf") else wait)
-                due = [lease for lease in self._leases if lease.due <= time.monotonic()]
-            for lease in due:
-                lease.renew()
+                everything = list(self._all)
+            for held in everything:
+                held.look()
 
 
 _renewals: list[_Renewal] = []
@@ -73,18 +100,21 @@ _starting = threading.Lock()
 
 
 @contextmanager
-def renewed(ledger: Store, run_id: str, step: str, *, token: str, lease: float) -> Iterator[None]:
-    """Renew a step's lease until the block ends.
+def renewed(
+    ledger: Store, run_id: str, *, token: str, lease: float, overdue: Callable[[str], None] | None = None
+) -> Iterator[Held]:
+    """Renew the leases on the steps that are put into what it gives, until the block ends.
 
     Args:
-        token: that the step was claimed with.
+        token: that the steps are claimed with.
         lease: seconds.
+        overdue: called, in another thread, with a step that is executed past its limit.
     """
+    held = Held(ledger, run_id, token, lease, overdue)
     renewal = _renewal()
-    held = _Lease(ledger, run_id, step, token, lease)
     renewal.add(held)
     try:
-        yield
+        yield held
     finally:
         renewal.remove(held)
 

@@ -6,6 +6,7 @@ The ledger says what is due; Celery's messages are only the fast way there. What
 import logging
 import math
 import threading
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -16,8 +17,9 @@ from kombu.exceptions import OperationalError
 from runner import canvas, here
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.errors import UnknownRun
-from runner.plan import Plan, Step
-from runner.store import Event, Outcome, Store, Sweep
+from runner.plan import Plan
+from runner.send import send
+from runner.store import Outcome, Store, Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -39,72 +41,69 @@ def reconcile(run_id: str, ledger: Store, *, grace: float) -> float:
     left = math.inf if plan.deadline is None or not sweep.collectors_left else plan.deadline - sweep.elapsed
     if left <= 0:
         _end_the_fan_out(plan, run_id, ledger)
-        _send(plan, run_id, [plan.gather], ledger)
+        _send(plan, run_id, [plan.gather.id], ledger)
         return math.inf
     due = _due(plan, run_id, ledger, sweep)
     # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
-    known = {step.id for step in due}.intersection((*sweep.lost, *sweep.overdue))
-    if due and (known or not _waiting_messages(due)):
+    if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):
         _send(plan, run_id, due, ledger)
     return left
 
 
-def _due(plan: Plan, run_id: str, ledger: Store, sweep: Sweep) -> list[Step]:
-    """The steps that could be executed now, have not ended, and are in nobody's hands."""
+def _due(plan: Plan, run_id: str, ledger: Store, sweep: Sweep) -> list[str]:
+    """What could be executed now, has not ended, and is in nobody's hands: refs of collectors, or a step after them."""
     if not (sweep.silent or sweep.lost or sweep.overdue):
         return []
-    done = ledger.outcomes(run_id)
-    known = {*sweep.lost, *sweep.overdue}
-    ready = list(plan.collectors) if sweep.collectors_left else [_next(plan, done)]
-    return [
-        step
-        for step in ready
-        if step.id not in done and step.id not in sweep.held and (sweep.silent or step.id in known)
-    ]
-
-
-def _next(plan: Plan, done: dict[str, Outcome]) -> Step:
-    return next((step for step in plan.tail if step.id not in done), plan.tail[-1])
+    known = sweep.lost | sweep.overdue
+    if sweep.collectors_left:
+        due = known | (sweep.idle - sweep.held)
+        return [ref for ref in plan.refs if ref in due]
+    tail = [step.id for step in plan.tail]
+    ended = ledger.ended(run_id, tail)
+    following = next((step_id for step_id in tail if step_id not in ended), tail[-1])
+    if following in known or (sweep.silent and following not in sweep.held and following not in ended):
+        return [following]
+    return []
 
 
 def _end_the_fan_out(plan: Plan, run_id: str, ledger: Store) -> None:
-    done = ledger.outcomes(run_id)
-    begun = {event.step: event for event in ledger.events(run_id) if event.event == "started"}
-    late = [_late(step.id, begun.get(step.id)) for step in plan.collectors if step.id not in done]
-    ledger.finish(run_id, late, plan)
+    begun = ledger.begun(run_id)
+    for ref in ledger.left(run_id):
+        steps = ledger.steps(run_id, plan, ref)
+        ended = ledger.ended(run_id, [step.id for step in steps])
+        late = [
+            replace(begun.get(step.id) or Outcome(step.id, "late"), ref=step.ref)
+            for step in steps
+            if step.id not in ended
+        ]
+        ledger.finish(run_id, late, plan)
 
 
-def _late(step_id: str, begun: Event | None) -> Outcome:
-    if begun is None:
-        return Outcome(step_id, "late")
-    return Outcome(step_id, "late", attempts=begun.attempt, started_at=begun.at, worker=begun.worker)
-
-
-def _send(plan: Plan, run_id: str, due: list[Step], ledger: Store) -> None:
-    """Compose these steps and what follows them, and send it."""
-    ids = [step.id for step in due]
+def _send(plan: Plan, run_id: str, due: list[str], ledger: Store) -> None:
+    """Compose these and what follows them, and send it."""
     crashpoint(Crashpoint.RECONCILE_BEFORE_SEND)
     times = ledger.sent_again(run_id)
-    logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(ids[:20]))
-    after = {step.id for step in (plan.tail if due[0].kind == "collector" else (due[0], *plan.after(due[0])))}
-    done = {step.id for step in plan.steps} - {*ids} - after
+    logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(due[:20]))
+    tail = [step.id for step in plan.tail]
+    done = {*plan.refs, *(tail[: tail.index(due[0])] if due[0] in tail else ())} - {*due}
     rest = canvas.compose(plan, run_id, done)
     if rest is not None:
-        rest.apply_async()
+        send(rest)
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)
 
 
-def _waiting_messages(steps: list[Step]) -> bool:
+def _waiting_messages(plan: Plan) -> bool:
     with current_app.connection_for_write() as connection:
         channel: Any = connection.default_channel
-        return any(channel._size(queue) for queue in {step.queue for step in steps})  # noqa: SLF001 - kombu's virtual channels have no public name for it
+        return any(channel._size(queue) for queue in {step.queue for step in plan.steps})  # noqa: SLF001 - kombu's virtual channels have no public name for it
 
 
 class Reconciler:
     """A thread of a worker that reconciles every active run, as long as no other worker does."""
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, who: str, slots: int) -> None:
         self._who = who
+        self._slots = slots
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -115,10 +114,12 @@ class Reconciler:
         self._ended.set()
 
     def _run(self) -> None:
-        every = wait = here.settings().reconcile_every
+        every = here.settings().reconcile_every
+        wait = 0.0
         while not self._ended.wait(wait):
             wait = every
             try:
+                here.ledger().serve(self._who, self._slots, 3 * every)
                 if here.ledger().lead(self._who, 3 * every):
                     wait = min(every, self._look())
             except (redis.RedisError, OperationalError, OSError) as error:
@@ -140,7 +141,7 @@ _running: list[Reconciler] = []
 
 @worker_ready.connect
 def _start(sender: Any, **_: Any) -> None:
-    _running.append(Reconciler(sender.hostname))
+    _running.append(Reconciler(sender.hostname, sender.controller.concurrency or 1))
     _running[-1].start()
 
 

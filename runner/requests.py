@@ -15,9 +15,9 @@ from runner import here
 from runner.call import Failure
 from runner.canvas import GATHER
 from runner.errors import UnknownRun
-from runner.plan import Retry, Step
+from runner.plan import Plan, Retry, Step
 from runner.settle import Attempt, settle
-from runner.store import Error
+from runner.store import Error, Store
 
 logger = get_task_logger(__name__)
 
@@ -54,9 +54,8 @@ class StepRequest(Request):  # type: ignore[misc]
         self._settled = True
         task_ready(self)
         try:
-            waits = [self._settle_step(step_id, failure_of) for step_id in self._step_ids()]
-            seconds = [wait for wait in waits if wait is not None]
-            signature = self.task.signature_from_request(self._context, countdown=min(seconds, default=0))
+            seconds = self._settle_all(failure_of)
+            signature = self.task.signature_from_request(self._context, countdown=seconds)
             # This is the event loop, which serves every process of the pool: it is not to wait for a broker that is away.
             signature.apply_async(retry_policy={"max_retries": 1, "interval_start": 0})
         except UnknownRun:  # it has expired: nobody waits for it
@@ -67,21 +66,31 @@ class StepRequest(Request):  # type: ignore[misc]
         else:
             self.acknowledge()
 
-    def _settle_step(self, step_id: str, failure_of: Any) -> float | None:
-        run_id = self.args[0]
-        plan, ledger = here.plan(run_id), here.ledger()
-        for claim in ledger.release(run_id, [step_id], worker=self.hostname):
-            step = plan.step(step_id)
-            failure = failure_of(step)
-            if not failure.timed_out:
-                step = replace(step, retry=_at_least_once(step.retry))
-            return settle(ledger, Attempt(plan, run_id, step, claim, self.hostname), failure)
-        return None
+    def _settle_all(self, failure_of: Any) -> float:
+        """Answers the seconds until a step may be tried again."""
+        run_id, ledger = self.args[0], here.ledger()
+        plan, names = here.plan(run_id), self._names()
+        released = ledger.release(run_id, names, worker=self.hostname)
+        if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
+            return 0
+        step = _step(ledger, plan, run_id, names, released[0].step)
+        failure = failure_of(step)
+        if not failure.timed_out:
+            step = replace(step, retry=_at_least_once(step.retry))
+        return settle(ledger, Attempt(plan, run_id, step, released[0], self.hostname), failure) or 0
 
-    def _step_ids(self) -> list[str]:
+    def _names(self) -> list[str]:
+        """The refs or the step that the message is for."""
         if self.task.name == GATHER:
             return [here.plan(self.args[0]).gather.id]
         return self.args[1] if isinstance(self.args[1], list) else [self.args[1]]
+
+
+def _step(ledger: Store, plan: Plan, run_id: str, names: list[str], step_id: str) -> Step:
+    for step in plan.tail:
+        if step.id == step_id:
+            return step
+    return next(step for ref in names for step in ledger.steps(run_id, plan, ref) if step.id == step_id)
 
 
 def _past_its_limit(step: Step) -> Failure:

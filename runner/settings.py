@@ -150,6 +150,11 @@ class Settings(BaseSettings):
     value_limit: int = Field(5 * MIB, ge=1, description="Bytes of JSON that a step may return.")
     fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may be given.")
 
+    @property
+    def slots(self) -> int:
+        """How many steps a worker executes at once."""
+        return self.concurrency or max(4, os.cpu_count() or 1)
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -3,14 +3,14 @@
 import logging
 import random
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from runner.call import Failure, Success
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.plan import Plan, Step
 from runner.retry import wait_before_retry
-from runner.store import Claim, Error, Outcome, Store
+from runner.store import Claim, Error, Outcome, Postponed, Store
 from runner.tolerance import Verdict, verdict
 
 logger = logging.getLogger(__name__)
@@ -37,65 +37,92 @@ class Attempt:
         return self.claim.started_at + time.monotonic() - self.began
 
 
-def settle(ledger: Store, attempt: Attempt, result: Success | Failure) -> float | None:
-    """Record what came of an attempt; answers the seconds until the next one, if there is to be one."""
-    step = attempt.step
+def judged(attempt: Attempt, result: Success | Failure) -> Outcome | Postponed:
+    """Whether an attempt is the last one of its step, and what came of it then."""
+    step, claim = attempt.step, attempt.claim
     if isinstance(result, Success):
-        _finish(ledger, attempt, Outcome(step.id, "succeeded", result.value))
-        return None
+        return _ended(attempt, "succeeded", result.value, None, result.json)
     seconds = wait_before_retry(
         step.retry,
         result,
         # An attempt that was lost with its worker says nothing about the step, and uses no retry up.
-        attempt=attempt.claim.attempt - attempt.claim.lost,
-        elapsed=attempt.now - attempt.claim.first_started_at,
+        attempt=claim.attempt - claim.lost,
+        elapsed=attempt.now - claim.first_started_at,
         chance=random.random(),  # noqa: S311 - jitter, not a secret
     )
     if seconds is None:
         logger.error("%s: %s", step.id, result.error.message)
-        _finish(ledger, attempt, Outcome(step.id, "timed_out" if result.timed_out else "failed", error=result.error))
-        return None
+        return _ended(attempt, "timed_out" if result.timed_out else "failed", None, result.error)
     logger.warning("%s: %s; again in %.1f s", step.id, result.error.message, seconds)
-    crashpoint(Crashpoint.POSTPONE_BEFORE)
-    postponed = ledger.postpone(
-        attempt.run_id, step.id, error=result.error, attempt=attempt.claim.attempt, seconds=seconds
-    )
-    crashpoint(Crashpoint.POSTPONE_AFTER)
-    return seconds if postponed else None
+    return Postponed(step.id, result.error, claim.attempt, seconds)
 
 
-def judge(ledger: Store, plan: Plan, run_id: str) -> Verdict:
-    """Whether the collectors that have answered are enough for the gather; if not, the run ends here."""
-    judged = verdict(plan, ledger.outcomes(run_id))
-    if not judged.gather:
-        ledger.finish(run_id, skipped(plan.tail, judged.cause), plan, ends="failed", cause=judged.cause)
-    return judged
+def record(ledger: Store, plan: Plan, run_id: str, results: Iterable[Outcome | Postponed]) -> dict[str, float]:
+    """Write down what came of collectors; answers for those that are tried again the seconds until then."""
+    results = list(results)
+    if outcomes := [each for each in results if isinstance(each, Outcome)]:
+        crashpoint(Crashpoint.FINISH_BEFORE)
+        ledger.finish(run_id, outcomes, plan)
+        crashpoint(Crashpoint.FINISH_AFTER)
+    return _postpone(ledger, run_id, [each for each in results if isinstance(each, Postponed)])
+
+
+def settle(ledger: Store, attempt: Attempt, result: Success | Failure) -> float | None:
+    """Write down what came of one step, and the end of the run if nothing can follow; answers the seconds until it is tried again."""
+    plan, run_id, step = attempt.plan, attempt.run_id, attempt.step
+    came = judged(attempt, result)
+    if step.kind == "collector" or isinstance(came, Postponed):
+        return record(ledger, plan, run_id, [came]).get(step.id)
+    crashpoint(Crashpoint.FINISH_BEFORE)
+    if came.status != "succeeded":
+        cause = f"{step.kind} {step.id} {came.status.replace('_', ' ')}"
+        ledger.finish(run_id, [came, *skipped(plan.after(step), cause)], plan, ends="failed", cause=cause)
+    elif plan.after(step):
+        ledger.finish(run_id, [came], plan)
+    else:
+        # Without tolerance nobody is missing, or the gather had not run.
+        final = (
+            verdict(plan, ledger.absent(run_id, plan)) if plan.tolerant else Verdict(gather=True, status="succeeded")
+        )
+        ledger.finish(run_id, [came], plan, ends=final.status, cause=final.cause)
+    crashpoint(Crashpoint.FINISH_AFTER)
+    return None
+
+
+def judge(ledger: Store, plan: Plan, run_id: str) -> list[str] | None:
+    """The collectors without which the gather is to run; None if it is not, and then the run ends here."""
+    absent = ledger.absent(run_id, plan)
+    final = verdict(plan, absent)
+    if not final.gather:
+        ledger.finish(run_id, skipped(plan.tail, final.cause), plan, ends="failed", cause=final.cause)
+        return None
+    return absent
 
 
 def skipped(steps: Iterable[Step], cause: str) -> list[Outcome]:
     return [Outcome(step.id, "skipped", error=Error("Skipped", cause)) for step in steps]
 
 
-def _finish(ledger: Store, attempt: Attempt, outcome: Outcome) -> None:
-    """Record the outcome, and with it the end of the run if nothing can follow."""
-    plan, step = attempt.plan, attempt.step
-    stamped = replace(
-        outcome,
-        attempts=attempt.claim.attempt,
-        started_at=attempt.claim.started_at,
+def _ended(attempt: Attempt, status: str, value: object, error: Error | None, json: str = "") -> Outcome:
+    claim = attempt.claim
+    return Outcome(
+        attempt.step.id,
+        status,  # type: ignore[arg-type]
+        value,
+        error,
+        attempts=claim.attempt,
+        started_at=claim.started_at,
         finished_at=attempt.now,
         worker=attempt.worker,
+        ref=attempt.step.ref,
+        json=json,
     )
-    crashpoint(Crashpoint.FINISH_BEFORE)
-    if step.kind == "collector":
-        ledger.finish(attempt.run_id, [stamped], plan)
-    elif outcome.status != "succeeded":
-        cause = f"{step.kind} {step.id} {outcome.status.replace('_', ' ')}"
-        ledger.finish(attempt.run_id, [stamped, *skipped(plan.after(step), cause)], plan, ends="failed", cause=cause)
-    elif plan.after(step):
-        ledger.finish(attempt.run_id, [stamped], plan)
-    else:
-        # Without tolerance nobody is missing, or the gather had not run.
-        judged = verdict(plan, ledger.outcomes(attempt.run_id)) if plan.tolerant else Verdict(True, "succeeded")
-        ledger.finish(attempt.run_id, [stamped], plan, ends=judged.status, cause=judged.cause)
-    crashpoint(Crashpoint.FINISH_AFTER)
+
+
+def _postpone(ledger: Store, run_id: str, postponed: Sequence[Postponed]) -> dict[str, float]:
+    if not postponed:
+        return {}
+    crashpoint(Crashpoint.POSTPONE_BEFORE)
+    waiting = set(ledger.postpone(run_id, postponed))
+    crashpoint(Crashpoint.POSTPONE_AFTER)
+    return {each.step: each.seconds for each in postponed if each.step in waiting}

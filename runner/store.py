@@ -1,7 +1,6 @@
-"""The ledger: runs, outcomes, leases and events in Redis or Valkey. The only file that knows its keys.
+"""The ledger: runs, outcomes, leases and events in Redis or Valkey. It and its transitions alone know the keys.
 
-Every key of a run lives in one hash slot and expires. Every transition is one Lua script: atomic, one round trip, and
-first write wins, so that messages may be delivered as often as they like and each outcome is still recorded once.
+Every key of a run lives in one hash slot and expires.
 """
 
 import json
@@ -11,290 +10,27 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, cast
+from dataclasses import astuple, dataclass, replace
+from itertools import groupby, islice
+from typing import Any, Literal, TypeVar, cast
 
 import redis
 
-from runner import mask
+from runner import mask, transitions
 from runner import plan as plans
 from runner.errors import MalformedRunId, RunnerError, UnknownRun, echo
-from runner.plan import Plan, Step
+from runner.plan import Item, Plan, Step
 from runner.settings import Settings
 
+Thing = TypeVar("Thing")
 StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled"]
+FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a server that does not answer
 # How a run may end, and what `run` and `watch` exit with then.
 EXIT_CODES: dict[RunStatus, int] = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
 
 # Without the letters and digits that are mistaken for one another when they are read aloud or typed.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-
-# Every script gets the same keys in this order. ARGV[1] is the time to live in seconds, and by how many more the clock is
-# put forward (0, but in tests).
-_KEYS = ("run", "plan", "outcomes", "values", "leases", "attempts", "postponed", "events")
-_PRELUDE = """
-local RUN, PLAN, OUTCOMES, VALUES, LEASES, ATTEMPTS, POSTPONED, EVENTS = unpack(KEYS)
-local TTL, forward = string.match(ARGV[1], '^(%S+) (%S+)$')
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000 + tonumber(forward)
-local status = redis.call('HGET', RUN, 'status')
-local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
-local function stamp(t) return string.format('%.6f', t) end
-local function event(fields)
-  local flat = {'at', stamp(now)}
-  for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = tostring(value) end
-  redis.call('XADD', EVENTS, '*', unpack(flat))
-  redis.call('HSET', RUN, 'last_at', stamp(now), 'sent_again', 0)
-end
-local function keep() for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, TTL) end end
-local function finish(step, outcome, value)
-  if redis.call('HSETNX', OUTCOMES, step, outcome) == 0 then
-    -- What answers after the deadline stays late: how it went is kept, and its value.
-    local function over(text) return cjson.decode(text).finished_at ~= cjson.null end
-    local first = redis.call('HGET', OUTCOMES, step)
-    if cjson.decode(first).status == 'late' and over(outcome) and not over(first) then
-      redis.call('HSET', OUTCOMES, step, (string.gsub(outcome, '^{"status":"[a-z_]+"', '{"status":"late"')))
-      if value ~= '' then redis.call('HSET', VALUES, step, value) end
-      redis.call('HDEL', LEASES, step)
-      event({event = 'answered', step = step, status = 'late'})
-    end
-    return false
-  end
-  if value ~= '' then redis.call('HSET', VALUES, step, value) end
-  redis.call('HDEL', LEASES, step)
-  redis.call('HDEL', POSTPONED, step)
-  local told = cjson.decode(outcome)
-  local message = type(told.error) == 'table' and told.error.type .. ': ' .. told.error.message or ''
-  event({event = 'finished', step = step, status = told.status, attempt = told.attempts, worker = told.worker, message = message})
-  return true
-end
-local function finish_run(final, cause)
-  redis.call('HSET', RUN, 'status', final, 'finished_at', stamp(now), 'cause', cause)
-  redis.call('DEL', LEASES, POSTPONED)
-  event({event = 'ended', status = final, message = cause})
-end
-"""
-
-# ARGV: ttl, plan, how many fields and values follow, those of the run, then for each step that is taken from another
-# run: id, outcome, value. The same id again changes nothing.
-_ACCEPT = """
--- Whoever accepted it asks again when the answer was lost: the first field is their token.
-if status then return redis.call('HGET', RUN, 'token') == ARGV[5] and stamp(now) or 0 end
-local fields = tonumber(ARGV[3])
-redis.call('SET', PLAN, ARGV[2])
-redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), unpack(ARGV, 4, 3 + fields))
-event({event = 'accepted'})
-for at = 4 + fields, #ARGV, 3 do finish(ARGV[at], ARGV[at + 1], ARGV[at + 2]) end
-keep()
-return stamp(now)
-"""
-
-# ARGV: ttl, token, lease, worker, then for each step its id and what it needs: '' nothing, '*' every collector, or a
-# step id. A lease is "until token worker". The token is the claimer's own: a claim that is sent again because its answer was
-# lost is answered as the first time, and counts no attempt.
-_CLAIM = """
-local answers = {}
-for at = 5, #ARGV, 2 do
-  local step, needs = ARGV[at], ARGV[at + 1]
-  local until_, token = string.match(redis.call('HGET', LEASES, step) or '0 - -', '^(%S+) (%S+) ')
-  local postponed = redis.call('HGET', POSTPONED, step)
-  local busy = tonumber(until_)
-  local function lost() return redis.call('HGET', ATTEMPTS, step .. ' lost') or '0' end
-  local function yours(attempt)
-    local began = redis.call('HGET', RUN, 'started_at') or stamp(now)
-    return {'yours', attempt, stamp(now), redis.call('HGET', ATTEMPTS, step .. ' first'), lost(), began}
-  end
-  local answer
-  if not status then answer = {'unknown', '0'}
-  elseif redis.call('HEXISTS', OUTCOMES, step) == 1 then answer = {'done', '0'}
-  elseif ended then answer = {'cancelled', '0'}
-  elseif needs == '*' and tonumber(redis.call('HGET', RUN, 'collectors_left')) > 0 then answer = {'not ready', '0'}
-  elseif needs ~= '' and needs ~= '*' and redis.call('HEXISTS', OUTCOMES, needs) == 0 then answer = {'not ready', '0'}
-  elseif token == ARGV[2] then answer = yours(redis.call('HGET', ATTEMPTS, step))
-  elseif busy > now then answer = {'busy', stamp(busy - now)}
-  elseif postponed and tonumber(postponed) > now then answer = {'busy', stamp(tonumber(postponed) - now)}
-  else
-    -- A lease that has run out was held by a worker that is lost: it neither finished the step nor postponed it.
-    if busy > 0 then redis.call('HINCRBY', ATTEMPTS, step .. ' lost', 1) end
-    local attempt = redis.call('HINCRBY', ATTEMPTS, step, 1)
-    redis.call('HSETNX', ATTEMPTS, step .. ' first', stamp(now))
-    redis.call('HDEL', POSTPONED, step)
-    redis.call('HDEL', ATTEMPTS, step .. ' waits')
-    redis.call('HDEL', RUN, 'waits_for')
-    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. ARGV[2] .. ' ' .. ARGV[4])
-    event({event = 'started', step = step, attempt = attempt, worker = ARGV[4]})
-    if status == 'pending' then
-      status = 'running'
-      redis.call('HSET', RUN, 'status', status, 'started_at', stamp(now))
-    end
-    answer = yours(tostring(attempt))
-  end
-  answers[#answers + 1] = answer
-end
-if status then keep() end
-return answers
-"""
-
-# ARGV: ttl, token, lease, then step ids. Answers which are still this claimer's to work on.
-_RENEW = """
-local kept = {}
-for at = 4, #ARGV do
-  local step = ARGV[at]
-  local lease = redis.call('HGET', LEASES, step)
-  local token, worker = string.match(lease or '0 - -', '^%S+ (%S+) (.*)$')
-  if not ended and token == ARGV[2] then
-    redis.call('HSET', LEASES, step, stamp(now + ARGV[3]) .. ' ' .. token .. ' ' .. worker)
-    kept[#kept + 1] = step
-  end
-end
-if #kept > 0 then keep() end
-return kept
-"""
-
-# ARGV: ttl, how the run ends ('' if it goes on), the cause, then for each step: id, is it a collector, outcome, value.
-_FINISH = """
-local recorded = {}
-if not status then return recorded end
-if ended then
-  for at = 4, #ARGV, 4 do
-    if redis.call('HEXISTS', OUTCOMES, ARGV[at]) == 1 then finish(ARGV[at], ARGV[at + 2], ARGV[at + 3]) end
-  end
-  return recorded
-end
-for at = 4, #ARGV, 4 do
-  if finish(ARGV[at], ARGV[at + 2], ARGV[at + 3]) then
-    recorded[#recorded + 1] = ARGV[at]
-    if ARGV[at + 1] == '1' then redis.call('HINCRBY', RUN, 'collectors_left', -1) end
-  end
-end
-if ARGV[2] ~= '' then finish_run(ARGV[2], ARGV[3]) end
-keep()
-return recorded
-"""
-
-# ARGV: ttl, the worker whose process died, then step ids. Their leases end now. Answers, for each that it held, the step,
-# its attempts, how many of them were lost with their workers, and when the first and the last began.
-_RELEASE = """
-local released = {}
-for at = 3, #ARGV do
-  local step = ARGV[at]
-  local worker = string.match(redis.call('HGET', LEASES, step) or '', '^%S+ %S+ (.*)$')
-  if worker == ARGV[2] and redis.call('HEXISTS', OUTCOMES, step) == 0 then
-    redis.call('HDEL', LEASES, step)
-    released[#released + 1] = {
-      step, redis.call('HGET', ATTEMPTS, step), redis.call('HGET', ATTEMPTS, step .. ' lost') or '0',
-      redis.call('HGET', ATTEMPTS, step .. ' first'), stamp(now),
-    }
-  end
-end
-return released
-"""
-
-# ARGV: ttl, grace. What has gone wrong in a run, as far as its ledger shows: 'ended' alone, or the run's state, the
-# steps whose worker is lost, those whose next attempt is overdue, the others that somebody holds, and whether the run
-# has been silent: for the grace, doubled each time that it was sent again since the last event.
-_SWEEP = """
-if not status then return {'unknown'} end
-if ended then return {'ended'} end
-local run = {}
-for _, field in ipairs({'last_at', 'sent_at', 'sent_again', 'started_at'}) do
-  run[field] = tonumber(redis.call('HGET', RUN, field) or '0')
-end
-local wait = ARGV[2] * 2 ^ math.min(run.sent_again, 10)
-local again = now - run.sent_at >= wait
-local lost, overdue, held = {}, {}, {}
-local leases = redis.call('HGETALL', LEASES)
-for at = 1, #leases, 2 do
-  local until_ = tonumber(string.match(leases[at + 1], '^%S+'))
-  -- Not sent since the lease ran out, or long ago: the message may have been lost as well.
-  if until_ < now and (run.sent_at < until_ or again) then lost[#lost + 1] = leases[at] else held[#held + 1] = leases[at] end
-end
-local postponed = redis.call('HGETALL', POSTPONED)
-for at = 1, #postponed, 2 do
-  if tonumber(postponed[at + 1]) + ARGV[2] < now and again then overdue[#overdue + 1] = postponed[at]
-  else held[#held + 1] = postponed[at] end
-end
-local silent = now - math.max(run.last_at, run.sent_at) >= wait and 1 or 0
-local elapsed = run.started_at > 0 and now - run.started_at or 0
-return {status, lost, overdue, held, silent, stamp(elapsed), redis.call('HGET', RUN, 'collectors_left')}
-"""
-
-# ARGV: ttl. The run, or a part of it, is sent again.
-_SENT_AGAIN = """
-if status and not ended then
-  redis.call('HSET', RUN, 'sent_at', stamp(now))
-  return redis.call('HINCRBY', RUN, 'sent_again', 1)
-end
-return 0
-"""
-
-# ARGV: ttl, the reason why a step waits, the step, seconds until somebody looks again, seconds that it may wait in all,
-# whether it begins to wait now. Answers 1 if it waits, 0 if it has waited long enough, and nothing if it has ended. An
-# event only when it begins, and for another reason than the step before. Until it is looked at again it counts as
-# postponed: it is not lost, and others of the run may be.
-_WAIT = """
-if not status or ended or redis.call('HEXISTS', OUTCOMES, ARGV[3]) == 1 then return false end
-local leased = string.match(redis.call('HGET', LEASES, ARGV[3]) or '0', '^%S+')
-if tonumber(leased) > now then return 1 end
-if ARGV[6] == '1' then redis.call('HDEL', ATTEMPTS, ARGV[3] .. ' waits') end
-local begins = redis.call('HSETNX', ATTEMPTS, ARGV[3] .. ' waits', stamp(now)) == 1
-if now - redis.call('HGET', ATTEMPTS, ARGV[3] .. ' waits') >= tonumber(ARGV[5]) then return 0 end
-local again = math.max(now + ARGV[4], tonumber(redis.call('HGET', POSTPONED, ARGV[3]) or '0'))
-redis.call('HSET', POSTPONED, ARGV[3], stamp(again))
-if redis.call('HGET', RUN, 'waits_for') ~= ARGV[2] then
-  redis.call('HSET', RUN, 'waits_for', ARGV[2])
-  if begins then event({event = 'waiting', message = ARGV[2]}) end
-end
-keep()
-return 1
-"""
-
-# ARGV: ttl, step, seconds to wait, the error's text, the attempt that failed.
-_POSTPONE = """
-if not status or ended or redis.call('HEXISTS', OUTCOMES, ARGV[2]) == 1 then return 0 end
-redis.call('HDEL', LEASES, ARGV[2])
-redis.call('HSET', POSTPONED, ARGV[2], stamp(now + ARGV[3]))
-event({event = 'postponed', step = ARGV[2], attempt = ARGV[5], message = ARGV[4], seconds = ARGV[3]})
-keep()
-return 1
-"""
-
-# ARGV: ttl, how many collectors are among them, then the steps that are to be executed again, in a run that has ended.
-# The story of the run begins anew, with what is kept of it.
-_REOPEN = """
-if not ended then return 0 end
-for at = 3, #ARGV do
-  local step = ARGV[at]
-  redis.call('HDEL', OUTCOMES, step)
-  redis.call('HDEL', VALUES, step)
-  redis.call('HDEL', ATTEMPTS, step, step .. ' first', step .. ' lost', step .. ' waits')
-end
-redis.call('DEL', EVENTS, LEASES, POSTPONED)
-redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
-redis.call('HSET', RUN, 'status', 'pending', 'collectors_left', ARGV[2], 'sent_at', stamp(now))
-event({event = 'resumed'})
-local kept = redis.call('HGETALL', OUTCOMES)
-for at = 1, #kept, 2 do
-  local told = cjson.decode(kept[at + 1])
-  event({event = 'finished', step = kept[at], status = told.status, attempt = told.attempts, worker = told.worker})
-end
-keep()
-return 1
-"""
-
-# ARGV: ttl, the cause, then for each step: id, outcome if it has none yet.
-_CANCEL = """
-if not status then return false end
-if not ended then
-  for at = 3, #ARGV, 2 do finish(ARGV[at], ARGV[at + 1], '') end
-  finish_run('cancelled', ARGV[2])
-  keep()
-  status = 'cancelled'
-end
-return status
-"""
-
 
 _LOST = "`python -m runner runs` lists the runs; a broker without persistence forgets them when it restarts"
 
@@ -327,6 +63,8 @@ class Outcome:
         started_at: of the last attempt, seconds since the epoch by the broker's clock.
         finished_at: the same.
         worker: the worker that executed it; empty if none did.
+        ref: of a collector of a ``foreach``, the batch that it belongs to.
+        json: the value as JSON, if somebody has made it already.
     """
 
     step: str
@@ -337,6 +75,23 @@ class Outcome:
     started_at: float | None = None
     finished_at: float | None = None
     worker: str = ""
+    ref: str = ""
+    json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A failed attempt that is tried again.
+
+    Args:
+        attempt: its number.
+        seconds: until the next one.
+    """
+
+    step: str
+    error: Error
+    attempt: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +100,7 @@ class Claim:
 
     Args:
         answer: ``yours``; ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``;
-            ``unknown`` (no such run).
+            ``later`` (it, or the one before it, is to be executed alone); ``unknown`` (no such run).
         attempt: counted from 1, if it is yours.
         wait: seconds until it is worth asking again, if it is busy.
         started_at: now, seconds since the epoch by the broker's clock.
@@ -355,7 +110,7 @@ class Claim:
     """
 
     step: str
-    answer: Literal["yours", "done", "busy", "cancelled", "not ready", "unknown"]
+    answer: Literal["yours", "done", "busy", "cancelled", "not ready", "later", "unknown"]
     attempt: int = 0
     wait: float = 0.0
     started_at: float = 0.0
@@ -389,17 +144,19 @@ class Sweep:
     """What has gone wrong in a run, as far as its ledger shows.
 
     Args:
-        lost: steps whose worker has given no sign of life for the time of their lease.
-        overdue: steps whose next attempt should have been made by now.
-        held: steps that somebody executes, or that wait for their next attempt.
+        lost: refs and steps whose worker has given no sign of life for the time of their lease.
+        overdue: those whose next attempt should have been made by now.
+        held: those that somebody executes, or that wait for their next attempt.
+        idle: refs whose collectors have not all ended, if nothing has happened for too long.
         silent: nothing has happened for the grace, or twice as long each time the run was sent again.
         elapsed: seconds since the first step started.
         collectors_left: how many have no outcome.
     """
 
-    lost: tuple[str, ...]
-    overdue: tuple[str, ...]
-    held: tuple[str, ...]
+    lost: frozenset[str]
+    overdue: frozenset[str]
+    held: frozenset[str]
+    idle: frozenset[str]
     silent: bool
     elapsed: float
     collectors_left: int
@@ -415,6 +172,7 @@ class Event:
         at: seconds since the epoch by the broker's clock.
         message: the error of a step that failed, or the cause of a run's end.
         seconds: until the next attempt, if the step is postponed.
+        count: how many collectors of a ``foreach`` it happened to; the step is then the one in the YAML.
     """
 
     id: str
@@ -426,6 +184,7 @@ class Event:
     worker: str = ""
     message: str = ""
     seconds: float = 0.0
+    count: int = 1
 
 
 def new_run_id(plan: Plan) -> str:
@@ -460,17 +219,17 @@ class Store:
         self._prefix = prefix
         self._ttl = int(ttl)
         self.forward = 0.0
-        self._accept = client.register_script(_PRELUDE + _ACCEPT)
-        self._claim = client.register_script(_PRELUDE + _CLAIM)
-        self._renew = client.register_script(_PRELUDE + _RENEW)
-        self._finish = client.register_script(_PRELUDE + _FINISH)
-        self._postpone = client.register_script(_PRELUDE + _POSTPONE)
-        self._cancel = client.register_script(_PRELUDE + _CANCEL)
-        self._reopen = client.register_script(_PRELUDE + _REOPEN)
-        self._release = client.register_script(_PRELUDE + _RELEASE)
-        self._sweep = client.register_script(_PRELUDE + _SWEEP)
-        self._sent_again = client.register_script(_PRELUDE + _SENT_AGAIN)
-        self._wait = client.register_script(_PRELUDE + _WAIT)
+        self._accept = client.register_script(transitions.ACCEPT)
+        self._claim = client.register_script(transitions.CLAIM)
+        self._renew = client.register_script(transitions.RENEW)
+        self._finish = client.register_script(transitions.FINISH)
+        self._postpone = client.register_script(transitions.POSTPONE)
+        self._cancel = client.register_script(transitions.CANCEL)
+        self._reopen = client.register_script(transitions.REOPEN)
+        self._release = client.register_script(transitions.RELEASE)
+        self._sweep = client.register_script(transitions.SWEEP)
+        self._sent_again = client.register_script(transitions.SENT_AGAIN)
+        self._wait = client.register_script(transitions.WAIT)
 
     @classmethod
     def of(cls, client: "redis.Redis", chosen: Settings) -> "Store":
@@ -478,24 +237,36 @@ class Store:
 
     # Transitions
 
-    def accept(self, run_id: str, plan: Plan, *, kept: Iterable[Outcome] = ()) -> bool:
+    def accept(
+        self, run_id: str, plan: Plan, *, items: Iterable[tuple[str, str]] = (), kept: Iterable[Outcome] = ()
+    ) -> bool:
         """Record a run with its plan; False if the id is taken, and then nothing has changed.
 
         Args:
-            kept: outcomes, with their values, that are taken from another run.
+            items: for each batch of a ``foreach``, its ref and its items as ``packed`` makes them.
+            kept: outcomes, with their values, that are taken from another run; of steps that stand in the YAML.
         """
-        taken = [(each.step, _dump_outcome(each), _dump_value(each)) for each in kept]
-        collectors = {step.id for step in plan.collectors} - {step for step, *_ in taken}
-        fields = {
-            "token": uuid.uuid4().hex,
+        token = uuid.uuid4().hex
+        # Beside the run until it is accepted: the id may be another's.
+        staged = self._key(run_id, f"items:{token}")
+        for some in _some(items, 16):
+            self.client.hset(staged, mapping=dict(some))
+            self.client.expire(staged, 3600)
+        refs = _sizes(plan)
+        taken = [(each.step, each.step if each.step in refs else "", *_dumped(each)) for each in kept]
+        fields: dict[str, str | int] = {
+            "token": token,
             "workflow": plan.name,
             "hash": plan.hash,
-            "collectors_left": len(collectors),
+            "collectors_left": plan.fan_out,
             "inputs": json.dumps(mask.inputs(plan), separators=(",", ":")),
         }
-        flat: list[Any] = [text for name, value in fields.items() for text in (name, value)]
-        rest = [text for each in taken for text in each]
-        accepted = self._accept(self._keys(run_id), [self._life, plans.dump(plan), len(flat), *flat, *rest])
+        flat = [part for pair in fields.items() for part in pair]
+        left = [part for pair in refs.items() for part in pair]
+        accepted = self._accept(
+            self._keys(run_id),
+            [self._life, plans.dump(plan), staged, len(flat), *flat, len(left), *left, json.dumps(taken)],
+        )
         if accepted:
             # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
             seconds = float(accepted)
@@ -505,29 +276,49 @@ class Store:
                     pipe.zremrangebyscore(index, 0, seconds - self._ttl)
                     pipe.expire(index, self._ttl)
                 pipe.execute()
+        elif refs:
+            self.client.delete(staged)
         return bool(accepted)
 
-    def reopen(self, run_id: str, steps: Iterable[Step]) -> bool:
-        """Forget how these steps of a run that has ended did, so that they are executed again; False if it has not ended."""
-        again = list(steps)
-        left = sum(step.kind == "collector" for step in again)
-        reopened = self._reopen(self._keys(run_id), [self._life, left, *(step.id for step in again)])
+    def reopen(self, run_id: str, plan: Plan, *, collectors: bool, tail: Iterable[Step]) -> bool:
+        """Forget how a part of a run that has ended did, so that it is executed again; False if it has not ended.
+
+        Args:
+            collectors: whether those that ended without success are among it.
+            tail: the steps after the collectors that are.
+        """
+        again = [step.id for step in tail]
+        kept = [step.id for step in plan.steps if step.id not in again and step.foreach is None]
+        reopened = self._reopen(self._keys(run_id), [self._life, int(collectors), len(again), *again, *kept])
         if reopened:
             self.client.zadd(self._active, {run_id: self._now()})
         return bool(reopened)
 
     def claim(
-        self, run_id: str, steps: Sequence[Step], plan: Plan, *, token: str, worker: str, lease: float
+        self,
+        run_id: str,
+        steps: Sequence[Step],
+        plan: Plan,
+        *,
+        token: str,
+        worker: str,
+        lease: float,
+        alone: bool = True,
     ) -> list[Claim]:
         """Ask to execute these steps; what is ``yours`` is leased for ``lease`` seconds.
 
         Args:
             token: says who holds the lease: another for every execution, the same when a claim is repeated.
             worker: shown beside the step.
+            alone: whether this claimer executes nothing else just now.
         """
-        wanted = [text for step in steps for text in (step.id, _needs(plan, step))]
-        answers = self._claim(self._keys(run_id), [self._life, token, lease, worker, *wanted])
-        return [_read_claim(step.id, answer) for step, answer in zip(steps, answers, strict=True)]
+        wanted = [
+            (ref, needs, [step.id for step in some])
+            for (ref, needs), some in groupby(steps, lambda step: (step.ref, _needs(plan, step)))
+        ]
+        # One argument, as JSON: the client takes a microsecond for each argument, the server a fraction of it to read this.
+        answer = self._claim(self._keys(run_id), [self._life, token, lease, worker, int(alone), json.dumps(wanted)])
+        return list(_read_claims(steps, *answer))
 
     def renew(self, run_id: str, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
         """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
@@ -539,24 +330,28 @@ class Store:
     ) -> list[str]:
         """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step."""
         collectors = {step.id for step in plan.collectors}
+        told = [
+            (each.step, each.ref or (each.step if each.step in collectors else ""), *_dumped(each)) for each in outcomes
+        ]
+        recorded = self._finish(self._keys(run_id), [self._life, ends or "", cause, json.dumps(told)])
+        return cast("list[str]", json.loads(recorded))
+
+    def postpone(self, run_id: str, postponed: Iterable[Postponed]) -> list[str]:
+        """Note failed attempts that are tried again; answers the steps of which there is something left to try."""
         flat: list[Any] = []
-        for outcome in outcomes:
-            flat += [outcome.step, int(outcome.step in collectors), _dump_outcome(outcome), _dump_value(outcome)]
-        return cast("list[str]", self._finish(self._keys(run_id), [self._life, ends or "", cause, *flat]))
+        for each in postponed:
+            flat += (each.step, each.seconds, f"{each.error.type}: {each.error.message}", each.attempt)
+        return cast("list[str]", self._postpone(self._keys(run_id), [self._life, *flat]))
 
-    def postpone(self, run_id: str, step: str, *, error: Error, attempt: int, seconds: float) -> bool:
-        """Note a failed attempt that is tried again after so many seconds; False if there is nothing left to try."""
-        text = f"{error.type}: {error.message}"
-        return bool(self._postpone(self._keys(run_id), [self._life, step, seconds, text, attempt]))
+    def release(self, run_id: str, names: Iterable[str], *, worker: str) -> list[Claim]:
+        """End the leases that a worker holds on these refs or steps, because the process that executed them is dead.
 
-    def release(self, run_id: str, steps: Iterable[str], *, worker: str) -> list[Claim]:
-        """End the leases that a worker holds on these steps, because the process that executed them is dead.
-
-        Answers the claims that it had on them; the lease of a step is not released twice.
+        Answers the claims that it had on them; the lease of a step is not released twice. If they are several, nobody
+        knows of which of them the process died: each counts as lost with its worker.
         """
-        released = self._release(self._keys(run_id), [self._life, worker, *steps])
+        released = self._release(self._keys(run_id), [self._life, worker, *names])
         return [
-            Claim(step, "yours", int(attempt), 0.0, float(now), float(first or now), int(lost))
+            Claim(step, "yours", int(attempt), 0.0, float(now), float(first), int(lost))
             for step, attempt, lost, first, now in released
         ]
 
@@ -571,24 +366,33 @@ class Store:
             raise UnknownRun(f'no run "{run_id}", or it has expired')
         if answer[0] == "ended":
             return None
-        _, lost, overdue, held, silent, elapsed, left = answer
-        return Sweep(tuple(lost), tuple(overdue), tuple(held), bool(silent), float(elapsed), int(left))
+        _, lost, overdue, held, silent, elapsed, left, idle = answer
+        return Sweep(
+            frozenset(lost),
+            frozenset(overdue),
+            frozenset(held),
+            frozenset(idle),
+            bool(silent),
+            float(elapsed),
+            int(left),
+        )
 
     def sent_again(self, run_id: str) -> int:
         """Note that a part of the run is sent again; answers how often since something last happened in it."""
         return int(self._sent_again(self._keys(run_id), [self._life]))
 
     def waits(
-        self, run_id: str, step: str, reason: str, *, seconds: float, limit: float, anew: bool = False
+        self, run_id: str, name: str, reason: str, *, seconds: float, limit: float, anew: bool = False
     ) -> bool | None:
         """Note why a step waits, for `show` and whoever watches; False if it has waited long enough, None if it has ended.
 
         Args:
+            name: its id, or the ref of a batch.
             seconds: until it is looked at again.
             limit: seconds that it may wait in all.
             anew: it begins to wait now, as it also does when it has been claimed meanwhile.
         """
-        waits = self._wait(self._keys(run_id), [self._life, reason, step, seconds, limit, int(anew)])
+        waits = self._wait(self._keys(run_id), [self._life, reason, name, seconds, limit, int(anew)])
         return None if waits is None else bool(waits)
 
     def active(self) -> list[str]:
@@ -606,15 +410,31 @@ class Store:
             return True
         return self.client.get(key) == who and bool(self.client.pexpire(key, int(seconds * 1000)))
 
+    def serve(self, who: str, slots: int, seconds: float) -> None:
+        """Note that a worker is there, for so many seconds, and how many steps it executes at once."""
+        now = self._now()
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.zadd(self._workers, {f"{slots} {who}": now + seconds})
+            pipe.zremrangebyscore(self._workers, 0, now)
+            pipe.expire(self._workers, self._ttl)
+            pipe.execute()
+
+    def slots(self) -> int:
+        """How many steps the workers that are there execute at once, all together."""
+        workers = cast("list[str]", self.client.zrangebyscore(self._workers, self._now(), math.inf))
+        return sum(int(each.split(" ")[0]) for each in workers)
+
     def is_led(self) -> bool:
         """Whether there is a worker that reconciles, or was until a moment ago."""
         return bool(self.client.exists(f"{self._prefix}:leader"))
 
     def cancel(self, run_id: str, cause: str) -> RunStatus:
         """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before."""
-        steps = self.plan(run_id).steps
-        flat = [text for step in steps for text in (step.id, _dump_outcome(Outcome(step.id, "cancelled")))]
-        status = self._cancel(self._keys(run_id), [self._life, cause, *flat])
+        plan = self.plan(run_id)
+        # Of a `foreach`, what has no outcome says the same, and may be a million.
+        steps = [step for step in plan.steps if step.foreach is None]
+        told = [(step.id, step.ref, *_dumped(Outcome(step.id, "cancelled"))) for step in steps]
+        status = self._cancel(self._keys(run_id), [self._life, cause, json.dumps(told)])
         if status is None:
             raise UnknownRun(f'no run "{run_id}"')
         return cast("RunStatus", status)
@@ -645,16 +465,100 @@ class Store:
     def leased(self, run_id: str) -> dict[str, float]:
         """The steps that somebody is executing, or was when he was lost; the seconds until their leases run out."""
         with self.client.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self._key(run_id, "leases"))
+            pipe.hgetall(self._key(run_id, "open"))
             pipe.time()
-            leases, (seconds, micros) = pipe.execute()
-        left = {step: float(lease.split()[0]) - seconds - micros / 1e6 for step, lease in leases.items()}
+            begun, (seconds, micros) = pipe.execute()
+        held = {step: text.split(" ", 2)[:2] for step, text in begun.items()}
+        left = {step: float(until) - seconds - micros / 1e6 for step, (until, holder) in held.items() if holder != "-"}
         return {step: wait for step, wait in left.items() if wait > 0}
 
-    def outcomes(self, run_id: str) -> dict[str, Outcome]:
-        """How each step that has ended did, without values."""
-        stored = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "outcomes")))
-        return {step: _read_outcome(step, text) for step, text in stored.items()}
+    def left(self, run_id: str) -> list[str]:
+        """The refs whose collectors have not all ended."""
+        return cast("list[str]", self.client.hkeys(self._key(run_id, "left")))
+
+    def ended(self, run_id: str, steps: Sequence[str]) -> set[str]:
+        """Which of the steps have an outcome."""
+        texts = cast("list[str | None]", self.client.hmget(self._key(run_id, "outcomes"), list(steps)) if steps else [])
+        return {step for step, text in zip(steps, texts, strict=True) if text}
+
+    def begun(self, run_id: str) -> dict[str, Outcome]:
+        """The steps that were started and have not ended: how often, when first, and where, as outcomes without an end."""
+        found = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "open")))
+        begun = {}
+        for step, text in found.items():
+            _, _, attempts, first, _, _, worker = text.split(" ", 6)
+            begun[step] = Outcome(step, "late", attempts=int(attempts), started_at=float(first), worker=worker)
+        return begun
+
+    def steps(self, run_id: str, plan: Plan, ref: str) -> list[Step]:
+        """The collectors that a ref stands for, in their order.
+
+        Raises:
+            UnknownRun: the run has none of it.
+        """
+        collector, many, _ = ref.partition("/")
+        step = next((each for each in plan.collectors if each.id == collector), None)
+        if step is None or (step.foreach is None) == bool(many):
+            raise UnknownRun(f"run {run_id} has no step {ref}")
+        if step.foreach is None:
+            return [step]
+        text = self.client.hget(self._key(run_id, "items"), ref)
+        if text is None:
+            raise UnknownRun(f"run {run_id} has no batch {ref}")
+        return _unpacked(step, cast("str", text))
+
+    def items(self, run_id: str, plan: Plan) -> Iterator[tuple[str, str]]:
+        """Every batch of a run's items, as `accept` takes them."""
+        for refs in _some((ref for step in plan.collectors if step.foreach for ref in step.refs), 16):
+            texts = cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(refs)))
+            yield from zip(refs, texts, strict=True)
+
+    def ids(self, run_id: str, plan: Plan) -> Iterator[list[str]]:
+        """The ids of all collectors in their order, some at a time: a million need not be in memory at once."""
+        for many, some in groupby(plan.collectors, lambda step: step.foreach is not None):
+            if not many:
+                yield [step.id for step in some]
+                continue
+            for step in some:
+                for refs in _some(step.refs, 16):
+                    stored = cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(refs)))
+                    yield [each for text in stored for each in _ids(step, text)]
+
+    def outcomes(self, run_id: str, plan: Plan | None = None, *, limit: int = 1000) -> dict[str, Outcome]:
+        """How each step that has ended did, without values.
+
+        Args:
+            plan: of the collectors with ``foreach``, tell only those that ended without success; `tally` counts all.
+            limit: how many of those.
+        """
+        key = self._key(run_id, "outcomes")
+        if plan is None or not any(step.foreach for step in plan.collectors):
+            stored = cast("dict[str, str]", self.client.hgetall(key))
+            return {step: _read_outcome(step, text) for step, text in stored.items()}
+        ids = [step.id for step in plan.steps if step.foreach is None]
+        written = set(ids)
+        ids += [step for step in self.absent(run_id, plan) if step not in written][:limit]
+        texts = cast("list[str | None]", self.client.hmget(key, ids))
+        return {step: _read_outcome(step, text) for step, text in zip(ids, texts, strict=True) if text}
+
+    def tally(self, run_id: str) -> dict[str, dict[str, int]]:
+        """For each collector with ``foreach``, how many have ended in which status."""
+        counts: dict[str, dict[str, int]] = {}
+        for name, count in cast("dict[str, str]", self.client.hgetall(self._key(run_id, "tally"))).items():
+            collector, status = name.split(" ")
+            counts.setdefault(collector, {})[status] = int(count)
+        return counts
+
+    def absent(self, run_id: str, plan: Plan) -> list[str]:
+        """The collectors that have ended without success, in the order of the YAML; of a `foreach`, of their keys."""
+        found = cast("list[str]", self.client.hkeys(self._key(run_id, "absent")))
+        places = {step.id: place for place, step in enumerate(plan.collectors)}
+
+        def place(step_id: str) -> tuple[int, int, str]:
+            collector, _, key = step_id.removesuffix("]").partition("[")
+            return places.get(collector, 0), int(key) if key.isdecimal() else 0, key
+
+        return sorted(found, key=place)
 
     def outcome(self, run_id: str, step: str) -> Outcome | None:
         """One step's outcome, with its value."""
@@ -664,17 +568,91 @@ class Store:
             text, value = pipe.execute()
         return replace(_read_outcome(step, text), value=json.loads(value) if value else None) if text else None
 
-    def values(self, run_id: str, steps: Sequence[str], *, limit: float = math.inf) -> dict[str, Any]:
-        """The values of those of the steps that succeeded, in this order, in one round trip.
+    def some_outcomes(self, run_id: str, steps: Sequence[str]) -> dict[str, Outcome]:
+        """The outcomes of those of the steps that have ended, with their values."""
+        if not steps:
+            return {}
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._key(run_id, "outcomes"), list(steps))
+            pipe.hmget(self._key(run_id, "values"), list(steps))
+            texts, values = pipe.execute()
+        return {
+            step: replace(_read_outcome(step, text), value=json.loads(value) if value else None)
+            for step, text, value in zip(steps, texts, values, strict=True)
+            if text
+        }
+
+    def value(self, run_id: str, step: str) -> Any:
+        """The value of a step that succeeded."""
+        text = cast("str | None", self.client.hget(self._key(run_id, "values"), step))
+        return None if text is None else json.loads(text)
+
+    def collected(
+        self, run_id: str, plan: Plan, *, absent: Iterable[str] = (), limit: float = math.inf
+    ) -> Iterator[Any]:
+        """The values of the collectors that succeeded, in their order, read some at a time.
+
+        Args:
+            absent: those that did not; one that was late may have a value all the same.
 
         Raises:
             FanInTooLarge: they are more bytes of JSON than the limit.
         """
-        stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), list(steps)) if steps else [])
-        size = sum(len(text) for text in stored if text is not None)
-        if size > limit:
-            raise FanInTooLarge(f"the collectors' values are {size:,} bytes of JSON together, limit {limit:,}")
-        return {step: json.loads(text) for step, text in zip(steps, stored, strict=True) if text is not None}
+        gone = set(absent)
+        size = 0
+        for ids in self.ids(run_id, plan):
+            wanted = [step for step in ids if step not in gone]
+            if not wanted:
+                continue
+            stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), wanted))
+            texts = [text for text in stored if text is not None]
+            size += sum(map(len, texts))
+            if size > limit:
+                raise FanInTooLarge(f"the collectors' values are over {limit:,} bytes of JSON together")
+            yield from json.loads(f"[{','.join(texts)}]")
+
+    def page(self, run_id: str, step: Step, start: int, number: int) -> list[str]:
+        """The ids of so many collectors of a ``foreach``, from the one at place ``start``; only their batches are read."""
+        if step.foreach is None or not step.foreach.batch:
+            return []
+        size = step.foreach.batch
+        end = min(start + number, step.count)
+        refs = [f"{step.id}/{batch}" for batch in range(start // size, -(-end // size))]
+        texts = cast("list[str]", self.client.hmget(self._key(run_id, "items"), refs) if refs else [])
+        return [each for text in texts for each in _ids(step, text)][start % size :][: end - start]
+
+    def find(self, run_id: str, plan: Plan, step_id: str) -> Step | None:
+        """A step of the plan by its id; of a collector of a ``foreach``, with its item. None if there is none."""
+        name, _, key = step_id.removesuffix("]").partition("[")
+        step = next((each for each in plan.steps if each.id == name), None)
+        if step is None or step.id == step_id:
+            return step
+        if step.foreach is None:
+            return None
+        refs: Sequence[str] = step.refs
+        if step.foreach.key is None:  # its place
+            place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else step.count
+            refs = refs[place // step.foreach.batch :][:1] if place < step.count else ()
+        for some in _some(refs, 16):
+            for text in cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(some))):
+                if step_id in _ids(step, text):
+                    return next(each for each in _unpacked(step, text) if each.id == step_id)
+        return None
+
+    def briefly(self, run_id: str, steps: Sequence[str]) -> dict[str, Outcome]:
+        """The outcomes of those of the steps that have ended, without values."""
+        texts = cast("list[str | None]", self.client.hmget(self._key(run_id, "outcomes"), list(steps)) if steps else [])
+        return {step: _read_outcome(step, text) for step, text in zip(steps, texts, strict=True) if text}
+
+    def unended(self, run_id: str, plan: Plan) -> Iterator[str]:
+        """The collectors of every ``foreach`` that have no outcome, in their order; only batches that lack one are read."""
+        left = set(self.left(run_id))
+        for step in plan.collectors:
+            for ref in step.refs if step.foreach else ():
+                if ref in left:
+                    ids = [each.id for each in self.steps(run_id, plan, ref)]
+                    ended = self.ended(run_id, ids)
+                    yield from (each for each in ids if each not in ended)
 
     def events(self, run_id: str, after: str = "0", *, wait: float = 0.0) -> list[Event]:
         """What has happened since the event with the id ``after``; waits up to so many seconds for the first."""
@@ -682,7 +660,7 @@ class Store:
         answer = cast("list[Any]", self.client.xread({self._key(run_id, "events"): after}, block=block))
         return [_read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
 
-    def follow(self, run_id: str, *, beat: float = 0.5, patience: float = 60.0) -> Iterator[Event | None]:
+    def follow(self, run_id: str, *, beat: float = 0.5, patience: float = FOLLOW_PATIENCE) -> Iterator[Event | None]:
         """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one.
 
         Args:
@@ -724,11 +702,57 @@ class Store:
     def _active(self) -> str:
         return f"{self._prefix}:active"
 
+    @property
+    def _workers(self) -> str:
+        return f"{self._prefix}:workers"
+
     def _key(self, run_id: str, name: str) -> str:
         return f"{self._prefix}:{{{run_id}}}:{name}"
 
     def _keys(self, run_id: str) -> list[str]:
-        return [self._key(run_id, name) for name in _KEYS]
+        return [self._key(run_id, name) for name in transitions.KEYS]
+
+
+def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
+    """A batch of items as the ledger keeps them: the ref, and JSON of the first one's place, the keys, and the values."""
+    some = list(items)
+    first = some[0].index
+    # Most have no key of their own, and need none here.
+    plain = all(item.key == str(item.index) for item in some)
+    keys = None if plain else [item.key for item in some]
+    return ref, json.dumps([first, keys, [item.value for item in some]], separators=(",", ":"))
+
+
+def _unpacked(step: Step, text: str) -> list[Step]:
+    first, keys, values = json.loads(text)
+    keys = keys or map(str, range(first, first + len(values)))
+    return [
+        step.of(Item(value, key, index)) for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
+    ]
+
+
+def _ids(step: Step, text: str) -> list[str]:
+    first, keys, values = json.loads(text)
+    return [f"{step.id}[{key}]" for key in keys or range(first, first + len(values))]
+
+
+def _some(things: Iterable[Thing], number: int) -> Iterator[tuple[Thing, ...]]:
+    """So many of them at a time (``itertools.batched`` comes with Python 3.12)."""
+    rest = iter(things)
+    while some := tuple(islice(rest, number)):
+        yield some
+
+
+def _sizes(plan: Plan) -> dict[str, int]:
+    """How many collectors each ref stands for."""
+    sizes = {}
+    for step in plan.collectors:
+        if step.foreach is None:
+            sizes[step.id] = 1
+            continue
+        for number, ref in enumerate(step.refs):
+            sizes[ref] = min(step.foreach.batch, step.foreach.count - number * step.foreach.batch)
+    return sizes
 
 
 def _needs(plan: Plan, step: Step) -> str:
@@ -738,11 +762,31 @@ def _needs(plan: Plan, step: Step) -> str:
     return before.id if before else ""
 
 
-def _read_claim(step: str, answer: list[str]) -> Claim:
-    if answer[0] == "yours":
-        numbers = [float(text) for text in answer[2:]]
-        return Claim(step, "yours", int(answer[1]), 0.0, numbers[0], numbers[1], int(numbers[2]), numbers[3])
-    return Claim(step, cast("Any", answer[0]), wait=float(answer[1]))
+_ANSWERS: Mapping[str, Any] = {
+    "y": "yours",
+    "Y": "yours",
+    "d": "done",
+    "c": "cancelled",
+    "n": "not ready",
+    "u": "unknown",
+    "b": "busy",
+    "l": "later",
+}
+
+
+def _read_claims(steps: Sequence[Step], now: str, began: str, letters: str, more: Sequence[str]) -> Iterator[Claim]:
+    at, run_started_at, rest = float(now), float(began), iter(more)
+    for step, letter in zip(steps, letters, strict=True):
+        match letter:
+            case "y":
+                yield Claim(step.id, "yours", 1, 0.0, at, at, 0, run_started_at)
+            case "Y":
+                attempt, first, lost = next(rest).split()
+                yield Claim(step.id, "yours", int(attempt), 0.0, at, float(first), int(lost), run_started_at)
+            case "b":
+                yield Claim(step.id, "busy", wait=float(next(rest)))
+            case _:
+                yield Claim(step.id, _ANSWERS[letter])
 
 
 def _read_run(run_id: str, fields: Mapping[str, str]) -> Run:
@@ -760,23 +804,38 @@ def _read_run(run_id: str, fields: Mapping[str, str]) -> Run:
     )
 
 
-def _dump_outcome(outcome: Outcome) -> str:
-    stored = asdict(replace(outcome, value=None))
-    return json.dumps({name: stored[name] for name in stored if name not in {"step", "value"}}, separators=(",", ":"))
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _dump_value(outcome: Outcome) -> str:
-    return json.dumps(outcome.value, separators=(",", ":")) if outcome.status == "succeeded" else ""
+def _dumped(outcome: Outcome) -> tuple[str, str]:
+    """An outcome, and its value, as they are stored."""
+    error = astuple(outcome.error) if outcome.error else None
+    fields = (outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error)
+    value = outcome.json or _compact(outcome.value) if outcome.status == "succeeded" else ""
+    return _compact(fields), value
 
 
 def _read_outcome(step: str, text: str) -> Outcome:
-    fields = json.loads(text)
-    return Outcome(step, **{**fields, "error": Error(**fields["error"]) if fields["error"] else None})
+    status, attempts, started_at, finished_at, worker, error = json.loads(text)
+    return Outcome(
+        step,
+        status,
+        None,
+        Error(*error) if error else None,
+        attempts,
+        started_at,
+        finished_at,
+        worker,
+    )
 
 
 def _read_event(event_id: str, fields: Mapping[str, str]) -> Event:
     words: dict[str, Any] = {
         name: fields[name] for name in ("event", "step", "status", "worker", "message") if name in fields
     }
-    numbers: dict[str, Any] = {"attempt": int(fields.get("attempt") or 0), "seconds": float(fields.get("seconds") or 0)}
+    numbers: dict[str, Any] = {
+        "attempt": int(fields.get("attempt") or 0),
+        "seconds": float(fields.get("seconds") or 0),
+        "count": int(fields.get("count") or 1),
+    }
     return Event(event_id, at=float(fields["at"]), **words, **numbers)

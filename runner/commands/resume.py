@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import click
 
-from runner import catalogue, interrupts, options, session, settings, source, spec, text
+from runner import catalogue, garbage, interrupts, options, session, settings, source, spec, text
 from runner import plan as plans
+from runner.bind import bind
 from runner.errors import listed
 from runner.plan import Plan
 from runner.settings import Settings
@@ -31,17 +32,21 @@ def command(run_id: str, start: str | None, file: str | None, wish: options.Wish
         old = ledger.plan(run_id)
         plan = _edited(file, old, chosen) if file else old
         name = new_run_id(plan) if start or file else run_id
-        with session.started(chosen, name, plan) as here:
-            # As in `run`: while Celery is imported here, the worker starts beside us.
-            from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
+        # As in `run`: before the worker begins.
+        with garbage.spared():
+            from runner import attend, celery_app, rerun, run  # noqa: F401, PLC0415 - the app becomes the current one
 
+        with session.started(chosen, name, plan) as here:
             if name == run_id:
                 run.resume(run_id, here.ledger)
                 if leased := here.ledger.leased(run_id):
                     seconds = text.duration(math.ceil(max(leased.values())))
                     click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
             else:
-                run.rerun(run_id, name, here.ledger, start=start, plan=plan, queue=here.queue, own_queue=here.own_queue)
+                edited = plan if file else None
+                rerun.rerun(
+                    run_id, name, here.ledger, start=start, plan=edited, queue=here.queue, own_queue=here.own_queue
+                )
                 click.echo(f"run {name} goes on from run {run_id}", err=True)
             return attend.attend(name, here, wish)
 
@@ -52,5 +57,5 @@ def _edited(file: str, old: Plan, chosen: Settings) -> Plan:
     known = catalogue.of(written, chosen)
     workflow = spec.read(written, known)
     inputs = {name: value for name, value in old.inputs.items() if name in workflow.inputs}
-    plan = plans.bind(plans.equip(plans.make(workflow, written), known), workflow, inputs, written)
+    plan = bind(plans.equip(plans.make(workflow, written), known), workflow, inputs, written)
     return replace(plan, include=tuple(dict.fromkeys([*plan.include, *old.include])))

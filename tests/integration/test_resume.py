@@ -108,3 +108,68 @@ def test_what_did_not_succeed_cannot_be_kept(folder: Path) -> None:
     answer = runner("resume", "one", "--from", "last")
     assert answer.code == 3
     assert "bad" in answer.stderr
+
+
+# A collector with `foreach`: what is kept, is kept of each item.
+
+ITEMS = """
+name: items
+include: [observed]
+inputs: {times: {type: integer, default: 0}}
+collectors:
+  - id: page
+    task: observed.fail
+    foreach: {items: {file: FOLDER/items.txt}, key: "${{ item }}"}
+    batch: 2
+    with:
+      journal: FOLDER/j
+      step: page-${{ item }}
+      times: "${{ item == 'c' ? inputs.times : 0 }}"
+gather: {id: gather, task: observed.gather, with: {journal: FOLDER/j}}
+stages:
+  - {id: last, task: observed.stage, with: {journal: FOLDER/j, step: last}}
+"""
+
+
+@pytest.fixture
+def items(folder: Path) -> Path:
+    """A workflow with a collector for each line of `items.txt`: a to e."""
+    (folder / "items.txt").write_text("a\nb\nc\nd\ne\n")
+    (folder / "items.yaml").write_text(ITEMS.replace("FOLDER", str(folder)))
+    return folder
+
+
+def executions(folder: Path) -> dict[str, int]:
+    return {each: starts(folder, f"page-{each}") for each in "abcdef" if starts(folder, f"page-{each}")}
+
+
+def test_of_a_foreach_only_what_failed_is_executed_again(items: Path) -> None:
+    assert runner("run", str(items / "items.yaml"), "--run-id", "one", "--times", "1").code == 1
+
+    answer = runner("resume", "one")
+
+    assert (answer.code, json.loads(answer.stdout)) == (0, {"last": [f"page-{each}" for each in "abcde"]})
+    assert executions(items) == {"a": 1, "b": 1, "c": 2, "d": 1, "e": 1}
+
+
+def test_from_a_stage_on_no_item_is_executed_again_though_their_file_is_gone(items: Path) -> None:
+    assert runner("run", str(items / "items.yaml"), "--run-id", "one").code == 0
+    (items / "items.txt").unlink()
+
+    answer = runner("resume", "one", "--from", "gather", "--json")
+
+    assert answer.code == 0, answer.stderr
+    assert answer.json["result"] == {"last": [f"page-{each}" for each in "abcde"]}
+    assert executions(items) == dict.fromkeys("abcde", 1)
+    assert (starts(items, "gather"), starts(items, "last")) == (2, 2)
+
+
+def test_of_a_file_that_has_other_items_now_only_the_new_ones_are_executed(items: Path) -> None:
+    assert runner("run", str(items / "items.yaml"), "--run-id", "one").code == 0
+    (items / "items.txt").write_text("f\na\nb\nd\n")
+
+    answer = runner("resume", "one", "--file", str(items / "items.yaml"), "--json")
+
+    assert answer.code == 0, answer.stderr
+    assert answer.json["result"] == {"last": [f"page-{each}" for each in "fabd"]}
+    assert executions(items) == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}

@@ -9,8 +9,8 @@ import pytest
 
 from runner import brokers
 from runner.errors import MalformedRunId, UnknownRun
-from runner.plan import Plan, Retry, Step
-from runner.store import Error, Outcome, Store, check_run_id, new_run_id
+from runner.plan import Foreach, Item, Plan, Retry, Step
+from runner.store import Error, FanInTooLarge, Outcome, Postponed, Store, check_run_id, new_run_id, packed
 
 PLAN = Plan(
     name="news",
@@ -104,7 +104,7 @@ def test_the_first_outcome_wins(accepted: Store) -> None:
     claim(accepted, A)
     assert succeed(accepted, A, "first") == ["a"]
     assert succeed(accepted, A, "second") == []
-    assert accepted.values("run-1", ["a"]) == {"a": "first"}
+    assert accepted.value("run-1", "a") == "first"
 
 
 def test_a_finished_step_is_done(accepted: Store) -> None:
@@ -133,16 +133,23 @@ def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Sto
 
 def test_a_postponed_step_is_busy_until_its_time(accepted: Store) -> None:
     claim(accepted, B)
-    assert accepted.postpone("run-1", "b", error=Error("OSError", "no"), attempt=1, seconds=0.05)
+    assert accepted.postpone("run-1", [Postponed("b", Error("OSError", "no"), 1, 0.05)]) == ["b"]
     assert claim(accepted, B, token="other") == "busy"
     time.sleep(0.06)
     assert claim(accepted, B, token="other") == "yours"
 
 
-def test_values_are_in_the_order_asked_for_without_those_that_are_missing(accepted: Store) -> None:
+def test_what_is_collected_is_in_the_order_of_the_plan_without_what_is_missing(accepted: Store) -> None:
     succeed(accepted, B, None)
     accepted.finish("run-1", [Outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
-    assert accepted.values("run-1", ["b", "a"]) == {"b": None}
+    assert list(accepted.collected("run-1", PLAN)) == [None]
+    assert accepted.absent("run-1", PLAN) == ["a"]
+
+
+def test_what_is_collected_may_be_too_much(accepted: Store) -> None:
+    succeed(accepted, A, "x" * 100)
+    with pytest.raises(FanInTooLarge):
+        list(accepted.collected("run-1", PLAN, limit=99))
 
 
 def test_an_outcome_comes_back_with_its_error(accepted: Store) -> None:
@@ -194,7 +201,7 @@ def test_nothing_of_a_cancelled_run_starts(accepted: Store) -> None:
 def test_cancelling_keeps_what_had_succeeded(accepted: Store) -> None:
     succeed(accepted, A, 7)
     accepted.cancel("run-1", "by hand")
-    assert accepted.values("run-1", ["a"]) == {"a": 7}
+    assert accepted.value("run-1", "a") == 7
 
 
 def test_cancelling_twice_gives_the_same_answer(accepted: Store) -> None:
@@ -219,7 +226,7 @@ def test_the_events_tell_the_whole_story(accepted: Store) -> None:
 def test_every_key_expires(accepted: Store) -> None:
     claim(accepted, A)
     claim(accepted, B)
-    accepted.postpone("run-1", "b", error=Error("OSError", "no"), attempt=1, seconds=9)
+    accepted.postpone("run-1", [Postponed("b", Error("OSError", "no"), 1, 9)])
     succeed(accepted, A)
     keys = accepted.client.keys()
     assert [key for key in keys if accepted.client.ttl(key) <= 0] == []
@@ -229,6 +236,139 @@ def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Store) -> None:
     claim(accepted, A)
     keys = accepted.client.keys()
     assert sorted(key for key in keys if "{run-1}" not in key) == ["runner:active", "runner:runs"]
+
+
+# Collectors with `foreach`: five pages, two to a message.
+
+WIDE = replace(
+    PLAN,
+    collectors=(A, Step("page", "collector", "fetch", foreach=Foreach(list("vwxyz"), count=5, batch=2))),
+)
+PAGES = [WIDE.collectors[1].of(Item(value, str(index), index)) for index, value in enumerate("vwxyz")]
+
+
+@pytest.fixture
+def wide(ledger: Store) -> Store:
+    items = [packed((page.item for page in PAGES[at : at + 2] if page.item), f"page/{at // 2}") for at in (0, 2, 4)]
+    assert ledger.accept("run-1", WIDE, items=items)
+    return ledger
+
+
+def claims(ledger: Store, steps: list[Step], *, token: str = "one", alone: bool = True, lease: float = 30) -> list[str]:
+    claimed = ledger.claim("run-1", steps, WIDE, token=token, worker=token, lease=lease, alone=alone)
+    return [each.answer for each in claimed]
+
+
+def end(ledger: Store, step: Step, status: Any = "succeeded") -> None:
+    error = None if status == "succeeded" else Error("OSError", "no")
+    ledger.finish("run-1", [Outcome(step.id, status, step.id, error, ref=step.ref)], WIDE)
+
+
+def lose(ledger: Store, steps: list[Step], times: int) -> None:
+    """Let so many workers claim these steps and be heard of no more."""
+    for time_ in range(times):
+        claims(ledger, steps, token=f"lost-{time_}", lease=1)
+        ledger.forward += 2
+
+
+def test_a_batch_gives_its_collectors_in_order(wide: Store) -> None:
+    assert [wide.steps("run-1", WIDE, ref) for ref in WIDE.refs] == [[A], PAGES[:2], PAGES[2:4], PAGES[4:]]
+    assert list(wide.ids("run-1", WIDE)) == [["a"], [page.id for page in PAGES]]
+
+
+@pytest.mark.parametrize("ref", ["page", "page/3", "page/x", "a/0", "nobody", ""])
+def test_a_ref_that_the_run_does_not_have_is_an_error_of_ours(wide: Store, ref: str) -> None:
+    with pytest.raises(UnknownRun):
+        wide.steps("run-1", WIDE, ref)
+
+
+def test_keys_of_the_users_come_back(ledger: Store) -> None:
+    plan = replace(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach("…", key="…", count=2, batch=2)),))
+    items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
+    ledger.accept("run-1", plan, items=[packed(items, "page/0")])
+    assert [step.item for step in ledger.steps("run-1", plan, "page/0")] == items
+    assert list(ledger.ids("run-1", plan)) == [["page[a b]", "page[]]"]]
+
+
+def test_a_batch_is_left_until_its_last_collector_has_ended(wide: Store) -> None:
+    end(wide, PAGES[0])
+    assert set(wide.left("run-1")) == {"a", "page/0", "page/1", "page/2"}
+    end(wide, PAGES[1], "failed")
+    assert set(wide.left("run-1")) == {"a", "page/1", "page/2"}
+    assert wide.tally("run-1") == {"page": {"succeeded": 1, "failed": 1}}
+    assert wide.absent("run-1", WIDE) == ["page[1]"]
+
+
+def test_the_gather_waits_for_every_collector_of_every_batch(wide: Store) -> None:
+    for step in [A, *PAGES[:4]]:
+        end(wide, step)
+    assert claims(wide, [WIDE.gather]) == ["not ready"]
+    end(wide, PAGES[4])
+    assert claims(wide, [WIDE.gather]) == ["yours"]
+    assert list(wide.collected("run-1", WIDE)) == ["a", *(page.id for page in PAGES)]
+
+
+def test_what_happens_to_a_batch_is_one_event(wide: Store) -> None:
+    claims(wide, PAGES[:2])
+    error = Error("OSError", "no")
+    wide.postpone("run-1", [Postponed(page.id, error, 1, 9) for page in PAGES[:2]])
+    wide.finish("run-1", [Outcome(page.id, "failed", error=error, ref=page.ref) for page in PAGES[2:4]], WIDE)
+    told = [(each.event, each.step, each.count, each.message) for each in wide.events("run-1")[1:]]
+    assert told == [
+        ("started", "page", 2, ""),
+        ("postponed", "page", 2, "page[0]: OSError: no"),
+        ("finished", "page", 2, "page[2]: OSError: no"),
+    ]
+
+
+def test_what_was_lost_twice_is_executed_alone(wide: Store) -> None:
+    """Of steps that one process had claimed, nobody knows which it died of: none is to be blamed for another."""
+    lose(wide, PAGES[:3], 2)
+    assert claims(wide, [PAGES[3], *PAGES[:3]]) == ["yours", "later", "later", "later"]
+    assert claims(wide, PAGES[:3], token="other", alone=False) == ["later", "later", "later"]
+    assert claims(wide, PAGES[:3], token="other") == ["yours", "later", "later"]
+
+
+def test_a_process_that_held_several_is_blamed_on_none(wide: Store) -> None:
+    claims(wide, PAGES[:3])
+    assert {claim.step for claim in wide.release("run-1", ["page/0"], worker="one")} == {"page[0]", "page[1]"}
+    [claim] = wide.claim("run-1", PAGES[:1], WIDE, token="other", worker="w", lease=9)
+    assert (claim.answer, claim.attempt, claim.lost) == ("yours", 2, 1)
+    [only] = wide.release("run-1", ["page/1"], worker="one")
+    assert (only.step, only.lost) == ("page[2]", 0)
+
+
+def test_batches_that_nobody_works_on_are_idle(wide: Store) -> None:
+    claims(wide, PAGES[:1])
+    wide.forward += 10
+    sweep = wide.sweep("run-1", grace=3)
+    assert sweep is not None
+    assert sweep.idle == frozenset({"a", "page/0", "page/1", "page/2"})
+    assert sweep.held == frozenset({"page/0"})
+
+
+def test_resuming_leaves_only_what_has_not_succeeded(wide: Store) -> None:
+    for page in PAGES[:3]:
+        end(wide, page, "failed" if page is PAGES[1] else "succeeded")
+    wide.cancel("run-1", "by hand")
+    assert wide.reopen("run-1", WIDE, collectors=True, tail=WIDE.tail)
+    assert set(wide.left("run-1")) == {"a", "page/0", "page/1", "page/2"}
+    assert claims(wide, [A, *PAGES]) == ["yours", "done", "yours", "done", "yours", "yours"]
+    for page in [A, *PAGES]:
+        end(wide, page)
+    assert claims(wide, [WIDE.gather]) == ["yours"]
+
+
+def test_items_of_a_run_that_is_there_already_change_nothing(wide: Store) -> None:
+    assert not wide.accept("run-1", WIDE, items=[packed([Item("other", "0", 0)], "page/0")])
+    assert wide.steps("run-1", WIDE, "page/0") == PAGES[:2]
+    assert wide.client.keys("*:items:*") == []
+
+
+def test_workers_that_are_there_tell_how_much_they_do_at_once(ledger: Store) -> None:
+    ledger.serve("one", 4, seconds=30)
+    ledger.serve("other", 2, seconds=-1)
+    assert ledger.slots() == 4
 
 
 def test_an_unknown_run_is_an_error_of_ours(ledger: Store) -> None:
@@ -251,3 +391,47 @@ def test_a_new_run_id_is_well_formed_and_another_each_time() -> None:
     first, second = new_run_id(PLAN), new_run_id(PLAN)
     assert check_run_id(first).startswith("news-")
     assert first != second
+
+
+# What a person turns the pages of
+
+
+@pytest.mark.parametrize(
+    ("start", "number", "pages"),
+    [(0, 2, ["0", "1"]), (1, 3, ["1", "2", "3"]), (3, 50, ["3", "4"]), (5, 2, []), (0, 50, list("01234"))],
+)
+def test_a_page_of_a_foreach_is_so_many_of_its_collectors(
+    wide: Store, start: int, number: int, pages: list[str]
+) -> None:
+    assert wide.page("run-1", WIDE.collectors[1], start, number) == [f"page[{each}]" for each in pages]
+
+
+def test_a_page_reads_no_other_batches(wide: Store) -> None:
+    wide.client.hdel("runner:{run-1}:items", "page/0", "page/2")
+    assert wide.page("run-1", WIDE.collectors[1], 2, 2) == ["page[2]", "page[3]"]
+
+
+def test_a_step_is_found_by_its_id_and_an_item_with_what_it_is_for(wide: Store) -> None:
+    assert wide.find("run-1", WIDE, "first") == FIRST
+    assert wide.find("run-1", WIDE, "page") == WIDE.collectors[1]
+    assert wide.find("run-1", WIDE, "page[3]") == PAGES[3]
+
+
+@pytest.mark.parametrize("step", ["page[5]", "page[03]", "page[-1]", "page[x]", "page[]", "page[٣]", "a[0]", "b[", ""])
+def test_a_step_that_is_not_there_is_not_found(wide: Store, step: str) -> None:
+    assert wide.find("run-1", WIDE, step) is None
+
+
+def test_an_item_is_found_by_the_key_of_the_user(ledger: Store) -> None:
+    plan = replace(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach("…", key="…", count=2, batch=1)),))
+    items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
+    ledger.accept("run-1", plan, items=[packed([item], f"page/{item.index}") for item in items])
+    assert ledger.find("run-1", plan, "page[]]") == plan.collectors[0].of(items[1])
+    assert ledger.find("run-1", plan, "page[1]") is None
+
+
+def test_what_has_not_ended_is_listed_in_its_order(wide: Store) -> None:
+    for step in (A, PAGES[0], PAGES[1], PAGES[3]):
+        end(wide, step)
+    assert list(wide.unended("run-1", WIDE)) == ["page[2]", "page[4]"]
+    assert set(wide.briefly("run-1", [page.id for page in PAGES])) == {"page[0]", "page[1]", "page[3]"}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runner import brokers, canvas, catalogue, run, source, spec
 from runner import plan as plans
 from runner.backend import Backend
+from runner.bind import bind
 from runner.celery_app import configuration
 from runner.drawings import FORMATS
 from runner.plan import Plan
@@ -35,10 +36,10 @@ def planned(data: dict[str, Any]) -> Plan:
     """A workflow of the strategies to its plan; it declares no input that has no default."""
     written = source.parse(as_yaml(data), "generated.yaml")
     workflow = spec.read(written, CATALOGUE)
-    return plans.bind(plans.make(workflow, written), workflow, {}, written)
+    return bind(plans.make(workflow, written), workflow, {}, written)
 
 
-PLANS = workflows().map(planned)
+PLANS = workflows(foreach=False).map(planned)
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """The ledger against a dict: two workers claim, renew, finish and postpone, while time passes and somebody cancels."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,23 +9,32 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from runner import brokers
-from runner.plan import Plan, Step
-from runner.store import Error, Outcome, Store
+from runner.plan import Foreach, Item, Plan, Step
+from runner.store import Error, Outcome, Postponed, Store, packed
 from tests.servers import Server
 
 PLAN = Plan(
     name="model",
     description="",
-    collectors=(Step("a", "collector", "x"), Step("b", "collector", "x")),
+    # One alone, and three in two batches.
+    collectors=(Step("a", "collector", "x"), Step("p", "collector", "x", foreach=Foreach([0, 1, 2], count=3, batch=2))),
     gather=Step("g", "gather", "x"),
     stages=(Step("s", "stage", "x"),),
 )
-NEEDS = {"a": (), "b": (), "g": ("a", "b"), "s": ("g",)}
-STEPS = st.sampled_from(["a", "b", "g", "s"])
+PAGES = [PLAN.collectors[1].of(Item(index, str(index), index)) for index in range(3)]
+BY_ID = {step.id: step for step in (PLAN.collectors[0], *PAGES, *PLAN.tail)}
+COLLECTORS = ("a", "p[0]", "p[1]", "p[2]")
+NEEDS = {**dict.fromkeys(COLLECTORS, ()), "g": COLLECTORS, "s": ("g",)}
+STEPS = st.sampled_from(list(NEEDS))
 TOKENS = st.sampled_from(["one", "other"])
 # Quarters, where time passes in halves: nothing falls due at the very moment that it is looked at, and the milliseconds
 # that the test itself takes do not count.
 SECONDS = st.integers(5, 60).map(lambda seconds: seconds + 0.25)
+
+
+def _name(step: str) -> str:
+    """What a sweep calls a step: a collector of a batch by that."""
+    return BY_ID[step].ref or step
 
 
 @dataclass
@@ -75,11 +85,12 @@ class Ledger(RuleBasedStateMachine):
         self.run_id = f"model-{next(self.runs)}"
         self.store.forward = 0.0
         self.model = Model()
-        assert self.store.accept(self.run_id, PLAN)
+        items = [packed((page.item for page in some if page.item), some[0].ref) for some in (PAGES[:2], PAGES[2:])]
+        assert self.store.accept(self.run_id, PLAN, items=items)
 
     @rule(step=STEPS, token=TOKENS, lease=SECONDS)
     def claim(self, step: str, token: str, lease: float) -> None:
-        [answer] = self.store.claim(self.run_id, [PLAN.step(step)], PLAN, token=token, worker=token, lease=lease)
+        [answer] = self.store.claim(self.run_id, [BY_ID[step]], PLAN, token=token, worker=token, lease=lease)
         assert (answer.answer, answer.attempt, answer.lost) == self.model.claim(step, token, lease)
 
     @rule(step=STEPS, token=TOKENS, lease=SECONDS)
@@ -103,7 +114,10 @@ class Ledger(RuleBasedStateMachine):
     def finish(self, *, step: str, status: Any, ends: bool) -> None:
         first = step not in self.model.outcomes and not self.model.ended
         recorded = self.store.finish(
-            self.run_id, [Outcome(step, status, step)], PLAN, ends="failed" if ends and step == "s" else None
+            self.run_id,
+            [Outcome(step, status, step, ref=BY_ID[step].ref)],
+            PLAN,
+            ends="failed" if ends and step == "s" else None,
         )
         assert recorded == ([step] if first else [])
         if first:
@@ -116,8 +130,8 @@ class Ledger(RuleBasedStateMachine):
     @rule(step=STEPS, seconds=SECONDS)
     def postpone(self, step: str, seconds: float) -> None:
         possible = step not in self.model.outcomes and not self.model.ended
-        error = Error("OSError", "no")
-        assert self.store.postpone(self.run_id, step, error=error, attempt=1, seconds=seconds) == possible
+        postponed = self.store.postpone(self.run_id, [Postponed(step, Error("OSError", "no"), 1, seconds)])
+        assert postponed == ([step] if possible else [])
         if possible:
             self.model.leases.pop(step, None)
             self.model.postponed[step] = self.model.now + seconds
@@ -127,7 +141,8 @@ class Ledger(RuleBasedStateMachine):
         expected = self.model.status if self.model.ended else "cancelled"
         assert self.store.cancel(self.run_id, "by the test") == expected
         if not self.model.ended:
-            self.model.outcomes |= {step: "cancelled" for step in NEEDS if step not in self.model.outcomes}
+            written = [step for step in NEEDS if step not in self.model.outcomes and "[" not in step]
+            self.model.outcomes |= dict.fromkeys(written, "cancelled")
             self._end("cancelled")
 
     @rule(seconds=st.integers(1, 80))
@@ -146,8 +161,17 @@ class Ledger(RuleBasedStateMachine):
         assert (sweep is None) == self.model.ended
         if sweep is not None:
             gone = {step for step, (until, _) in self.model.leases.items() if until < self.model.now}
-            assert set(sweep.lost) == gone
-            assert {step for step in self.model.leases if step not in gone} <= set(sweep.held)
+            assert sweep.lost == {_name(step) for step in gone}
+            assert {_name(step) for step in self.model.leases if step not in gone} <= sweep.held
+
+    @invariant()
+    def what_is_left_is_what_has_no_outcome(self) -> None:
+        left = {_name(step) for step in COLLECTORS if step not in self.model.outcomes}
+        assert set(self.store.left(self.run_id)) == left
+        missing = [step for step in COLLECTORS if self.model.outcomes.get(step, "succeeded") != "succeeded"]
+        assert self.store.absent(self.run_id, PLAN) == missing
+        ended = Counter(self.model.outcomes[step] for step in COLLECTORS[1:] if step in self.model.outcomes)
+        assert self.store.tally(self.run_id).get("p", {}) == ended
 
     def _end(self, status: str) -> None:
         self.model.status = status

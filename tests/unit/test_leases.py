@@ -18,11 +18,12 @@ def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monke
 
     def hold(number: int) -> None:
         together.wait()
-        with leases.renewed(cast("Store", None), "run", f"step {number}", token="mine", lease=3600):
+        with leases.renewed(cast("Store", None), "run", token="mine", lease=3600) as held:
+            held.steps.add(f"step {number}")
             together.wait()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(hold, range(8)))
 
     assert threading.active_count() == before + 1
-    assert not leases._renewals[0]._leases
+    assert not leases._renewals[0]._all

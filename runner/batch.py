@@ -1,0 +1,283 @@
+"""The collectors of a message to their outcomes: claimed some at a time, called, and recorded together.
+
+What is recorded together is what takes no longer than ``SLICE``: of a worker that is killed no more is lost. A slow collector
+is claimed and recorded alone; a hundred thousand that do next to nothing cost the ledger a few hundred round trips.
+"""
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any
+
+from billiard.process import current_process
+from celery.utils.log import get_task_logger
+
+from runner import leases
+from runner import plan as plans
+from runner.call import Failure, Success, call, call_async, function_of, in_loop, is_async
+from runner.canvas import HARD_LIMIT_AFTER
+from runner.crashpoints import Crashpoint, crashpoint
+from runner.errors import RunnerError
+from runner.plan import Plan, Step
+from runner.settings import Settings
+from runner.settle import Attempt, judged, record
+from runner.store import Claim, Error, Outcome, Postponed, Store
+
+logger = get_task_logger(__name__)
+
+SLICE = 0.1  # seconds of work that are claimed, and recorded, at once
+MOST = 500  # steps that are
+SOON = 0.01
+RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
+CONCURRENCY = 64  # of async collectors, if neither the workflow nor its catalogue says
+
+# Seconds that a collector of a task has taken of late in this process: how many to claim at first.
+_pace: dict[str, float] = {}
+
+
+@dataclass(slots=True)
+class Batch:
+    """Collectors of one task, of one message.
+
+    Args:
+        steps: in their order.
+        task: what they call, or why there is nothing to call.
+        waiting: for each that is not ours now, when it may be, by this process's monotonic clock.
+    """
+
+    ledger: Store
+    plan: Plan
+    run_id: str
+    steps: Sequence[Step]
+    task: Callable[..., Any] | RunnerError
+    worker: str
+    settings: Settings
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    waiting: dict[str, float] = field(default_factory=dict)
+    function: Callable[..., Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.function = function_of(self.task) if callable(self.task) else _nothing
+
+
+def execute(batch: Batch) -> dict[str, float]:
+    """Execute those of the steps that are ours to execute; answers the others that must wait, with the seconds."""
+    first = batch.steps[0]
+    in_threads = not (callable(batch.task) and is_async(batch.task))
+    limit = first.max_concurrency or (1 if in_threads else CONCURRENCY)
+    overdue = partial(_end_the_process, batch) if first.timeout and len(batch.steps) > 1 and _is_child() else None
+    renewed = leases.renewed(batch.ledger, batch.run_id, token=batch.token, lease=batch.settings.lease, overdue=overdue)
+    with renewed as held:
+        if len(batch.steps) > 1 and limit > 1:
+            in_loop(_together(batch, held, min(limit, len(batch.steps)), in_threads=in_threads))
+        else:
+            _in_turn(batch, held)
+    now = time.monotonic()
+    return {step_id: max(0.0, due - now) for step_id, due in batch.waiting.items()}
+
+
+def _in_turn(batch: Batch, held: leases.Held) -> None:
+    rest, by_id = deque(batch.steps), {step.id: step for step in batch.steps}
+    name = batch.steps[0].task or ""
+    size = _affordable(name)
+    while rest:
+        attempts, later = _claimed(batch, held, [rest.popleft() for _ in range(min(size, len(rest)))], alone=True)
+        rest.extendleft(reversed(later))
+        began = flushed = time.monotonic()
+        results: list[Outcome | Postponed] = []
+        for attempt in attempts:
+            results.append(judged(attempt, _called(batch, held, attempt)))
+            if time.monotonic() - flushed > SLICE:
+                _record(batch, held, results)
+                flushed = time.monotonic()
+        _record(batch, held, results)
+        if attempts:
+            _pace[name] = max((time.monotonic() - began) / len(attempts), 1e-6)
+        size = min(_affordable(name) if attempts else MOST, size * 8)
+        rest.extend(by_id[step_id] for step_id in _due(batch, wait=not rest))
+
+
+def _affordable(task: str) -> int:
+    return max(1, min(MOST, int(SLICE / _pace[task]))) if task in _pace else 1
+
+
+async def _together(batch: Batch, held: leases.Held, limit: int, *, in_threads: bool) -> None:
+    rest, by_id = deque(batch.steps), {step.id: step for step in batch.steps}
+    running: dict[asyncio.Task[Success | Failure], Attempt] = {}
+    threads = ThreadPoolExecutor(limit) if in_threads else None
+    crowded = False  # what is left is to be executed alone
+    try:
+        while rest or running:
+            free = limit - len(running)
+            if rest and free and not (crowded and running):
+                some = [rest.popleft() for _ in range(min(free, len(rest)))]
+                attempts, later = _claimed(batch, held, some, alone=not running)
+                rest.extendleft(reversed(later))
+                crowded = bool(later)
+                for attempt in attempts:
+                    running[asyncio.ensure_future(_calling(batch, held, attempt, threads))] = attempt
+            if running:
+                done = await _some_done(running)
+                results = [judged(running.pop(each), each.result()) for each in done]
+                _record(batch, held, results)
+            rest.extend(by_id[step_id] for step_id in _due(batch, wait=not rest and not running))
+    finally:
+        if threads:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _some_done(running: Mapping["asyncio.Task[Any]", Attempt]) -> set["asyncio.Task[Any]"]:
+    """Those that have ended; with the first come those that end within some milliseconds of it: one round trip for them."""
+    done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    if left:
+        more, _ = await asyncio.wait(left, timeout=0.005)
+        done |= more
+    return done
+
+
+def _claimed(
+    batch: Batch, held: leases.Held, steps: Sequence[Step], *, alone: bool
+) -> tuple[list[Attempt], list[Step]]:
+    """The attempts at those of the steps that are ours, and the steps that are to be claimed another time."""
+    crashpoint(Crashpoint.CLAIM_BEFORE)
+    claims = batch.ledger.claim(
+        batch.run_id,
+        steps,
+        batch.plan,
+        token=batch.token,
+        worker=batch.worker,
+        lease=batch.settings.lease,
+        alone=alone,
+    )
+    crashpoint(Crashpoint.CLAIM_AFTER)
+    attempts, later = [], []
+    for step, claim in zip(steps, claims, strict=True):
+        if claim.answer == "yours":
+            attempts.append(Attempt(batch.plan, batch.run_id, step, claim, batch.worker))
+        elif claim.answer == "busy":
+            batch.waiting[step.id] = time.monotonic() + claim.wait
+        elif claim.answer == "later":
+            later.append(step)
+    logger.info("run %s: %d of %d steps from %s: ours", batch.run_id, len(attempts), len(steps), steps[0].id)
+    held.steps.update(attempt.step.id for attempt in attempts)
+    return attempts, later
+
+
+def _record(batch: Batch, held: leases.Held, results: list[Outcome | Postponed]) -> None:
+    if not results:
+        return
+    again = record(batch.ledger, batch.plan, batch.run_id, results)
+    now = time.monotonic()  # not before: by the ledger's clock they wait since it was asked
+    batch.waiting |= {step_id: now + seconds for step_id, seconds in again.items()}
+    held.steps.difference_update(result.step for result in results)
+    results.clear()
+
+
+def _due(batch: Batch, *, wait: bool) -> Iterator[str]:
+    """Those whose time has come; if there is nothing else to do, after the moment that it takes to come.
+
+    Then the last of the moment is waited for: each alone would be as many round trips as there are.
+    """
+    now = time.monotonic()
+    if wait and (soon := [due for due in batch.waiting.values() if due <= now + SOON]):
+        time.sleep(max(0.0, max(soon) - now))
+        now = time.monotonic()
+    for step_id in [step_id for step_id, due in batch.waiting.items() if due <= now]:
+        del batch.waiting[step_id]
+        yield step_id
+
+
+def _called(batch: Batch, held: leases.Held, attempt: Attempt) -> Success | Failure:
+    if isinstance(batch.task, RunnerError):
+        return refused(batch.task)
+    if gone := lost_too_often(attempt.claim):
+        return gone
+    step = attempt.step
+    _begin(held, step)
+    try:
+        arguments = plans.arguments(batch.plan, step, names(attempt))
+        limit = batch.settings.value_limit
+        return call(batch.function, (), arguments, timeout=step.timeout, value_limit=limit)
+    except RunnerError as error:
+        return refused(error)
+    finally:
+        held.limits.pop(step.id, None)
+
+
+async def _calling(
+    batch: Batch, held: leases.Held, attempt: Attempt, threads: ThreadPoolExecutor | None
+) -> Success | Failure:
+    if threads:
+        return await asyncio.get_running_loop().run_in_executor(threads, _called, batch, held, attempt)
+    if isinstance(batch.task, RunnerError):
+        return refused(batch.task)
+    if gone := lost_too_often(attempt.claim):
+        return gone
+    step = attempt.step
+    _begin(held, step)
+    try:
+        arguments = plans.arguments(batch.plan, step, names(attempt))
+        limit = batch.settings.value_limit
+        return await call_async(batch.function, arguments, timeout=step.timeout, value_limit=limit)
+    except RunnerError as error:
+        return refused(error)
+    finally:
+        held.limits.pop(step.id, None)
+
+
+def _begin(held: leases.Held, step: Step) -> None:
+    if held.overdue is not None and step.timeout is not None:
+        held.limits[step.id] = time.monotonic() + step.timeout + HARD_LIMIT_AFTER
+
+
+def _is_child() -> bool:
+    """Whether this is a process of a pool, which another takes the place of when it ends."""
+    return hasattr(current_process(), "index")
+
+
+def _end_the_process(batch: Batch, step_id: str) -> None:
+    """A step lets nothing interrupt it, not even Python: its process ends, as at the hard limit of a message with one step.
+
+    What else the process had claimed counts as lost, and is executed again by another.
+    """
+    step = next(step for step in batch.steps if step.id == step_id)
+    error = Error("StepTimedOut", f"took longer than {step.timeout or 0:g} s, and its process had to be ended")
+    names_ = frozenset({"StepTimedOut", "TimeoutError", "timed_out"})
+    for claim in batch.ledger.release(batch.run_id, [step_id], worker=batch.worker):
+        attempt = Attempt(batch.plan, batch.run_id, step, claim, batch.worker)
+        failure = Failure(error, timed_out=True, names=names_)
+        record(batch.ledger, batch.plan, batch.run_id, [judged(attempt, failure)])
+    logger.error("%s: %s", step_id, error.message)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def lost_too_often(claim: Claim) -> Failure | None:
+    if claim.lost <= RECOVERIES:
+        return None
+    return Failure(Error("WorkerLost", f"{claim.lost} workers were lost while they executed it"), retryable=False)
+
+
+def refused(error: RunnerError) -> Failure:
+    return Failure(Error(type(error).__name__, str(error)), retryable=False)
+
+
+def names(attempt: Attempt) -> Mapping[str, str]:
+    """What ``run.*`` means in an expression of a step."""
+    return {"id": attempt.run_id, "name": attempt.plan.name, "started_at": _as_text(attempt.claim.run_started_at)}
+
+
+@lru_cache(maxsize=8)
+def _as_text(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _nothing() -> None:
+    """What is called where there is no task: nobody does."""

@@ -1,0 +1,122 @@
+"""What a fan-out costs, counted and not timed: messages, their bytes, and what the broker is asked for."""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tests.command_line import runner
+from tests.servers import Server
+from tests.workers import working
+
+BATCH = 500
+QUEUE = "celery"
+
+
+def written(folder: Path, count: int, *, stages: int = 0, batch: int = BATCH) -> str:
+    """A workflow of collectors that do nothing, in batches, with so many stages after the gather."""
+    collector = {
+        "id": "number",
+        "task": "pure.echo",
+        "foreach": {"items": f"${{{{ range({count}) }}}}"},
+        "batch": batch,
+        "with": {"value": "${{ item }}"},
+    }
+    workflow = {
+        "name": "wide",
+        "include": ["tests.pure_tasks"],
+        "collectors": [collector],
+        "gather": {"task": "pure.gather_text"},
+        "stages": [{"id": f"stage_{number}", "task": "pure.stage_text"} for number in range(stages)],
+    }
+    file = folder / "wide.yaml"
+    file.write_text(json.dumps(workflow), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture(autouse=True)
+def broker(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
+    return valkey
+
+
+def sent(broker: Server, file: str) -> list[str]:
+    """The messages of a run, as the broker keeps them for a worker; there is none."""
+    broker.client().delete(QUEUE)
+    answer = runner("run", file, "--detach", "--quiet")
+    assert answer.code == 0, answer.stderr
+    return cast("list[str]", broker.client().lrange(QUEUE, 0, -1))
+
+
+def longest(messages: list[str]) -> int:
+    return max(map(len, messages))
+
+
+def tail(message: str) -> list[Any]:
+    """The signatures of the gather and the stages that a message carries, for whoever is the last."""
+    _, _, embedded = json.loads(base64.b64decode(json.loads(message)["body"]))
+    body = embedded["chord"]
+    return body["kwargs"]["tasks"] if body["task"] == "celery.chain" else [body]
+
+
+@contextmanager
+def asked(broker: Server) -> Iterator[list[str]]:
+    """Every command that a client sends meanwhile; not what a script does inside the server."""
+    commands: list[str] = []
+    with broker.client().monitor() as monitor:  # type: ignore[no-untyped-call]
+
+        def listen() -> None:
+            for each in monitor.listen():
+                if each["command"] == "ECHO over":
+                    return
+                if each["client_type"] != "lua":
+                    commands.append(each["command"])
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield commands
+        finally:
+            broker.client().echo("over")
+            thread.join()
+
+
+def test_a_batch_is_one_message_and_what_follows_is_not_sent_before_its_time(broker: Server, tmp_path: Path) -> None:
+    assert len(sent(broker, written(tmp_path, 4 * BATCH, stages=3))) == 4
+    assert len(sent(broker, written(tmp_path, 40 * BATCH, stages=3))) == 40
+
+
+def test_a_message_is_as_long_for_a_thousand_collectors_as_for_twenty_thousand(broker: Server, tmp_path: Path) -> None:
+    few = longest(sent(broker, written(tmp_path, 2 * BATCH)))
+    many = longest(sent(broker, written(tmp_path, 40 * BATCH)))
+    assert few < 3000
+    # The second digit of `number/39`: in the arguments, which are in the body and in a header, and in the shown name.
+    assert many - few <= 8
+
+
+def test_with_its_stages_a_message_grows_by_their_signatures_and_no_more(broker: Server, tmp_path: Path) -> None:
+    [short, *_], [long, *_] = (sent(broker, written(tmp_path, BATCH, stages=stages)) for stages in (2, 12))
+    more = tail(long)[len(tail(short)) :]
+    assert len(more) == 10
+    signatures = sum(len(json.dumps(each)) + len(", ") for each in more)
+    assert len(long) - len(short) <= signatures * 4 / 3 + 8  # the body is in base64
+
+
+def test_a_collector_of_a_batch_costs_a_small_part_of_a_round_trip(broker: Server, tmp_path: Path) -> None:
+    """Two for a batch of 500 if all goes well; the first are claimed and recorded in smaller numbers, to see what they take."""
+    count = 8 * BATCH
+    log = tmp_path / "worker.log"
+    with (
+        working(log, "runner", "worker", "--concurrency", "2", "--include", "tests.pure_tasks"),
+        asked(broker) as commands,
+    ):
+        answer = runner("run", written(tmp_path, count), "--run-id", "costs", "--json")
+    assert answer.code == 0, answer.stderr
+    of_the_run = [command for command in commands if "{costs}" in command]
+    assert len(of_the_run) <= count / 20
+    assert len(commands) <= count / 4

@@ -1,0 +1,79 @@
+"""However many collectors share a message, and however many of them are executed at once: the result is the same."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner import run
+from runner.plan import Foreach, Plan, Retry, Step
+from runner.store import Store
+from tests.command_line import ROOT
+from tests.properties.test_compiler import client
+from tests.workers import working
+
+__all__ = ["client"]  # a fixture
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """Numbers, some of which a task dislikes, in batches."""
+
+    items: list[int]
+    dislikes: list[int]
+    task: str
+    batch: int | None
+    max_concurrency: int | None
+    retries: int
+
+    @property
+    def plan(self) -> Plan:
+        foreach = Foreach(self.items, key="${{ 'n' + string(item) }}", count=len(self.items))
+        with_ = {"value": "${{ item }}", "dislikes": self.dislikes}
+        retry = Retry(max_retries=self.retries, delay=0.01)
+        page = Step("page", "collector", self.task, with_, 30, retry, foreach=foreach, required=False)
+        page = replace(page, batch=self.batch, max_concurrency=self.max_concurrency)
+        alone = Step("alone", "collector", "pure.echo", {"value": "alone"})
+        return Plan("fan-out", "", (page, alone), Step("gather", "gather", "batch.gather_stream"), min_success=0)
+
+    @property
+    def result(self) -> list[object]:
+        good = [number for number in self.items if number not in self.dislikes]
+        statuses = {number: "succeeded" if number in good else "failed" for number in self.items}
+        outcomes = [[f"page[n{number}]", status] for number, status in statuses.items()]
+        return [[*([number] for number in good), "alone"], [*outcomes, ["alone", "succeeded"]]]
+
+
+@st.composite
+def fan_outs(draw: st.DrawFn) -> FanOut:
+    items = draw(st.lists(st.integers(-999, 999), unique=True, max_size=40))
+    return FanOut(
+        items,
+        dislikes=sorted(draw(st.sets(st.sampled_from(items)))) if items else [],
+        task=draw(st.sampled_from(["batch.fussy", "batch.fussy_async"])),
+        batch=draw(st.none() | st.integers(1, 50)),
+        max_concurrency=draw(st.none() | st.integers(1, 8)),
+        retries=draw(st.integers(0, 1)),
+    )
+
+
+def test_the_result_does_not_depend_on_the_batches(client: Store, tmp_path: Path) -> None:
+    numbers = iter(range(10_000))
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(fan_outs())
+    def holds(fan_out: FanOut) -> None:
+        run_id = f"batches-{next(numbers)}"
+        assert run.submit(fan_out.plan, run_id, client, queue="celery", slots=2)
+
+        for _ in client.follow(run_id):
+            pass
+
+        last = client.outcome(run_id, "gather")
+        assert last is not None
+        assert last.value == fan_out.result
+
+    include = {"RUNNER_INCLUDE": "batch_tasks,pure_tasks", "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}
+    with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", **include):
+        holds()
