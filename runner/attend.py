@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
 
 import click
 import redis
@@ -15,13 +17,16 @@ from runner import progress, report, run, screen
 from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
 from runner.options import Wish
+from runner.pages import Tallies
 from runner.plan import Plan
 from runner.reconcile import reconcile
 from runner.session import Session
-from runner.store import EXIT_CODES, Event, Run
+from runner.store import EXIT_CODES, FOLLOW_PATIENCE, Event, Outcome, Run, Store
 from runner.worker import WorkerEnded
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 STILL_RUNNING = 5
 PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
@@ -34,16 +39,16 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
         Interrupted: by a second signal, or the end of the terminal; the run is left as it is, to be resumed.
         WorkerEnded: there is no worker any more; the run has failed then.
     """
-    plan = here.ledger.plan(run_id)
+    plan = _patiently(lambda: here.ledger.plan(run_id))
     if wish.detach:
         click.echo(report.as_json({"run_id": run_id}) if wish.as_json else run_id)
         return _leave(run_id, here, 0)
     try:
         if _watch(plan, run_id, here, wish):
-            return _tell(here.ledger.run(run_id), here, plan, wish)
+            return _tell(run_id, here, plan, wish)
         _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `python -m runner show {run_id}`")
         if wish.as_json:
-            _tell(here.ledger.run(run_id), here, plan, Wish(as_json=True, quiet=True))
+            _tell(run_id, here, plan, Wish(as_json=True, quiet=True))
         return _leave(run_id, here, STILL_RUNNING)
     except Interrupted as interrupted:
         _cancel(plan, run_id, here, interrupted, wish)
@@ -51,7 +56,7 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
     except UnknownRun:
         run.lose(run_id, plan, here.ledger)
         _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `python -m runner doctor` looks")
-        return _tell(here.ledger.run(run_id), here, plan, wish)
+        return _tell(run_id, here, plan, wish)
     except WorkerEnded as ended:
         run.fail(run_id, here.ledger, str(ended))
         raise
@@ -95,19 +100,36 @@ def _reconcile(run_id: str, here: Session) -> None:
         logger.info("cannot reconcile: %s", error)  # the server is away: `follow` waits for it
 
 
-def _tell(ended: Run, here: Session, plan: Plan, wish: Wish) -> int:
+def _tell(run_id: str, here: Session, plan: Plan, wish: Wish) -> int:
     """The summary, the result, the exit code."""
-    outcomes = here.ledger.outcomes(ended.id)
-    last = here.ledger.outcome(ended.id, plan.steps[-1].id)
-    result = last.value if last else None
+    ended, outcomes, tally, result = _patiently(lambda: _came_of(run_id, here.ledger, plan))
     if wish.as_json:
-        running = here.ledger.leased(ended.id)
-        click.echo(report.as_json(report.document(ended, plan, outcomes, result, running=running)))
+        running = here.ledger.leased(run_id)
+        unended = list(islice(here.ledger.unended(run_id, plan), report.ITEMS)) if ended.ended else []
+        told = report.document(ended, plan, outcomes, result, tally=tally, unended=unended, running=running)
+        click.echo(report.as_json(told))
     if not wish.quiet:
-        _say(report.summary(ended, plan, outcomes, screen=screen.of(sys.stderr)))
+        _say(report.summary(ended, plan, outcomes, tally=tally, screen=screen.of(sys.stderr)))
     if ended.status in {"succeeded", "partial"} and not wish.as_json:
         click.echo(report.result(result, plan))
     return 1 if ended.status == "partial" and wish.strict else EXIT_CODES.get(ended.status, STILL_RUNNING)
+
+
+def _came_of(run_id: str, ledger: Store, plan: Plan) -> tuple[Run, dict[str, Outcome], Tallies, Any]:
+    last = plan.steps[-1].id
+    return ledger.run(run_id), ledger.outcomes(run_id, plan), ledger.tally(run_id), ledger.value(run_id, last)
+
+
+def _patiently(read: Callable[[], Answer]) -> Answer:
+    """What is read from the ledger, as soon as its server answers; it is waited for as `Store.follow` does."""
+    until = time.monotonic() + FOLLOW_PATIENCE
+    while True:
+        try:
+            return read()
+        except (redis.ConnectionError, redis.TimeoutError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
 
 
 def _cancel(plan: Plan, run_id: str, here: Session, interrupted: Interrupted, wish: Wish) -> None:
@@ -117,7 +139,7 @@ def _cancel(plan: Plan, run_id: str, here: Session, interrupted: Interrupted, wi
     try:
         _say(f"\ncancelling run {run_id}; once more to leave it as it is")
         run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
-        _tell(here.ledger.run(run_id), here, plan, wish)
+        _tell(run_id, here, plan, wish)
     except Interrupted:
         _say(f"left as it is: `python -m runner resume {run_id}`")
         raise

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from runner import text, tolerance
 from runner.mask import mask
 from runner.plan import Plan, Step
-from runner.status import FAILED
+from runner.status import OPEN
+from runner.tally import Tally
 
 if TYPE_CHECKING:  # a board is read by what shows it, which needs no Redis client
     from runner.store import Event
@@ -39,7 +40,7 @@ class Standing:
 
     @property
     def ended(self) -> bool:
-        return self.status not in {"pending", "running", "retrying"}
+        return self.status not in OPEN
 
     def seconds(self, now: float) -> float | None:
         """How long the last attempt took, or has taken until now; a step that was passed over took none."""
@@ -49,7 +50,7 @@ class Standing:
 
 
 class Board:
-    """Where the steps of one run stand.
+    """Where the steps of one run stand. Collectors with ``foreach`` are counted; of the others, each has its standing.
 
     Args:
         plan: the run's, with its inputs, so that secrets can be masked.
@@ -58,28 +59,32 @@ class Board:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.status = "pending"
-        self.standings = {step.id: Standing(step) for step in plan.steps}
-        self.collectors = [self.standings[step.id] for step in plan.collectors]
+        self.standings = {step.id: Standing(step) for step in plan.steps if step.foreach is None}
+        self.collectors = [self.standings[step.id] for step in plan.collectors if step.foreach is None]
         self.tail = [self.standings[step.id] for step in plan.tail]
-        self.counts = Counter({"pending": len(plan.collectors)})
+        self.alone = Tally("", len(self.collectors))
+        self.tallies = {step.id: Tally(step.id, step.count) for step in plan.collectors if step.foreach}
+        self.total = plan.fan_out
         self.started_at: float | None = None
         self._waits_for = ""
         self._latest = 0.0
 
     @property
-    def ended(self) -> int:
-        """How many collectors have ended."""
-        return len(self.collectors) - sum(self.counts[status] for status in ("pending", "running", "retrying"))
+    def counts(self) -> Counter[str]:
+        """How many collectors are in which state."""
+        return sum((tally.counts for tally in (self.alone, *self.tallies.values())), Counter())
 
     @property
-    def failed(self) -> int:
-        return sum(self.counts[status] for status in FAILED)
+    def ended(self) -> int:
+        """How many collectors have ended."""
+        return self.alone.ended + sum(tally.ended for tally in self.tallies.values())
 
     @property
     def waits_for(self) -> str:
         """Why the run makes no progress, while no step of it is being executed or waits for another attempt."""
         busy = ("running", "retrying")
-        active = any(self.counts[each] for each in busy) or any(each.status in busy for each in self.tail)
+        counts = self.counts
+        active = any(counts[each] for each in busy) or any(each.status in busy for each in self.tail)
         return "" if active or self.status == "ended" else self._waits_for
 
     @property
@@ -87,20 +92,25 @@ class Board:
         """This machine's clock, unless the broker's, which stamps the events, is ahead of it."""
         return self._latest if self.status == "ended" else max(time.time(), self._latest)
 
-    def tell(self, event: Event) -> Standing | None:
+    def tell(self, event: Event) -> Standing | Tally | None:
         """Take note of an event; answers where its step stands now, None if it is about the run or changes nothing."""
         self._latest = max(self._latest, event.at)
         if event.event == "ended":
             self.status = "ended"
+            for tally in self.tallies.values():
+                tally.close("cancelled" if event.status == "cancelled" else "skipped")
         if event.event == "waiting":
             self._waits_for = text.printable(mask(event.message, self.plan))
+        if event.event == "started" and self.started_at is None:
+            self.started_at = event.at
+        if event.step in self.tallies:
+            return self._count(event, self.tallies[event.step])
         standing = self.standings.get(event.step)
         if standing is None or standing.ended:
             return None
         before = standing.status
         match event.event:
             case "started":
-                self.started_at = event.at if self.started_at is None else self.started_at
                 standing.status, standing.started_at, standing.ended_at = "running", event.at, None
             case "postponed":
                 standing.status, standing.ended_at, standing.wait = "retrying", event.at, event.seconds
@@ -110,9 +120,24 @@ class Board:
                 return None
         standing.attempt = event.attempt or standing.attempt
         standing.worker = text.printable(event.worker) or standing.worker
-        message = event.message or (tolerance.lateness(self.plan) if standing.status == "late" else "")
-        standing.message = text.printable(mask(message, self.plan).strip().removeprefix("Skipped: "))
+        standing.message = self._message(event)
         if standing.step.kind == "collector":
-            self.counts[before] -= 1
-            self.counts[standing.status] += 1
+            self.alone.step(before, standing.status, event.at)
         return standing
+
+    def _count(self, event: Event, tally: Tally) -> Tally | None:
+        match event.event:
+            case "started":
+                tally.start(event.count, event.at)
+            case "postponed":
+                tally.postpone(event.count, event.at, event.seconds, self._message(event))
+            case "finished":
+                tally.finish(event.count, event.at, event.status, self._message(event))
+            case _:
+                return None
+        return tally
+
+    def _message(self, event: Event) -> str:
+        """Why it failed, if it did, on one line."""
+        message = event.message or (tolerance.lateness(self.plan) if event.status == "late" else "")
+        return text.printable(mask(message, self.plan).strip().removeprefix("Skipped: "))

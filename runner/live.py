@@ -13,7 +13,8 @@ from rich.text import Text
 
 from runner import text
 from runner.board import Board, Standing
-from runner.status import FAILED, LONGEST, sign
+from runner.status import FAILED, LONGEST, ORDER, sign
+from runner.tally import Tally
 
 if TYPE_CHECKING:
     from runner.store import Event
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _WIDE = 12  # collectors; more are one bar, with a line each only for those in trouble
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _SECONDS = 6  # columns of a duration: 12h59m
+_SHORTEST_BAR, _LONGEST_BAR = 6, 24
 _BESIDE_NAME = len(" ├─ ✓ ") + 1 + LONGEST + 1 + _SECONDS
 
 Line = list[tuple[str, str]]  # texts and their styles
@@ -64,32 +66,38 @@ class Picture:
 
 
 def picture(board: Board, run_id: str, *, width: int, height: int) -> list[Line]:
-    """Every line of the picture: the run, its collectors or a bar for them, the gather, the stages."""
+    """Every line of the picture: the run, its collectors or bars for them, the gather, the stages."""
     ran = f" · {text.duration(board.now - board.started_at)}" if board.started_at is not None else ""
     header: Line = [("run ", "dim"), (run_id, "bold"), (ran, "dim")]
     if board.waits_for:
         header.append((f" · {board.waits_for}", "yellow"))
-    wide = len(board.collectors) > _WIDE or len(board.standings) + 2 > height
+    lines = len(board.standings) + 2 * len(board.tallies)
+    wide = bool(board.collectors) and (len(board.collectors) > _WIDE or lines + 2 > height)
     shown = _trouble(board) if wide else board.collectors
-    room = max(1, min(8, height - 5 - len(board.tail))) if wide else len(shown)
+    # Below the header and its bar there are left: the others' bars with a line for each, the tail, and what follows.
+    spare = height - 5 - len(board.tail) - 2 * len(board.tallies)
+    room = max(1, min(8, spare)) if wide else len(shown)
     # A wide terminal keeps a quarter for what went wrong, a narrow one shows the names instead.
     most = width - _BESIDE_NAME - (width // 4 if width >= 72 else 0)
-    longest = max(text.width(text.printable(each.step.id)) for each in [*shown[:room], *board.tail])
-    column = min(longest, max(8, most))
-    collectors = [_line(each, board, column, width) for each in shown[:room]]
-    if wide:
-        collectors = [*_bar(board, width), *collectors]
+    names = [*(each.step.id for each in [*shown[:room], *board.tail]), *board.tallies]
+    column = min(max(text.width(text.printable(each)) for each in names), max(8, most))
+    collectors = [_bar(board, width)] if wide else []
+    collectors += [[_line(each, board, column, width)] for each in shown[:room]]
     if len(shown) > room:
-        collectors.append([(f"… {len(shown) - room:,} more failed or retrying", "dim")])
-    tail = _current([_line(each, board, column, width) for each in board.tail], board, height - len(collectors) - 2)
-    return [header, *_railed(collectors, wide=wide), *([("    ", ""), *line] for line in tail)]
+        collectors.append([[(f"… {len(shown) - room:,} more failed or retrying", "dim")]])
+    collectors += _many(board, column, width, height - 2 - len(board.tail[:3]) - sum(map(len, collectors)))
+    above = list(_railed(collectors))
+    tail = _current([_line(each, board, column, width) for each in board.tail], board, height - len(above) - 2)
+    return [header, *above, *([("    ", ""), *line] for line in tail)]
 
 
-def _railed(lines: list[Line], *, wide: bool) -> Iterator[Line]:
-    last = len(lines) - 1
-    for at, line in enumerate(lines):
-        rail = "──" if last == 0 else "╭─" if at == 0 else "╰─" if at == last else "│ " if wide and at == 1 else "├─"
-        yield [(f" {rail} ", "dim"), *line]
+def _railed(collectors: list[list[Line]]) -> Iterator[Line]:
+    """The collectors, tied together at their first lines."""
+    last = len(collectors) - 1
+    for at, lines in enumerate(collectors):
+        rail = "──" if last == 0 else "╭─" if at == 0 else "╰─" if at == last else "├─"
+        below = "  " if at == last else "│ "
+        yield from ([(f" {rail if line is lines[0] else below} ", "dim"), *line] for line in lines)
 
 
 def _line(standing: Standing, board: Board, column: int, width: int) -> Line:
@@ -114,7 +122,7 @@ def _told(standing: Standing, board: Board) -> str:
     """The attempt, and where it runs or why it failed; of the gather, how much there is to gather."""
     if standing.status == "pending":
         waits = standing.step.kind == "gather" and board.ended
-        return f"{board.ended:,} of {len(board.collectors):,} in" if waits else ""
+        return f"{board.ended:,} of {board.total:,} in" if waits else ""
     attempt = f"attempt {standing.attempt}" if standing.attempt > 1 or standing.status == "retrying" else ""
     if standing.status == "retrying" and standing.ended_at is not None:
         attempt += f", next in {text.duration(max(0, standing.ended_at + standing.wait - board.now))}"
@@ -123,22 +131,69 @@ def _told(standing: Standing, board: Board) -> str:
 
 
 def _bar(board: Board, width: int) -> list[Line]:
-    """A wide fan-out: a bar, and the counts below it."""
-    total, ended, failed = len(board.collectors), board.ended, board.failed
-    seconds = board.now - board.started_at if board.started_at is not None else 0
-    rate = f"  {ended / seconds:,.0f}/s" if ended and seconds > 0.5 else ""
-    label = f"  {ended:,} of {total:,}"
-    length = max(4, min(40, width - 5 - len(label) - len(rate)))
-    # Whatever has failed is to be seen, however few of however many.
-    red = -(-length * failed // total)
-    full = max(length * ended // total, red)
-    bar: Line = [("━" * (full - red), "green"), ("━" * red, "red"), ("━" * (length - full), "dim")]
+    """A wide fan-out without ``foreach``: a bar, and the counts below it."""
+    tally = board.alone
+    label = f"  {tally.ended:,} of {tally.total:,}"
+    ran = tally.rate(board.now)
+    rate = f"  {text.rate(ran)}" if ran else ""
     counts: Line = []
-    for status in ("succeeded", *FAILED, "cancelled", "skipped", "running", "retrying", "pending"):
-        if board.counts[status]:
+    for status in ORDER:
+        if tally.counts[status]:
             _, word, style = sign(status)
-            counts += [(" · " if counts else "", "dim"), (f"{board.counts[status]:,} {word}", style)]
-    return [[*bar, (label, ""), (rate, "dim")], counts]
+            counts += [(" · " if counts else "", "dim"), (f"{tally.counts[status]:,} {word}", style)]
+    length = max(4, min(40, width - 5 - len(label) - len(rate)))
+    return [[*_filled(tally, length), (label, ""), (rate, "dim")], counts]
+
+
+def _filled(tally: Tally, length: int) -> Line:
+    """A bar. Whatever has failed is to be seen, however few of however many."""
+    total = max(tally.total, 1)
+    red = -(-length * tally.failed // total)
+    full = max(length * tally.ended // total, red) if tally.total else length
+    return [("━" * (full - red), "green"), ("━" * red, "red"), ("━" * (length - full), "dim")]
+
+
+def _many(board: Board, column: int, width: int, room: int) -> list[list[Line]]:
+    """Each collector with ``foreach``: a bar, and below it as many of the first failures as there is room for."""
+    tallies = list(board.tallies.values())
+    shown = tallies if len(tallies) <= max(room, 1) else tallies[: max(room - 1, 1)]
+    spare = max(0, room - len(shown))
+    many: list[list[Line]] = []
+    for tally in shown:
+        told = [(f"✗ {each}", "red") for each in tally.failures]
+        if tally.counts["retrying"]:
+            told.append((f"↻ {tally.retry}", "yellow"))
+        below: list[Line] = [[("  ", ""), (text.cut(words, width - 6), style)] for words, style in told[:spare]]
+        spare -= len(below)
+        many.append([_counted(tally, board, column, width), *below])
+    if len(shown) < len(tallies):
+        many.append([[(f"… {len(tallies) - len(shown):,} more with foreach", "dim")]])
+    return many
+
+
+def _counted(tally: Tally, board: Board, column: int, width: int) -> Line:
+    """How far the collectors of a ``foreach`` are: a bar, the counts, the rate, the time left, as much of it as fits."""
+    icon, _, style = sign(tally.status)
+    if tally.status == "running":
+        icon = _SPINNER[int(board.now * 8) % len(_SPINNER)]
+    rate, left, seconds = tally.rate(board.now), tally.left(board.now), tally.seconds(board.now)
+    told = [  # with what is left out first where there is no room, counted from 1
+        (f"{tally.ended:,} of {tally.total:,}", "", 6),
+        (f"{tally.failed:,} failed" if tally.failed else "", "red", 5),
+        (f"{tally.counts['retrying']:,} retrying" if tally.counts["retrying"] else "", "yellow", 2),
+        (f"{tally.counts['running']:,} running" if tally.counts["running"] else "", "dim", 1),
+        (text.rate(rate) if rate else "", "dim", 3),
+        (f"{text.duration(left)} left" if left else "", "dim", 4),
+        (text.duration(seconds) if seconds is not None and tally.ended == tally.total else "", "dim", 4),
+    ]
+    told = [each for each in told if each[0]]
+    room = width - len(" ├─ ✓ ") - column - 1
+    while len(told) > 1 and sum(len(words) + 2 for words, _, _ in told) + _SHORTEST_BAR > room:
+        told.remove(min(told, key=lambda each: each[2]))
+    length = min(_LONGEST_BAR, room - sum(len(words) + 2 for words, _, _ in told))
+    name = text.pad(text.cut_middle(text.printable(tally.name), column), column)
+    bar = _filled(tally, length) if length >= 4 else []
+    return [(f"{icon} ", style), (f"{name} ", ""), *bar, *((f"  {words}", colour) for words, colour, _ in told)]
 
 
 def _trouble(board: Board) -> list[Standing]:

@@ -32,6 +32,11 @@ def mask(value: Value, plan: Plan) -> Value:
     return masked
 
 
+def name(step_id: str, plan: Plan) -> str:
+    """A step's id as it may be shown: that of an item has its key, which may be made of a secret."""
+    return mask(step_id, plan) if "[" in step_id else step_id
+
+
 def _mask(value: Any, leaves: list[Any], written: tuple[str, ...]) -> Any:
     if isinstance(value, Mapping):
         return {_mask(key, leaves, written): _mask(each, leaves, written) for key, each in value.items()}

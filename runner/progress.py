@@ -6,17 +6,21 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from runner import screen, text
+from runner import mask, screen, text
 from runner.board import Board, Standing
 from runner.plan import Plan
 from runner.status import FAILED, sign
+from runner.tally import Tally
 
 if TYPE_CHECKING:
     from runner.store import Event
 
 _WIDE = 12  # collectors; of more, only what goes wrong is told, and every tenth of them
+_TWENTIETH = 0.05  # of the collectors of a `foreach`: so many must have ended before they are told again,
+_PATIENCE = 10.0  # or so many seconds have passed
 
 
 class Progress(Protocol):
@@ -60,6 +64,7 @@ class Lines:
         self._run_id = run_id
         self._stream = stream
         self._tenths = 0
+        self._told = {name: _Told() for name in board.tallies}
 
     def tell(self, event: Event | None) -> None:
         if event is None:
@@ -70,11 +75,17 @@ class Lines:
         elif event.event == "waiting":
             self._say(event, f"run {self._run_id} {text.printable(event.message)}")
         elif event.event == "answered":
-            self._say(event, f"{text.printable(event.step)} has answered, too late for the result")
-        elif standing and self._matters(standing):
-            self._say(event, f"{text.printable(standing.step.id)} {_words(standing, self._board.now)}")
-        if standing and standing.ended and self._wide:
-            self._say_tenths(event)
+            self._say(
+                event,
+                f"{text.printable(mask.name(event.step, self._board.plan))} has answered, too late for the result",
+            )
+        elif isinstance(standing, Tally):
+            self._tell_tally(event, standing, self._told[standing.name])
+        elif standing:
+            if self._matters(standing):
+                self._say(event, f"{text.printable(standing.step.id)} {_words(standing, self._board.now)}")
+            if standing.ended and self._wide:
+                self._say_tenths(event)
 
     @property
     def _wide(self) -> bool:
@@ -84,15 +95,53 @@ class Lines:
         return not self._wide or standing.step.kind != "collector" or standing.status in FAILED
 
     def _say_tenths(self, event: Event) -> None:
-        board = self._board
-        tenths = board.ended * 10 // len(board.collectors)
+        alone = self._board.alone
+        tenths = alone.ended * 10 // alone.total
         if tenths > self._tenths:
             self._tenths = tenths
-            failed = f", {board.failed:,} failed" if board.failed else ""
-            self._say(event, f"{board.ended:,} of {len(board.collectors):,} collectors have ended{failed}")
+            failed = f", {alone.failed:,} failed" if alone.failed else ""
+            self._say(event, f"{alone.ended:,} of {alone.total:,} collectors have ended{failed}")
+
+    def _tell_tally(self, event: Event, tally: Tally, told: _Told) -> None:
+        """The first failures by name, and now and then how far they all are: there is an event for every batch."""
+        name = text.printable(tally.name)
+        if told.at is None:
+            # Of a run that is resumed, the first thing to hear is how many had ended.
+            begun = _far(tally, event.at) if tally.started_at is None else text.count(tally.total, "collector")
+            self._say(event, f"{name}{'' if tally.started_at is None else ' started'}: {begun}")
+            told.at, told.ended = event.at, tally.ended
+        if len(tally.failures) > told.failures:
+            told.failures = len(tally.failures)
+            self._say(event, f"{name}: {event.count:,} {sign(event.status).word}: {tally.failures[-1]}")
+        seconds, more = event.at - told.at, tally.ended - told.ended
+        much = seconds >= 1 and (more >= _TWENTIETH * tally.total or seconds > _PATIENCE)
+        if more and (much or tally.ended == tally.total):
+            told.at, told.ended = event.at, tally.ended
+            self._say(event, f"{name}: {_far(tally, event.at)}")
 
     def _say(self, event: Event, words: str) -> None:
         print(f"{time.strftime('%H:%M:%S', time.localtime(event.at))} {words}", file=self._stream, flush=True)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What has been said of the collectors of a ``foreach``: when, how many had ended, how many failures were named."""
+
+    at: float | None = None
+    ended: int = 0
+    failures: int = 0
+
+
+def _far(tally: Tally, now: float) -> str:
+    """How far they are: ``720 of 1,000 have ended, 20 failed, 3 retrying, 180/s, 1.6s left``."""
+    counts = {"failed": tally.failed, "retrying": tally.counts["retrying"]}
+    words = [f"{tally.ended:,} of {tally.total:,} have ended"]
+    words += [f"{count:,} {word}" for word, count in counts.items() if count]
+    if rate := tally.rate(now):
+        words += [text.rate(rate)]
+    if left := tally.left(now):
+        words += [f"{text.duration(left)} left"]
+    return ", ".join(words)
 
 
 def _words(standing: Standing, now: float) -> str:

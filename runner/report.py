@@ -5,21 +5,25 @@ Nothing here prints. What comes from a user is escaped, and a secret comes out a
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from runner import errors, text, tolerance
+from runner import errors, foreach, text, tolerance
 from runner import mask as masks
 from runner import plan as plans
 from runner.drawings import tree
 from runner.errors import InvalidWorkflow, RunnerError
 from runner.mask import mask
-from runner.plan import Plan, Step
+from runner.pages import Page, Tallies, counts, status_of
+from runner.plan import Plan, Step, written
 from runner.screen import PLAIN, Screen
-from runner.status import FAILED, sign
+from runner.status import FAILED, sign, together
 from runner.text import as_json
 
 if TYPE_CHECKING:  # `validate` and `graph` tell their faults here, and must not wait for the Redis client
@@ -33,6 +37,8 @@ __all__ = [
     "dry_run",
     "history",
     "mask",
+    "page_details",
+    "page_document",
     "problem",
     "result",
     "run_document",
@@ -42,31 +48,45 @@ __all__ = [
     "task_list",
 ]
 
+# Of the steps that stand in the YAML, and of a `foreach` the first of those that ended without success.
 Outcomes = Mapping[str, "Outcome"]
 # What of a sent message can be shown: its name in Flower, the Celery task, its arguments, the queue.
 Message = tuple[str, str, Sequence[Any], str]
 
+ITEMS = 1000  # collectors of a `foreach` that the JSON lists; `show --step` has all
 _MANY = 20  # failures that a summary names, and succeeded collectors that `show` lists; --json has all
 
 
 def document(
-    run: Run, plan: Plan, outcomes: Outcomes, result: Any, *, running: Collection[str] = frozenset()
+    run: Run,
+    plan: Plan,
+    outcomes: Outcomes,
+    result: Any,
+    *,
+    tally: Tallies | None = None,
+    unended: Sequence[str] = (),
+    running: Collection[str] = frozenset(),
 ) -> dict[str, Any]:
     """The one object of ``--json``. Times are ISO 8601 in UTC, durations seconds.
 
     Args:
         result: the final value; None if there is none.
+        unended: collectors of a ``foreach`` that the run, which has ended, never came to.
         running: ids of the steps that are being executed.
     """
     told = run_document(run)
+    steps = []
+    for step in _steps(plan, [each for each in (*outcomes, *unended) if "[" in each][:ITEMS]):
+        if step.foreach:
+            steps.append(_many_document(step, counts(run, step, tally, running)))
+        else:
+            steps.append(_step(step, status_of(step.id, run, outcomes, running), outcomes.get(step.id), plan))
     return {
         **{name: told.pop(name) for name in ("run_id", "workflow", "status")},
         "result": mask(result, plan),
         **{name: told.pop(name) for name in ("inputs", "started_at", "finished_at", "duration_s")},
-        "coverage": _coverage(run, plan, outcomes, running),
-        "steps": [
-            _step(step, _status(step, run, outcomes, running), outcomes.get(step.id), plan) for step in plan.steps
-        ],
+        "coverage": _coverage(plan, steps),
+        "steps": steps,
         **told,
         **({"cause": mask(run.cause, plan)} if run.cause else {}),
         **({"note": note} if (note := _note(run, plan, running)) else {}),
@@ -87,12 +107,26 @@ def run_document(run: Run) -> dict[str, Any]:
     }
 
 
-def step_document(plan: Plan, step: Step, outcome: Outcome | None) -> dict[str, Any]:
-    """What ``document`` says of a step, and its value, or its traceback."""
-    told = _step(step, outcome.status if outcome else "pending", outcome, plan)
+def step_document(plan: Plan, step: Step, outcome: Outcome | None, *, status: str = "pending") -> dict[str, Any]:
+    """What ``document`` says of a step, and its value, or its traceback.
+
+    Args:
+        status: if it has no outcome.
+    """
+    told = _step(step, outcome.status if outcome else status, outcome, plan)
     if outcome and outcome.error:
         told["error"]["traceback"] = mask(outcome.error.traceback, plan)
-    return {**told, "value": mask(outcome.value, plan) if outcome else None}
+    item = {"item": mask(step.item.value, plan)} if step.item else {}
+    return {**told, **item, "value": mask(outcome.value, plan) if outcome else None}
+
+
+def page_document(plan: Plan, page: Page) -> dict[str, Any]:
+    """A page of the collectors of a ``foreach``, each as ``document`` says it of a step."""
+    items = [
+        _step(replace(page.step, id=step_id), status, page.outcomes.get(step_id), plan)
+        for step_id, status in page.statuses.items()
+    ]
+    return {**_many_document(page.step, page.counts), "page": page.number, "pages": page.last, "items": items}
 
 
 def result(value: Any, plan: Plan) -> str:
@@ -102,22 +136,26 @@ def result(value: Any, plan: Plan) -> str:
     return line if len(line) <= 120 else as_json(shown)
 
 
-def summary(run: Run, plan: Plan, outcomes: Outcomes, *, screen: Screen = PLAIN) -> str:
+def summary(run: Run, plan: Plan, outcomes: Outcomes, *, tally: Tallies | None = None, screen: Screen = PLAIN) -> str:
     """After a run: how it ended, who is missing, what failed and why, and where to read on."""
     icon, word, style = sign(run.status)
     seconds = _seconds(run)
     name = screen.paint(text.printable(run.workflow), "bold")
     took = f" in {text.duration(seconds)}" if seconds is not None else ""
-    covered = _covered(plan, outcomes)
+    covered = _covered(plan, outcomes, tally)
     lines = [f"{screen.paint(icon, style)} {name} {screen.paint(word, style)}{took}: {covered} · run {run.id}"]
     failed = _failed(plan, outcomes)
     if run.status == "partial":
-        absent = text.printable(errors.listed(tolerance.missing(plan, outcomes)))
-        lines += [f"{screen.paint('warning:', 'yellow', 'bold')} the result is without {absent}"]
+        absent = [
+            _name(step, plan)
+            for step in _steps(plan, outcomes)
+            if step.kind == "collector" and not step.foreach and not _succeeded(outcomes, step)
+        ]
+        lines += [f"{screen.paint('warning:', 'yellow', 'bold')} the result is without {errors.listed(absent)}"]
     # Where nothing may fail, the failures below say it, each with its cause.
     elif run.cause and (plan.tolerant or not (failed and failed[0].id in run.cause)):
         lines += [f"  {_cause(run, plan)}"]
-    return "\n".join([*lines, *_failures(run, plan, outcomes, screen)])
+    return "\n".join([*lines, *_failures(run, plan, outcomes, tally, screen)])
 
 
 def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = PLAIN) -> str:
@@ -141,7 +179,13 @@ def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = P
 
 
 def details(
-    run: Run, plan: Plan, outcomes: Outcomes, *, running: Collection[str] = frozenset(), screen: Screen = PLAIN
+    run: Run,
+    plan: Plan,
+    outcomes: Outcomes,
+    *,
+    tally: Tallies | None = None,
+    running: Collection[str] = frozenset(),
+    screen: Screen = PLAIN,
 ) -> str:
     """One run: how it ended, what it was given, and every step. Of a wide fan-out, the collectors that did not succeed."""
     given = [f"{name} = {_json(value)}" for name, value in (run.inputs or {}).items()]
@@ -151,31 +195,65 @@ def details(
         "status": screen.paint(sign(run.status).word, sign(run.status).style),
         "note": _note(run, plan, running),
         "cause": _cause(run, plan),
-        "coverage": _covered(plan, outcomes),
+        "coverage": _covered(plan, outcomes, tally),
         "started": _local(run.started_at),
         "duration": _duration(_seconds(run)),
         "inputs": f"\n{' ' * 10}".join(mask(each, plan) for each in given),
     }
-    wide = len(plan.collectors) > _MANY
-    hidden = {step.id for step in plan.collectors if wide and _succeeded(outcomes, step)}
-    rows = [(f"… {text.count(len(hidden), 'collector')}", "succeeded", "", "", "")] if hidden else []
+    alone = [step for step in plan.collectors if not step.foreach]
+    hidden = {step.id for step in alone if len(alone) > _MANY and _succeeded(outcomes, step)}
+    rows = [(f"… {text.count(len(hidden), 'collector')}", "succeeded", "", "", "", "")] if hidden else []
     for step in plan.steps:
-        if step.id not in hidden:
-            outcome = outcomes.get(step.id)
-            attempts, worker = (str(outcome.attempts or ""), outcome.worker) if outcome else ("", "")
-            took = _duration(_step_seconds(outcome))
-            rows += [(step.id, _status(step, run, outcomes, running), attempts, took, text.printable(worker))]
-    table = _table(("STEP", "STATUS", "ATTEMPTS", "DURATION", "WORKER"), rows, screen)
-    failures = _failures(run, plan, outcomes, screen)
+        if step.foreach:
+            told = counts(run, step, tally, running)
+            rows += [(step.id, together(told), f"{told.get('succeeded', 0):,} of {step.count:,}", "", "", "")]
+        elif step.id not in hidden:
+            rows += [_row(step.id, status_of(step.id, run, outcomes, running), outcomes.get(step.id))]
+    table = _table(("STEP", "STATUS", "SUCCEEDED", "ATTEMPTS", "DURATION", "WORKER"), rows, screen)
+    failures = _failures(run, plan, outcomes, tally, screen)
     return "\n".join([_header(header, screen), "", table, *(["", *failures] if failures else [])])
 
 
-def step_details(plan: Plan, step: Step, outcome: Outcome | None, *, screen: Screen = PLAIN) -> str:
-    """One step of a run: how it ended, then its value as JSON, or its error with the traceback."""
-    header = {"step": f"{text.printable(step.id)} ({step.kind})", "task": text.printable(step.task or "")}
+def page_details(run: Run, plan: Plan, page: Page, *, screen: Screen = PLAIN) -> str:
+    """A page of the collectors of a ``foreach``: how many there are of each status, a line for each, and what turns the page."""
+    icon, word, style = sign(together(page.counts))
+    told = " · ".join(f"{number:,} {sign(status).word}" for status, number in page.counts.items())
+    header = {
+        "step": f"{text.printable(page.step.id)} ({text.count(page.step.count, 'collector')})",
+        "task": text.printable(page.step.task or ""),
+        "place": text.printable(page.step.place),
+        "status": f"{screen.paint(f'{icon} {word}', style)}{': ' if told else ''}{told}",
+    }
+    rows = [
+        _row(text.printable(masks.name(step_id, plan)), status, page.outcomes.get(step_id))
+        for step_id, status in page.statuses.items()
+    ]
+    table = _table(("STEP", "STATUS", "SUCCEEDED", "ATTEMPTS", "DURATION", "WORKER"), rows, screen) if rows else ""
+    if page.last:
+        only = f", {sign(page.status).word} only" if page.status else ""
+        lines = [screen.paint(f"page {page.number:,} of {page.last:,}{only}", "dim")]
+    else:
+        lines = [screen.paint(f"none {sign(page.status).word}" if page.status else "no items", "dim")]
+    if page.number < page.last:
+        words = ["show", run.id, "--step", page.step.id, *(["--status", page.status] if page.status else [])]
+        lines += [_hint(f"`python -m runner {shlex.join(words)} --page {page.number + 1}` is the next", screen)]
+    return "\n".join([_header(header, screen), "", *([table, ""] if table else []), *lines])
+
+
+def step_details(
+    plan: Plan, step: Step, outcome: Outcome | None, *, status: str = "pending", screen: Screen = PLAIN
+) -> str:
+    """One step of a run: how it ended, then its value as JSON, or its error with the traceback.
+
+    Args:
+        status: if it has no outcome.
+    """
+    header = {"step": f"{_name(step, plan)} ({step.kind})", "task": text.printable(step.task or "")}
     header["place"] = text.printable(step.place)
+    if step.item:
+        header["item"] = _json(mask(step.item.value, plan))
     if outcome is None:
-        return _header({**header, "status": "not ended"}, screen)
+        return _header({**header, "status": sign(status).word}, screen)
     icon, word, style = sign(outcome.status)
     header |= {
         "status": screen.paint(f"{icon} {word}", style),
@@ -201,9 +279,10 @@ def dry_run(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Scr
         if isinstance(step, str):
             lines += [f"  {step}"]
             continue
-        lines += [f"  {text.printable(step.id)}"]
+        first = _first(hidden, step)
+        lines += [f"  {text.printable(first.id)}" + (f", of {step.count:,}" if step.foreach else "")]
         lines += [
-            f"    {text.printable(name)} = {_json(value)}" for name, value in _bound(hidden, run_id, step).items()
+            f"    {text.printable(name)} = {_json(value)}" for name, value in _bound(hidden, run_id, first).items()
         ]
     lines += ["", screen.paint(f"{text.count(len(messages), 'message')} would be sent; nothing is started", "bold")]
     for message in _ends(messages):
@@ -230,18 +309,48 @@ def problem(error: RunnerError, *, screen: Screen = PLAIN) -> str:
     return "\n".join([*lines, *([_hint(error.hint, screen)] if error.hint else [])])
 
 
-def _status(step: Step, run: Run, outcomes: Outcomes, running: Collection[str]) -> str:
-    """Of a step without an outcome: a run that has ended passed it over."""
-    if step.id in outcomes:
-        return outcomes[step.id].status
-    if run.ended:
-        return "skipped"
-    return "running" if step.id in running else "pending"
+def _steps(plan: Plan, ids: Iterable[str]) -> list[Step]:
+    """The steps of the plan, each with ``foreach`` followed by those of its collectors that are among the ids."""
+    items: dict[str, list[str]] = {}
+    for step_id in ids:
+        items.setdefault(written(step_id), []).append(step_id)
+    return [
+        each
+        for step in plan.steps
+        for each in (
+            [step, *(replace(step, id=step_id, foreach=None) for step_id in items.get(step.id, ()))]
+            if step.foreach
+            else [step]
+        )
+    ]
+
+
+def _many_document(step: Step, told: Mapping[str, int]) -> dict[str, Any]:
+    """A collector with ``foreach``, as all of its collectors together."""
+    return {
+        "id": step.id,
+        "kind": step.kind,
+        "task": step.task,
+        "status": together(told),
+        "count": step.count,
+        "statuses": dict(told),
+        "place": step.place,
+    }
+
+
+def _name(step: Step, plan: Plan) -> str:
+    """A step's id, to be shown: that of an item is made of its key."""
+    return text.printable(masks.name(step.id, plan))
+
+
+def _row(name: str, status: str, outcome: Outcome | None) -> tuple[str, str, str, str, str, str]:
+    attempts, worker = (str(outcome.attempts or ""), text.printable(outcome.worker)) if outcome else ("", "")
+    return (name, status, "", attempts, _duration(_step_seconds(outcome)), worker)
 
 
 def _step(step: Step, status: str, outcome: Outcome | None, plan: Plan) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "id": step.id,
+        "id": masks.name(step.id, plan),
         "kind": step.kind,
         "task": step.task,
         "status": status,
@@ -255,18 +364,28 @@ def _step(step: Step, status: str, outcome: Outcome | None, plan: Plan) -> dict[
     return told
 
 
-def _covered(plan: Plan, outcomes: Outcomes) -> str:
-    succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors)
-    return f"{succeeded:,} of {text.count(len(plan.collectors), 'collector')} succeeded"
+def _covered(plan: Plan, outcomes: Outcomes, tally: Tallies | None) -> str:
+    succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors if not step.foreach)
+    succeeded += sum(told.get("succeeded", 0) for told in (tally or {}).values())
+    return f"{succeeded:,} of {text.count(plan.fan_out, 'collector')} succeeded"
 
 
-def _coverage(run: Run, plan: Plan, outcomes: Outcomes, running: Collection[str]) -> dict[str, Any]:
+def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """How much of what was asked for is in the result; missing is what has ended, or never will, without a value."""
-    statuses = {step.id: _status(step, run, outcomes, running) for step in plan.collectors}
+    collectors = [step for step in steps if step["kind"] == "collector"]
+    alone = Counter(step["status"] for step in collectors if "statuses" not in step and "[" not in step["id"])
+    told = sum((Counter(step["statuses"]) for step in collectors if "statuses" in step), alone)
+    there = {"succeeded", "pending", "running"}
+    missing = [step["id"] for step in collectors if "statuses" not in step and step["status"] not in there]
     return {
-        "succeeded": sum(status == "succeeded" for status in statuses.values()),
-        "total": len(statuses),
-        "missing": [name for name, status in statuses.items() if status not in {"succeeded", "pending", "running"}],
+        "succeeded": told["succeeded"],
+        "total": plan.fan_out,
+        "missing": missing,
+        **(
+            {"missing_count": told.total() - sum(told[status] for status in there)}
+            if told.total() > alone.total()
+            else {}
+        ),
     }
 
 
@@ -281,24 +400,45 @@ def _cause(run: Run, plan: Plan) -> str:
 
 
 def _failed(plan: Plan, outcomes: Outcomes) -> list[Step]:
-    return [step for step in plan.steps if step.id in outcomes and outcomes[step.id].status in FAILED]
+    return [
+        step
+        for step in _steps(plan, outcomes)
+        if not step.foreach and step.id in outcomes and outcomes[step.id].status in FAILED
+    ]
 
 
-def _failures(run: Run, plan: Plan, outcomes: Outcomes, screen: Screen) -> list[str]:
+def _failures(run: Run, plan: Plan, outcomes: Outcomes, tally: Tallies | None, screen: Screen) -> list[str]:
     failed = _failed(plan, outcomes)
-    lines = [line for step in failed[:_MANY] for line in _failure(step, outcomes[step.id], plan, screen)]
-    if len(failed) > _MANY:
-        lines += [f"  … {len(failed) - _MANY:,} more"]
-    traced = [step.id for step in failed if (error := outcomes[step.id].error) and error.traceback]
+    shown = failed[:_MANY]
+    # Those of one `foreach` stand at one place, which is told once.
+    places = [step.place for step in shown[1:]]
+    lines = [
+        line
+        for step, place in zip_longest(shown, places)
+        for line in _failure(replace(step, place="" if step.place == place else step.place), outcomes, plan, screen)
+    ]
+    alone = sum("[" not in step.id for step in failed)
+    number = alone + sum(told.get(status, 0) for told in (tally or {}).values() for status in FAILED)
+    if number > _MANY:
+        lines += [f"  … {number - _MANY:,} more"]
+    lines += [
+        _hint(f"`python -m runner show {run.id} --step {name} --status {status}` lists them", screen)
+        for name, told in (tally or {}).items()
+        for status in FAILED
+        if told.get(status, 0) > _MANY
+    ]
+    traced = [step for step in failed if (error := outcomes[step.id].error) and error.traceback]
     if traced:
-        lines += [_hint(f"`python -m runner show {run.id} --step {traced[0]}` shows the traceback", screen)]
+        words = shlex.join(["show", run.id, "--step", masks.name(traced[0].id, plan)])
+        lines += [_hint(f"`python -m runner {words}` shows the traceback", screen)]
     return lines
 
 
-def _failure(step: Step, outcome: Outcome, plan: Plan, screen: Screen) -> Iterator[str]:
+def _failure(step: Step, outcomes: Outcomes, plan: Plan, screen: Screen) -> Iterator[str]:
+    outcome = outcomes[step.id]
     icon, word, style = sign(outcome.status)
     attempts = f" after {text.count(outcome.attempts, 'attempt')}" if outcome.attempts > 1 else ""
-    yield f"  {screen.paint(f'{icon} {text.printable(step.id)}', style)} {word}{attempts}"
+    yield f"  {screen.paint(f'{icon} {_name(step, plan)}', style)} {word}{attempts}"
     if why := _first_line(outcome, plan):
         yield f"      {why}"
     if step.place:
@@ -320,6 +460,15 @@ def _reason(outcome: Outcome, plan: Plan) -> str:
 def _first_line(outcome: Outcome, plan: Plan) -> str:
     """A reason as one line of at most 300 columns; `show --step` has the whole."""
     return text.cut(text.printable(_reason(outcome, plan).strip()), 300)
+
+
+def _first(plan: Plan, step: Step) -> Step:
+    """Of a collector with ``foreach`` that of its first item; itself, if it has none that could be shown."""
+    try:
+        item = next(foreach.items(plan, step), None)
+    except RunnerError:  # items that come from a secret, and are "***"
+        return step
+    return step.of(item) if item else step
 
 
 def _bound(plan: Plan, run_id: str, step: Step) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """A status, of a step or a run, to what a person sees: an icon, a word, a colour."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -22,8 +23,24 @@ _SIGNS = {
     "cancelled": Sign("■", "cancelled", "yellow"),
 }
 FAILED = ("failed", "timed_out", "late")  # what a step ends with when it, and not another, is to blame
+OPEN = ("pending", "running", "retrying")  # what a step is that has not ended
+ORDER = ("succeeded", *FAILED, "cancelled", "skipped", "running", "retrying", "pending")  # of counts
 LONGEST = max(len(sign.word) for sign in _SIGNS.values())
 
 
 def sign(status: str) -> Sign:
     return _SIGNS[status]
+
+
+def together(counts: Mapping[str, int]) -> str:
+    """The status of many collectors, of which so many are in each: ``partial`` if some of them succeeded, but not all."""
+    there = {status for status, count in counts.items() if count}
+    if there & set(OPEN):
+        return "pending" if there == {"pending"} else "running"
+    if there <= {"succeeded"}:
+        return "succeeded"
+    if "cancelled" in there:
+        return "cancelled"
+    if "succeeded" in there:
+        return "partial"
+    return "failed" if there & set(FAILED) else "skipped"

@@ -89,6 +89,13 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def rate(each_second: float) -> str:
+    """``1,250/s``, ``2.5/s``; of less than one in a second, how many in a minute: ``12/min``."""
+    if each_second < 1:
+        return f"{each_second * 60:.0f}/min" if each_second >= 1 / 60 else f"{each_second * 3600:.0f}/h"
+    return f"{each_second:,.0f}/s" if each_second >= 10 else f"{each_second:.1f}".removesuffix(".0") + "/s"
+
+
 def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
 

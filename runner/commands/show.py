@@ -2,20 +2,32 @@
 
 import sys
 from dataclasses import replace
+from itertools import islice
 
 import click
 
-from runner import options, report, screen, session, settings
+from runner import errors, options, pages, report, screen, session, settings
 from runner.errors import UnknownRun
-from runner.store import Outcome, check_run_id
+from runner.plan import Plan, Step
+from runner.status import ORDER
+from runner.store import Run, Store, check_run_id
 
 
 @click.command
 @click.argument("run_id", metavar="RUN")
-@click.option("--step", "step_id", metavar="ID", help="This step alone: its value, or its error with the traceback.")
+@click.option(
+    "--step",
+    "step_id",
+    metavar="ID",
+    help="This step alone: its value, or its error with the traceback. Of one with `foreach`, a page of its collectors.",
+)
+@click.option("--page", type=click.IntRange(min=1), help="Which page of them; the first by default.")
+@click.option(
+    "--status", "only", type=click.Choice([each for each in ORDER if each != "retrying"]), help="Only those of them."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, as `run --json` prints it.")
 @options.broker_options
-def command(run_id: str, step_id: str | None, *, as_json: bool) -> None:
+def command(run_id: str, step_id: str | None, page: int | None, only: str | None, *, as_json: bool) -> None:
     """Show a run: its status, its inputs and how each step ended."""
     chosen = settings.read()
     with session.ledger(chosen) as ledger:
@@ -24,22 +36,56 @@ def command(run_id: str, step_id: str | None, *, as_json: bool) -> None:
             start = "worker` starts one" if chosen.broker_url else f"resume {run_id}` brings one"
             run = replace(run, waits_for=f"waits for a worker, and there is none: `python -m runner {start}")
         plan = ledger.plan(run_id)
-        if step_id is not None:
-            if step_id not in {step.id for step in plan.steps}:
-                raise UnknownRun(
-                    f'run {run_id} has no step "{step_id}"', hint=f"it has {', '.join(step.id for step in plan.steps)}"
-                )
-            outcome = ledger.outcome(run_id, step_id)
-            click.echo(
-                report.as_json(report.step_document(plan, plan.step(step_id), outcome))
+        step = None if step_id is None else _found(ledger, run_id, plan, step_id)
+        if (page or only) and not (step and step.foreach and not step.item):
+            raise click.UsageError("--page and --status go with the --step of a collector with `foreach`")
+        if step is None:
+            told = _run(ledger, run, plan, as_json=as_json)
+        elif step.foreach and not step.item:
+            shown = pages.read(ledger, run, plan, step, number=page or 1, status=only or "")
+            told = (
+                report.as_json(report.page_document(plan, shown))
                 if as_json
-                else report.step_details(plan, plan.step(step_id), outcome, screen=screen.of(sys.stdout))
+                else report.page_details(run, plan, shown, screen=screen.of(sys.stdout))
             )
-            return
-        outcomes: dict[str, Outcome] = ledger.outcomes(run_id)
-        last = ledger.outcome(run_id, plan.steps[-1].id)
-        running = ledger.leased(run_id)
-    if as_json:
-        click.echo(report.as_json(report.document(run, plan, outcomes, last.value if last else None, running=running)))
+        else:
+            outcome = ledger.outcome(run_id, step.id)
+            status = pages.status_of(step.id, run, {}, _running(ledger, run))
+            told = (
+                report.as_json(report.step_document(plan, step, outcome, status=status))
+                if as_json
+                else report.step_details(plan, step, outcome, status=status, screen=screen.of(sys.stdout))
+            )
+    click.echo(told)
+
+
+def _run(ledger: Store, run: Run, plan: Plan, *, as_json: bool) -> str:
+    outcomes, tally = ledger.outcomes(run.id, plan), ledger.tally(run.id)
+    running = _running(ledger, run)
+    if not as_json:
+        return report.details(run, plan, outcomes, tally=tally, running=running, screen=screen.of(sys.stdout))
+    unended = list(islice(ledger.unended(run.id, plan), report.ITEMS)) if run.ended else []
+    value = ledger.value(run.id, plan.steps[-1].id)
+    return report.as_json(report.document(run, plan, outcomes, value, tally=tally, unended=unended, running=running))
+
+
+def _running(ledger: Store, run: Run) -> frozenset[str]:
+    return frozenset() if run.ended else frozenset(ledger.leased(run.id))
+
+
+def _found(ledger: Store, run_id: str, plan: Plan, step_id: str) -> Step:
+    """The step of this id.
+
+    Raises:
+        UnknownRun: the run has none.
+    """
+    if step := ledger.find(run_id, plan, step_id):
+        return step
+    names = [step.id for step in plan.steps]
+    nearest = errors.nearest(step_id.partition("[")[0], names)
+    many = next((step for step in plan.collectors if step.id == nearest and step.foreach), None)
+    if many and "[" in step_id:
+        hint = f"`python -m runner show {run_id} --step {many.id}` lists what {many.id} has"
     else:
-        click.echo(report.details(run, plan, outcomes, running=running, screen=screen.of(sys.stdout)))
+        hint = f"did you mean {errors.echo(nearest)}?" if nearest else f"it has {errors.listed(names)}"
+    raise UnknownRun(f"run {run_id} has no step {errors.echo(step_id)}", hint=hint)

@@ -30,6 +30,6 @@ def command(run_id: str) -> int:
                     ):  # `follow` waits for a broker that is away
                         ledger.run(run_id)  # one that is back may have lost its data, and the run
         ended = ledger.run(run_id)
-        told = report.summary(ended, plan, ledger.outcomes(run_id), screen=screen.of(sys.stderr))
-        click.echo(told, err=True)
+        outcomes, tally = ledger.outcomes(run_id, plan), ledger.tally(run_id)
+        click.echo(report.summary(ended, plan, outcomes, tally=tally, screen=screen.of(sys.stderr)), err=True)
         return EXIT_CODES[ended.status]

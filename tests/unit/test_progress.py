@@ -11,13 +11,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from runner import progress
 from runner.board import Board
 from runner.live import picture
-from runner.plan import Plan, Step
+from runner.plan import Foreach, Plan, Step
 from runner.store import Event
 from tests.command_line import ROOT
 
@@ -35,6 +36,17 @@ WIDE = Plan(
     "",
     collectors=tuple(Step(f"page_{at}", "collector", "fetch") for at in range(1000)),
     gather=Step("fan_in", "gather", "merge"),
+)
+MILLION = Plan(
+    "pages",
+    "",
+    collectors=(
+        Step("index", "collector", "fetch"),
+        Step("page", "collector", "fetch", foreach=Foreach("…", count=1_000_000, batch=250)),
+    ),
+    gather=Step("fan_in", "gather", "merge"),
+    inputs={"key": "hunter22"},
+    secrets=("key",),
 )
 START = 1_767_225_600.0
 
@@ -123,6 +135,11 @@ def test_a_late_collector_is_told_with_the_deadline_and_again_if_it_answers_afte
     ]
 
 
+def test_the_key_of_an_item_that_answers_late_is_masked() -> None:
+    answered = Event("0", "answered", START, "page[hunter22]", "late")
+    assert lines(MILLION, [answered]) == ["page[***] has answered, too late for the result"]
+
+
 def test_what_a_run_waits_for_is_a_line() -> None:
     waiting = Event("0", "waiting", START, message="waits for a worker that has fetch")
     assert lines(NEWS, [waiting]) == ["run news-1 waits for a worker that has fetch"]
@@ -133,6 +150,116 @@ def test_what_a_run_waits_for_is_in_the_picture_as_long_as_nothing_runs() -> Non
     assert drawn(NEWS, [waiting])[0] == "run news-1 · waits for a worker that has fetch"
     assert "waits" not in drawn(NEWS, [waiting, started("hn")])[0]
     assert "waits" in drawn(NEWS, [waiting, started("hn"), finished("hn")])[0]
+
+
+def batch(event: str, count: int, at: float, **told: Any) -> Event:
+    """What happened to so many pages."""
+    return Event("0", event, START + at, "page", worker="celery@box", count=count, **told)
+
+
+def half() -> list[Event]:
+    """Half a million pages in 20 s, one of each 250 with an error, and three that are tried again."""
+    events = [started("index"), finished("index"), batch("started", 500, 0)]
+    for number in range(1, 2001):
+        at = number / 100
+        message = f"page[{number}]: OSError: \x1b[31m hunter22"
+        events += [
+            batch("finished", 249, at, status="succeeded"),
+            batch("finished", 1, at, status="failed", message=message),
+            batch("started", 250, at),
+        ]
+    return [*events, batch("postponed", 3, 20, message="page[9]: HTTPError: 503", seconds=9, attempt=1)]
+
+
+def test_a_foreach_is_a_line_with_a_bar_the_counts_the_rate_and_the_time_left_and_its_first_failures() -> None:
+    # The clock of the machine is far from that of the events: a run that has ended is as old as its last event.
+    board = Board(MILLION)
+    for event in half():
+        board.tell(event)
+    board.status = "ended"
+    shown = ["".join(part for part, _ in line).rstrip() for line in picture(board, "r-1", width=120, height=24)]
+    bar = "━" * 24
+    counts = "500,000 of 1,000,000  2,000 failed  3 retrying  497 running  25,000/s  20s left"
+    assert shown[0:2] == ["run r-1 · 20s", " ╭─ ✓ index  succeeded     1s  celery@box"]
+    assert shown[2].endswith(f" page   {bar}  {counts}")
+    assert shown[3:] == [
+        r"      ✗ page[1]: OSError: \x1b[31m ***",
+        r"      ✗ page[2]: OSError: \x1b[31m ***",
+        r"      ✗ page[3]: OSError: \x1b[31m ***",
+        "      ↻ page[9]: HTTPError: 503",
+        "    · fan_in waiting           500,001 of 1,000,001 in",
+    ]
+
+
+@pytest.mark.parametrize("height", [8, 10, 24])
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_foreach_fits_into_any_terminal(width: int, height: int) -> None:
+    shown = drawn(MILLION, half(), width, height)
+    assert max(map(len, shown)) <= width
+    assert len(shown) <= height
+    assert any("500,000 of 1,000,000" in line for line in shown)
+
+
+def test_a_foreach_without_items_has_nothing_to_do() -> None:
+    plan = replace(MILLION, collectors=(replace(MILLION.collectors[1], foreach=Foreach([])),))
+    assert "✓ page   ━" in drawn(plan, [])[1]
+
+
+def test_of_many_foreach_as_many_are_shown_as_fit() -> None:
+    one = MILLION.collectors[1]
+    plan = replace(MILLION, collectors=tuple(replace(one, id=f"page_{at}") for at in range(50)))
+    shown = drawn(plan, [], height=12)
+    assert len(shown) <= 12
+    assert any("more with foreach" in line for line in shown)
+
+
+def test_a_million_collectors_are_no_more_work_than_a_few() -> None:
+    assert len(Board(MILLION).standings) == 2
+
+
+def test_without_a_terminal_a_foreach_is_told_of_now_and_then() -> None:
+    told = lines(MILLION, half())
+    assert told[2:7] == [
+        "page started: 1,000,000 collectors",
+        r"page: 1 failed: page[1]: OSError: \x1b[31m ***",
+        r"page: 1 failed: page[2]: OSError: \x1b[31m ***",
+        r"page: 1 failed: page[3]: OSError: \x1b[31m ***",
+        "page: 50,000 of 1,000,000 have ended, 200 failed, 25,000/s, 38s left",
+    ]
+    assert len(told) == 16
+
+
+def test_the_last_of_a_foreach_is_always_told() -> None:
+    told = lines(MILLION, [batch("started", 1_000_000, 0), batch("finished", 1_000_000, 0.9, status="succeeded")])
+    assert told[-1] == "page: 1,000,000 of 1,000,000 have ended, 1,111,111/s"
+
+
+def test_of_a_resumed_foreach_the_first_thing_told_is_how_many_had_ended() -> None:
+    had = batch("finished", 400_000, 0, status="succeeded")
+    assert lines(MILLION, [had, batch("started", 250, 1)]) == ["page: 400,000 of 1,000,000 have ended"]
+
+
+def test_what_has_all_ended_is_told_once() -> None:
+    events = [batch("finished", 1_000_000, 0, status="succeeded"), batch("started", 250, 1)]
+    assert lines(MILLION, events) == ["page: 1,000,000 of 1,000,000 have ended"]
+
+
+def test_in_a_cancelled_run_the_rest_of_a_foreach_is_cancelled() -> None:
+    shown = drawn(
+        MILLION, [batch("started", 250, 0), batch("finished", 250, 1, status="succeeded"), ended("cancelled")]
+    )
+    assert shown[2].startswith(" ╰─ ■ page ")
+
+
+def test_a_slow_foreach_is_told_of_every_ten_seconds() -> None:
+    told = lines(MILLION, [batch("started", 4, 0), *(batch("finished", 1, at, status="succeeded") for at in range(60))])
+    assert len(told) == 1 + 5
+
+
+def test_late_collectors_of_a_foreach_are_told_with_the_deadline() -> None:
+    late = batch("finished", 30, 90, status="late")
+    told = lines(replace(MILLION, deadline=90), [batch("started", 30, 0), late])
+    assert told[1] == "page: 30 late: had not answered when the deadline of 1m30s passed"
 
 
 def test_quiet_is_silent() -> None:

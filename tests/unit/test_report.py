@@ -5,13 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from runner import report
 from runner.catalogue import Parameter, Task
 from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownRun
-from runner.plan import Plan, Step
+from runner.pages import Page, counts
+from runner.plan import Foreach, Item, Plan, Step
 from runner.screen import Screen
 from runner.store import Error, Outcome, Run
 
@@ -53,6 +55,19 @@ def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
         for at, step in enumerate(collectors)
     }
     return Plan("wide", "", collectors, NEWS.gather), outcomes
+
+
+# A collector for each of a thousand pages beside one that stands alone; two of them did not succeed.
+PAGE = Step("page", "collector", "http.get", place="pages.yaml:7:5", foreach=Foreach("…", count=1000, batch=50))
+PAGES = replace(NEWS, collectors=(NEWS.collectors[0], PAGE), min_success=1)
+TALLY = {"page": {"succeeded": 998, "failed": 1, "timed_out": 1}}
+SOME = {
+    "hn": WELL["hn"],
+    "fan_in": WELL["fan_in"],
+    "count": WELL["count"],
+    "page[7]": Outcome("page[7]", "failed", None, REFUSED, 4, AT + 1, AT + 3, "celery@box"),
+    "page[42]": Outcome("page[42]", "timed_out", None, Error("Timeout", "5s"), 1, AT + 1, AT + 6, "celery@box"),
+}
 
 
 def test_the_document_has_the_promised_keys_in_their_order() -> None:
@@ -259,7 +274,7 @@ def test_an_error_without_a_traceback_is_its_message() -> None:
 
 
 def test_a_step_without_an_outcome_has_not_ended() -> None:
-    assert report.step_details(NEWS, NEWS.gather, None).endswith("status    not ended")
+    assert report.step_details(NEWS, NEWS.gather, None).endswith("status    waiting")
 
 
 def test_a_late_step_is_shown_with_its_value_if_it_came_after_all() -> None:
@@ -368,3 +383,127 @@ def test_faults_are_told_without_waiting_for_the_redis_client() -> None:
     asked = "import sys; from runner import report; print([m for m in ('redis', 'celery', 'rich') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_document_has_an_entry_for_a_foreach_and_one_for_each_of_its_collectors_without_success() -> None:
+    steps = report.document(PARTIAL, PAGES, SOME, [1], tally=TALLY)["steps"]
+    assert [step["id"] for step in steps] == ["hn", "page", "page[7]", "page[42]", "fan_in", "count"]
+    assert steps[1] == {
+        "id": "page",
+        "kind": "collector",
+        "task": "http.get",
+        "status": "partial",
+        "count": 1000,
+        "statuses": {"succeeded": 998, "failed": 1, "timed_out": 1},
+        "place": "pages.yaml:7:5",
+    }
+    assert steps[2]["error"] == {"type": "ConnectionError", "message": "refused by ***"}
+
+
+def test_the_coverage_counts_the_collectors_of_a_foreach() -> None:
+    assert report.document(PARTIAL, PAGES, SOME, [1], tally=TALLY)["coverage"] == {
+        "succeeded": 999,
+        "total": 1001,
+        "missing": ["page[7]", "page[42]"],
+        "missing_count": 2,
+    }
+
+
+def test_of_a_cancelled_run_the_document_lists_a_thousand_that_never_started_and_counts_all() -> None:
+    plan = replace(PAGES, collectors=(replace(PAGE, foreach=Foreach("…", count=5000, batch=50)),))
+    never = [f"page[{at}]" for at in range(3, 1500)]
+    cancelled = replace(RUN, status="cancelled")
+    document = report.document(cancelled, plan, {}, None, tally={"page": {"succeeded": 3}}, unended=never)
+    assert document["steps"][0]["statuses"] == {"succeeded": 3, "cancelled": 4997}
+    assert document["steps"][1]["status"] == "cancelled"
+    assert document["coverage"]["missing"] == never[:1000]
+    assert document["coverage"]["missing_count"] == 4997
+
+
+def test_the_summary_counts_the_collectors_of_a_foreach_and_names_those_that_failed() -> None:
+    assert report.summary(PARTIAL, PAGES, SOME, tally=TALLY).splitlines() == [
+        "! news partial in 2.5s: 999 of 1,001 collectors succeeded · run news-1",
+        "warning: the result is without page[7], page[42]",
+        "  ✗ page[7] failed after 4 attempts",
+        "      ConnectionError: refused by ***",
+        "  ✗ page[42] timed out",
+        "      Timeout: 5s",
+        "      pages.yaml:7:5",
+        "hint: `python -m runner show news-1 --step 'page[7]'` shows the traceback",
+    ]
+
+
+def test_of_many_failures_of_a_foreach_twenty_are_named_and_the_rest_counted() -> None:
+    failed = {f"page[{at}]": Outcome(f"page[{at}]", "failed", error=Error("E", "x")) for at in range(100)}
+    told = report.summary(FAILED, PAGES, failed, tally={"page": {"failed": 1000}}).splitlines()
+    assert sum("✗ page[" in line for line in told) == 20
+    assert told[-2:] == [
+        "  … 980 more",
+        "hint: `python -m runner show news-1 --step page --status failed` lists them",
+    ]
+
+
+def test_details_have_one_row_for_a_foreach() -> None:
+    told = report.details(PARTIAL, PAGES, SOME, tally=TALLY).splitlines()
+    assert told[told.index("") + 1 :][:3] == [
+        "STEP    STATUS     SUCCEEDED     ATTEMPTS  DURATION  WORKER",
+        "hn      succeeded                1         1s        celery@box",
+        "page    partial    998 of 1,000",
+    ]
+
+
+def test_what_is_executed_is_counted_while_the_run_goes_on() -> None:
+    going_on = replace(RUN, status="running", finished_at=None)
+    told = counts(going_on, PAGE, {"page": {"succeeded": 7}}, {"page[9]", "page[8]", "hn"})
+    assert told == {"succeeded": 7, "running": 2, "pending": 991}
+
+
+def page(**changed: Any) -> Page:
+    """The second of twenty."""
+    statuses = {"page[41]": "succeeded", "page[42]": "timed_out", "page[\x1b hunter22]": "skipped"}
+    shown = Page(PAGE, TALLY["page"], 2, 20, "", statuses, SOME)
+    return replace(shown, **changed)
+
+
+def test_a_page_of_a_foreach_has_a_line_for_each_and_says_how_to_turn_it() -> None:
+    assert report.page_details(RUN, PAGES, page()).splitlines() == [
+        "step      page (1,000 collectors)",
+        "task      http.get",
+        "place     pages.yaml:7:5",
+        "status    ! partial: 998 succeeded · 1 failed · 1 timed out",
+        "",
+        "STEP            STATUS     ATTEMPTS  DURATION  WORKER",
+        "page[41]        succeeded",
+        "page[42]        timed out  1         5s        celery@box",
+        "page[\\x1b ***]  skipped",
+        "",
+        "page 2 of 20",
+        "hint: `python -m runner show news-1 --step page --page 3` is the next",
+    ]
+
+
+def test_a_page_of_one_status_says_so_and_so_does_the_next() -> None:
+    told = report.page_details(RUN, PAGES, page(status="timed_out")).splitlines()
+    assert told[-2:] == [
+        "page 2 of 20, timed out only",
+        "hint: `python -m runner show news-1 --step page --status timed_out --page 3` is the next",
+    ]
+
+
+@pytest.mark.parametrize(("status", "told"), [("", "no items"), ("failed", "none failed")])
+def test_an_empty_page_says_what_there_is_not(status: str, told: str) -> None:
+    empty = page(number=1, last=0, status=status, statuses={})
+    assert report.page_details(RUN, PAGES, empty).splitlines()[-1] == told
+
+
+def test_a_page_for_programs_has_its_place_among_the_pages_and_no_secret() -> None:
+    document = report.page_document(PAGES, page())
+    assert (document["page"], document["pages"], document["statuses"]) == (2, 20, TALLY["page"])
+    assert [item["id"] for item in document["items"]] == ["page[41]", "page[42]", "page[\x1b ***]"]
+    assert document["items"][1]["error"] == {"type": "Timeout", "message": "5s"}
+
+
+def test_a_collector_of_a_foreach_is_shown_with_its_item() -> None:
+    step = PAGE.of(Item({"url": "/7", "key": "hunter22"}, "7", 7))
+    assert 'item      {"url": "/7", "key": "***"}' in report.step_details(PAGES, step, SOME["page[7]"])
+    assert report.step_document(PAGES, step, None, status="cancelled")["item"] == {"url": "/7", "key": "***"}

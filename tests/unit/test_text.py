@@ -87,3 +87,11 @@ def test_a_text_that_fits_is_not_cut() -> None:
 )
 def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
     assert text.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("each_second", "shown"),
+    [(12_345.6, "12,346/s"), (10, "10/s"), (2.5, "2.5/s"), (1, "1/s"), (0.2, "12/min"), (0.01, "36/h")],
+)
+def test_a_rate_is_in_the_unit_in_which_it_is_more_than_one(each_second: float, shown: str) -> None:
+    assert text.rate(each_second) == shown

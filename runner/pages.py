@@ -1,0 +1,119 @@
+"""A collector with ``foreach`` to a page of its collectors: which they are, and how each of them ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from runner import text
+from runner.errors import RunnerError, echo
+from runner.plan import Plan, Step, written
+from runner.status import FAILED, ORDER
+
+if TYPE_CHECKING:  # `validate` and `graph` tell their faults in `report`, and must not wait for the Redis client
+    from runner.store import Outcome, Run, Store
+
+# For each collector with `foreach`, how many have ended in which status.
+Tallies = Mapping[str, Mapping[str, int]]
+
+SIZE = 50
+
+
+class NoSuchPage(RunnerError):
+    """There are fewer pages."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the collectors of a ``foreach``.
+
+    Args:
+        counts: how many there are of each status.
+        number: from 1.
+        last: how many pages there are; 0 if nothing is on them.
+        status: the only one that is shown; empty for all.
+        statuses: of those on the page, in their order.
+        outcomes: of those that have ended, without values.
+    """
+
+    step: Step
+    counts: Mapping[str, int]
+    number: int
+    last: int
+    status: str
+    statuses: Mapping[str, str]
+    outcomes: Mapping[str, Outcome]
+
+
+def read(ledger: Store, run: Run, plan: Plan, step: Step, *, number: int = 1, status: str = "") -> Page:
+    """A page of the collectors of a ``foreach``, and of those of one status, if it is given.
+
+    No more is read than the page; to find those of a status, also what comes before it.
+
+    Raises:
+        NoSuchPage: there are fewer.
+    """
+    running = frozenset() if run.ended else frozenset(ledger.leased(run.id))
+    there = counts(run, step, ledger.tally(run.id), running)
+    last = -(-(there.get(status, 0) if status else step.count) // SIZE)
+    if number > max(last, 1):
+        only = f" with status {status}" if status else ""
+        raise NoSuchPage(f"{echo(step.id)} has {text.count(last, 'page')}{only}, and no page {number:,}")
+    start = (number - 1) * SIZE
+    if not status:
+        ids = ledger.page(run.id, step, start, SIZE)
+        outcomes = ledger.briefly(run.id, ids)
+        statuses = {each: status_of(each, run, outcomes, running) for each in ids}
+        return Page(step, there, number, last, status, statuses, outcomes)
+    found = dict(islice(_of(ledger, run, plan, step, status=status, running=running), start, start + SIZE))
+    outcomes = {step_id: outcome for step_id, outcome in found.items() if outcome}
+    return Page(step, there, number, last, status, dict.fromkeys(found, status), outcomes)
+
+
+def counts(run: Run, step: Step, tallies: Tallies | None, running: Collection[str] = frozenset()) -> dict[str, int]:
+    """How many collectors of a ``foreach`` there are of each status; none is told of which there are none."""
+    told = Counter((tallies or {}).get(step.id, {}))
+    left = step.count - told.total()
+    busy = 0 if run.ended else min(left, sum(written(each) == step.id for each in running))
+    told += Counter({"running": busy, _unended(run): left - busy})
+    return {status: told[status] for status in ORDER if told[status]}
+
+
+def status_of(step_id: str, run: Run, outcomes: Mapping[str, Outcome], running: Collection[str]) -> str:
+    """Of a step: how it ended, or what it does."""
+    if step_id in outcomes:
+        return outcomes[step_id].status
+    return "running" if step_id in running and not run.ended else _unended(run)
+
+
+def _unended(run: Run) -> str:
+    """Of a step without an outcome that nobody executes: a run that has ended passed it over."""
+    if run.status == "cancelled":
+        return "cancelled"
+    return "skipped" if run.ended else "pending"
+
+
+def _of(
+    ledger: Store, run: Run, plan: Plan, step: Step, *, status: str, running: frozenset[str]
+) -> Iterator[tuple[str, Outcome | None]]:
+    """Those of a status, in their order."""
+    for ids in _among(ledger, run, plan, step, status=status):
+        outcomes = ledger.briefly(run.id, ids)
+        for each in ids:
+            if status_of(each, run, outcomes, running) == status:
+                yield each, outcomes.get(each)
+
+
+def _among(ledger: Store, run: Run, plan: Plan, step: Step, *, status: str) -> Iterator[list[str]]:
+    """The collectors that those of a status are among, some at a time."""
+    if status in FAILED:  # few, it is hoped, and listed
+        absent = (each for each in ledger.absent(run.id, plan) if written(each) == step.id)
+        while some := list(islice(absent, 1000)):
+            yield some
+    else:
+        yield from ledger.ids(run.id, replace(plan, collectors=(step,)))

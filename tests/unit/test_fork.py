@@ -1,0 +1,65 @@
+"""A copy of a process that goes on with something else: tried from processes with one thread, as it is meant for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+BEGIN = """
+import os, signal, sys
+from pathlib import Path
+from runner.fork import Fork
+from runner.interrupts import raised
+log = Path(sys.argv[1])
+"""
+
+
+def ran(program: str, log: Path) -> str:
+    """What a program prints that is given a log file."""
+    answer = subprocess.run(
+        [sys.executable, "-c", BEGIN + program, log], capture_output=True, text=True, check=True, timeout=20
+    )
+    return answer.stdout
+
+
+def test_its_output_goes_to_the_log_and_not_to_ours(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("before\n")
+    told = ran("print('ours'); Fork(lambda: print('its'), log).wait()", tmp_path / "log")
+    assert (told, (tmp_path / "log").read_text()) == ("ours\n", "before\nits\n")
+
+
+def test_it_ends_with_the_code_it_exits_with(tmp_path: Path) -> None:
+    assert ran("print(Fork(lambda: sys.exit(3), log).wait())", tmp_path / "log") == "3\n"
+
+
+def test_what_it_raises_is_in_the_log(tmp_path: Path) -> None:
+    assert ran("print(Fork(lambda: 1 / 0, log).wait())", tmp_path / "log") == "1\n"
+    assert (tmp_path / "log").read_text().endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_it_ends_without_what_we_do_at_the_end(tmp_path: Path) -> None:
+    program = "import atexit; atexit.register(print, 'the end', flush=True); Fork(lambda: None, log).wait()"
+    assert ran(program, tmp_path / "log") == "the end\n"
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_its_standard_input_ends_with_us(tmp_path: Path) -> None:
+    program = """
+fork = Fork(lambda: print("read", os.read(0, 1)), log)
+print("alive", fork.poll())
+os.close(fork._held)
+fork.wait()
+"""
+    assert ran(program, tmp_path / "log") == "alive None\n"
+    assert (tmp_path / "log").read_text() == "read b''\n"
+
+
+def test_it_is_in_a_session_of_its_own_and_has_none_of_our_handlers(tmp_path: Path) -> None:
+    program = """
+def work():
+    print(os.getsid(0) == os.getpid(), int(signal.getsignal(signal.SIGINT)), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+with raised():
+    Fork(work, log).wait()
+    print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    assert ran(program, tmp_path / "log") == "set()\n"
+    assert (tmp_path / "log").read_text() == "True 0 set()\n"
