@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from runner import commands, report, screen
+from runner import commands, garbage, report, screen
 from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
 from runner.interrupts import Interrupted
 
@@ -27,7 +27,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
+        with garbage.spared():
+            command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
         return command
 
     def resolve_command(

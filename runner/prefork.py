@@ -1,5 +1,6 @@
 """Celery's prefork pool, which notices every child that has died, and at once."""
 
+import gc
 from typing import Any
 
 from celery.concurrency import asynpool, prefork
@@ -19,4 +20,10 @@ class Pool(asynpool.AsynPool):  # type: ignore[misc]
 
 
 class TaskPool(prefork.TaskPool):  # type: ignore[misc]
+    """Celery's, which looks for garbage before each process that it forks: in all that is imported, 0.08 s a time."""
+
     Pool = Pool
+
+    def on_start(self) -> None:
+        gc.freeze()
+        super().on_start()

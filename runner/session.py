@@ -52,7 +52,7 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     log = chosen.state_dir / "logs" / f"{run_id}.log"
     queue = queue_of(chosen, run_id)
     own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
-    # The worker first: it needs 0.4 s to import Celery, and this process something similar beside it.
+    # The worker first: it has something to import yet, while Valkey is started.
     with own as process, ledger(chosen) as store:
         yield Session(store, queue, process, chosen)
         # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.

@@ -1,7 +1,7 @@
 """Settings to a broker that may be used: a private Valkey, or the Redis or Valkey at a URL."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from runner.brokers import embedded, external
@@ -9,7 +9,7 @@ from runner.brokers.embedded import prepare
 from runner.brokers.external import Concern, connect, warnings
 from runner.settings import Settings
 
-__all__ = ["Broker", "Concern", "connect", "open", "prepare", "url", "warnings"]
+__all__ = ["Broker", "Concern", "connect", "open", "prepare", "starting", "url", "warnings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ def open(settings: Settings) -> Iterator[Broker]:  # noqa: A001  # always read a
     else:
         with embedded.serve(settings.state_dir) as url:
             yield Broker(url, embedded=True)
+
+
+def starting(settings: Settings) -> AbstractContextManager[None]:
+    """Have the broker start while something else is done in the block, if it is our own; `open` waits for it there."""
+    return nullcontext() if settings.broker_url else embedded.starting(settings.state_dir)
 
 
 def url(settings: Settings) -> str:

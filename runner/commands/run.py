@@ -6,8 +6,22 @@ from typing import Any
 
 import click
 
-from runner import catalogue, interrupts, options, report, screen, session, settings, source, spec
+from runner import (
+    brokers,
+    catalogue,
+    garbage,
+    interrupts,
+    options,
+    report,
+    screen,
+    session,
+    settings,
+    sizes,
+    source,
+    spec,
+)
 from runner import plan as plans
+from runner.bind import bind
 from runner.plan import Plan
 from runner.store import check_run_id, new_run_id
 
@@ -75,22 +89,25 @@ def command(
     values = source.read(inputs_file).data if inputs_file else {}
     typed = options.typed_inputs(given.workflow.inputs, words, pairs)
     plan = plans.equip(plans.make(given.workflow, given.source), given.known)
-    plan = plans.bind(plan, given.workflow, values, given.source, words=typed)
+    plan = bind(plan, given.workflow, values, given.source, words=typed)
     name = check_run_id(run_id) if run_id else new_run_id(plan)
     chosen = settings.read()
     if dry_run:
         queue = session.queue_of(chosen, name)
-        return _show(plans.route(plan, queue, everything=chosen.broker_url is None), name)
-    with interrupts.raised(), session.started(chosen, name, plan) as here:
-        # Celery is imported here, not above: it takes 0.25 s, in which the worker starts beside us.
-        from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
+        routed = plans.route(plan, queue, everything=chosen.broker_url is None)
+        return _show(sizes.sized(routed, chosen.slots), name)
+    with interrupts.raised(), brokers.starting(chosen):
+        # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
+        with garbage.spared():
+            from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
 
-        if not run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue):
-            other = here.ledger.plan(name)
-            same = (other.hash, other.inputs) == (plan.hash, plan.inputs)
-            note = "" if same else "; it is another workflow, or has other inputs"
-            click.echo(f"run {name} exists already, and this is what came of it{note}", err=True)
-        return attend.attend(name, here, wish)
+        with session.started(chosen, name, plan) as here:
+            if not run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue):
+                other = here.ledger.plan(name)
+                same = (other.hash, other.inputs) == (plan.hash, plan.inputs)
+                note = "" if same else "; it is another workflow, or has other inputs"
+                click.echo(f"run {name} exists already, and this is what came of it{note}", err=True)
+            return attend.attend(name, here, wish)
 
 
 def _show(plan: Plan, run_id: str) -> int:

@@ -1,12 +1,12 @@
 """`worker`: a Celery worker that executes steps."""
 
-import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from runner import brokers, options, settings, worker
+from runner import brokers, garbage, options, settings, worker
 
 POOLS = ("prefork", "threads", "solo")
 
@@ -49,16 +49,13 @@ def command(
     chosen = settings.read()
     sys.path.insert(0, str(Path.cwd()))  # as Celery does: modules of the project we are in can be included
     worker.import_tasks([*chosen.include, *include])
+    with garbage.spared():
+        app = _app(bare=bare)
     with brokers.open(chosen):
-        from runner.celery_app import OURS, app  # noqa: PLC0415 - 0.25 s, after what may fail at once
-
-        if bare:
-            app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s
-            app.conf.runner_alone = True
         node = app.Worker(
             hostname=name or worker.name(),
             pool=None if pool == "prefork" else pool,  # ours is in the configuration
-            concurrency=concurrency or chosen.concurrency or max(4, os.cpu_count() or 1),
+            concurrency=concurrency or chosen.slots,
             queues=(queues or chosen.queue).split(","),
             include=list(include),
             loglevel=loglevel,
@@ -72,3 +69,17 @@ def command(
         )
         node.start()
         return int(node.exitcode or 0)
+
+
+def _app(*, bare: bool) -> Any:
+    """The Celery application, and all that a worker imports and makes once; none of it connects before it is used."""
+    # Here, not above: 0.25 s, after what may fail at once. The embedded broker may be starting meanwhile.
+    from runner import here  # noqa: PLC0415
+    from runner.celery_app import OURS, app  # noqa: PLC0415
+
+    if bare:
+        app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s
+        app.conf.runner_alone = True
+    app.loader.init_worker()
+    _ = app.Worker, app.backend, here.ledger()  # else each process of the pool makes the last two for itself
+    return app
