@@ -1,8 +1,10 @@
 """A workflow of the fault tests to a run of it: its command, its end, and its journal."""
 
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -11,6 +13,7 @@ from runner import brokers
 from runner.store import Store
 from tests.command_line import ROOT, Answer, runner, start
 from tests.faults.journal import Journal
+from tests.waiting import wait_until
 
 FOLDER = ROOT / "tests" / "faults" / "workflows"
 FLOW = str(FOLDER / "flow.yaml")
@@ -54,6 +57,30 @@ def begin(folder: Path, *words: str, file: str = FLOW, run_id: str = "flow") -> 
     journal = Journal(folder / f"{run_id}.journal")
     command = start("run", file, "--journal", str(journal.path), "--run-id", run_id, "--json", *words)
     return Flow(run_id, journal, command)
+
+
+def begin_with_a_frozen_worker(
+    worker: "Popen[bytes]", ledger: Store, messages: int, begin: Callable[[int], Flow]
+) -> Flow:
+    """Begin a run of which an idle worker that is frozen has one message, that nobody else will ever see.
+
+    The worker's BRPOP ends after a second at most, on the server: what is sent later is not taken, and another run is begun.
+
+    Args:
+        messages: that the run sends at first.
+        begin: what begins a run, given which try it is.
+    """
+    for number in range(20):
+        wait_until(lambda: ledger.client.info("clients")["blocked_clients"], "the worker waits for a message (BRPOP)")
+        worker.send_signal(signal.SIGSTOP)
+        run = begin(number)
+        wait_until(partial(ledger.client.exists, f"runner:{{{run.id}}}:run"), "the run is accepted")
+        time.sleep(0.3)  # as the case says
+        if ledger.client.llen("celery") < messages:
+            return run
+        worker.send_signal(signal.SIGCONT)
+        run.end(within=30)
+    raise AssertionError("20 runs were sent when no BRPOP was open")
 
 
 def show(run_id: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import redis
 
 from runner import brokers, catalogue, celery_app, run, settings, source, spec  # noqa: F401 - the app becomes current
 from runner import plan as plans
+from runner.bind import bind
 from runner.errors import RunnerError
 from runner.plan import Plan
 from runner.settings import Settings
@@ -26,7 +27,7 @@ def main(folder: str, count: str, name: str, every: str = "0") -> None:
     for number in range(int(count)):
         run_id = f"{name}-{number}"
         given = {"journal": str(Path(folder) / f"{run_id}.journal"), "seconds": number % 4 / 2}
-        plan = plans.bind(made, workflow, given, written)
+        plan = bind(made, workflow, given, written)
         while not _submitted(plan, run_id, chosen):
             time.sleep(0.2)
         sys.stdout.write(f"{run_id}\n")

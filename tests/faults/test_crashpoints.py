@@ -22,7 +22,7 @@ collectors:
   - id: flaky
     task: faulty.flaky
     with: {journal: "${{ inputs.journal }}", step: flaky}
-    retry: {max_retries: 3, delay: 0.1}
+    retry: {max_retries: 3, delay: 0.1, jitter: none}  # not so soon that it is waited for where it is
 gather: {id: gather, task: gather.concat}
 stages:
   - {id: stage, task: records.count}

@@ -116,10 +116,12 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
     kombu pops a message before it records it (BRPOP), and Celery by itself loses 6 of 6.
     """
     idle = start_worker()
-    idle.send_signal(signal.SIGSTOP)
-    run = flow.begin(tmp_path, file=flow.SMALL, run_id=f"small-{time_}")
-    wait_until(lambda: ledger.client.exists(f"runner:{{{run.id}}}:run"), "the run is accepted")
-    time.sleep(0.3)  # as the case says: the frozen worker's open BRPOP takes the message
+    run = flow.begin_with_a_frozen_worker(
+        idle,
+        ledger,
+        messages=1,
+        begin=lambda number: flow.begin(tmp_path, file=flow.SMALL, run_id=f"small-{time_}-{number}"),
+    )
     os.killpg(idle.pid, signal.SIGKILL)
     start_worker()
 

@@ -35,6 +35,21 @@ def collect(journal: str, step: str, seconds: float = 0) -> list[str]:
     return [step]
 
 
+@shared_task(name="faulty.poisoned")
+def poisoned(
+    journal: str, step: str, seconds: float = 0, *, poisoned: bool = False, whole_worker: bool = False
+) -> list[str]:
+    """As `faulty.collect`; or kill the process that executes this, or its whole worker."""
+    attempt = begin(journal, step)
+    if poisoned and whole_worker:
+        os.killpg(0, signal.SIGKILL)
+    if poisoned:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(seconds)
+    note(journal, "END", step, attempt)
+    return [step]
+
+
 @shared_task(name="faulty.gather")
 def gather(values: list[Any], journal: str, seconds: float = 0, dies: int = 0) -> list[Any]:
     """Write the values down, and return them as they are; the first so many times, take the worker down after that."""
@@ -98,6 +113,16 @@ def stubborn(journal: str, step: str) -> None:
             time.sleep(60)
         except SoftTimeLimitExceeded:
             continue
+
+
+@shared_task(name="faulty.sometimes_stubborn")
+def sometimes_stubborn(journal: str, step: str, *, stubborn_one: bool) -> list[str]:
+    """As `faulty.collect`, or as `faulty.stubborn`."""
+    if stubborn_one:
+        stubborn(journal, step)
+    attempt = begin(journal, step)
+    note(journal, "END", step, attempt)
+    return [step]
 
 
 @shared_task(name="faulty.in_c")
