@@ -341,6 +341,8 @@ KEYS = {
     "collector defaults": "CollectorDefaults",
     "stage defaults": "StepDefaults",
     "retry": "Retry",
+    "foreach": "Foreach",
+    "file": "ItemsFile",
 }
 
 

@@ -1,0 +1,89 @@
+"""Runs of this project, from the checked file to the result in hand: `python -m tests.benchmarks.ours` (client.py)."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from runner import brokers, canvas, catalogue, celery_app, run, settings, source, spec  # noqa: F401 - the app becomes the current one
+from runner import plan as plans
+from runner.bind import bind
+from runner.plan import Plan
+from runner.store import Store, new_run_id
+from tests.benchmarks.client import expect, main, sum_below, timed
+from tests.command_line import DEFAULT
+
+WORKFLOWS = Path(__file__).parent / "workflows"
+
+
+def default() -> float:
+    seconds, value = _run(DEFAULT, topic="tea")
+    expect(value["item_count"], 12)
+    return seconds
+
+
+def numbers(count: int) -> float:
+    seconds, value = _run(WORKFLOWS / "numbers.yaml", count=count)
+    expect(value, sum_below(count))
+    return seconds
+
+
+def flaky(count: int, every: int, folder: str) -> float:
+    seconds, value = _run(WORKFLOWS / "flaky.yaml", count=count, every=every, folder=folder)
+    expect(value, sum_below(count))
+    return seconds
+
+
+def pages(count: int, server: str) -> float:
+    seconds, value = _run(WORKFLOWS / "pages.yaml", count=count, server=server)
+    expect(value, sum_below(count))
+    return seconds
+
+
+def compose(count: int) -> float:
+    """A plan whose collectors are all written out, each of them a message of its own, to what would be sent."""
+    written, workflow, plan = _file(DEFAULT)
+    plan = bind(plan, workflow, {"topic": "tea"}, written)
+    collectors = tuple(replace(plan.collectors[0], id=f"collector_{number}") for number in range(count))
+    wide = replace(plan, collectors=collectors)
+    with timed() as watch:
+        composed = canvas.compose(wide, "compose")
+    expect(len(canvas.messages(composed)), count + len(plan.tail))
+    return watch.seconds
+
+
+def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
+    """The seconds that a run took, and its result; what `run` does with a file that it has read and checked."""
+    written, workflow, plan = _file(file)
+    ledger, queue = _ledger(), settings.read().queue
+    with timed() as watch:
+        bound = bind(plan, workflow, inputs, written)
+        run_id = new_run_id(bound)
+        run.submit(bound, run_id, ledger, queue=queue)
+        for _ in ledger.follow(run_id):
+            pass
+        value = ledger.value(run_id, bound.steps[-1].id)
+    ended = ledger.run(run_id)
+    expect((ended.status, ended.cause), ("succeeded", ""))
+    for each in bound.collectors:
+        if each.foreach:
+            expect(ledger.tally(run_id)[each.id], {"succeeded": each.count})
+    return watch.seconds, value
+
+
+@cache
+def _file(file: Path | str) -> tuple[source.Source, spec.Workflow, Plan]:
+    written = source.read(str(file))
+    known = catalogue.of(written, settings.read())
+    workflow = spec.read(written, known)
+    return written, workflow, plans.equip(plans.make(workflow, written), known)
+
+
+@cache
+def _ledger() -> Store:
+    chosen = settings.read()
+    return Store.of(brokers.connect(brokers.url(chosen)), chosen)
+
+
+if __name__ == "__main__":
+    main({"default": default, "numbers": numbers, "flaky": flaky, "pages": pages, "compose": compose})
