@@ -4,6 +4,7 @@ A collector never raises into the chord: what happened to it is an outcome in th
 is tolerable. Delivered twice, a message finds its steps done and does nothing.
 """
 
+import json
 import math
 import random
 import uuid
@@ -135,7 +136,7 @@ def _execute(message: Task, ledger: Store, plan: Plan, run_id: str, step: Step) 
 
 def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | None:
     """Execute a step and record what came of it; answers the seconds to wait if it is to be tried again."""
-    absent = judge(ledger, attempt.plan, attempt.run_id) if attempt.step.kind == "gather" else []
+    absent = judge(ledger, attempt.plan, attempt.run_id, attempt.claim) if attempt.step.kind == "gather" else []
     if absent is None:
         return None
     if gone := batch.lost_too_often(attempt.claim):
@@ -151,8 +152,8 @@ def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings) 
     plan, step = attempt.plan, attempt.step
     task = _registered(step, attempt.worker)
     kwargs = plans.arguments(plan, step, batch.names(attempt))
-    if before := plan.before(step):
-        value = ledger.value(attempt.run_id, before.id)
+    if step.kind == "stage":
+        value = json.loads(attempt.claim.before)
     else:
         streamed = fan_in.streams(task)
         limit = math.inf if streamed else chosen.fan_in_limit

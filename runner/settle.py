@@ -53,7 +53,7 @@ def judged(attempt: Attempt, result: Success | Failure) -> Outcome | Postponed:
     if seconds is None:
         logger.error("%s: %s", step.id, result.error.message)
         return _ended(attempt, "timed_out" if result.timed_out else "failed", None, result.error)
-    logger.warning("%s: %s; again in %.1f s", step.id, result.error.message, seconds)
+    logger.info("%s: %s; again in %.1f s", step.id, result.error.message, seconds)  # as Celery tells its retries
     return Postponed(step.id, result.error, claim.attempt, seconds)
 
 
@@ -89,9 +89,9 @@ def settle(ledger: Store, attempt: Attempt, result: Success | Failure) -> float 
     return None
 
 
-def judge(ledger: Store, plan: Plan, run_id: str) -> list[str] | None:
+def judge(ledger: Store, plan: Plan, run_id: str, claim: Claim) -> list[str] | None:
     """The collectors without which the gather is to run; None if it is not, and then the run ends here."""
-    absent = ledger.absent(run_id, plan)
+    absent = ledger.absent(run_id, plan) if claim.before != "0" else []
     final = verdict(plan, absent)
     if not final.gather:
         ledger.finish(run_id, skipped(plan.tail, final.cause), plan, ends="failed", cause=final.cause)

@@ -107,6 +107,7 @@ class Claim:
         first_started_at: when the first attempt was.
         lost: how many of the attempts ended with their worker, and say nothing about the step.
         run_started_at: when the first step of the run was.
+        before: of a stage, the value that it is handed, as JSON; of the gather, how many collectors are absent.
     """
 
     step: str
@@ -117,6 +118,7 @@ class Claim:
     first_started_at: float = 0.0
     lost: int = 0
     run_started_at: float = 0.0
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +320,7 @@ class Store:
         ]
         # One argument, as JSON: the client takes a microsecond for each argument, the server a fraction of it to read this.
         answer = self._claim(self._keys(run_id), [self._life, token, lease, worker, int(alone), json.dumps(wanted)])
-        return list(_read_claims(steps, *answer))
+        return list(_read_claims(steps, answer))
 
     def renew(self, run_id: str, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
         """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
@@ -774,15 +776,16 @@ _ANSWERS: Mapping[str, Any] = {
 }
 
 
-def _read_claims(steps: Sequence[Step], now: str, began: str, letters: str, more: Sequence[str]) -> Iterator[Claim]:
+def _read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]:
+    now, began, letters, more, before = answer
     at, run_started_at, rest = float(now), float(began), iter(more)
     for step, letter in zip(steps, letters, strict=True):
         match letter:
             case "y":
-                yield Claim(step.id, "yours", 1, 0.0, at, at, 0, run_started_at)
+                yield Claim(step.id, "yours", 1, 0.0, at, at, 0, run_started_at, before)
             case "Y":
                 attempt, first, lost = next(rest).split()
-                yield Claim(step.id, "yours", int(attempt), 0.0, at, float(first), int(lost), run_started_at)
+                yield Claim(step.id, "yours", int(attempt), 0.0, at, float(first), int(lost), run_started_at, before)
             case "b":
                 yield Claim(step.id, "busy", wait=float(next(rest)))
             case _:

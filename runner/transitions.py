@@ -185,12 +185,13 @@ return stamp(now)
 # ARGV: ttl, token, lease, worker, whether steps may be given that are to be executed alone, then as JSON for each ref:
 # itself, what its steps need ('' nothing, '*' every collector, or a step id), the steps. The token is the claimer's own:
 # a claim that is sent again because its answer was lost is answered as the first time, and counts no attempt. Answers the
-# time, when the run began, a letter for each step, and what there is to say of some of them.
+# time, when the run began, a letter for each step, what there is to say of some of them, and of the gather or a stage what
+# it works on: the number of collectors that are absent, or the value before.
 CLAIM = (
     _PRELUDE
     + """
 local token, lease, worker, alone = ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
-local letters, more, started, opening = {}, {}, {}, {}
+local letters, more, started, opening, before = {}, {}, {}, {}, ''
 local given, last = 0, false
 local ready = {}
 local function is_ready(needs)
@@ -234,6 +235,8 @@ for _, wanted in ipairs(cjson.decode(ARGV[6])) do
   local done, begun = fields_of(OUTCOMES, steps), fields_of(OPEN, steps)
   for at, step in ipairs(steps) do letters[#letters + 1] = claim(step, ref, needs, done[at], begun[at]) end
   if given > 0 then redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1]) end
+  if given > 0 and needs == '*' then before = tostring(redis.call('HLEN', ABSENT))
+  elseif given > 0 and needs ~= '' then before = redis.call('HGET', VALUES, needs) or '' end
 end
 in_parts('HSET', OPEN, opening)
 for collector, count in pairs(started) do event({event = 'started', step = collector, count = count, worker = worker}) end
@@ -242,7 +245,7 @@ if given > 0 and status == 'pending' then
 end
 if given > 0 then redis.call('HDEL', RUN, 'waits_for') end
 if status then keep(OPEN) end
-return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.concat(letters), more}
+return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.concat(letters), more, before}
 """
 )
 
