@@ -10,6 +10,7 @@ from rich.console import Console
 from tests.benchmarks import plot, results, rows, tables
 from tests.benchmarks.results import Line
 from tests.command_line import ROOT
+from tests.integration.test_documents import README, table
 
 LINES = (
     Line("100", "100 collectors", (0.2, 0.1, 0.3), "by hand", (2.0, 4.0, 3.0), ratio=0.1, count=100),
@@ -71,3 +72,9 @@ def test_each_of_a_million_collectors_takes_what_each_of_a_hundred_thousand_does
     """Time and memory, at most half as much again; they are all in its result, or the benchmark had ended itself."""
     measured = rows.lines("1000000", repeat=1, quick=False, notes=Console(stderr=True))
     assert [tables.cells(line) for line in measured if line.met is False] == []
+
+
+def test_the_table_of_the_readme_is_what_was_measured() -> None:
+    measured = results.load(ROOT / "tests" / "benchmarks" / "results.json")
+    assert [tuple(row) for row in table(README, "benchmark")] == [tables.cells(line) for line in measured.lines]
+    assert tables.caption(measured) in README.read_text(encoding="utf-8")
