@@ -35,7 +35,7 @@ logger = get_task_logger(__name__)
 
 SLICE = 0.1  # seconds of work that are claimed, and recorded, at once
 MOST = 500  # steps that are
-SOON = 0.01
+SOON = 0.01  # seconds until a retry that are waited for where it is, as a message takes about as long
 RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
 CONCURRENCY = 64  # of async collectors, if neither the workflow nor its catalogue says
 
@@ -91,17 +91,19 @@ def _in_turn(batch: Batch, held: leases.Held) -> None:
     while rest:
         attempts, later = _claimed(batch, held, [rest.popleft() for _ in range(min(size, len(rest)))], alone=True)
         rest.extendleft(reversed(later))
-        began = flushed = time.monotonic()
+        began = time.monotonic()
         results: list[Outcome | Postponed] = []
         for attempt in attempts:
+            if time.monotonic() - began > 2 * SLICE:  # slower than those before: the others are anyone's again
+                break
             results.append(judged(attempt, _called(batch, held, attempt)))
-            if time.monotonic() - flushed > SLICE:
-                _record(batch, held, results)
-                flushed = time.monotonic()
-        _record(batch, held, results)
-        if attempts:
-            _pace[name] = max((time.monotonic() - began) / len(attempts), 1e-6)
+        if results:
+            _pace[name] = max((time.monotonic() - began) / len(results), 1e-6)
         size = min(_affordable(name) if attempts else MOST, size * 8)
+        unbegun = [attempt.step for attempt in attempts[len(results) :]]
+        _record(batch, held, results)
+        _give_back(batch, held, unbegun)
+        rest.extendleft(reversed(unbegun))
         rest.extend(by_id[step_id] for step_id in _due(batch, wait=not rest))
 
 
@@ -179,6 +181,13 @@ def _record(batch: Batch, held: leases.Held, results: list[Outcome | Postponed])
     batch.waiting |= {step_id: now + seconds for step_id, seconds in again.items()}
     held.steps.difference_update(result.step for result in results)
     results.clear()
+
+
+def _give_back(batch: Batch, held: leases.Held, steps: Sequence[Step]) -> None:
+    if steps:
+        ids = [step.id for step in steps]
+        batch.ledger.give_back(batch.run_id, ids, token=batch.token)
+        held.steps.difference_update(ids)
 
 
 def _due(batch: Batch, *, wait: bool) -> Iterator[str]:

@@ -224,6 +224,7 @@ class Store:
         self._accept = client.register_script(transitions.ACCEPT)
         self._claim = client.register_script(transitions.CLAIM)
         self._renew = client.register_script(transitions.RENEW)
+        self._give_back = client.register_script(transitions.GIVE_BACK)
         self._finish = client.register_script(transitions.FINISH)
         self._postpone = client.register_script(transitions.POSTPONE)
         self._cancel = client.register_script(transitions.CANCEL)
@@ -326,6 +327,10 @@ class Store:
         """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
         kept = self._renew(self._keys(run_id), [self._life, token, lease, *steps])
         return cast("list[str]", kept)
+
+    def give_back(self, run_id: str, steps: Iterable[str], *, token: str) -> None:
+        """Claim no longer what was claimed with this token and has not been begun: it counts as no attempt."""
+        self._give_back(self._keys(run_id), [self._life, token, *steps])
 
     def finish(
         self, run_id: str, outcomes: Iterable[Outcome], plan: Plan, *, ends: RunStatus | None = None, cause: str = ""

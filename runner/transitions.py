@@ -267,6 +267,22 @@ return kept
 """
 )
 
+# ARGV: ttl, token, then step ids. What was claimed with this token and not begun is as it was before.
+GIVE_BACK = (
+    _PRELUDE
+    + """
+for at = 3, #ARGV do
+  local is = opened(ARGV[at])
+  if is.token == ARGV[2] then
+    is.attempt = is.attempt - 1
+    is.until_, is.token = 0, '-'
+    if is.attempt == 0 then redis.call('HDEL', OPEN, ARGV[at]) else open(ARGV[at], is) end
+  end
+end
+return 1
+"""
+)
+
 # ARGV: ttl, how the run ends ('' if it goes on), the cause, then as JSON for each step: id, ref, outcome, value. Answers
 # as JSON which of the outcomes were the first.
 FINISH = (

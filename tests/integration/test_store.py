@@ -338,6 +338,15 @@ def test_a_process_that_held_several_is_blamed_on_none(wide: Store) -> None:
     assert (only.step, only.lost) == ("page[2]", 0)
 
 
+def test_what_is_given_back_is_anyones_and_counts_no_attempt(wide: Store) -> None:
+    claims(wide, PAGES[:2])
+    wide.give_back("run-1", ["page[0]", "page[1]"], token="other")
+    assert claims(wide, PAGES[:2], token="other") == ["busy", "busy"]
+    wide.give_back("run-1", ["page[0]"], token="one")
+    [first, second] = wide.claim("run-1", PAGES[:2], WIDE, token="other", worker="w", lease=9)
+    assert (first.answer, first.attempt, first.lost, second.answer) == ("yours", 1, 0, "busy")
+
+
 def test_batches_that_nobody_works_on_are_idle(wide: Store) -> None:
     claims(wide, PAGES[:1])
     wide.forward += 10

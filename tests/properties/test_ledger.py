@@ -110,6 +110,13 @@ class Ledger(RuleBasedStateMachine):
         if held:
             del self.model.leases[step]
 
+    @rule(step=STEPS, token=TOKENS)
+    def give_back(self, step: str, token: str) -> None:
+        self.store.give_back(self.run_id, [step], token=token)
+        if self.model.leases.get(step, (0.0, ""))[1] == token and not self.model.ended:
+            del self.model.leases[step]
+            self.model.attempts[step] -= 1
+
     @rule(step=STEPS, status=st.sampled_from(["succeeded", "failed", "timed_out"]), ends=st.booleans())
     def finish(self, *, step: str, status: Any, ends: bool) -> None:
         first = step not in self.model.outcomes and not self.model.ended

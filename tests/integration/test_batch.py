@@ -1,0 +1,64 @@
+"""A batch executed in this process, on a real ledger."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import batch, brokers
+from runner.batch import Batch
+from runner.plan import Foreach, Item, Plan, Step
+from runner.settings import Settings
+from runner.store import Store, packed
+
+PAGE = Step("page", "collector", "slow", {"n": "${{ item }}"}, foreach=Foreach(list(range(10)), count=10, batch=10))
+PLAN = Plan("wide", "", (PAGE,), Step("gather", "gather", "sum"))
+
+
+@pytest.fixture
+def ledger(valkey: Any) -> Store:
+    ledger = Store(brokers.connect(valkey.url), ttl=60)
+    ledger.accept("run-1", PLAN, items=[packed((Item(n, str(n), n) for n in range(10)), "page/0")])
+    return ledger
+
+
+def execute(ledger: Store, task: Any, folder: Path) -> None:
+    steps = ledger.steps("run-1", PLAN, "page/0")
+    batch.execute(Batch(ledger, PLAN, "run-1", steps, task, "w1", Settings(state_dir=folder)))
+
+
+def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
+    ledger: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were claimed ten at once, for a tenth of a second of work as it seemed. Here they take a second and a half."""
+    monkeypatch.setitem(batch._pace, "slow", 1e-6)
+    begun: list[int] = []
+
+    def slow(n: int) -> int:
+        begun.append(n)
+        if n == 2:
+            ledger.cancel("run-1", "by the test")
+        time.sleep(0.15)
+        return n
+
+    execute(ledger, slow, tmp_path)
+
+    assert begun == [0, 1, 2]
+
+
+def test_all_of_them_are_executed_once_in_their_order(
+    ledger: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(batch._pace, "slow", 1e-6)
+    begun: list[int] = []
+
+    def slow(n: int) -> int:
+        begun.append(n)
+        time.sleep(0.06)
+        return n
+
+    execute(ledger, slow, tmp_path)
+
+    assert begun == list(range(10))
+    assert list(ledger.collected("run-1", PLAN)) == list(range(10))
