@@ -12,7 +12,7 @@ from runner.plan import Plan
 from runner.store import Outcome, Store
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
-from tests.properties.test_compiler import PLANS, TASKS, client
+from tests.properties.test_compiler import NARROW_PLANS, TASKS, client
 from tests.workers import working
 
 __all__ = ["client"]  # a fixture
@@ -21,7 +21,7 @@ __all__ = ["client"]  # a fixture
 @st.composite
 def accidents(draw: st.DrawFn) -> tuple[Plan, set[str], set[str], int]:
     """A plan, the steps that were done before, the collectors whose messages are lost, and how often the rest is sent."""
-    plan = draw(PLANS)
+    plan = draw(NARROW_PLANS)
     collectors = [step.id for step in plan.collectors]
     done = draw(st.sets(st.sampled_from(collectors)))
     if len(done) == len(collectors):
