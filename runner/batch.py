@@ -94,9 +94,10 @@ def _in_turn(batch: Batch, held: leases.Held) -> None:
         began = time.monotonic()
         results: list[Outcome | Postponed] = []
         for attempt in attempts:
-            if time.monotonic() - began > 2 * SLICE:  # slower than those before: the others are anyone's again
+            after = time.monotonic() - began
+            if after > 2 * SLICE:  # slower than those before: the others are anyone's again
                 break
-            results.append(judged(attempt, _called(batch, held, attempt)))
+            results.append(judged(attempt, _called(batch, held, attempt), after=after))
         if results:
             _pace[name] = max((time.monotonic() - began) / len(results), 1e-6)
         size = min(_affordable(name) if attempts else MOST, size * 8)

@@ -10,7 +10,7 @@ from runner.call import Failure, Success
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.plan import Plan, Step
 from runner.retry import wait_before_retry
-from runner.store import Claim, Error, Outcome, Postponed, Store
+from runner.store import Claim, Error, Outcome, Postponed, StepStatus, Store
 from runner.tolerance import Verdict, verdict
 
 logger = logging.getLogger(__name__)
@@ -37,11 +37,15 @@ class Attempt:
         return self.claim.started_at + time.monotonic() - self.began
 
 
-def judged(attempt: Attempt, result: Success | Failure) -> Outcome | Postponed:
-    """Whether an attempt is the last one of its step, and what came of it then."""
+def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -> Outcome | Postponed:
+    """Whether an attempt is the last one of its step, and what came of it then.
+
+    Args:
+        after: seconds from the claim to the start, while others of the batch were executed.
+    """
     step, claim = attempt.step, attempt.claim
     if isinstance(result, Success):
-        return _ended(attempt, "succeeded", result.value, None, result.json)
+        return _ended(attempt, "succeeded", result, after)
     seconds = wait_before_retry(
         step.retry,
         result,
@@ -52,7 +56,7 @@ def judged(attempt: Attempt, result: Success | Failure) -> Outcome | Postponed:
     )
     if seconds is None:
         logger.error("%s: %s", step.id, result.error.message)
-        return _ended(attempt, "timed_out" if result.timed_out else "failed", None, result.error)
+        return _ended(attempt, "timed_out" if result.timed_out else "failed", result, after)
     logger.info("%s: %s; again in %.1f s", step.id, result.error.message, seconds)  # as Celery tells its retries
     return Postponed(step.id, result.error, claim.attempt, seconds)
 
@@ -103,19 +107,19 @@ def skipped(steps: Iterable[Step], cause: str) -> list[Outcome]:
     return [Outcome(step.id, "skipped", error=Error("Skipped", cause)) for step in steps]
 
 
-def _ended(attempt: Attempt, status: str, value: object, error: Error | None, json: str = "") -> Outcome:
+def _ended(attempt: Attempt, status: StepStatus, result: Success | Failure, after: float) -> Outcome:
     claim = attempt.claim
     return Outcome(
         attempt.step.id,
-        status,  # type: ignore[arg-type]
-        value,
-        error,
+        status,
+        result.value if isinstance(result, Success) else None,
+        result.error if isinstance(result, Failure) else None,
         attempts=claim.attempt,
-        started_at=claim.started_at,
+        started_at=claim.started_at + after,
         finished_at=attempt.now,
         worker=attempt.worker,
         ref=attempt.step.ref,
-        json=json,
+        json=result.json if isinstance(result, Success) else "",
     )
 
 

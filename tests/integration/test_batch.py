@@ -62,3 +62,14 @@ def test_all_of_them_are_executed_once_in_their_order(
 
     assert begun == list(range(10))
     assert list(ledger.collected("run-1", PLAN)) == list(range(10))
+
+
+def test_each_took_its_own_time_and_not_that_of_those_before(
+    ledger: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(batch._pace, "slow", 1e-6)
+    execute(ledger, lambda n: time.sleep(0.01 + 0 * n), tmp_path)
+    outcomes = ledger.outcomes("run-1").values()
+    durations = [each.finished_at - each.started_at for each in outcomes if each.finished_at and each.started_at]
+    assert len(durations) == 10
+    assert sum(durations) < 10 * 0.05  # each 10 ms; from the claim on they would be 550 together
