@@ -166,7 +166,12 @@ PROOFS = {
             "F04", "test_a_gather_whose_worker_died_after_its_effect_is_recorded_once", (RECONCILER, VISIBILITY), STILL
         ),
         Proof("F06", "test_what_a_frozen_and_killed_worker_had_taken_is_sent_again[1]", (RECONCILER,), STILL),
-        Proof("F06 thawed", "test_a_worker_that_thaws_after_its_leases_records_nothing_twice", (FIRST,), "I3"),
+        Proof(
+            "F06 thawed",
+            "test_a_worker_that_thaws_after_its_leases_records_nothing_twice",
+            (FIRST, NOT_AFTER_THE_END),
+            "I3",
+        ),
         Proof(
             "F16 child", "test_a_collector_that_kills_its_process_is_stopped_after_its_retries", (REQUESTS,), r"\d == 3"
         ),
