@@ -12,6 +12,7 @@ from runner.expressions import Known
 from runner.source import Loc, Source, found, misread
 
 INPUT_LIMIT = 100  # each is an option of `run`
+BATCH_LIMIT = 1_000  # collectors in a message: a worker that dies takes so many with it
 # Of each kind of fault; a file with more is not searched to its end, as the nearest name of each takes a millisecond.
 FAULT_LIMIT = 1_000
 # At which depth of the file the keys of a step stand. The strings of two of them may hold expressions.

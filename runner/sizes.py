@@ -6,11 +6,11 @@ A message costs the sender, the broker and the worker about 3 ms (Celery 5.7 on 
 import math
 from dataclasses import replace
 
+from runner.checks import BATCH_LIMIT
 from runner.plan import Plan, Step
 
 EACH = 4  # messages for each step that the workers execute at once, so that the last are not waited for long
 UNKNOWN = 8  # slots, if no worker is there yet
-MOST = 1000  # collectors a message
 
 
 def sized(plan: Plan, slots: int) -> Plan:
@@ -27,7 +27,7 @@ def _sized(step: Step, slots: int) -> Step:
         return step
     count = step.foreach.count
     size = step.batch or -(-count // max(1, _messages(count, slots, step.max_concurrency or 1)))
-    return replace(step, foreach=replace(step.foreach, batch=max(1, min(size, MOST))))
+    return replace(step, foreach=replace(step.foreach, batch=max(1, min(size, BATCH_LIMIT))))
 
 
 def _messages(count: int, slots: int, together: int) -> int:

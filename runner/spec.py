@@ -24,7 +24,6 @@ from runner.inputs import Input
 from runner.source import Loc, Source
 
 DAY = 24 * 3600.0
-BATCH_LIMIT = 1000  # collectors in a message: a worker that dies takes so many with it
 
 
 def read(source: Source, catalogue: Catalogue) -> "Workflow":
@@ -165,12 +164,10 @@ def _item_key(value: Any) -> Any:
 
 
 def _batch(value: Any) -> Any:
-    if value == "auto" or (
-        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= expressions.ITEM_LIMIT
-    ):
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= checks.BATCH_LIMIT):
         return value
     if isinstance(value, int | str) and not isinstance(value, bool):
-        raise misfits.error("E028", f"expected auto, or a number of collectors from 1 to {BATCH_LIMIT:,}")
+        raise misfits.error("E028", f"expected auto, or a number of collectors from 1 to {checks.BATCH_LIMIT:,}")
     raise misfits.error("E007", "expected auto, or a number of collectors")
 
 
@@ -203,7 +200,7 @@ _IDENTIFIER = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 Batch = Annotated[
     int | Literal["auto"],
     BeforeValidator(_batch),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": BATCH_LIMIT}]}),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": checks.BATCH_LIMIT}]}),
 ]
 ErrorNames = Annotated[
     list[Annotated[str, BeforeValidator(_error_name)]],
