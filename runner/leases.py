@@ -46,21 +46,29 @@ class Held:
         return self.due if self.overdue is None else min(self.due, time.monotonic() + LOOK_EVERY)
 
     def look(self) -> None:
+        """End what is overdue, and renew the leases if it is time; a ledger that is away is asked again the next time."""
+        try:
+            self._end_overdue()
+            self._renew()
+        except redis.RedisError as error:
+            logger.warning("cannot see to the leases on %d steps of run %s: %s", len(self.steps), self.run_id, error)
+
+    def _end_overdue(self) -> None:
+        if self.overdue is None:
+            return
         now = time.monotonic()
-        if self.overdue is not None:
-            # A copy is made in one step of the interpreter; the thread that works goes on meanwhile.
-            for step in [step for step, limit in list(self.limits.items()) if limit < now]:
-                self.overdue(step)
+        # A copy is made in one step of the interpreter; the thread that works goes on meanwhile.
+        for step in [step for step, limit in list(self.limits.items()) if limit < now]:
+            self.overdue(step)
+
+    def _renew(self) -> None:
+        now = time.monotonic()
         if self.due > now:
             return
         # At a third of its time, so that two renewals may fail before another worker takes the step.
         self.due = now + self.seconds / 3
-        steps = list(self.steps)
-        try:
-            if steps:
-                self.ledger.renew(self.run_id, steps, token=self.token, lease=self.seconds)
-        except redis.RedisError as error:
-            logger.warning("cannot renew the leases on %d steps of run %s: %s", len(steps), self.run_id, error)
+        if steps := list(self.steps):
+            self.ledger.renew(self.run_id, steps, token=self.token, lease=self.seconds)
 
 
 class _Renewal:

@@ -50,7 +50,7 @@ class Proof:
 RECONCILER = Change("runner/reconcile.py", "if due and ((sweep.lost", "if False and ((sweep.lost")
 VISIBILITY = Change("tests/faults/flow.py", '"RUNNER_VISIBILITY": "10"', '"RUNNER_VISIBILITY": "3600"')
 # A lease is renewed for as long as the work takes; a step whose leases were lost too often is given up.
-LEASES = Change("runner/leases.py", "            if steps:", "            if False:")
+LEASES = Change("runner/leases.py", "if steps := list(self.steps):", "if steps := []:")
 UNCOUNTED = Change("runner/settle.py", "attempt=claim.attempt - claim.lost", "attempt=claim.attempt")
 RECOVERIES = Change("runner/batch.py", "RECOVERIES = 3 ", "RECOVERIES = 1000 ")
 # What became of a process of the pool is recorded by the worker's main process, and its message is not acknowledged.

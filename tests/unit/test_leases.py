@@ -5,9 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
+import redis
 
 from runner import leases
 from runner.store import Store
+from tests.waiting import wait_until
 
 
 def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +29,20 @@ def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monke
 
     assert threading.active_count() == before + 1
     assert not leases._renewals[0]._all
+
+
+def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_overdue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread is one for the whole process: without it, every later step would lose its lease."""
+    monkeypatch.setattr(leases, "_renewals", [])
+    monkeypatch.setattr(leases, "LOOK_EVERY", 0.01)
+    asked: list[str] = []
+
+    def overdue(step: str) -> None:
+        asked.append(step)
+        raise redis.ConnectionError("away")
+
+    with leases.renewed(cast("Store", None), "run", token="mine", lease=3600, overdue=overdue) as held:
+        held.limits["slow"] = 0.0
+        wait_until(lambda: len(asked) > 2, "it is asked again")
