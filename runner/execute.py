@@ -88,10 +88,10 @@ def _ledger(run_id: str) -> Iterator[tuple[Store, Plan]]:
     """The ledger and a run's plan; what cannot be done with them is no failure of a step."""
     try:
         yield here.ledger(), here.plan(run_id)
-    except (redis.RedisError, OperationalError) as error:
+    except (redis.RedisError, OperationalError, fan_in.Unread) as error:
         # Nor is it to be one of the chord: whoever can reach the ledger again does it.
         logger.warning("the ledger cannot be reached: %s", error)
-        raise Reject(error, requeue=True) from error
+        raise Reject(str(error), requeue=True) from error
     except UnknownRun as error:
         raise Reject(str(error), requeue=False) from error  # to the dead letters: the message means nothing
 
@@ -158,8 +158,7 @@ def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings) 
         streamed = fan_in.streams(task)
         limit = math.inf if streamed else chosen.fan_in_limit
         value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit)
-        if not streamed:
-            value = list(value)
+        value = fan_in.stream(value) if streamed else list(value)
         if fan_in.wants_outcomes(task):
             kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)
     limit = chosen.value_limit if step.task else chosen.fan_in_limit

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+import redis
+
 from runner.plan import Plan
 from runner.store import Store
 
@@ -24,6 +26,22 @@ def streams(task: Callable[..., Any]) -> bool:
     if isinstance(annotation, str):  # from __future__ import annotations
         return re.match(r"(\w+\.)*Itera(tor|ble)\b", annotation) is not None
     return (typing.get_origin(annotation) or annotation) in (Iterator, Iterable)
+
+
+class Unread(BaseException):
+    """The ledger could not be read while a gather was at its stream: no fault of the gather's, nor for it to catch."""
+
+
+def stream(values: Iterator[Any]) -> Iterator[Any]:
+    """The values, one after the other.
+
+    Raises:
+        Unread: the ledger cannot be read any more.
+    """
+    try:
+        yield from values
+    except redis.RedisError as error:
+        raise Unread(str(error)) from error
 
 
 def wants_outcomes(task: Callable[..., Any]) -> bool:

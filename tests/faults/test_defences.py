@@ -69,7 +69,7 @@ NOT_AFTER_THE_END = Change(
 ENDS_ONCE = Change("runner/transitions.py", "if not ended then\n  finish_all", "if true then\n  finish_all")
 # The ledger is asked again while the broker restarts; what cannot be recorded even so is given back.
 AGAIN = Change("runner/brokers/external.py", "Retry(ExponentialBackoff(cap=1, base=0.05), 5,", "Retry(NoBackoff(), 0,")
-GIVEN_BACK = Change("runner/execute.py", "raise Reject(error, requeue=True) from error", "return")
+GIVEN_BACK = Change("runner/execute.py", "raise Reject(str(error), requeue=True) from error", "return")
 PATIENCE = Change("runner/store.py", "FOLLOW_PATIENCE = 60.0", "FOLLOW_PATIENCE = 0.0")
 CHECKED_WITHIN = Change("runner/brokers/external.py", "outcome.result(CHECK_WITHIN)", "outcome.result()")
 ANSWERED_WITHIN = Change("runner/brokers/external.py", '{"socket_timeout": CONNECT_WITHIN', '{"socket_timeout": 9')
