@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
+from tests.faults.hostile import HOSTILE
 from tests.faults.sides import Ending, Stage
-from tests.faults.test_dead_letters import HOSTILE
 from tests.waiting import wait_until
 
 

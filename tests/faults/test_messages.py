@@ -1,13 +1,9 @@
 """Messages that come twice, and messages that are none."""
 
-import base64
-import json
-import pickle
 import subprocess
 import sys
-import uuid
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -16,6 +12,7 @@ from runner.store import Store
 from tests.command_line import ROOT
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
+from tests.faults.hostile import HOSTILE
 from tests.waiting import wait_until
 
 
@@ -36,47 +33,6 @@ def test_messages_that_come_twice_execute_each_step_once(
 
     assert told.code == 0, told.stderr
     invariants.check("flow", ledger, run.journal, told=told)
-
-
-def _envelope(body: bytes, *, content: str = "application/json", **changed: Any) -> dict[str, Any]:
-    """A message as kombu 5.7 puts it into a queue."""
-    task_id = str(uuid.uuid4())
-    return {
-        "body": base64.b64encode(body).decode(),
-        "content-encoding": "utf-8",
-        "content-type": content,
-        "headers": {
-            "lang": "py",
-            "task": "runner.collect",
-            "id": task_id,
-            "root_id": task_id,
-            "argsrepr": "",
-            "kwargsrepr": "",
-        },
-        "properties": {
-            "correlation_id": task_id,
-            "delivery_mode": 2,
-            "delivery_info": {"exchange": "", "routing_key": "celery"},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
-        },
-    } | changed
-
-
-_GOOD = _envelope(b'[["run", ["step"]], {}, {}]')
-HOSTILE: dict[str, bytes] = {
-    "pickle": json.dumps(_envelope(pickle.dumps([]), content="application/x-python-serialize")).encode(),
-    "bad JSON in the body": json.dumps(_envelope(b"[[1, ")).encode(),
-    "no headers": json.dumps({name: part for name, part in _GOOD.items() if name != "headers"}).encode(),
-    "wrong arguments": json.dumps(_envelope(b'[[1, 2, 3, 4], {"x": 5}, {}]')).encode(),
-    "deep JSON": json.dumps(_envelope(b"[" * 100_000 + b"]" * 100_000)).encode(),
-    "no body": json.dumps({name: part for name, part in _GOOD.items() if name != "body"}).encode(),
-    "a body of another shape": json.dumps(_envelope(b'{"not": "a task"}')).encode(),
-    "no JSON": b"this is { no JSON",
-    "a list": b"[1, 2, 3]",
-    "binary": bytes(range(256)),
-}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
