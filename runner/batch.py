@@ -1,6 +1,6 @@
 """The collectors of a message to their outcomes: claimed some at a time, called, and recorded together.
 
-What is recorded together is what takes no longer than ``SLICE``: of a worker that is killed no more is lost. A slow collector
+What is claimed and recorded together is about ``SLICE`` of work: of a worker that is killed no more is lost. A slow collector
 is claimed and recorded alone; a hundred thousand that do next to nothing cost the ledger a few hundred round trips.
 """
 
@@ -12,6 +12,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -22,7 +23,7 @@ from celery.utils.log import get_task_logger
 
 from runner import leases
 from runner import plan as plans
-from runner.call import Failure, Success, call, call_async, function_of, in_loop, is_async
+from runner.call import Failure, Success, call, call_async, function_of, in_loop, is_async, past_the_hard_limit
 from runner.canvas import HARD_LIMIT_AFTER
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.errors import RunnerError
@@ -206,20 +207,12 @@ def _due(batch: Batch, *, wait: bool) -> Iterator[str]:
 
 
 def _called(batch: Batch, held: leases.Held, attempt: Attempt) -> Success | Failure:
-    if isinstance(batch.task, RunnerError):
-        return refused(batch.task)
-    if gone := lost_too_often(attempt.claim):
-        return gone
-    step = attempt.step
-    _begin(held, step)
-    try:
-        arguments = plans.arguments(batch.plan, step, names(attempt))
-        limit = batch.settings.value_limit
-        return call(batch.function, (), arguments, timeout=step.timeout, value_limit=limit)
-    except RunnerError as error:
-        return refused(error)
-    finally:
-        held.limits.pop(step.id, None)
+    arguments = _arguments(batch, attempt)
+    if isinstance(arguments, Failure):
+        return arguments
+    timeout, limit = attempt.step.timeout, batch.settings.value_limit
+    with _limited(held, attempt.step):
+        return call(batch.function, (), arguments, timeout=timeout, value_limit=limit)
 
 
 async def _calling(
@@ -227,25 +220,35 @@ async def _calling(
 ) -> Success | Failure:
     if threads:
         return await asyncio.get_running_loop().run_in_executor(threads, _called, batch, held, attempt)
+    arguments = _arguments(batch, attempt)
+    if isinstance(arguments, Failure):
+        return arguments
+    timeout, limit = attempt.step.timeout, batch.settings.value_limit
+    with _limited(held, attempt.step):
+        return await call_async(batch.function, arguments, timeout=timeout, value_limit=limit)
+
+
+def _arguments(batch: Batch, attempt: Attempt) -> dict[str, Any] | Failure:
+    """What the task is called with, or why it is not."""
     if isinstance(batch.task, RunnerError):
         return refused(batch.task)
     if gone := lost_too_often(attempt.claim):
         return gone
-    step = attempt.step
-    _begin(held, step)
     try:
-        arguments = plans.arguments(batch.plan, step, names(attempt))
-        limit = batch.settings.value_limit
-        return await call_async(batch.function, arguments, timeout=step.timeout, value_limit=limit)
+        return plans.arguments(batch.plan, attempt.step, names(attempt))
     except RunnerError as error:
         return refused(error)
-    finally:
-        held.limits.pop(step.id, None)
 
 
-def _begin(held: leases.Held, step: Step) -> None:
+@contextmanager
+def _limited(held: leases.Held, step: Step) -> Iterator[None]:
+    """Have what is executed in the block end with its process, if it lets nothing else end it."""
     if held.overdue is not None and step.timeout is not None:
         held.limits[step.id] = time.monotonic() + step.timeout + HARD_LIMIT_AFTER
+    try:
+        yield
+    finally:
+        held.limits.pop(step.id, None)
 
 
 def _is_child() -> bool:
@@ -259,13 +262,11 @@ def _end_the_process(batch: Batch, step_id: str) -> None:
     What else the process had claimed counts as lost, and is executed again by another.
     """
     step = next(step for step in batch.steps if step.id == step_id)
-    error = Error("StepTimedOut", f"took longer than {step.timeout or 0:g} s, and its process had to be ended")
-    names_ = frozenset({"StepTimedOut", "TimeoutError", "timed_out"})
+    failure = past_the_hard_limit(step.timeout)
     for claim in batch.ledger.release(batch.run_id, [step_id], worker=batch.worker):
         attempt = Attempt(batch.plan, batch.run_id, step, claim, batch.worker)
-        failure = Failure(error, timed_out=True, names=names_)
         record(batch.ledger, batch.plan, batch.run_id, [judged(attempt, failure)])
-    logger.error("%s: %s", step_id, error.message)
+    logger.error("%s: %s", step_id, failure.error.message)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -33,7 +33,6 @@ from runner.store import Store
 
 logger = get_task_logger(__name__)
 
-
 TOGETHER = 0.05  # seconds for which a retry waits for others of its batch, as each message costs some milliseconds
 
 

@@ -12,7 +12,7 @@ from celery.worker.state import task_ready
 from kombu.exceptions import OperationalError
 
 from runner import here
-from runner.call import Failure
+from runner.call import Failure, past_the_hard_limit
 from runner.canvas import GATHER
 from runner.errors import UnknownRun
 from runner.plan import Plan, Retry, Step
@@ -94,8 +94,7 @@ def _step(ledger: Store, plan: Plan, run_id: str, names: list[str], step_id: str
 
 
 def _past_its_limit(step: Step) -> Failure:
-    error = Error("StepTimedOut", f"took longer than {step.timeout or 0:g} s, and its process had to be ended")
-    return Failure(error, timed_out=True, names=frozenset({"StepTimedOut", "TimeoutError", "timed_out"}))
+    return past_the_hard_limit(step.timeout)
 
 
 def _process_died(error: BaseException) -> Failure:

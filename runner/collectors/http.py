@@ -113,7 +113,7 @@ AT_ONCE = 8
 class _Client:
     """An httpx client, and how many requests it is busy with."""
 
-    httpx: httpx.AsyncClient
+    sends: httpx.AsyncClient
     busy: int = 0
 
 
@@ -128,11 +128,11 @@ def _client() -> Iterator[httpx.AsyncClient]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=AT_ONCE, keepalive_expiry=30)
         chosen = _Client(httpx.AsyncClient(timeout=None, limits=limits, verify=_trust()))  # noqa: S113
         # A cookie of one site's user is none of the next collector's.
-        chosen.httpx.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        chosen.sends.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         clients.append(chosen)
     chosen.busy += 1
     try:
-        yield chosen.httpx
+        yield chosen.sends
     finally:
         chosen.busy -= 1
 

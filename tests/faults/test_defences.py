@@ -84,7 +84,7 @@ ADDRESS = Change("runner/dead_letters.py", "self.connection.client or self.addre
 # An attempt is interrupted at its timeout, and a second later its process is ended.
 SOFT_LIMIT = Change(
     "runner/batch.py",
-    "call(batch.function, (), arguments, timeout=step.timeout",
+    "call(batch.function, (), arguments, timeout=timeout",
     "call(batch.function, (), arguments, timeout=None",
 )
 HARD_LIMIT = Change("runner/canvas.py", 'options["time_limit"] = (step.timeout + HARD_LIMIT_AFTER) * in_turn', "pass")
