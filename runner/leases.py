@@ -80,13 +80,15 @@ class _Renewal:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._all: set[Held] = set()
+        self._wakes = float("inf")  # when the thread looks next, by the monotonic clock
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="leases", daemon=True).start()
 
     def add(self, held: Held) -> None:
         with self._changed:
             self._all.add(held)
-            self._changed.notify()
+            if held.wakes < self._wakes:  # seldom: it has been asleep since the last one for less than a lease lasts
+                self._changed.notify()
 
     def remove(self, held: Held) -> None:
         with self._changed:
@@ -95,7 +97,8 @@ class _Renewal:
     def _run(self) -> None:
         while True:
             with self._changed:
-                wait = min((held.wakes for held in self._all), default=float("inf")) - time.monotonic()
+                self._wakes = min((held.wakes for held in self._all), default=float("inf"))
+                wait = self._wakes - time.monotonic()
                 if wait > 0:
                     self._changed.wait(None if wait == float("inf") else wait)
                 everything = list(self._all)

@@ -46,3 +46,17 @@ def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_o
     with leases.renewed(cast("Store", None), "run", token="mine", lease=3600, overdue=overdue) as held:
         held.limits["slow"] = 0.0
         wait_until(lambda: len(asked) > 2, "it is asked again")
+
+
+def test_a_step_does_not_wake_the_thread_that_looks_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To wake it costs as much as a round trip, at every step."""
+    monkeypatch.setattr(leases, "_renewals", [])
+    with leases.renewed(cast("Store", None), "run", token="one", lease=3600):
+        renewal = leases._renewals[0]
+        wait_until(lambda: renewal._wakes < float("inf"), "the thread sleeps until the first renewal")
+        woken: list[bool] = []
+        monkeypatch.setattr(renewal._changed, "notify", lambda: woken.append(True))
+        with leases.renewed(cast("Store", None), "run", token="two", lease=3600):
+            assert not woken
+        with leases.renewed(cast("Store", None), "run", token="three", lease=60):
+            assert woken
