@@ -6,6 +6,7 @@ The ledger says what is due; Celery's messages are only the fast way there. What
 import logging
 import math
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,36 +25,36 @@ from runner.store import Outcome, Store, Sweep
 logger = logging.getLogger(__name__)
 
 
-def reconcile(run_id: str, ledger: Store, *, grace: float) -> float:
+def reconcile(run_id: str, ledger: Store, *, grace: float) -> None:
     """Send again what of a run is ready and has been lost, and end its fan-out if its deadline has passed.
 
     Args:
         grace: seconds of silence after which what nobody has started counts as lost; doubled each time.
 
-    Returns:
-        Seconds until its deadline; infinity without one.
+    Raises:
+        UnknownRun: it is not there: it has expired, or the broker has lost its data.
     """
     sweep = ledger.sweep(run_id, grace=grace)
-    if sweep is None:
-        ledger.retire(run_id)
-        return math.inf
+    if sweep is not None:
+        _mend(run_id, ledger, sweep)
+
+
+def _mend(run_id: str, ledger: Store, sweep: Sweep) -> None:
+    if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
+        return  # as it is nearly always: the plan, which may be large, is not even read
     plan = ledger.plan(run_id)
-    left = math.inf if plan.deadline is None or not sweep.collectors_left else plan.deadline - sweep.elapsed
-    if left <= 0:
+    if sweep.left <= 0:
         _end_the_fan_out(plan, run_id, ledger)
         _send(plan, run_id, [plan.gather.id], ledger)
-        return math.inf
+        return
     due = _due(plan, run_id, ledger, sweep)
     # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
     if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):
         _send(plan, run_id, due, ledger)
-    return left
 
 
 def _due(plan: Plan, run_id: str, ledger: Store, sweep: Sweep) -> list[str]:
     """What could be executed now, has not ended, and is in nobody's hands: refs of collectors, or a step after them."""
-    if not (sweep.silent or sweep.lost or sweep.overdue):
-        return []
     known = sweep.lost | sweep.overdue
     if sweep.collectors_left:
         due = known | (sweep.idle - sweep.held)
@@ -127,13 +128,14 @@ class Reconciler:
 
     def _look(self) -> float:
         """Reconcile every run; answers the seconds until the next deadline."""
-        left = math.inf
-        for run_id in here.ledger().active():
-            try:
-                left = min(left, reconcile(run_id, here.ledger(), grace=here.settings().grace))
-            except UnknownRun:
-                here.ledger().retire(run_id)
-        return left
+        ledger = here.ledger()
+        active = ledger.active()
+        sweeps = ledger.sweeps(active, grace=here.settings().grace)
+        ledger.retire({run_id: since for run_id, since in active.items() if run_id not in sweeps})
+        for run_id, sweep in sweeps.items():
+            with suppress(UnknownRun):  # it has expired since
+                _mend(run_id, ledger, sweep)
+        return min((sweep.left for sweep in sweeps.values() if sweep.left > 0), default=math.inf)
 
 
 _running: list[Reconciler] = []

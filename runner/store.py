@@ -151,8 +151,8 @@ class Sweep:
         held: those that somebody executes, or that wait for their next attempt.
         idle: refs whose collectors have not all ended, if nothing has happened for too long.
         silent: nothing has happened for the grace, or twice as long each time the run was sent again.
-        elapsed: seconds since the first step started.
         collectors_left: how many have no outcome.
+        left: seconds until the deadline of the collectors; infinity without one, and once all have an outcome.
     """
 
     lost: frozenset[str]
@@ -160,8 +160,8 @@ class Sweep:
     held: frozenset[str]
     idle: frozenset[str]
     silent: bool
-    elapsed: float
     collectors_left: int
+    left: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +233,7 @@ class Store:
         self._sweep = client.register_script(transitions.SWEEP)
         self._sent_again = client.register_script(transitions.SENT_AGAIN)
         self._wait = client.register_script(transitions.WAIT)
+        self._retire = client.register_script(transitions.RETIRE)
 
     @classmethod
     def of(cls, client: "redis.Redis", chosen: Settings) -> "Store":
@@ -257,11 +258,12 @@ class Store:
             self.client.expire(staged, 3600)
         refs = _sizes(plan)
         taken = [(each.step, each.step if each.step in refs else "", *_dumped(each)) for each in kept]
-        fields: dict[str, str | int] = {
+        fields: dict[str, str | float] = {
             "token": token,
             "workflow": plan.name,
             "hash": plan.hash,
             "collectors_left": plan.fan_out,
+            "deadline": plan.deadline or 0,
             "inputs": json.dumps(mask.inputs(plan), separators=(",", ":")),
         }
         flat = [part for pair in fields.items() for part in pair]
@@ -371,18 +373,19 @@ class Store:
         answer = self._sweep(self._keys(run_id), [self._life, grace])
         if answer[0] == "unknown":
             raise UnknownRun(f'no run "{run_id}", or it has expired')
-        if answer[0] == "ended":
-            return None
-        _, lost, overdue, held, silent, elapsed, left, idle = answer
-        return Sweep(
-            frozenset(lost),
-            frozenset(overdue),
-            frozenset(held),
-            frozenset(idle),
-            bool(silent),
-            float(elapsed),
-            int(left),
-        )
+        return _read_sweep(answer)
+
+    def sweeps(self, run_ids: Iterable[str], *, grace: float) -> dict[str, Sweep]:
+        """The same of many runs; those that have ended, or are not there, are not in it."""
+        sweeps: dict[str, Sweep] = {}
+        for some in _some(run_ids, 100):
+            with self.client.pipeline(transaction=False) as pipe:
+                for run_id in some:
+                    self._sweep(self._keys(run_id), [self._life, grace], client=pipe)
+                answers = pipe.execute()
+            read = zip(some, map(_read_sweep, answers), strict=True)
+            sweeps |= {run_id: sweep for run_id, sweep in read if sweep is not None}
+        return sweeps
 
     def sent_again(self, run_id: str) -> int:
         """Note that a part of the run is sent again; answers how often since something last happened in it."""
@@ -402,13 +405,14 @@ class Store:
         waits = self._wait(self._keys(run_id), [self._life, reason, name, seconds, limit, int(anew)])
         return None if waits is None else bool(waits)
 
-    def active(self) -> list[str]:
-        """Ids of the runs that have not been seen to end."""
-        return cast("list[str]", self.client.zrange(self._active, 0, -1))
+    def active(self) -> dict[str, float]:
+        """The runs that have not been seen to end; since when, in seconds since the epoch."""
+        return dict(cast("list[tuple[str, float]]", self.client.zrange(self._active, 0, -1, withscores=True)))
 
-    def retire(self, run_id: str) -> None:
-        """Take a run that has ended from the active ones."""
-        self.client.zrem(self._active, run_id)
+    def retire(self, runs: Mapping[str, float]) -> None:
+        """Take runs that have ended from the active ones, but not those that have been resumed since."""
+        for some in _some(runs.items(), 100):
+            self._retire([self._active], [part for pair in some for part in pair])
 
     def lead(self, who: str, seconds: float) -> bool:
         """Whether this one is to reconcile for so many seconds: one worker of all does it."""
@@ -795,6 +799,21 @@ def _read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim
                 yield Claim(step.id, "busy", wait=float(next(rest)))
             case _:
                 yield Claim(step.id, _ANSWERS[letter])
+
+
+def _read_sweep(answer: Sequence[Any]) -> Sweep | None:
+    if len(answer) == 1:
+        return None
+    _, lost, overdue, held, silent, collectors_left, left, idle = answer
+    return Sweep(
+        frozenset(lost),
+        frozenset(overdue),
+        frozenset(held),
+        frozenset(idle),
+        bool(silent),
+        int(collectors_left),
+        float(left),
+    )
 
 
 def _read_run(run_id: str, fields: Mapping[str, str]) -> Run:

@@ -362,15 +362,15 @@ return released
 
 # ARGV: ttl, grace. What has gone wrong in a run, as far as its ledger shows: 'ended' alone, or the run's state, the
 # refs and steps whose worker is lost, those whose next attempt is overdue, those that somebody holds, whether the run
-# has been silent (for the grace, doubled each time that it was sent again since the last event), how long it has run,
-# and, if it has been silent, the refs whose collectors have not all ended.
+# has been silent (for the grace, doubled each time that it was sent again since the last event), how many collectors have
+# no outcome, the seconds until their deadline ('inf' without one), and, if it has been silent, the refs they belong to.
 SWEEP = (
     _PRELUDE
     + """
 if not status then return {'unknown'} end
 if ended then return {'ended'} end
 local run = {}
-for _, field in ipairs({'last_at', 'sent_at', 'sent_again', 'started_at', 'collectors_left'}) do
+for _, field in ipairs({'last_at', 'sent_at', 'sent_again', 'started_at', 'collectors_left', 'deadline'}) do
   run[field] = tonumber(redis.call('HGET', RUN, field) or '0')
 end
 local wait = ARGV[2] * 2 ^ math.min(run.sent_again, 10)
@@ -398,9 +398,12 @@ local function names(set)
   return list
 end
 local silent = now - math.max(run.last_at, run.sent_at) >= wait
-local elapsed = run.started_at > 0 and now - run.started_at or 0
+local left = 'inf'
+if run.deadline > 0 and run.collectors_left > 0 then
+  left = stamp(run.deadline - (run.started_at > 0 and now - run.started_at or 0))
+end
 local idle = silent and redis.call('HKEYS', LEFT) or {}
-return {status, names(lost), names(overdue), names(held), silent and 1 or 0, stamp(elapsed), run.collectors_left, idle}
+return {status, names(lost), names(overdue), names(held), silent and 1 or 0, run.collectors_left, left, idle}
 """
 )
 
@@ -498,3 +501,12 @@ end
 return status
 """
 )
+
+# KEYS: the index of the active runs. ARGV: runs that have ended, each with the time since when it was active; one that has
+# been resumed meanwhile has another.
+RETIRE = """
+for at = 1, #ARGV, 2 do
+  local since = redis.call('ZSCORE', KEYS[1], ARGV[at])
+  if since and tonumber(since) == tonumber(ARGV[at + 1]) then redis.call('ZREM', KEYS[1], ARGV[at]) end
+end
+"""

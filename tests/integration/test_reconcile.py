@@ -1,0 +1,49 @@
+"""What it costs to look after runs in which nothing is amiss."""
+
+import pytest
+
+from runner import brokers, here
+from runner.plan import Plan, Step
+from runner.reconcile import Reconciler, reconcile
+from runner.store import Store
+from tests.servers import Server
+
+PLAN = Plan("news", "", (Step("a", "collector", "fetch"),), Step("gather", "gather", "merge"), deadline=90)
+
+
+@pytest.fixture
+def ledger(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Store:
+    ledger = Store(brokers.connect(valkey.url))
+    monkeypatch.setattr(here, "ledger", lambda: ledger)
+    return ledger
+
+
+def commands(ledger: Store) -> dict[str, int]:
+    return {name.removeprefix("cmdstat_"): told["calls"] for name, told in ledger.client.info("commandstats").items()}
+
+
+def test_the_plan_is_not_read(ledger: Store) -> None:
+    """It may be large, and every run is looked at every two seconds."""
+    ledger.accept("run-1", PLAN)
+    reconcile("run-1", ledger, grace=3)
+    ledger.client.config_resetstat()
+    reconcile("run-1", ledger, grace=3)
+    asked = commands(ledger)
+    assert asked["evalsha"] == 1
+    assert "get" not in asked
+
+
+def test_many_runs_are_looked_at_together_and_those_that_have_ended_no_more(ledger: Store) -> None:
+    for number in range(200):
+        ledger.accept(f"run-{number}", PLAN)
+        if number % 2:
+            ledger.cancel(f"run-{number}", "enough")
+    reconciler = Reconciler("worker", 2)
+    assert 80 < reconciler._look() <= 90
+    assert len(ledger.active()) == 100
+    ledger.client.config_resetstat()
+    reconciler._look()
+    asked = commands(ledger)
+    assert asked["evalsha"] == 100
+    assert asked["zrange"] == 1
+    assert "get" not in asked
