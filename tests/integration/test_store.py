@@ -1,13 +1,16 @@
 """The ledger on a real Valkey: each transition is atomic, and the first write wins."""
 
+import math
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
 
-from runner import brokers
+from runner import brokers, store
 from runner.errors import MalformedRunId, UnknownRun
 from runner.plan import Foreach, Item, Plan, Retry, Step
 from runner.store import Error, FanInTooLarge, Outcome, Postponed, Store, check_run_id, new_run_id, packed
@@ -223,11 +226,85 @@ def test_the_events_tell_the_whole_story(accepted: Store) -> None:
     assert story[-1] == ("ended", "", "cancelled")
 
 
+def test_whoever_follows_is_told_together_what_happens_and_of_the_end_at_once(
+    accepted: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test would take an hour if the end did not wake it."""
+    monkeypatch.setattr(store, "FOLLOW_EVERY", 3600)
+    accepted.client.config_resetstat()
+    followed = accepted.follow("run-1")
+    assert next(followed)
+
+    def work() -> None:
+        for step in (A, B):
+            claim(accepted, step)
+            succeed(accepted, step)
+        accepted.cancel("run-1", "enough")
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work)
+        story = [event.event for event in followed if event]
+    assert story[:4] == ["started", "finished", "started", "finished"]
+    assert story[-1] == "ended"
+    reads = accepted.client.info("commandstats")["cmdstat_xread"]["calls"]
+    assert reads <= 5  # two of the story and one of the end, of which two may have waited, and count twice then
+
+
+def test_whoever_follows_a_run_that_is_resumed_sees_it_to_its_second_end(accepted: Store) -> None:
+    accepted.cancel("run-1", "enough")
+    accepted.reopen("run-1", PLAN, collectors=True, tail=PLAN.tail)
+    followed = accepted.follow("run-1")
+    assert [event.event for event in islice(followed, 4) if event] == ["resumed"]
+    accepted.cancel("run-1", "again")
+    assert [event.event for event in followed if event][-1] == "ended"
+
+
+def test_of_many_runs_those_are_swept_that_have_not_ended(ledger: Store) -> None:
+    for number in range(250):
+        ledger.accept(f"run-{number}", PLAN)
+    ledger.cancel("run-7", "enough")
+    sweeps = ledger.sweeps([*ledger.active(), "unknown"], grace=3)
+    assert sweeps.keys() == {f"run-{number}" for number in range(250)} - {"run-7"}
+    assert sweeps["run-249"] == ledger.sweep("run-249", grace=3)
+
+
+def test_a_run_that_has_been_resumed_since_stays_active(ledger: Store) -> None:
+    for run_id in ("run-1", "run-2"):
+        ledger.accept(run_id, PLAN)
+        ledger.cancel(run_id, "enough")
+    seen = ledger.active()
+    ledger.reopen("run-2", PLAN, collectors=True, tail=PLAN.tail)
+    ledger.retire(seen)
+    assert ledger.active().keys() == {"run-2"}
+
+
+def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger: Store) -> None:
+    def left() -> float:
+        sweep = ledger.sweep("run-1", grace=3)
+        assert sweep is not None
+        return round(sweep.left)
+
+    ledger.accept("run-1", replace(PLAN, deadline=90))
+    ledger.forward += 10
+    assert left() == 90
+    claim(ledger, A, lease=3600)
+    ledger.forward += 10
+    assert left() == 80
+    ledger.forward += 100
+    assert left() == -20
+    for step in (A, B):
+        succeed(ledger, step)
+    sweep = ledger.sweep("run-1", grace=3)
+    assert sweep is not None
+    assert sweep.left == math.inf
+
+
 def test_every_key_expires(accepted: Store) -> None:
     claim(accepted, A)
     claim(accepted, B)
     accepted.postpone("run-1", [Postponed("b", Error("OSError", "no"), 1, 9)])
     succeed(accepted, A)
+    accepted.cancel("run-1", "enough")
     keys = accepted.client.keys()
     assert [key for key in keys if accepted.client.ttl(key) <= 0] == []
 
