@@ -35,12 +35,14 @@ def rerun(
     plan: Plan | None,
     queue: str,
     own_queue: bool = False,
+    slots: int | None = None,
 ) -> None:
     """Start a new run that takes from an earlier one the outcomes of the steps before ``start``.
 
     Args:
         start: the step from which on everything is executed again; None for what did not succeed or has changed.
         plan: of the new run, if the workflow has changed since.
+        queue, own_queue, slots: as `run.submit` takes them.
 
     Raises:
         CannotKeep: there is no such step, or one before it did not succeed or is another now.
@@ -49,7 +51,7 @@ def rerun(
     if plan is None:  # its items are those of the earlier run, in the batches that they are in
         new = plans.route(old, queue, everything=own_queue)
     else:
-        new = ready(plan, ledger, queue=queue, own_queue=own_queue)
+        new = ready(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
     done = succeeded(old, ledger.outcomes(run_id, old), ledger.tally(run_id))
     kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
     if plan is not None:

@@ -24,9 +24,9 @@ def submit(
     """Record a run in the ledger and send it on its way.
 
     Args:
-        slots: how many steps its workers execute at once, if the caller knows; else what the ledger knows of them.
         queue: where steps go that name none.
         own_queue: every step goes there, because only a worker of ours listens.
+        slots: how many steps its workers execute at once, if the caller knows; else what the ledger knows of them.
 
     Returns:
         False if there is a run of this id already: then nothing is changed and nothing started.

@@ -34,6 +34,11 @@ class Session:
     def own_queue(self) -> bool:
         return self.worker is not None
 
+    @property
+    def slots(self) -> int | None:
+        """How many steps are executed at once; None where that depends on which workers of yours are there."""
+        return self.settings.slots if self.worker is not None else None
+
 
 @contextmanager
 def ledger(chosen: Settings) -> Iterator[Store]:

@@ -45,7 +45,14 @@ def command(run_id: str, start: str | None, file: str | None, wish: options.Wish
             else:
                 edited = plan if file else None
                 rerun.rerun(
-                    run_id, name, here.ledger, start=start, plan=edited, queue=here.queue, own_queue=here.own_queue
+                    run_id,
+                    name,
+                    here.ledger,
+                    start=start,
+                    plan=edited,
+                    queue=here.queue,
+                    own_queue=here.own_queue,
+                    slots=here.slots,
                 )
                 click.echo(f"run {name} goes on from run {run_id}", err=True)
             return attend.attend(name, here, wish)

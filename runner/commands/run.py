@@ -102,7 +102,7 @@ def command(
             from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
 
         with session.started(chosen, name, plan) as here:
-            if not run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue):
+            if not run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue, slots=here.slots):
                 other = here.ledger.plan(name)
                 same = (other.hash, other.inputs) == (plan.hash, plan.inputs)
                 note = "" if same else "; it is another workflow, or has other inputs"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import session, settings
 from tests import processes
 from tests.command_line import DEFAULT, ROOT, WORKFLOWS, runner, start
 from tests.waiting import wait_until
@@ -60,6 +61,20 @@ def test_a_dry_run_shows_what_would_be_sent_and_starts_nothing(state_dir: Path) 
     assert "runner.collect" in answer.stdout
     assert "python" in answer.stdout
     assert list(state_dir.iterdir()) == []
+
+
+def test_a_dry_run_shows_as_many_messages_as_the_run_sends(tmp_path: Path) -> None:
+    """Their number depends on how many steps the run's own worker executes at once, not on what else is there."""
+    file = tmp_path / "wide.yaml"
+    number = {"id": "number", "task": "pure.echo", "foreach": {"items": list(range(100))}, "with": {"value": 1}}
+    workflow = {"name": "wide", "include": ["tests.pure_tasks"], "collectors": [number]}
+    file.write_text(json.dumps(workflow), encoding="utf-8")
+    told = runner("run", str(file), "--dry-run", RUNNER_CONCURRENCY="3").stdout
+    assert runner("run", str(file), "--run-id", "wide-1", RUNNER_CONCURRENCY="3").code == 0
+    with session.ledger(settings.read()) as ledger:
+        refs = ledger.plan("wide-1").refs
+    assert len(refs) == 12
+    assert f'["{refs[-1]}"]) to queue' in told  # the last of them; those in the middle are not shown
 
 
 def test_the_help_of_run_lists_the_inputs_of_the_file() -> None:
