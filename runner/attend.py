@@ -14,6 +14,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from runner import progress, report, run, screen
+from runner.entries import EXIT_CODES, Event, Outcome, Run
 from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
 from runner.options import Wish
@@ -21,7 +22,7 @@ from runner.pages import Tallies
 from runner.plan import Plan
 from runner.reconcile import reconcile
 from runner.session import Session
-from runner.store import EXIT_CODES, FOLLOW_PATIENCE, Event, Outcome, Run, Store
+from runner.store import FOLLOW_PATIENCE, Store
 from runner.worker import WorkerEnded
 
 logger = logging.getLogger(__name__)

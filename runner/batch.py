@@ -26,11 +26,12 @@ from runner import plan as plans
 from runner.call import Failure, Success, call, call_async, function_of, in_loop, is_async, past_the_hard_limit
 from runner.canvas import HARD_LIMIT_AFTER
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.entries import Claim, Error, Outcome, Postponed
 from runner.errors import RunnerError
 from runner.plan import Plan, Step
 from runner.settings import Settings
 from runner.settle import Attempt, judged, record
-from runner.store import Claim, Error, Outcome, Postponed, Store
+from runner.store import Store
 
 logger = get_task_logger(__name__)
 

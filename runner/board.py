@@ -5,16 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from runner import text, tolerance
+from runner.entries import Event
 from runner.mask import mask
 from runner.plan import Plan, Step
 from runner.status import OPEN
 from runner.tally import Tally
-
-if TYPE_CHECKING:  # a board is read by what shows it, which needs no Redis client
-    from runner.store import Event
 
 
 @dataclass(slots=True)

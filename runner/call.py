@@ -18,8 +18,8 @@ from celery.exceptions import Retry as RetryRequest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from runner.canvas import HARD_LIMIT_AFTER
+from runner.entries import Error
 from runner.errors import RunnerError
-from runner.store import Error
 
 Result = TypeVar("Result")
 

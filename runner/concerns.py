@@ -8,10 +8,10 @@ import redis
 
 from runner import brokers, canvas, text
 from runner.brokers import Concern
+from runner.entries import Run
 from runner.errors import listed
 from runner.plan import Plan
 from runner.settings import Settings
-from runner.store import Run
 
 SKEW = 2.0  # seconds
 

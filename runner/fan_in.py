@@ -52,7 +52,7 @@ def outcomes(ledger: Store, plan: Plan, run_id: str) -> list[dict[str, Any]]:
     """What a parameter ``outcomes`` is given: how each collector ended, in the order of the YAML and of the items."""
     told = []
     for ids in ledger.ids(run_id, plan):
-        for step_id, ended in ledger.some_outcomes(run_id, ids).items():
+        for step_id, ended in ledger.outcomes_of(run_id, ids, values=True).items():
             value = ended.value if ended.status == "succeeded" else None
             error = asdict(ended.error) if ended.error else None
             told.append({"id": step_id, "status": ended.status, "value": value, "error": error})

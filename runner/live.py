@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,11 +13,9 @@ from rich.text import Text
 
 from runner import text
 from runner.board import Board, Standing
+from runner.entries import Event
 from runner.status import FAILED, LONGEST, ORDER, sign
 from runner.tally import Tally
-
-if TYPE_CHECKING:
-    from runner.store import Event
 
 _WIDE = 12  # collectors; more are one bar, with a line each only for those in trouble
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

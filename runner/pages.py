@@ -9,12 +9,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from runner import text
+from runner.entries import Outcome, Run
 from runner.errors import RunnerError, echo
 from runner.plan import Plan, Step, written
 from runner.status import FAILED, ORDER
 
 if TYPE_CHECKING:  # `validate` and `graph` tell their faults in `report`, and must not wait for the Redis client
-    from runner.store import Outcome, Run, Store
+    from runner.store import Store
 
 # For each collector with `foreach`, how many have ended in which status.
 Tallies = Mapping[str, Mapping[str, int]]
@@ -67,7 +68,7 @@ def read(ledger: Store, run: Run, plan: Plan, step: Step, *, number: int = 1, st
     start = (number - 1) * SIZE
     if not status:
         ids = ledger.page(run.id, step, start, SIZE)
-        outcomes = ledger.briefly(run.id, ids)
+        outcomes = ledger.outcomes_of(run.id, ids)
         statuses = {each: status_of(each, run, outcomes, running) for each in ids}
         return Page(step, there, number, last, status, statuses, outcomes)
     found = dict(islice(_of(ledger, run, plan, step, status=status, running=running), start, start + SIZE))
@@ -103,7 +104,7 @@ def _of(
 ) -> Iterator[tuple[str, Outcome | None]]:
     """Those of a status, in their order."""
     for ids in _among(ledger, run, plan, step, status=status):
-        outcomes = ledger.briefly(run.id, ids)
+        outcomes = ledger.outcomes_of(run.id, ids)
         for each in ids:
             if status_of(each, run, outcomes, running) == status:
                 yield each, outcomes.get(each)

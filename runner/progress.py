@@ -7,16 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from runner import mask, screen, text
 from runner.board import Board, Standing
+from runner.entries import Event
 from runner.plan import Plan
 from runner.status import FAILED, sign
 from runner.tally import Tally
-
-if TYPE_CHECKING:
-    from runner.store import Event
 
 _WIDE = 12  # collectors; of more, only what goes wrong is told, and every tenth of them
 _TWENTIETH = 0.05  # of the collectors of a `foreach`: so many must have ended before they are told again,

@@ -17,10 +17,11 @@ from kombu.exceptions import OperationalError
 
 from runner import canvas, here
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.entries import Outcome, Sweep
 from runner.errors import UnknownRun
 from runner.plan import Plan
 from runner.send import send
-from runner.store import Outcome, Store, Sweep
+from runner.store import Store
 
 logger = logging.getLogger(__name__)
 

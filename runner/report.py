@@ -12,12 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner import errors, foreach, text, tolerance
 from runner import mask as masks
 from runner import plan as plans
+from runner.catalogue import Task
 from runner.drawings import tree
+from runner.entries import Outcome, Run
 from runner.errors import InvalidWorkflow, RunnerError
 from runner.mask import mask
 from runner.pages import Page, Tallies, counts, status_of
@@ -25,10 +27,6 @@ from runner.plan import Plan, Step, written
 from runner.screen import PLAIN, Screen
 from runner.status import FAILED, sign, together
 from runner.text import as_json
-
-if TYPE_CHECKING:  # `validate` and `graph` tell their faults here, and must not wait for the Redis client
-    from runner.catalogue import Task
-    from runner.store import Outcome, Run
 
 __all__ = [
     "as_json",

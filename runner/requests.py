@@ -14,10 +14,11 @@ from kombu.exceptions import OperationalError
 from runner import here
 from runner.call import Failure, past_the_hard_limit
 from runner.canvas import GATHER
+from runner.entries import Error
 from runner.errors import UnknownRun
 from runner.plan import Plan, Retry, Step
 from runner.settle import Attempt, settle
-from runner.store import Error, Store
+from runner.store import Store
 
 logger = get_task_logger(__name__)
 

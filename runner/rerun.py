@@ -11,7 +11,8 @@ from runner import plan as plans
 from runner.errors import RunnerError, listed
 from runner.plan import Plan, Step
 from runner.run import batches, ready, send_rest, succeeded
-from runner.store import Store, check_run_id
+from runner.run_ids import check_run_id
+from runner.store import Store
 
 _EARLIER = "start from an earlier step, or leave `--from` out"
 
@@ -68,7 +69,9 @@ def rerun(
     kept = _unbroken(new, kept)
     written = [step.id for step in new.steps if step.id in kept and step.foreach is None]
     items = batches(new) if plan else ledger.items(run_id, old)
-    if ledger.accept(check_run_id(new_id), new, items=items, kept=ledger.some_outcomes(run_id, written).values()):
+    if ledger.accept(
+        check_run_id(new_id), new, items=items, kept=ledger.outcomes_of(run_id, written, values=True).values()
+    ):
         for step in new.collectors:
             if step.foreach is not None and step.id != start and new.same(step, old):
                 _keep_items(step, (run_id, old), (new_id, new), ledger, everything=new.gather.id in kept)
@@ -121,7 +124,7 @@ def _keep_items(step: Step, before: Known, now: Known, ledger: Store, *, everyth
     known = {each.id: _digest(each) for each in _collectors(old.collector(step.id), run_id, old, ledger)}
     for ref in step.refs:
         same = [each.id for each in ledger.steps(new_id, new, ref) if known.get(each.id) == _digest(each)]
-        outcomes = ledger.some_outcomes(run_id, same).values()
+        outcomes = ledger.outcomes_of(run_id, same, values=True).values()
         kept = [each for each in outcomes if everything or each.status == "succeeded"]
         ledger.finish(new_id, [replace(each, ref=ref) for each in kept], new)
 

@@ -11,11 +11,14 @@ from kombu.exceptions import OperationalError
 from runner import canvas, foreach, sizes
 from runner import plan as plans
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.encoding import packed
+from runner.entries import Outcome, RunStatus
 from runner.errors import BrokerUnavailable, InvalidItems
 from runner.plan import Plan
+from runner.run_ids import check_run_id
 from runner.send import send
 from runner.settle import skipped
-from runner.store import Outcome, RunStatus, Store, check_run_id, packed
+from runner.store import Store
 
 
 def submit(

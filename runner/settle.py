@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from runner.call import Failure, Success
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.entries import Claim, Error, Outcome, Postponed, StepStatus
 from runner.plan import Plan, Step
 from runner.retry import wait_before_retry
-from runner.store import Claim, Error, Outcome, Postponed, StepStatus, Store
+from runner.store import Store
 from runner.tolerance import Verdict, verdict
 
 logger = logging.getLogger(__name__)

@@ -6,206 +6,33 @@ Every key of a run lives in one hash slot and expires.
 import json
 import math
 import re
-import secrets
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
 from itertools import groupby, islice
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import redis
 
-from runner import mask, transitions
+from runner import encoding, mask, transitions
 from runner import plan as plans
-from runner.errors import MalformedRunId, RunnerError, UnknownRun, echo
-from runner.plan import Item, Plan, Step
+from runner.entries import Claim, Event, Outcome, Postponed, Run, RunStatus, Sweep
+from runner.errors import RunnerError, UnknownRun
+from runner.plan import Plan, Step
 from runner.settings import Settings
 
 Thing = TypeVar("Thing")
-StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
-RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled"]
 FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a server that does not answer
 # Seconds in which whoever watches is told once what happens, but of the end at once: to be told of each step costs its
 # worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
 FOLLOW_EVERY = 0.05
-# How a run may end, and what `run` and `watch` exit with then.
-EXIT_CODES: dict[RunStatus, int] = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
 
-# Without the letters and digits that are mistaken for one another when they are read aloud or typed.
-_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
 _LOST = "`python -m runner runs` lists the runs; a broker without persistence forgets them when it restarts"
 
 
 class FanInTooLarge(RunnerError):
     """The collectors' values together are more than a gather may be given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Error:
-    """Why an attempt failed.
-
-    Args:
-        type: the exception's class name.
-        traceback: the frames of the user's task; empty where there is none.
-    """
-
-    type: str
-    message: str
-    traceback: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a step ended.
-
-    Args:
-        value: the task's JSON value; None unless it succeeded, and where values were not asked for.
-        attempts: how often it was started.
-        started_at: of the last attempt, seconds since the epoch by the broker's clock.
-        finished_at: the same.
-        worker: the worker that executed it; empty if none did.
-        ref: of a collector of a ``foreach``, the batch that it belongs to.
-        json: the value as JSON, if somebody has made it already.
-    """
-
-    step: str
-    status: StepStatus
-    value: Any = None
-    error: Error | None = None
-    attempts: int = 0
-    started_at: float | None = None
-    finished_at: float | None = None
-    worker: str = ""
-    ref: str = ""
-    json: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """A failed attempt that is tried again.
-
-    Args:
-        attempt: its number.
-        seconds: until the next one.
-    """
-
-    step: str
-    error: Error
-    attempt: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The ledger's answer to a worker that wants to execute a step.
-
-    Args:
-        answer: ``yours``; ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``;
-            ``later`` (it, or the one before it, is to be executed alone); ``unknown`` (no such run).
-        attempt: counted from 1, if it is yours.
-        wait: seconds until it is worth asking again, if it is busy.
-        started_at: now, seconds since the epoch by the broker's clock.
-        first_started_at: when the first attempt was.
-        lost: how many of the attempts ended with their worker, and say nothing about the step.
-        run_started_at: when the first step of the run was.
-        before: of a stage, the value that it is handed, as JSON; of the gather, how many collectors are absent.
-    """
-
-    step: str
-    answer: Literal["yours", "done", "busy", "cancelled", "not ready", "later", "unknown"]
-    attempt: int = 0
-    wait: float = 0.0
-    started_at: float = 0.0
-    first_started_at: float = 0.0
-    lost: int = 0
-    run_started_at: float = 0.0
-    before: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What the ledger knows about a run. Times are seconds since the epoch by the broker's clock."""
-
-    id: str
-    workflow: str
-    status: RunStatus
-    hash: str
-    submitted_at: float
-    started_at: float | None = None
-    finished_at: float | None = None
-    cause: str = ""
-    waits_for: str = ""
-    inputs: Mapping[str, Any] | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.status in EXIT_CODES
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """What has gone wrong in a run, as far as its ledger shows.
-
-    Args:
-        lost: refs and steps whose worker has given no sign of life for the time of their lease.
-        overdue: those whose next attempt should have been made by now.
-        held: those that somebody executes, or that wait for their next attempt.
-        idle: refs whose collectors have not all ended, if nothing has happened for too long.
-        silent: nothing has happened for the grace, or twice as long each time the run was sent again.
-        collectors_left: how many have no outcome.
-        left: seconds until the deadline of the collectors; infinity without one, and once all have an outcome.
-    """
-
-    lost: frozenset[str]
-    overdue: frozenset[str]
-    held: frozenset[str]
-    idle: frozenset[str]
-    silent: bool
-    collectors_left: int
-    left: float
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened in a run.
-
-    Args:
-        event: of the run, ``accepted``, ``waiting`` or ``ended``; of a step, ``started``, ``postponed``, ``finished``, and
-            ``answered`` if it does so after the deadline.
-        at: seconds since the epoch by the broker's clock.
-        message: the error of a step that failed, or the cause of a run's end.
-        seconds: until the next attempt, if the step is postponed.
-        count: how many collectors of a ``foreach`` it happened to; the step is then the one in the YAML.
-    """
-
-    id: str
-    event: str
-    at: float
-    step: str = ""
-    status: str = ""
-    attempt: int = 0
-    worker: str = ""
-    message: str = ""
-    seconds: float = 0.0
-    count: int = 1
-
-
-def new_run_id(plan: Plan) -> str:
-    """A name for a run that a person can type: the workflow's, and eight random characters (2^39 of them)."""
-    return f"{plan.name[:50]}-{''.join(secrets.choice(_ALPHABET) for _ in range(8))}"
-
-
-def check_run_id(run_id: str) -> str:
-    """The id itself.
-
-    Raises:
-        MalformedRunId: it could not have come from us.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", run_id):
-        raise MalformedRunId(f"{echo(run_id)} is no run id", hint="letters, digits, - and _, at most 64")
-    return run_id
 
 
 class Store:
@@ -260,7 +87,7 @@ class Store:
             self.client.hset(staged, mapping=dict(some))
             self.client.expire(staged, 3600)
         refs = _sizes(plan)
-        taken = [(each.step, each.step if each.step in refs else "", *_dumped(each)) for each in kept]
+        taken = [(each.step, each.step if each.step in refs else "", *encoding.dumped(each)) for each in kept]
         fields: dict[str, str | float] = {
             "token": token,
             "workflow": plan.name,
@@ -284,7 +111,7 @@ class Store:
                     pipe.zremrangebyscore(index, 0, seconds - self._ttl)
                     pipe.expire(index, self._ttl)
                 pipe.execute()
-        elif refs:
+        else:
             self.client.delete(staged)
         return bool(accepted)
 
@@ -326,7 +153,7 @@ class Store:
         ]
         # One argument, as JSON: the client takes a microsecond for each argument, the server a fraction of it to read this.
         answer = self._claim(self._keys(run_id), [self._life, token, lease, worker, int(alone), json.dumps(wanted)])
-        return list(_read_claims(steps, answer))
+        return list(encoding.read_claims(steps, answer))
 
     def renew(self, run_id: str, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
         """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
@@ -343,7 +170,8 @@ class Store:
         """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step."""
         collectors = {step.id for step in plan.collectors}
         told = [
-            (each.step, each.ref or (each.step if each.step in collectors else ""), *_dumped(each)) for each in outcomes
+            (each.step, each.ref or (each.step if each.step in collectors else ""), *encoding.dumped(each))
+            for each in outcomes
         ]
         recorded = self._finish(self._keys(run_id), [self._life, ends or "", cause, json.dumps(told)])
         return cast("list[str]", json.loads(recorded))
@@ -376,7 +204,7 @@ class Store:
         answer = self._sweep(self._keys(run_id), [self._life, grace])
         if answer[0] == "unknown":
             raise UnknownRun(f'no run "{run_id}", or it has expired')
-        return _read_sweep(answer)
+        return encoding.read_sweep(answer)
 
     def sweeps(self, run_ids: Iterable[str], *, grace: float) -> dict[str, Sweep]:
         """The same of many runs; those that have ended, or are not there, are not in it."""
@@ -386,7 +214,7 @@ class Store:
                 for run_id in some:
                     self._sweep(self._keys(run_id), [self._life, grace], client=pipe)
                 answers = pipe.execute()
-            read = zip(some, map(_read_sweep, answers), strict=True)
+            read = zip(some, map(encoding.read_sweep, answers), strict=True)
             sweeps |= {run_id: sweep for run_id, sweep in read if sweep is not None}
         return sweeps
 
@@ -447,7 +275,7 @@ class Store:
         plan = self.plan(run_id)
         # Of a `foreach`, what has no outcome says the same, and may be a million.
         steps = [step for step in plan.steps if step.foreach is None]
-        told = [(step.id, step.ref, *_dumped(Outcome(step.id, "cancelled"))) for step in steps]
+        told = [(step.id, step.ref, *encoding.dumped(Outcome(step.id, "cancelled"))) for step in steps]
         status = self._cancel(self._keys(run_id), [self._life, cause, json.dumps(told)])
         if status is None:
             raise UnknownRun(f'no run "{run_id}"')
@@ -465,7 +293,7 @@ class Store:
         fields = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "run")))
         if not fields:
             raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_LOST)
-        return _read_run(run_id, fields)
+        return encoding.read_run(run_id, fields)
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest runs, newest first."""
@@ -474,7 +302,7 @@ class Store:
             for run_id in ids:
                 pipe.hgetall(self._key(run_id, "run"))
             found = pipe.execute()
-        return [_read_run(run_id, fields) for run_id, fields in zip(ids, found, strict=True) if fields]
+        return [encoding.read_run(run_id, fields) for run_id, fields in zip(ids, found, strict=True) if fields]
 
     def leased(self, run_id: str) -> dict[str, float]:
         """The steps that somebody is executing, or was when he was lost; the seconds until their leases run out."""
@@ -519,7 +347,7 @@ class Store:
         text = self.client.hget(self._key(run_id, "items"), ref)
         if text is None:
             raise UnknownRun(f"run {run_id} has no batch {ref}")
-        return _unpacked(step, cast("str", text))
+        return encoding.unpacked(step, cast("str", text))
 
     def items(self, run_id: str, plan: Plan) -> Iterator[tuple[str, str]]:
         """Every batch of a run's items, as `accept` takes them."""
@@ -536,7 +364,7 @@ class Store:
             for step in some:
                 for refs in _some(step.refs, 16):
                     stored = cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(refs)))
-                    yield [each for text in stored for each in _ids(step, text)]
+                    yield [each for text in stored for each in encoding.ids(step, text)]
 
     def outcomes(self, run_id: str, plan: Plan | None = None, *, limit: int = 1000) -> dict[str, Outcome]:
         """How each step that has ended did, without values.
@@ -548,12 +376,11 @@ class Store:
         key = self._key(run_id, "outcomes")
         if plan is None or not any(step.foreach for step in plan.collectors):
             stored = cast("dict[str, str]", self.client.hgetall(key))
-            return {step: _read_outcome(step, text) for step, text in stored.items()}
+            return {step: encoding.read_outcome(step, text) for step, text in stored.items()}
         ids = [step.id for step in plan.steps if step.foreach is None]
         written = set(ids)
         ids += [step for step in self.absent(run_id, plan) if step not in written][:limit]
-        texts = cast("list[str | None]", self.client.hmget(key, ids))
-        return {step: _read_outcome(step, text) for step, text in zip(ids, texts, strict=True) if text}
+        return self.outcomes_of(run_id, ids)
 
     def tally(self, run_id: str) -> dict[str, dict[str, int]]:
         """For each collector with ``foreach``, how many have ended in which status."""
@@ -574,27 +401,25 @@ class Store:
 
         return sorted(found, key=place)
 
-    def outcome(self, run_id: str, step: str) -> Outcome | None:
-        """One step's outcome, with its value."""
-        with self.client.pipeline(transaction=False) as pipe:
-            pipe.hget(self._key(run_id, "outcomes"), step)
-            pipe.hget(self._key(run_id, "values"), step)
-            text, value = pipe.execute()
-        return replace(_read_outcome(step, text), value=json.loads(value) if value else None) if text else None
-
-    def some_outcomes(self, run_id: str, steps: Sequence[str]) -> dict[str, Outcome]:
-        """The outcomes of those of the steps that have ended, with their values."""
+    def outcomes_of(self, run_id: str, steps: Sequence[str], *, values: bool = False) -> dict[str, Outcome]:
+        """The outcomes of those of the steps that have ended, with their values if they are asked for."""
         if not steps:
             return {}
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hmget(self._key(run_id, "outcomes"), list(steps))
-            pipe.hmget(self._key(run_id, "values"), list(steps))
-            texts, values = pipe.execute()
+            if values:
+                pipe.hmget(self._key(run_id, "values"), list(steps))
+            texts, *more = pipe.execute()
+        given = more[0] if values else [None] * len(steps)
         return {
-            step: replace(_read_outcome(step, text), value=json.loads(value) if value else None)
-            for step, text, value in zip(steps, texts, values, strict=True)
+            step: encoding.read_outcome(step, text, value)
+            for step, text, value in zip(steps, texts, given, strict=True)
             if text
         }
+
+    def outcome(self, run_id: str, step: str) -> Outcome | None:
+        """One step's outcome, with its value."""
+        return self.outcomes_of(run_id, [step], values=True).get(step)
 
     def value(self, run_id: str, step: str) -> Any:
         """The value of a step that succeeded."""
@@ -633,7 +458,7 @@ class Store:
         end = min(start + number, step.count)
         refs = [f"{step.id}/{batch}" for batch in range(start // size, -(-end // size))]
         texts = cast("list[str]", self.client.hmget(self._key(run_id, "items"), refs) if refs else [])
-        return [each for text in texts for each in _ids(step, text)][start % size :][: end - start]
+        return [each for text in texts for each in encoding.ids(step, text)][start % size :][: end - start]
 
     def find(self, run_id: str, plan: Plan, step_id: str) -> Step | None:
         """A step of the plan by its id; of a collector of a ``foreach``, with its item. None if there is none."""
@@ -649,14 +474,9 @@ class Store:
             refs = refs[place // step.foreach.batch :][:1] if place < step.count else ()
         for some in _some(refs, 16):
             for text in cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(some))):
-                if step_id in _ids(step, text):
-                    return next(each for each in _unpacked(step, text) if each.id == step_id)
+                if step_id in encoding.ids(step, text):
+                    return next(each for each in encoding.unpacked(step, text) if each.id == step_id)
         return None
-
-    def briefly(self, run_id: str, steps: Sequence[str]) -> dict[str, Outcome]:
-        """The outcomes of those of the steps that have ended, without values."""
-        texts = cast("list[str | None]", self.client.hmget(self._key(run_id, "outcomes"), list(steps)) if steps else [])
-        return {step: _read_outcome(step, text) for step, text in zip(steps, texts, strict=True) if text}
 
     def unended(self, run_id: str, plan: Plan) -> Iterator[str]:
         """The collectors of every ``foreach`` that have no outcome, in their order; only batches that lack one are read."""
@@ -672,7 +492,7 @@ class Store:
         """What has happened since the event with the id ``after``; waits up to so many seconds for the first."""
         block = max(1, int(wait * 1000)) if wait else None
         answer = cast("list[Any]", self.client.xread({self._key(run_id, "events"): after}, block=block))
-        return [_read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
+        return [encoding.read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
 
     def follow(self, run_id: str, *, beat: float = 0.5, patience: float = FOLLOW_PATIENCE) -> Iterator[Event | None]:
         """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one.
@@ -732,29 +552,6 @@ class Store:
         return [self._key(run_id, "")]
 
 
-def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
-    """A batch of items as the ledger keeps them: the ref, and JSON of the first one's place, the keys, and the values."""
-    some = list(items)
-    first = some[0].index
-    # Most have no key of their own, and need none here.
-    plain = all(item.key == str(item.index) for item in some)
-    keys = None if plain else [item.key for item in some]
-    return ref, json.dumps([first, keys, [item.value for item in some]], separators=(",", ":"))
-
-
-def _unpacked(step: Step, text: str) -> list[Step]:
-    first, keys, values = json.loads(text)
-    keys = keys or map(str, range(first, first + len(values)))
-    return [
-        step.of(Item(value, key, index)) for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
-    ]
-
-
-def _ids(step: Step, text: str) -> list[str]:
-    first, keys, values = json.loads(text)
-    return [f"{step.id}[{key}]" for key in keys or range(first, first + len(values))]
-
-
 def _some(things: Iterable[Thing], number: int) -> Iterator[tuple[Thing, ...]]:
     """So many of them at a time (``itertools.batched`` comes with Python 3.12)."""
     rest = iter(things)
@@ -779,98 +576,3 @@ def _needs(plan: Plan, step: Step) -> str:
         return "*"
     before = plan.before(step)
     return before.id if before else ""
-
-
-_ANSWERS: Mapping[str, Any] = {
-    "y": "yours",
-    "Y": "yours",
-    "d": "done",
-    "c": "cancelled",
-    "n": "not ready",
-    "u": "unknown",
-    "b": "busy",
-    "l": "later",
-}
-
-
-def _read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]:
-    now, began, letters, more, before = answer
-    at, run_started_at, rest = float(now), float(began), iter(more)
-    for step, letter in zip(steps, letters, strict=True):
-        match letter:
-            case "y":
-                yield Claim(step.id, "yours", 1, 0.0, at, at, 0, run_started_at, before)
-            case "Y":
-                attempt, first, lost = next(rest).split()
-                yield Claim(step.id, "yours", int(attempt), 0.0, at, float(first), int(lost), run_started_at, before)
-            case "b":
-                yield Claim(step.id, "busy", wait=float(next(rest)))
-            case _:
-                yield Claim(step.id, _ANSWERS[letter])
-
-
-def _read_sweep(answer: Sequence[Any]) -> Sweep | None:
-    if len(answer) == 1:
-        return None
-    _, lost, overdue, held, silent, collectors_left, left, idle = answer
-    return Sweep(
-        frozenset(lost),
-        frozenset(overdue),
-        frozenset(held),
-        frozenset(idle),
-        bool(silent),
-        int(collectors_left),
-        float(left),
-    )
-
-
-def _read_run(run_id: str, fields: Mapping[str, str]) -> Run:
-    return Run(
-        id=run_id,
-        workflow=fields["workflow"],
-        status=cast("RunStatus", fields["status"]),
-        hash=fields["hash"],
-        submitted_at=float(fields["submitted_at"]),
-        started_at=float(fields["started_at"]) if "started_at" in fields else None,
-        finished_at=float(fields["finished_at"]) if "finished_at" in fields else None,
-        cause=fields.get("cause", ""),
-        waits_for=fields.get("waits_for", ""),
-        inputs=json.loads(fields["inputs"]),
-    )
-
-
-_compact = json.JSONEncoder(separators=(",", ":")).encode
-
-
-def _dumped(outcome: Outcome) -> tuple[str, str]:
-    """An outcome, and its value, as they are stored."""
-    error = astuple(outcome.error) if outcome.error else None
-    fields = (outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error)
-    value = outcome.json or _compact(outcome.value) if outcome.status == "succeeded" else ""
-    return _compact(fields), value
-
-
-def _read_outcome(step: str, text: str) -> Outcome:
-    status, attempts, started_at, finished_at, worker, error = json.loads(text)
-    return Outcome(
-        step,
-        status,
-        None,
-        Error(*error) if error else None,
-        attempts,
-        started_at,
-        finished_at,
-        worker,
-    )
-
-
-def _read_event(event_id: str, fields: Mapping[str, str]) -> Event:
-    words: dict[str, Any] = {
-        name: fields[name] for name in ("event", "step", "status", "worker", "message") if name in fields
-    }
-    numbers: dict[str, Any] = {
-        "attempt": int(fields.get("attempt") or 0),
-        "seconds": float(fields.get("seconds") or 0),
-        "count": int(fields.get("count") or 1),
-    }
-    return Event(event_id, at=float(fields["at"]), **words, **numbers)

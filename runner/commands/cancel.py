@@ -3,7 +3,7 @@
 import click
 
 from runner import options, session, settings
-from runner.store import check_run_id
+from runner.run_ids import check_run_id
 
 
 @click.command

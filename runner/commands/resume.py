@@ -10,8 +10,8 @@ from runner import plan as plans
 from runner.bind import bind
 from runner.errors import listed
 from runner.plan import Plan
+from runner.run_ids import check_run_id, new_run_id
 from runner.settings import Settings
-from runner.store import check_run_id, new_run_id
 
 
 @click.command

@@ -23,7 +23,7 @@ from runner import (
 from runner import plan as plans
 from runner.bind import bind
 from runner.plan import Plan
-from runner.store import check_run_id, new_run_id
+from runner.run_ids import check_run_id, new_run_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ from itertools import islice
 import click
 
 from runner import errors, options, pages, report, screen, session, settings
+from runner.entries import Run
 from runner.errors import UnknownRun
 from runner.plan import Plan, Step
+from runner.run_ids import check_run_id
 from runner.status import ORDER
-from runner.store import Run, Store, check_run_id
+from runner.store import Store
 
 
 @click.command

@@ -7,7 +7,8 @@ import click
 import redis
 
 from runner import options, progress, report, screen, session, settings
-from runner.store import EXIT_CODES, check_run_id
+from runner.entries import EXIT_CODES
+from runner.run_ids import check_run_id
 
 
 @click.command

@@ -9,7 +9,8 @@ from runner import brokers, canvas, catalogue, celery_app, run, settings, source
 from runner import plan as plans
 from runner.bind import bind
 from runner.plan import Plan
-from runner.store import Store, new_run_id
+from runner.run_ids import new_run_id
+from runner.store import Store
 from tests.benchmarks.client import expect, main, sum_below, timed
 from tests.command_line import DEFAULT
 

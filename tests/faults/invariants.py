@@ -16,7 +16,8 @@ from typing import cast
 
 import redis
 
-from runner.store import Event, Store
+from runner.entries import Event
+from runner.store import Store
 from tests.command_line import Answer
 from tests.faults.flow import show, statuses
 from tests.faults.journal import Journal

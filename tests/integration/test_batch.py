@@ -8,9 +8,10 @@ import pytest
 
 from runner import batch, brokers
 from runner.batch import Batch
+from runner.encoding import packed
 from runner.plan import Foreach, Item, Plan, Step
 from runner.settings import Settings
-from runner.store import Store, packed
+from runner.store import Store
 
 PAGE = Step("page", "collector", "slow", {"n": "${{ item }}"}, foreach=Foreach(list(range(10)), count=10, batch=10))
 PLAN = Plan("wide", "", (PAGE,), Step("gather", "gather", "sum"))

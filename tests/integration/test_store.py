@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from runner import brokers, store
-from runner.errors import MalformedRunId, UnknownRun
+from runner.encoding import packed
+from runner.entries import Error, Outcome, Postponed
+from runner.errors import UnknownRun
 from runner.plan import Foreach, Item, Plan, Retry, Step
-from runner.store import Error, FanInTooLarge, Outcome, Postponed, Store, check_run_id, new_run_id, packed
+from runner.store import FanInTooLarge, Store
 
 PLAN = Plan(
     name="news",
@@ -467,18 +469,6 @@ def test_an_unknown_run_is_an_error_of_ours(ledger: Store) -> None:
     assert claim(ledger, A) == "unknown"
 
 
-@pytest.mark.parametrize("run_id", ["", "../../x", "a b", "a\n", "a\0", "-a", "x" * 65, "ä"])
-def test_a_malformed_run_id_is_refused(run_id: str) -> None:
-    with pytest.raises(MalformedRunId):
-        check_run_id(run_id)
-
-
-def test_a_new_run_id_is_well_formed_and_another_each_time() -> None:
-    first, second = new_run_id(PLAN), new_run_id(PLAN)
-    assert check_run_id(first).startswith("news-")
-    assert first != second
-
-
 # What a person turns the pages of
 
 
@@ -520,4 +510,4 @@ def test_what_has_not_ended_is_listed_in_its_order(wide: Store) -> None:
     for step in (A, PAGES[0], PAGES[1], PAGES[3]):
         end(wide, step)
     assert list(wide.unended("run-1", WIDE)) == ["page[2]", "page[4]"]
-    assert set(wide.briefly("run-1", [page.id for page in PAGES])) == {"page[0]", "page[1]", "page[3]"}
+    assert set(wide.outcomes_of("run-1", [page.id for page in PAGES])) == {"page[0]", "page[1]", "page[3]"}

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from runner import brokers
+from runner.encoding import packed
+from runner.entries import Error, Outcome, Postponed
 from runner.plan import Foreach, Item, Plan, Step
-from runner.store import Error, Outcome, Postponed, Store, packed
+from runner.store import Store
 from tests.servers import Server
 
 PLAN = Plan(

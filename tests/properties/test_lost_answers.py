@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner import brokers
+from runner.entries import Error, Outcome, Postponed
 from runner.plan import Plan, Step
-from runner.store import Error, Outcome, Postponed, Store
+from runner.store import Store
 from tests.servers import Server
 
 Answer = TypeVar("Answer")

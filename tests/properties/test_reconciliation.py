@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from runner import canvas
 from runner import plan as plans
+from runner.entries import Outcome
 from runner.plan import Plan
-from runner.store import Outcome, Store
+from runner.store import Store
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
 from tests.properties.test_compiler import NARROW_PLANS, TASKS, client

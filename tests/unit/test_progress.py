@@ -17,9 +17,9 @@ import pytest
 
 from runner import progress
 from runner.board import Board
+from runner.entries import Event
 from runner.live import picture
 from runner.plan import Foreach, Plan, Step
-from runner.store import Event
 from tests.command_line import ROOT
 
 NEWS = Plan(

@@ -11,11 +11,11 @@ import pytest
 
 from runner import report
 from runner.catalogue import Parameter, Task
+from runner.entries import Error, Outcome, Run
 from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownRun
 from runner.pages import Page, counts
 from runner.plan import Foreach, Item, Plan, Step
 from runner.screen import Screen
-from runner.store import Error, Outcome, Run
 
 AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 

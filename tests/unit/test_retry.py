@@ -3,9 +3,9 @@
 import pytest
 
 from runner.call import Failure
+from runner.entries import Error
 from runner.plan import Retry
 from runner.retry import wait_before_retry
-from runner.store import Error
 
 ERROR = Error("ConnectionError", "refused")
 REFUSED = Failure(ERROR, names=frozenset({"ConnectionError", "OSError", "Exception"}))

@@ -1,0 +1,134 @@
+"""What the ledger stores as text, and what its transitions answer: entries, and batches of items."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from typing import Any, cast
+
+from runner.entries import Claim, Error, Event, Outcome, Run, RunStatus, Sweep
+from runner.plan import Item, Step
+
+
+def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
+    """A batch of items as the ledger keeps them: the ref, and JSON of the first one's place, the keys, and the values."""
+    some = list(items)
+    first = some[0].index
+    # Most have no key of their own, and need none here.
+    plain = all(item.key == str(item.index) for item in some)
+    keys = None if plain else [item.key for item in some]
+    return ref, json.dumps([first, keys, [item.value for item in some]], separators=(",", ":"))
+
+
+def unpacked(step: Step, text: str) -> list[Step]:
+    """The collectors of a batch, in their order."""
+    first, keys, values = json.loads(text)
+    keys = keys or map(str, range(first, first + len(values)))
+    return [
+        step.of(Item(value, key, index)) for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
+    ]
+
+
+def ids(step: Step, text: str) -> list[str]:
+    """Their ids alone, which is faster."""
+    first, keys, values = json.loads(text)
+    return [f"{step.id}[{key}]" for key in keys or range(first, first + len(values))]
+
+
+_ANSWERS: Mapping[str, Any] = {
+    "y": "yours",
+    "Y": "yours",
+    "d": "done",
+    "c": "cancelled",
+    "n": "not ready",
+    "u": "unknown",
+    "b": "busy",
+    "l": "later",
+}
+
+
+def read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]:
+    """The ledger's answer for each of the steps that were to be claimed."""
+    now, began, letters, more, before = answer
+    at, run_started_at, rest = float(now), float(began), iter(more)
+    for step, letter in zip(steps, letters, strict=True):
+        match letter:
+            case "y":
+                yield Claim(step.id, "yours", 1, 0.0, at, at, 0, run_started_at, before)
+            case "Y":
+                attempt, first, lost = next(rest).split()
+                yield Claim(step.id, "yours", int(attempt), 0.0, at, float(first), int(lost), run_started_at, before)
+            case "b":
+                yield Claim(step.id, "busy", wait=float(next(rest)))
+            case _:
+                yield Claim(step.id, _ANSWERS[letter])
+
+
+def read_sweep(answer: Sequence[Any]) -> Sweep | None:
+    """What has gone wrong in a run; None if it has ended, or is not there."""
+    if len(answer) == 1:
+        return None
+    _, lost, overdue, held, silent, collectors_left, left, idle = answer
+    return Sweep(
+        frozenset(lost),
+        frozenset(overdue),
+        frozenset(held),
+        frozenset(idle),
+        bool(silent),
+        int(collectors_left),
+        float(left),
+    )
+
+
+def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
+    """A run from its hash."""
+    return Run(
+        id=run_id,
+        workflow=fields["workflow"],
+        status=cast("RunStatus", fields["status"]),
+        hash=fields["hash"],
+        submitted_at=float(fields["submitted_at"]),
+        started_at=float(fields["started_at"]) if "started_at" in fields else None,
+        finished_at=float(fields["finished_at"]) if "finished_at" in fields else None,
+        cause=fields.get("cause", ""),
+        waits_for=fields.get("waits_for", ""),
+        inputs=json.loads(fields["inputs"]),
+    )
+
+
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def dumped(outcome: Outcome) -> tuple[str, str]:
+    """An outcome, and its value, as they are stored."""
+    error = astuple(outcome.error) if outcome.error else None
+    fields = (outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error)
+    value = outcome.json or _compact(outcome.value) if outcome.status == "succeeded" else ""
+    return _compact(fields), value
+
+
+def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
+    """An outcome; with its value, if that was read as well."""
+    status, attempts, started_at, finished_at, worker, error = json.loads(text)
+    return Outcome(
+        step,
+        status,
+        json.loads(value) if value else None,
+        Error(*error) if error else None,
+        attempts,
+        started_at,
+        finished_at,
+        worker,
+    )
+
+
+def read_event(event_id: str, fields: Mapping[str, str]) -> Event:
+    """An event from its entry of the stream."""
+    words: dict[str, Any] = {
+        name: fields[name] for name in ("event", "step", "status", "worker", "message") if name in fields
+    }
+    numbers: dict[str, Any] = {
+        "attempt": int(fields.get("attempt") or 0),
+        "seconds": float(fields.get("seconds") or 0),
+        "count": int(fields.get("count") or 1),
+    }
+    return Event(event_id, at=float(fields["at"]), **words, **numbers)

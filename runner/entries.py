@@ -1,0 +1,160 @@
+"""The entries of the ledger: what it tells of a run, and of what happened in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
+RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled"]
+# How a run may end, and what `run` and `watch` exit with then.
+EXIT_CODES: dict[RunStatus, int] = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Why an attempt failed.
+
+    Args:
+        type: the exception's class name.
+        traceback: the frames of the user's task; empty where there is none.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended.
+
+    Args:
+        value: the task's JSON value; None unless it succeeded, and where values were not asked for.
+        attempts: how often it was started.
+        started_at: of the last attempt, seconds since the epoch by the broker's clock.
+        finished_at: the same.
+        worker: the worker that executed it; empty if none did.
+        ref: of a collector of a ``foreach``, the batch that it belongs to.
+        json: the value as JSON, if somebody has made it already.
+    """
+
+    step: str
+    status: StepStatus
+    value: Any = None
+    error: Error | None = None
+    attempts: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    worker: str = ""
+    ref: str = ""
+    json: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A failed attempt that is tried again.
+
+    Args:
+        attempt: its number.
+        seconds: until the next one.
+    """
+
+    step: str
+    error: Error
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The ledger's answer to a worker that wants to execute a step.
+
+    Args:
+        answer: ``yours``; ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``;
+            ``later`` (it, or the one before it, is to be executed alone); ``unknown`` (no such run).
+        attempt: counted from 1, if it is yours.
+        wait: seconds until it is worth asking again, if it is busy.
+        started_at: now, seconds since the epoch by the broker's clock.
+        first_started_at: when the first attempt was.
+        lost: how many of the attempts ended with their worker, and say nothing about the step.
+        run_started_at: when the first step of the run was.
+        before: of a stage, the value that it is handed, as JSON; of the gather, how many collectors are absent.
+    """
+
+    step: str
+    answer: Literal["yours", "done", "busy", "cancelled", "not ready", "later", "unknown"]
+    attempt: int = 0
+    wait: float = 0.0
+    started_at: float = 0.0
+    first_started_at: float = 0.0
+    lost: int = 0
+    run_started_at: float = 0.0
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the ledger knows about a run. Times are seconds since the epoch by the broker's clock."""
+
+    id: str
+    workflow: str
+    status: RunStatus
+    hash: str
+    submitted_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    cause: str = ""
+    waits_for: str = ""
+    inputs: Mapping[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in EXIT_CODES
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What has gone wrong in a run, as far as its ledger shows.
+
+    Args:
+        lost: refs and steps whose worker has given no sign of life for the time of their lease.
+        overdue: those whose next attempt should have been made by now.
+        held: those that somebody executes, or that wait for their next attempt.
+        idle: refs whose collectors have not all ended, if nothing has happened for too long.
+        silent: nothing has happened for the grace, or twice as long each time the run was sent again.
+        collectors_left: how many have no outcome.
+        left: seconds until the deadline of the collectors; infinity without one, and once all have an outcome.
+    """
+
+    lost: frozenset[str]
+    overdue: frozenset[str]
+    held: frozenset[str]
+    idle: frozenset[str]
+    silent: bool
+    collectors_left: int
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run.
+
+    Args:
+        event: of the run, ``accepted``, ``waiting`` or ``ended``; of a step, ``started``, ``postponed``, ``finished``, and
+            ``answered`` if it does so after the deadline.
+        at: seconds since the epoch by the broker's clock.
+        message: the error of a step that failed, or the cause of a run's end.
+        seconds: until the next attempt, if the step is postponed.
+        count: how many collectors of a ``foreach`` it happened to; the step is then the one in the YAML.
+    """
+
+    id: str
+    event: str
+    at: float
+    step: str = ""
+    status: str = ""
+    attempt: int = 0
+    worker: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    count: int = 1
