@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -31,6 +32,23 @@ Answer = TypeVar("Answer")
 
 STILL_RUNNING = 5
 PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
+
+
+@dataclass(frozen=True, slots=True)
+class CameOf:
+    """What has come of a run.
+
+    Args:
+        running: the steps that are being executed, with the seconds that their leases last.
+        unended: if it has ended, the first of the collectors with ``foreach`` that have no outcome.
+    """
+
+    run: Run
+    outcomes: dict[str, Outcome]
+    tally: Tallies
+    result: Any
+    running: dict[str, float]
+    unended: list[str]
 
 
 def attend(run_id: str, here: Session, wish: Wish) -> int:
@@ -103,22 +121,35 @@ def _reconcile(run_id: str, here: Session) -> None:
 
 def _tell(run_id: str, here: Session, plan: Plan, wish: Wish) -> int:
     """The summary, the result, the exit code."""
-    ended, outcomes, tally, result = _patiently(lambda: _came_of(run_id, here.ledger, plan))
+    came = _patiently(lambda: _came_of(run_id, here.ledger, plan))
     if wish.as_json:
-        running = here.ledger.leased(run_id)
-        unended = list(islice(here.ledger.unended(run_id, plan), report.ITEMS)) if ended.ended else []
-        told = report.document(ended, plan, outcomes, result, tally=tally, unended=unended, running=running)
+        told = report.document(
+            came.run,
+            plan,
+            came.outcomes,
+            came.result,
+            tally=came.tally,
+            unended=came.unended,
+            running=came.running,
+        )
         click.echo(report.as_json(told))
     if not wish.quiet:
-        _say(report.summary(ended, plan, outcomes, tally=tally, screen=screen.of(sys.stderr)))
-    if ended.status in {"succeeded", "partial"} and not wish.as_json:
-        click.echo(report.result(result, plan))
-    return 1 if ended.status == "partial" and wish.strict else EXIT_CODES.get(ended.status, STILL_RUNNING)
+        _say(report.summary(came.run, plan, came.outcomes, tally=came.tally, screen=screen.of(sys.stderr)))
+    if came.run.status in {"succeeded", "partial"} and not wish.as_json:
+        click.echo(report.result(came.result, plan))
+    return 1 if came.run.status == "partial" and wish.strict else EXIT_CODES.get(came.run.status, STILL_RUNNING)
 
 
-def _came_of(run_id: str, ledger: Store, plan: Plan) -> tuple[Run, dict[str, Outcome], Tallies, Any]:
-    last = plan.steps[-1].id
-    return ledger.run(run_id), ledger.outcomes(run_id, plan), ledger.tally(run_id), ledger.value(run_id, last)
+def _came_of(run_id: str, ledger: Store, plan: Plan) -> CameOf:
+    ended = ledger.run(run_id)
+    return CameOf(
+        run=ended,
+        outcomes=ledger.outcomes(run_id, plan),
+        tally=ledger.tally(run_id),
+        result=ledger.value(run_id, plan.steps[-1].id),
+        running=ledger.leased(run_id),
+        unended=list(islice(ledger.unended(run_id, plan), report.ITEMS)) if ended.ended else [],
+    )
 
 
 def _patiently(read: Callable[[], Answer]) -> Answer:
