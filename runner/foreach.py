@@ -65,6 +65,24 @@ def counted(plan: Plan, source: Source) -> Plan:
     return replace(plan, collectors=tuple(collectors))
 
 
+def check(plan: Plan, source: Source) -> None:
+    """Tell what is wrong with items that stand in the file, whatever the inputs will be.
+
+    Raises:
+        InvalidWorkflow: as `counted`.
+    """
+    counted(replace(plan, collectors=tuple(map(_without_unknown, plan.collectors))), source)
+
+
+def _without_unknown(step: Step) -> Step:
+    """The step without a ``foreach`` that depends on an input, or on a file that need not be there yet."""
+    foreach = step.foreach
+    if foreach is None or isinstance(foreach.items, dict):
+        return replace(step, foreach=None)
+    used = expressions.references([foreach.items, foreach.key])
+    return replace(step, foreach=None) if any(name.partition(".")[0] == "inputs" for name in used) else step
+
+
 def _loc(source: Source, at: int, problem: InvalidItems | None = None) -> Loc:
     """Where what is wrong stands: the items may be written in the defaults, or alone."""
     loc: Loc = ("collectors", at, "foreach")

@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from runner import catalogue, report, screen, settings, source, spec
+from runner import catalogue, foreach, report, screen, settings, source, spec
+from runner import plan as plans
 from runner.errors import InvalidWorkflow
 
 
@@ -20,7 +21,8 @@ def command(files: tuple[str, ...]) -> int:
     for name in files:
         try:
             written = source.read(name)
-            spec.read(written, catalogue.of(written, chosen))
+            workflow = spec.read(written, catalogue.of(written, chosen))
+            foreach.check(plans.make(workflow, written), written)
         except InvalidWorkflow as error:
             click.echo(report.problem(error, screen=screen.of(sys.stderr)), err=True)
             code = error.exit_code

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import catalogue, source, spec
+from runner import catalogue, foreach, source, spec
+from runner import plan as plans
 from runner.errors import CODES, InvalidWorkflow, describe
 
 TESTS = Path(__file__).parents[1]
@@ -45,7 +46,8 @@ def told(content: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
     with pytest.raises(InvalidWorkflow) as raised:  # noqa: PT012  either may raise, as for a user
         written = source.parse(content, "bad.yaml")
         modules = ["pure_tasks", *catalogue.included(written)]
-        spec.read(written, catalogue.read(modules, ["."]))
+        workflow = spec.read(written, catalogue.read(modules, ["."]))
+        foreach.check(plans.make(workflow, written), written)
     return describe(raised.value.faults) + "\n"
 
 
@@ -65,5 +67,5 @@ def test_every_expectation_has_its_case() -> None:
 
 def test_every_code_has_a_case() -> None:
     shown = "".join(path.read_text(encoding="utf-8") for path in BAD.glob("*.txt"))
-    # E038 to E041 need inputs, E100 a path: tests/unit/test_bind.py, test_foreach.py and test_source.py have them.
-    assert {code for code in CODES if f"error[{code}]" not in shown} == {"E038", "E039", "E040", "E041", "E100"}
+    # E038 to E040 need inputs or files, E100 a path: tests/unit/test_bind.py, test_foreach.py and test_source.py have them.
+    assert {code for code in CODES if f"error[{code}]" not in shown} == {"E038", "E039", "E040", "E100"}
