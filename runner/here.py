@@ -1,6 +1,7 @@
-"""This worker process's settings, ledger and plans: each read once."""
+"""This worker process's settings and ledger, and the plans that it has to do with."""
 
 import functools
+import time
 
 from celery import current_app
 
@@ -9,6 +10,8 @@ from runner import settings as all_settings
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Store
+
+KNOWN_FOR = 30  # seconds until a plan is read again: fewer than any run is kept after its last change (`ttl`)
 
 
 @functools.cache
@@ -23,7 +26,11 @@ def ledger() -> Store:
     return Store.of(brokers.connect(url), settings())
 
 
-@functools.lru_cache(maxsize=32)
 def plan(run_id: str) -> Plan:
-    """A plan never changes once it is accepted."""
+    """A run's plan, which never changes; but once the run has expired another may have its id, with another plan."""
+    return _plan_for_a_while(run_id, time.monotonic() // KNOWN_FOR)
+
+
+@functools.lru_cache(maxsize=32)
+def _plan_for_a_while(run_id: str, _period: float) -> Plan:
     return ledger().plan(run_id)
