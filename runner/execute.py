@@ -182,14 +182,9 @@ def _left_to_another(ledger: Store, run_id: str, step: Step, name: str) -> float
     seconds = 1 + random.random()  # noqa: S311 - so that another worker gets it
     limit = here.settings().wait_for_task
     waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit)
-    if waits is False and _is_offered(step.task):  # whoever has it is busy
+    if waits is False and ledger.is_offered(step.task):  # whoever has it is busy
         waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit, anew=True)
     return seconds if waits else None
-
-
-def _is_offered(task: str) -> bool:
-    registered = current_app.control.inspect(timeout=1).registered() or {}
-    return any(task == each.split(" ")[0] for tasks in registered.values() for each in tasks)  # "task [rate_limit=1/s]"
 
 
 def _registered(step: Step, worker: str) -> Callable[..., Any]:

@@ -121,7 +121,7 @@ class Reconciler:
         while not self._ended.wait(wait):
             wait = every
             try:
-                here.ledger().serve(self._who, self._slots, 3 * every)
+                here.ledger().serve(self._who, self._slots, tuple(current_app.tasks), 3 * every)
                 if here.ledger().lead(self._who, 3 * every):
                     wait = min(every, self._look())
             except (redis.RedisError, OperationalError, OSError) as error:

@@ -252,19 +252,27 @@ class Store:
             return True
         return self.client.get(key) == who and bool(self.client.pexpire(key, int(seconds * 1000)))
 
-    def serve(self, who: str, slots: int, seconds: float) -> None:
-        """Note that a worker is there, for so many seconds, and how many steps it executes at once."""
+    def serve(self, who: str, slots: int, tasks: Iterable[str], seconds: float) -> None:
+        """Note that a worker is there, for so many seconds; how many steps it executes at once, and which tasks it has."""
         now = self._now()
+        there = {self._workers: [f"{slots} {who}"], self._tasks: tasks}
         with self.client.pipeline(transaction=False) as pipe:
-            pipe.zadd(self._workers, {f"{slots} {who}": now + seconds})
-            pipe.zremrangebyscore(self._workers, 0, now)
-            pipe.expire(self._workers, self._ttl)
+            for key, names in there.items():
+                if until := dict.fromkeys(names, now + seconds):
+                    pipe.zadd(key, until, gt=True)  # a task may be another worker's too, for longer
+                pipe.zremrangebyscore(key, 0, now)
+                pipe.expire(key, self._ttl)
             pipe.execute()
 
     def slots(self) -> int:
         """How many steps the workers that are there execute at once, all together."""
         workers = cast("list[str]", self.client.zrangebyscore(self._workers, self._now(), math.inf))
         return sum(int(each.split(" ")[0]) for each in workers)
+
+    def is_offered(self, task: str) -> bool:
+        """Whether a worker that is there has this task; also one that is busy, and would answer no `inspect`."""
+        until = self.client.zscore(self._tasks, task)
+        return until is not None and until > self._now()
 
     def is_led(self) -> bool:
         """Whether there is a worker that reconciles, or was until a moment ago."""
@@ -544,6 +552,10 @@ class Store:
     @property
     def _workers(self) -> str:
         return f"{self._prefix}:workers"
+
+    @property
+    def _tasks(self) -> str:
+        return f"{self._prefix}:tasks"
 
     def _key(self, run_id: str, name: str) -> str:
         return f"{self._prefix}:{{{run_id}}}:{name}"

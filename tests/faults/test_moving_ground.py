@@ -103,10 +103,12 @@ def test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    pool: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:
-    start_worker("--concurrency", "1")
+    """One of a single process answers nobody then, but its reconciler goes on telling the ledger what it has."""
+    start_worker("--concurrency", "1", "--pool", pool)
     busy = flow.begin(tmp_path, "--seconds", "8", file=flow.SMALL, run_id="busy")
     busy.journal.await_start("only")
     start_worker(RUNNER_INCLUDE="", RUNNER_WAIT_FOR_TASK="1")

@@ -453,10 +453,17 @@ def test_items_of_a_run_that_is_there_already_change_nothing(wide: Store) -> Non
     assert wide.client.keys("*:items:*") == []
 
 
-def test_workers_that_are_there_tell_how_much_they_do_at_once(ledger: Store) -> None:
-    ledger.serve("one", 4, seconds=30)
-    ledger.serve("other", 2, seconds=-1)
+def test_workers_that_are_there_tell_how_much_they_do_at_once_and_what_they_have(ledger: Store) -> None:
+    ledger.serve("one", 4, ["fetch"], seconds=30)
+    ledger.serve("other", 2, ["merge"], seconds=-1)
     assert ledger.slots() == 4
+    assert [task for task in ("fetch", "merge", "sort") if ledger.is_offered(task)] == ["fetch"]
+
+
+def test_a_task_is_offered_for_as_long_as_one_of_its_workers_is_there(ledger: Store) -> None:
+    ledger.serve("one", 4, ["fetch"], seconds=30)
+    ledger.serve("other", 4, ["fetch"], seconds=-1)
+    assert ledger.is_offered("fetch")
 
 
 def test_an_unknown_run_is_an_error_of_ours(ledger: Store) -> None:
