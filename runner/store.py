@@ -106,7 +106,7 @@ class Store:
             # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
             seconds = float(accepted)
             with self.client.pipeline(transaction=False) as pipe:
-                for index in (self._index, self._active):
+                for index in (self._shared("runs"), self._shared("active")):
                     pipe.zadd(index, {run_id: seconds})
                     pipe.zremrangebyscore(index, 0, seconds - self._ttl)
                     pipe.expire(index, self._ttl)
@@ -126,7 +126,7 @@ class Store:
         kept = [step.id for step in plan.steps if step.id not in again and step.foreach is None]
         reopened = self._reopen(self._keys(run_id), [self._life, int(collectors), len(again), *again, *kept])
         if reopened:
-            self.client.zadd(self._active, {run_id: self._now()})
+            self.client.zadd(self._shared("active"), {run_id: self._now()})
         return bool(reopened)
 
     def claim(
@@ -238,16 +238,16 @@ class Store:
 
     def active(self) -> dict[str, float]:
         """The runs that have not been seen to end; since when, in seconds since the epoch."""
-        return dict(cast("list[tuple[str, float]]", self.client.zrange(self._active, 0, -1, withscores=True)))
+        return dict(cast("list[tuple[str, float]]", self.client.zrange(self._shared("active"), 0, -1, withscores=True)))
 
     def retire(self, runs: Mapping[str, float]) -> None:
         """Take runs that have ended from the active ones, but not those that have been resumed since."""
         for some in _some(runs.items(), 100):
-            self._retire([self._active], [part for pair in some for part in pair])
+            self._retire([self._shared("active")], [part for pair in some for part in pair])
 
     def lead(self, who: str, seconds: float) -> bool:
         """Whether this one is to reconcile for so many seconds: one worker of all does it."""
-        key = f"{self._prefix}:leader"
+        key = self._shared("leader")
         if self.client.set(key, who, nx=True, px=int(seconds * 1000)):
             return True
         return self.client.get(key) == who and bool(self.client.pexpire(key, int(seconds * 1000)))
@@ -255,7 +255,7 @@ class Store:
     def serve(self, who: str, slots: int, tasks: Iterable[str], seconds: float) -> None:
         """Note that a worker is there, for so many seconds; how many steps it executes at once, and which tasks it has."""
         now = self._now()
-        there = {self._workers: [f"{slots} {who}"], self._tasks: tasks}
+        there = {self._shared("workers"): [f"{slots} {who}"], self._shared("tasks"): tasks}
         with self.client.pipeline(transaction=False) as pipe:
             for key, names in there.items():
                 if until := dict.fromkeys(names, now + seconds):
@@ -266,17 +266,17 @@ class Store:
 
     def slots(self) -> int:
         """How many steps the workers that are there execute at once, all together."""
-        workers = cast("list[str]", self.client.zrangebyscore(self._workers, self._now(), math.inf))
+        workers = cast("list[str]", self.client.zrangebyscore(self._shared("workers"), self._now(), math.inf))
         return sum(int(each.split(" ")[0]) for each in workers)
 
     def is_offered(self, task: str) -> bool:
         """Whether a worker that is there has this task; also one that is busy, and would answer no `inspect`."""
-        until = self.client.zscore(self._tasks, task)
+        until = self.client.zscore(self._shared("tasks"), task)
         return until is not None and until > self._now()
 
     def is_led(self) -> bool:
         """Whether there is a worker that reconciles, or was until a moment ago."""
-        return bool(self.client.exists(f"{self._prefix}:leader"))
+        return bool(self.client.exists(self._shared("leader")))
 
     def cancel(self, run_id: str, cause: str) -> RunStatus:
         """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before."""
@@ -305,7 +305,7 @@ class Store:
 
     def runs(self, limit: int = 20) -> list[Run]:
         """The latest runs, newest first."""
-        ids = cast("list[str]", self.client.zrevrange(self._index, 0, limit - 1))
+        ids = cast("list[str]", self.client.zrevrange(self._shared("runs"), 0, limit - 1))
         with self.client.pipeline(transaction=False) as pipe:
             for run_id in ids:
                 pipe.hgetall(self._key(run_id, "run"))
@@ -541,21 +541,9 @@ class Store:
     def _life(self) -> str:
         return f"{self._ttl} {self.forward}"
 
-    @property
-    def _index(self) -> str:
-        return f"{self._prefix}:runs"
-
-    @property
-    def _active(self) -> str:
-        return f"{self._prefix}:active"
-
-    @property
-    def _workers(self) -> str:
-        return f"{self._prefix}:workers"
-
-    @property
-    def _tasks(self) -> str:
-        return f"{self._prefix}:tasks"
+    def _shared(self, name: str) -> str:
+        """A key of all runs together."""
+        return f"{self._prefix}:{name}"
 
     def _key(self, run_id: str, name: str) -> str:
         return f"{self._prefix}:{{{run_id}}}:{name}"
