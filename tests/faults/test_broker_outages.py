@@ -177,11 +177,14 @@ def link() -> Iterator[Link]:
         pytest.skip(f"no network namespace can be made here: {error.stderr.strip()}")
     try:
         _ip("link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b", "netns", name)
-        _ip("addr", "add", f"{made.near}/24", "dev", f"{name}a")
-        _ip("-n", name, "addr", "add", "10.203.0.2/24", "dev", f"{name}b")
-        _ip("-n", name, "link", "set", f"{name}b", "up")
-        made.up()
-        yield made
+        try:
+            _ip("addr", "add", f"{made.near}/24", "dev", f"{name}a")
+            _ip("-n", name, "addr", "add", "10.203.0.2/24", "dev", f"{name}b")
+            _ip("-n", name, "link", "set", f"{name}b", "up")
+            made.up()
+            yield made
+        finally:
+            _ip("link", "del", f"{name}a")  # it would stay for as long as a process in the namespace does
     finally:
         _ip("netns", "del", name)
 
