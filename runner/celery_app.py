@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import signal
 import sys
@@ -99,6 +100,12 @@ def _refuse_other_pools(instance: Any, **_: Any) -> None:
     name = instance.pool_cls.__module__.rpartition(".")[2]
     if name not in {"prefork", "thread", "solo"}:  # ours (prefork.py), or Celery's
         sys.exit(f"error: the pool {name} is not supported: use prefork, threads or solo")
+
+
+@celeryd_after_setup.connect
+def _spare_garbage(**_: Any) -> None:
+    """What a worker has imported stays: neither it nor its children look through it for garbage (2 % of the default workflow)."""
+    gc.freeze()
 
 
 @celeryd_init.connect
