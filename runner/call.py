@@ -90,7 +90,7 @@ def call(
     except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md): the user's task may raise anything
         return _raised(error, started, timeout)
     if (timed and _interruption.happened) or (timeout is not None and time.monotonic() - started > timeout + 0.1):
-        return timed_out(timeout)  # it swallowed the interruption
+        return _timed_out(timeout)  # it swallowed the interruption
     return _checked(value, value_limit)
 
 
@@ -159,7 +159,7 @@ async def _and_nothing_after(coroutine: Coroutine[Any, Any, Result]) -> Result:
 def _raised(error: Exception, started: float, timeout: float | None) -> Failure:
     late = timeout is not None and time.monotonic() - started >= timeout
     if late and isinstance(error, SoftTimeLimitExceeded | TimeoutError):
-        return timed_out(timeout)
+        return _timed_out(timeout)
     return _failure(error)
 
 
@@ -233,15 +233,14 @@ def _checked(value: Any, limit: int) -> Success | Failure:
     return Success(value, text)
 
 
-def timed_out(timeout: float | None, more: str = "") -> Failure:
-    """What becomes of an attempt that took longer than its timeout; ``more`` is said of it besides."""
+def _timed_out(timeout: float | None, more: str = "") -> Failure:
     error = Error("StepTimedOut", f"took longer than {timeout or 0:g} s{more}")
     return Failure(error, timed_out=True, names=frozenset({"StepTimedOut", "TimeoutError", "timed_out"}))
 
 
 def past_the_hard_limit(timeout: float | None) -> Failure:
-    """The same of one that let nothing interrupt it."""
-    return timed_out(timeout, ", and its process had to be ended")
+    """What becomes of an attempt that took longer than its timeout, and let nothing interrupt it."""
+    return _timed_out(timeout, ", and its process had to be ended")
 
 
 def _failure(error: Exception, *, retryable: bool = True) -> Failure:

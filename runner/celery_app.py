@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import gc
 import multiprocessing
 import signal
 import sys
@@ -13,7 +12,7 @@ from billiard import process
 from celery import Celery
 from celery.signals import celeryd_after_setup, celeryd_init, worker_process_init
 
-from runner import backend, brokers, catalogue, settings
+from runner import backend, brokers, catalogue, garbage, settings
 from runner.errors import RunnerError
 from runner.settings import Settings
 
@@ -104,8 +103,8 @@ def _refuse_other_pools(instance: Any, **_: Any) -> None:
 
 @celeryd_after_setup.connect
 def _spare_garbage(**_: Any) -> None:
-    """What a worker has imported stays: neither it nor its children look through it for garbage (2 % of the default workflow)."""
-    gc.freeze()
+    """What an app has imported, and set up, is not looked through either: 2 % of the default workflow."""
+    garbage.spare()
 
 
 @celeryd_init.connect

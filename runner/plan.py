@@ -337,7 +337,7 @@ def dump(plan: Plan) -> str:
 
 
 def _fields(thing: Any) -> dict[str, Any]:
-    """A dataclass as an object, without the copies that ``asdict`` makes of all that is in it: four times as fast."""
+    """A dataclass as an object, without the copies that ``asdict`` makes of all that is in it: a plan takes a third of the time."""
     return {each.name: getattr(thing, each.name) for each in fields(thing)}
 
 

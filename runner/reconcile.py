@@ -41,6 +41,7 @@ def reconcile(run_id: str, ledger: Store, *, grace: float) -> None:
 
 
 def _mend(run_id: str, ledger: Store, sweep: Sweep) -> None:
+    """Do what the sweep of a run calls for."""
     if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
         return  # as it is nearly always: the plan, which may be large, is not even read
     plan = ledger.plan(run_id)

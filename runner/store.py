@@ -27,7 +27,6 @@ FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a se
 # worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
 FOLLOW_EVERY = 0.05
 
-
 _LOST = "`python -m runner runs` lists the runs; a broker without persistence forgets them when it restarts"
 
 

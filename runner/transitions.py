@@ -22,6 +22,7 @@ messages.
 #   tally     for each collector with `foreach` and status: how many have ended so
 #   events    the story of the run, a stream
 #   end       a stream with an entry once the run has ended: it wakes who waits for that alone
+
 _PRELUDE = """
 local function key(name) return KEYS[1] .. name end
 local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
@@ -376,9 +377,8 @@ SWEEP = (
 if not status then return {'unknown'} end
 if ended then return {'ended'} end
 local run = {}
-for _, field in ipairs({'last_at', 'sent_at', 'sent_again', 'started_at', 'collectors_left', 'deadline'}) do
-  run[field] = tonumber(redis.call('HGET', RUN, field) or '0')
-end
+local fields = {'last_at', 'sent_at', 'sent_again', 'started_at', 'collectors_left', 'deadline'}
+for at, text in ipairs(redis.call('HMGET', RUN, unpack(fields))) do run[fields[at]] = tonumber(text or '0') end
 local wait = ARGV[2] * 2 ^ math.min(run.sent_again, 10)
 local again = now - run.sent_at >= wait
 local lost, overdue, held = {}, {}, {}

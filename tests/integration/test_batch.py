@@ -1,6 +1,7 @@
 """A batch executed in this process, on a real ledger."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,31 @@ def execute(ledger: Store, task: Any, folder: Path) -> None:
     batch.execute(Batch(ledger, PLAN, "run-1", steps, task, "w1", Settings(state_dir=folder)))
 
 
+def noted(begun: list[int], *, seconds: float) -> Callable[[int], int]:
+    """A task that takes so long, and notes what it was called with."""
+
+    def slow(n: int) -> int:
+        begun.append(n)
+        time.sleep(seconds)
+        return n
+
+    return slow
+
+
 def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
     ledger: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They were claimed ten at once, for a tenth of a second of work as it seemed. Here they take a second and a half."""
     monkeypatch.setitem(batch._pace, "slow", 1e-6)
     begun: list[int] = []
+    slow = noted(begun, seconds=0.15)
 
-    def slow(n: int) -> int:
-        begun.append(n)
+    def cancelling(n: int) -> int:
         if n == 2:
             ledger.cancel("run-1", "by the test")
-        time.sleep(0.15)
-        return n
+        return slow(n)
 
-    execute(ledger, slow, tmp_path)
+    execute(ledger, cancelling, tmp_path)
 
     assert begun == [0, 1, 2]
 
@@ -54,12 +65,7 @@ def test_all_of_them_are_executed_once_in_their_order(
     monkeypatch.setitem(batch._pace, "slow", 1e-6)
     begun: list[int] = []
 
-    def slow(n: int) -> int:
-        begun.append(n)
-        time.sleep(0.06)
-        return n
-
-    execute(ledger, slow, tmp_path)
+    execute(ledger, noted(begun, seconds=0.06), tmp_path)
 
     assert begun == list(range(10))
     assert list(ledger.collected("run-1", PLAN)) == list(range(10))
