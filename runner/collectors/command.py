@@ -6,15 +6,16 @@ import selectors
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 from celery import shared_task
 
+Result = TypeVar("Result")
 Format = Literal["text", "lines", "json", "jsonl"]
 
 # Waits until nobody holds the other end of its standard input, and then ends the group whose id it was told first. If it
@@ -126,15 +127,31 @@ def _group(words: list[str], cwd: str, env: Mapping[str, str], stdin: int) -> It
     only: within `Popen` it would leave a command behind that nobody knows.
     """
     mark = uuid.uuid4().hex
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # ours, as it is
     with (
         _watchdog(mark) as watchdog,
-        ThreadPoolExecutor(max_workers=1) as starter,
-        starter.submit(_started, words, cwd, {**env, "COMMAND_RUN_MARK": mark}, stdin, watchdog).result() as process,
+        ThreadPoolExecutor(1, initializer=signal.pthread_sigmask, initargs=(signal.SIG_SETMASK, mask)) as starter,
+        _submitted(
+            starter, _started, words, cwd, {**env, "COMMAND_RUN_MARK": mark}, stdin, watchdog
+        ).result() as process,
     ):
         try:
             yield process
         finally:
             _end(process)
+
+
+def _submitted(starter: ThreadPoolExecutor, call: Callable[..., Result], *args: Any) -> "Future[Result]":
+    """`submit`, with no signal meanwhile: in the middle of `Thread.start` (Python 3.11) one ends the new thread with a traceback.
+
+    That thread begins with no signal either, and is to take back the mask that its commands inherit.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        return starter.submit(call, *args)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _watchdog(mark: str) -> subprocess.Popen[bytes]:
