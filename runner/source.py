@@ -21,6 +21,7 @@ DEPTH_LIMIT = 32
 ALIAS_LIMIT = 50
 EVENT_LIMIT = 200_000
 STRING_LIMIT = 64 * 1024
+_OF_EVENTS = {"E002", "E003", "E011", "E016", "E019"}  # codes of what ends the reading of the parser's events
 INTEGER_LIMIT = 2**53  # the first integer that a double, and so many a JSON reader, cannot tell from its neighbour
 
 Loc = tuple[str | int, ...]
@@ -235,8 +236,9 @@ class _Builder:
     composer overflows the C stack at a depth of 100,000 (PyYAML 6.0.3). The event parser does neither.
     """
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: _Lines, end: int | None = None) -> None:
         self.lines = lines
+        self._end_of_text = end
         self.faults: list[Fault] = []
         self._open: list[_Open] = []
         self._anchors: dict[str, _Node | None] = {}  # None while the anchor's own value is being read
@@ -280,7 +282,7 @@ class _Builder:
         return root
 
     def _events(self) -> Iterator[yaml.Event]:
-        loader = _Loader(self.lines.text)
+        loader = _Loader(self.lines.text[: self._end_of_text])
         last = 0
         try:
             while loader.check_event():
@@ -288,12 +290,26 @@ class _Builder:
                 last = _offsets(event)[1]
                 yield event
         except yaml.MarkedYAMLError as error:
-            raise InvalidWorkflow((_syntax_fault(error, self.lines),)) from error
+            raise self._fault_before(error) or InvalidWorkflow((_syntax_fault(error, self.lines),)) from error
         except (yaml.YAMLError, ValueError, OverflowError) as error:  # the Python scanner's chr() of "\UFFFFFFFF"
             message = f"not YAML: {printable(str(error).splitlines()[0])}"
             raise InvalidWorkflow((Fault("E014", message, self.lines.place(last, last)),)) from error
         finally:
             loader.dispose()
+
+    def _fault_before(self, error: yaml.MarkedYAMLError) -> InvalidWorkflow | None:
+        """What ends the reading of the text before a syntax error does, a limit of ours say.
+
+        A scanner reads ahead of the events that it returns, and libyaml has limits of its own there: that of PyYAML 6.0.4
+        refuses 1,001 brackets in a line before the first of them is an event.
+        """
+        if self._end_of_text is not None or error.problem_mark is None:
+            return None
+        try:
+            _Builder(self.lines, error.problem_mark.index).build()
+        except InvalidWorkflow as earlier:
+            return earlier if earlier.faults[0].code in _OF_EVENTS else None
+        return None
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         name = event.anchor
@@ -540,7 +556,8 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
         at = start + indent.index("\t")
         return Fault("E010", "tab used for indentation", lines.place(at, at + 1), "indent with spaces")
     hint = next((hint for words, hint in _SYNTAX_HINTS.items() if words in problem), "")
-    if re.search(r"[\[{].*\$\{\{", where.text):
+    before, expression, _ = where.text.partition("${{")
+    if expression and ("[" in before or "{" in before):
         hint = "quote ${{ … }} between [ ] or { }"
     context = f", {error.context}" if error.context else ""
     return Fault("E014", f"not YAML: {printable(problem + context)}", where, hint)

@@ -133,6 +133,36 @@ def test_the_scanner_in_python_tells_the_same(text: str, told: str, monkeypatch:
     assert f"{first.place.line}:{first.place.column} {first.code}" == told
 
 
+_DEEP = {
+    "brackets": ("[" * 500_000, "1:33 E002"),
+    "brackets in a value": ("a: " + "[" * 500_000, "1:35 E002"),
+    "brackets that are closed": ("a: " + "[" * 100_000 + "]" * 100_000, "1:35 E002"),
+    "braces": ("{" * 500_000, "1:2 E019"),
+    "lists in a line": ("- " * 300_000, "1:65 E002"),
+    "lists with a value each": ("[a, " * 200_000, "1:129 E002"),
+    "mappings with a key each": ("{a: " * 200_000, "1:129 E002"),
+    "brackets after a good line": ("name: a\nb: " + "[" * 2_000, "2:35 E002"),
+}
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
+@pytest.mark.parametrize("case", _DEEP)
+def test_a_limit_of_ours_is_told_whatever_limits_the_parser_has(
+    case: str, loader: type[yaml.SafeLoader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libyaml of PyYAML 6.0.4 refuses 1,001 levels before it returns the first: E014 instead of E002, and with a search
+    for ``${{`` behind each bracket, which took minutes for 500,000 of them."""
+    monkeypatch.setattr(source, "_Loader", loader)
+    text, told = _DEEP[case]
+    first = faults(text)[0]
+    assert f"{first.place.line}:{first.place.column} {first.code}" == told
+
+
+def test_a_syntax_error_in_a_long_line_of_brackets_is_told_at_once() -> None:
+    """The search for an expression between brackets began anew at each of them: minutes."""
+    assert faults("a: b: c # " + "[" * 500_000)[0].code == "E014"
+
+
 def test_half_a_surrogate_pair_is_refused_by_the_scanner_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "_Loader", yaml.SafeLoader)
     assert [fault.code for fault in source.parse('a: "\\ud800"', "bad.yaml").faults] == ["E015"]
