@@ -42,7 +42,8 @@ class Failure:
     """An attempt that gave no value.
 
     Args:
-        names: what ``retry.on`` and ``not_on`` may call it: the class names of the exception, and ``http_…``.
+        names: what ``retry.on`` and ``not_on`` may call it: the class names of the exception, ``http_…``, and its own
+            attribute ``names``.
         retryable: false if the task says that trying again cannot help.
         retry_after: seconds before which trying again cannot help, if the task says so.
     """
@@ -251,6 +252,9 @@ def _failure(error: Exception, *, retryable: bool = True) -> Failure:
     names |= {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
     if isinstance(status, int):
         names |= {f"http_{status}", f"http_{status // 100}xx"}
+    given = getattr(error, "names", ())
+    if isinstance(given, list | tuple | set | frozenset):
+        names |= {name for name in given if isinstance(name, str)}
     wait = getattr(error, "retry_after", None)
     return Failure(
         Error(type(error).__name__, str(error) or repr(error), _traceback(error)),

@@ -18,6 +18,10 @@ FAULT_LIMIT = 1_000
 # At which depth of the file the keys of a step stand. The strings of two of them may hold expressions.
 _KEYS_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
 _EXPANDED = "expressions are expanded under `with` and `foreach` only"
+# What the value before it means to a task is the task's matter: to leave the name out may be to have a path deleted that
+# another machine named.
+_FIRST_HINT = "the value before goes there; if the file is to say it, the task must have another first parameter"
+_FILLED_HINTS = {"outcomes": "leave it out: it tells how each collector ended"}
 _RUN_NAMES = ("id", "name", "started_at")
 _SHOWN = {"name", "description", "id"}
 _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"} | {
@@ -263,7 +267,10 @@ def _given_faults(source: Source, step: _Step, task: Task) -> Iterator[tuple[Loc
         if task.first is None and not task.takes_more:
             loc = step.value("task")[1]
             message = f"task {echo(task.name)} cannot be a {step.kind}: it has no parameter for the value before"
-            yield loc, Fault("E034", message, source.place(loc))
+            yield (
+                loc,
+                Fault("E034", message, source.place(loc), "its parameters are keyword-only: use it in a collector"),
+            )
             return
         filled = {task.first.name} if task.first else set()
         filled |= {"outcomes"} if step.kind == "gather" else set()
@@ -275,7 +282,7 @@ def _given_faults(source: Source, step: _Step, task: Task) -> Iterator[tuple[Loc
     for name, (value, loc) in given.items():
         if name in filled and name in parameters:
             message = f"{echo(name)} is filled by the runner in a {step.kind}"
-            yield loc, Fault("E035", message, source.place(loc, key=True), "leave it out")
+            yield loc, Fault("E035", message, source.place(loc, key=True), _FILLED_HINTS.get(name, _FIRST_HINT))
         elif name in parameters:
             if misfit := _misfit(parameters[name], value, source.written(loc)):
                 yield loc, Fault("E007", misfit, source.place(loc))

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal, NoReturn, TypeVar
@@ -17,6 +18,31 @@ from celery import shared_task
 
 Result = TypeVar("Result")
 Format = Literal["text", "lines", "json", "jsonl"]
+
+# What a command inherits of the worker's environment: where programs and the user's files are, language and time zone, the
+# proxies and certificates without which no download works. Anything else may be a secret of the worker
+# (RUNNER_BROKER_URL has the broker's password), and a command that prints its environment would put it into the ledger.
+INHERITED = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "XDG_*_HOME",
+    "XDG_RUNTIME_DIR",
+    "TMPDIR",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "*_PROXY",
+    "*_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+)
 
 # Waits until nobody holds the other end of its standard input, and then ends the group whose id it was told first. If it
 # was told none, whoever was to tell it died within the milliseconds of the start, and the command is looked for by the mark
@@ -40,20 +66,24 @@ class CommandFailure(Exception):
     Args:
         message: what went wrong, naming the command.
         retryable: false where the same command would fail again.
+        names: what `retry.on` and `not_on` may call it: `exit_2`, or the signal that ended it, `SIGKILL`.
     """
 
-    def __init__(self, message: str, *, retryable: bool = True) -> None:
+    def __init__(self, message: str, *, retryable: bool = True, names: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.names = names
 
 
 @shared_task(name="command.run")
 def run(
-    argv: list[str],
+    stdin: Any = None,
     *,
+    argv: list[str],
     cwd: str = ".",
-    env: dict[str, str] | None = None,
-    stdin: str = "",
+    env: dict[str, Any] | None = None,
+    pass_env: list[str] | None = None,
+    stdin_format: Format | None = None,
     format: Format = "text",  # noqa: A002 - the word a user of the YAML expects
     fields: list[str] | None = None,
     separator: str = "\t",
@@ -67,11 +97,18 @@ def run(
     starts ends with it: when it exits, fails or is interrupted, and within a second of the worker's own death. Only a
     process that makes a session of its own (`setsid`, a daemon) escapes that.
 
+    In a gather or a stage the command reads the value before from its standard input; what is executed, the file alone says.
+    The command inherits a few variables of the worker's environment (`PATH`, `HOME`, language, time zone, proxies) and
+    none that may be a secret.
+
     Args:
+        stdin: for its standard input, which is empty without it. In a gather or a stage it is the value before.
         argv: the program and its arguments. Numbers become text.
         cwd: the directory to run it in.
-        env: variables to add to the worker's own.
-        stdin: text for its standard input, which is empty otherwise.
+        env: variables for the command. Numbers and booleans become text; null leaves a variable out, also an inherited one.
+        pass_env: names of more variables that it inherits from the worker, with `*` for any characters.
+        stdin_format: how `stdin` is written: text, lines (a list of texts, one a line), json, or jsonl (a list, one JSON
+            value a line). By default a text as it is, nothing for null, and JSON for anything else.
         format: text, lines (a list, without the line ends), json, or jsonl (a list, one value per line).
         fields: names for the parts of each line: the result is one object per line. The last part may contain the
             separator.
@@ -84,24 +121,96 @@ def run(
         CommandFailure: with the exit code and the end of what it wrote to standard error.
     """
     words = _words(argv)
-    with _given(stdin) as given, _group(words, cwd, env or {}, given) as process:
+    environment = _environment(env or {}, pass_env or [])
+    with _file_of(_input(stdin, stdin_format)) as given, _group(words, cwd, environment, given) as process:
         printed, complaint = _output(process, words[0], max_bytes)
     if process.returncode not in ok_codes:
-        raise CommandFailure(f"{words[0]} {_ending(process.returncode)}{_said(complaint)}")
+        message = f"{words[0]} {_ending(process.returncode)}{_said(complaint)}"
+        raise CommandFailure(message, names=(_ending_name(process.returncode),))
     value = _parsed(printed.decode("utf-8", errors="replace"), format, fields, separator, words[0])
     return _labelled(value, labels, words[0]) if labels else value
 
 
+def _input(value: Any, wanted: Format | None) -> bytes:
+    """What the command reads from its standard input."""
+    match wanted or ("text" if value is None or isinstance(value, str) else "json"):
+        case "text":
+            text = "" if value is None else _line(value, "stdin")
+        case "json":
+            text = _json(value) + "\n"
+        case "lines":
+            lines = [_line(item, f"item {number} of stdin") for number, item in enumerate(_items(value), start=1)]
+            if broken := next((number for number, line in enumerate(lines, start=1) if "\n" in line), None):
+                message = f"item {broken} of stdin has a line end in it, and would be two lines: use stdin_format jsonl"
+                raise CommandFailure(message, retryable=False)
+            text = "".join(line + "\n" for line in lines)
+        case "jsonl":
+            text = "".join(_json(item) + "\n" for item in _items(value))
+        case unknown:
+            raise CommandFailure(f"stdin_format is text, lines, json or jsonl, not {unknown!r}", retryable=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise CommandFailure(f"stdin cannot be written as UTF-8: {error.reason}", retryable=False) from error
+
+
+def _items(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        message = f"stdin is a {type(value).__name__}, and stdin_format lines or jsonl needs a list"
+        raise CommandFailure(message, retryable=False)
+    return value
+
+
+def _line(value: Any, what: str) -> str:
+    if not _is_plain(value):
+        message = f"{what} is a {type(value).__name__}, and no text: use stdin_format json or jsonl"
+        raise CommandFailure(message, retryable=False)
+    return _as_text(value)
+
+
+def _json(value: Any) -> str:
+    # A lone surrogate has no UTF-8; with a backslash it is JSON.
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+
+
 @contextmanager
-def _given(stdin: str) -> Iterator[int]:
-    """A file descriptor of the text. A file and not a pipe: the command may read it when it likes, or never."""
-    if not stdin:
+def _file_of(content: bytes) -> Iterator[int]:
+    """A file descriptor of the bytes. A file and not a pipe: the command may read it when it likes, or never."""
+    if not content:
         yield subprocess.DEVNULL
         return
     with TemporaryFile() as file:
-        file.write(stdin.encode(errors="replace"))
+        file.write(content)
         file.seek(0)
         yield file.fileno()
+
+
+def _environment(env: Mapping[str, Any], pass_env: Sequence[str]) -> dict[str, str]:
+    if not isinstance(env, Mapping):
+        raise CommandFailure(f"env is a mapping of names to texts, not {env!r:.80}", retryable=False)
+    if isinstance(pass_env, str) or not all(isinstance(name, str) for name in pass_env):
+        raise CommandFailure(f"pass_env is a list of names, not {pass_env!r:.80}", retryable=False)
+    for name, value in env.items():
+        if value is not None and not _is_plain(value):
+            message = f"the variable {name} under env is a {type(value).__name__}, and no text"
+            raise CommandFailure(message, retryable=False)
+    patterns = (*INHERITED, *pass_env)
+    inherited = {
+        name: value for name, value in os.environ.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+    return {
+        **{name: value for name, value in inherited.items() if name not in env},
+        **{name: _as_text(value) for name, value in env.items() if value is not None},
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def _as_text(value: Any) -> str:
+    """As expressions write a value within text: a boolean is `true`, and not Python's `True`."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _words(argv: object) -> list[str]:
@@ -112,7 +221,7 @@ def _words(argv: object) -> list[str]:
 
 
 def _is_word(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    return _is_plain(value) and not isinstance(value, bool)
 
 
 @contextmanager
@@ -157,6 +266,7 @@ def _submitted(starter: ThreadPoolExecutor, call: Callable[..., Result], *args: 
 def _watchdog(mark: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         ["/bin/sh", "-c", _WATCHDOG, mark],
+        env={"PATH": os.environ.get("PATH", os.defpath)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -174,7 +284,7 @@ def _started(
         process = subprocess.Popen(
             words,
             cwd=cwd,
-            env={**os.environ, **{name: str(value) for name, value in env.items()}},
+            env=env,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -240,6 +350,16 @@ def _ending(code: int) -> str:
         return f"was ended by {signal.Signals(-code).name}"
     except ValueError:
         return f"was ended by signal {-code}"
+
+
+def _ending_name(code: int) -> str:
+    """What `retry.on` may call it."""
+    if code >= 0:
+        return f"exit_{code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal_{-code}"
 
 
 def _said(complaint: bytes) -> str:

@@ -97,6 +97,13 @@ ANY_ERROR = Change(
 BESIDE = Change("runner/collectors/write.py", 'target.parent / f".{secrets.token_hex(8)}.tmp"', "target")
 NEW_FILE = Change("runner/collectors/write.py", 'temporary.open("x"', 'temporary.open("w"')
 WATCHDOG = Change("runner/collectors/command.py", 'read -r _; kill -s KILL -- "-$group";', "read -r _;")
+# What is executed the file says, and no value; a command inherits no secret of the worker.
+FROM_THE_FILE = Change(
+    "runner/collectors/command.py",
+    "    stdin: Any = None,\n    *,\n    argv: list[str],\n",
+    "    argv: list[str],\n    *,\n    stdin: Any = None,\n",
+)
+NO_SECRETS = Change("runner/collectors/command.py", "if any(fnmatchcase(name, pattern) for pattern in patterns)", "")
 # Messages that no worker can read are kept.
 CONSUMER = Change("runner/celery_app.py", '"runner.dead_letters:Consumer"', '"celery.worker.consumer:Consumer"')
 HEADERS = Change("runner/dead_letters.py", "        _check_headers(message.headers)\n", "")
@@ -226,6 +233,20 @@ PROOFS = {
         ),
         Proof("F14b batch", "test_a_collector_that_lets_nothing_interrupt_it_ends_alone", (OVERDUE,), STILL),
         Proof("F26a batch", "test_no_collector_of_a_batch_starts_after_the_run_is_cancelled", (ENDED,), "assert"),
+    ],
+    "commands": [
+        Proof(
+            "argv",
+            "test_what_a_server_answers_is_never_executed[stage]",
+            (FROM_THE_FILE,),
+            "the server's words were executed",
+        ),
+        Proof(
+            "environment",
+            "test_a_command_does_not_inherit_the_password_of_the_broker",
+            (NO_SECRETS,),
+            "a secret of the worker was inherited",
+        ),
     ],
     "broker_outages": [
         Proof("F07", "test_a_killed_broker_that_keeps_a_file_loses_no_run", (AGAIN,), "I5"),

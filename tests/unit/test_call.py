@@ -78,6 +78,34 @@ def test_an_exception_with_a_status_code_is_named_by_it() -> None:
     assert found.retry_after == 3
 
 
+def test_an_exception_may_say_its_own_names() -> None:
+    class Closed(Exception):
+        names = ("closed", "closed_today")
+
+    def ask() -> None:
+        raise Closed
+
+    assert {"closed", "closed_today", "Closed"} <= failure(ask).names
+
+
+@pytest.mark.parametrize("names", ["closed", 5, [1, None], {"closed": 1}])
+def test_an_attribute_names_that_is_no_list_of_texts_is_passed_over(names: Any) -> None:
+    class Closed(Exception):
+        pass
+
+    def ask() -> None:
+        error = Closed()
+        error.names = names  # type: ignore[attr-defined]
+        raise error
+
+    assert {name.rpartition(".")[2] for name in failure(ask).names} <= {
+        "Closed",
+        "Exception",
+        "BaseException",
+        "object",
+    }
+
+
 def test_a_task_may_say_that_trying_again_cannot_help() -> None:
     class Hopeless(Exception):
         retryable = False

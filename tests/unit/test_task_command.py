@@ -8,12 +8,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.collectors.command import CommandFailure, run
+from runner.call import Failure, call
+from runner.collectors.command import INHERITED, CommandFailure, run
 from tests.processes import carrying
 from tests.waiting import wait_until
 
@@ -91,8 +93,91 @@ def test_more_input_than_a_pipe_holds_that_nobody_reads_is_no_trouble() -> None:
     assert run(argv=["true"], stdin="x" * 1_000_000) == ""
 
 
-def test_variables_are_added_to_the_environment() -> None:
-    assert run(argv=["sh", "-c", 'echo $A$B; test -n "$PATH"'], env={"A": "1", "B": 2}) == "12\n"
+@pytest.mark.parametrize(
+    ("value", "stdin_format", "read"),
+    [
+        ("text\n", None, "text\n"),
+        (None, None, ""),
+        ({"ü": [1]}, None, '{"ü": [1]}\n'),
+        (["a", 2, True], None, '["a", 2, true]\n'),
+        (5, None, "5\n"),
+        (True, "text", "true"),
+        ("text", "json", '"text"\n'),
+        (None, "json", "null\n"),
+        (["a", 2, True], "lines", "a\n2\ntrue\n"),
+        ([], "lines", ""),
+        ([{"a": 1}, None], "jsonl", '{"a": 1}\nnull\n'),
+        (["\ud800"], "json", '["\\ud800"]\n'),
+    ],
+)
+def test_a_value_comes_on_standard_input_as_its_format_says(value: Any, stdin_format: Any, read: str) -> None:
+    assert run(value, argv=["cat"], stdin_format=stdin_format) == read
+
+
+@pytest.mark.parametrize(
+    ("value", "stdin_format", "message"),
+    [
+        (["a\nb"], "lines", "item 1 of stdin has a line end in it"),
+        (["a", None], "lines", "item 2 of stdin is a NoneType, and no text"),
+        ("a", "lines", "stdin is a str, and stdin_format lines or jsonl needs a list"),
+        ({}, "jsonl", "stdin is a dict, and stdin_format lines or jsonl needs a list"),
+        ([], "text", "stdin is a list, and no text"),
+        ("\ud800", None, "stdin cannot be written as UTF-8"),
+        ("a", "csv", "stdin_format is text, lines, json or jsonl, not 'csv'"),
+    ],
+)
+def test_a_value_that_its_format_cannot_hold_is_refused(value: Any, stdin_format: Any, message: str) -> None:
+    error = failure(["cat"], stdin=value, stdin_format=stdin_format)
+    assert message in str(error)
+    assert error.retryable is False
+
+
+def environment(**arguments: Any) -> dict[str, str]:
+    """What a command finds in its environment."""
+    return dict(line.split("=", 1) for line in run(argv=["env"], format="lines", **arguments))
+
+
+def test_variables_are_added_to_the_environment_as_texts() -> None:
+    found = environment(env={"A": "1", "B": 2, "C": True})
+    assert {name: found[name] for name in "ABC"} == {"A": "1", "B": "2", "C": "true"}
+
+
+def test_a_variable_that_is_null_is_left_out_and_not_none() -> None:
+    """urllib3#1285's neighbour: null came as the text "None", so that an optional input without a value was a wrong one."""
+    assert {"A", "HOME"} & environment(env={"A": None, "HOME": None}).keys() == set()
+
+
+def test_a_variable_that_is_a_list_is_refused() -> None:
+    assert "the variable A under env is a list, and no text" in str(failure(["env"], env={"A": [1]}))
+
+
+def test_a_command_inherits_no_variable_that_may_be_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_BROKER_URL", "redis://:hunter2@example.org")
+    monkeypatch.setenv("LC_TIME", "C")
+    monkeypatch.setenv("https_proxy", "http://proxy.example.org")
+    inherited = environment().keys() - {"COMMAND_RUN_MARK"}
+    assert {"PATH", "HOME", "TMPDIR", "LC_TIME", "https_proxy"} <= inherited
+    assert not {name for name in inherited if not any(fnmatchcase(name, pattern) for pattern in INHERITED)}
+
+
+def test_a_command_inherits_the_variables_that_the_file_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "a")
+    monkeypatch.setenv("AWS_REGION", "b")
+    monkeypatch.setenv("GITHUB_TOKEN", "c")
+    assert environment(pass_env=["AWS_*"]).items() >= {("AWS_PROFILE", "a"), ("AWS_REGION", "b")}
+    assert "GITHUB_TOKEN" not in environment(pass_env=["AWS_*"])
+
+
+def test_pass_env_that_is_a_text_is_refused() -> None:
+    assert "pass_env is a list of names, not 'HOME'" in str(failure(["env"], pass_env="HOME"))
+
+
+@pytest.mark.parametrize(("script", "name"), [("exit 2", "exit_2"), ("kill -KILL $$", "SIGKILL")])
+def test_a_failure_is_named_by_its_exit_code_or_signal(script: str, name: str) -> None:
+    """`retry.on: [exit_2]` was valid, and matched nothing."""
+    found = call(run, (), {"argv": ["sh", "-c", script]}, timeout=None, value_limit=1000)
+    assert isinstance(found, Failure)
+    assert name in found.names
 
 
 def test_it_runs_in_its_directory(tmp_path: Path) -> None:
@@ -266,5 +351,5 @@ def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
 
 
 def test_a_failure_survives_the_way_from_a_pool_process() -> None:
-    error = pickle.loads(pickle.dumps(CommandFailure("x", retryable=False)))  # noqa: S301 - our own
-    assert (str(error), error.retryable) == ("x", False)
+    error = pickle.loads(pickle.dumps(CommandFailure("x", retryable=False, names=("exit_2",))))  # noqa: S301 - our own
+    assert (str(error), error.retryable, error.names) == ("x", False, ("exit_2",))

@@ -1,0 +1,72 @@
+"""Commands, and data that came from outside: what is executed the file alone says, and no secret of the worker goes along."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import Answer, runner
+from tests.faults.conftest import StartWorker
+from tests.http_server import serve
+from tests.servers import Server
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+
+def run(folder: Path, workflow: str) -> Answer:
+    file = folder / "outside.yaml"
+    file.write_text("name: outside\n" + workflow)
+    return runner("run", str(file), "--json")
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Iterator[str]:
+    """Two collectors whose values are words of a server: `touch`, and a path."""
+    with serve({"/touch": "touch", "/path": str(tmp_path / "pwned")}) as server:
+        yield "collectors:\n" + "".join(
+            f"  - {{id: {name}, task: http.get, with: {{url: '{server.url('/' + name)}'}}}}\n"
+            for name in ("touch", "path")
+        )
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param("gather: {task: command.run}\n", id="gather"),
+        pytest.param("stages: [{id: s, task: command.run}]\n", id="stage"),
+    ],
+)
+def test_what_a_server_answers_is_never_executed(place: str, words: str, tmp_path: Path) -> None:
+    """The value before was `argv`: a URL that answered `["touch", "pwned"]` was executed, and `validate` said "valid"."""
+    answer = run(tmp_path, words + place)
+
+    assert not (tmp_path / "pwned").exists(), "the server's words were executed"
+    assert answer.code == 3
+    assert 'task "command.run" needs "argv"' in answer.stderr
+
+
+def test_a_command_reads_the_value_before_from_its_standard_input(words: str, tmp_path: Path) -> None:
+    answer = run(
+        tmp_path,
+        words + "gather: {task: command.run, with: {argv: [cat], stdin_format: lines, format: lines}}\n"
+        "stages: [{id: s, task: command.run, with: {argv: [cat], format: json}}]\n",
+    )
+
+    assert (answer.code, answer.json["result"]) == (0, ["touch", str(tmp_path / "pwned")])
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_command_does_not_inherit_the_password_of_the_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_valkey: Callable[..., Server], start_worker: StartWorker
+) -> None:
+    """A command inherited the worker's whole environment, RUNNER_BROKER_URL with its password in it."""
+    url = start_valkey("--requirepass", "hunter2").url.replace("://", "://:hunter2@")
+    monkeypatch.setenv("RUNNER_BROKER_URL", url)
+    monkeypatch.setenv("API_TOKEN", "hunter2")
+    start_worker()
+
+    answer = run(tmp_path, "collectors: [{id: env, task: command.run, with: {argv: [env], format: lines}}]\n")
+
+    [lines] = answer.json["result"]
+    assert not [line for line in lines if "hunter2" in line], "a secret of the worker was inherited"
+    assert {"PATH", "HOME"} <= {line.partition("=")[0] for line in lines}
