@@ -16,6 +16,7 @@ from runner.settings import Settings
 from runner.source import Source
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_WORD_LIMIT = 100  # characters of a text that may be a name
 _FILE_LIMIT = 4 * 1024 * 1024  # far beyond any module that a person wrote
 
 
@@ -58,6 +59,11 @@ class Task:
     summary: str = ""
     file: str = ""
     line: int = 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is one of the built-in tasks, which wrap what they call in exceptions of their own."""
+        return self.module.partition(".")[0] == __name__.partition(".")[0]
 
     @property
     def first(self) -> Parameter | None:
@@ -128,6 +134,25 @@ def read(modules: Iterable[str], search_path: Iterable[str | Path] = (), declare
         except ValueError as problem:
             problems[module] = str(problem)
     return Catalogue(tasks, tuple(declared), problems)
+
+
+@lru_cache(maxsize=64)
+def words(file: str) -> frozenset[str]:
+    """The names and the short texts in a Python file; none if it cannot be read."""
+    try:
+        tree = _parsed(Path(file))
+    except ValueError:
+        return frozenset()
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.Attribute(attr=word) | ast.ClassDef(name=word):
+                found.add(word)
+            case ast.Constant(value=str(word)) if len(word) <= _WORD_LIMIT:
+                found.add(word)
+            case ast.alias(name=word, asname=other):
+                found |= {word.rpartition(".")[2], other or ""}
+    return frozenset(found)
 
 
 def _tasks_of(module: str, folders: tuple[str, ...]) -> list[Task]:

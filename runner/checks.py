@@ -45,7 +45,7 @@ def faults(source: Source, catalogue: Catalogue) -> list[Fault]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """A step as written, and the defaults it has.
 
     Args:
@@ -76,15 +76,16 @@ class _Step:
         return given
 
 
-def _steps(data: Mapping[str, Any]) -> Iterator[_Step]:
+def steps(data: Mapping[str, Any]) -> Iterator[Step]:
+    """The collectors, the stages and the gather of data that may be malformed; what is no mapping is passed over."""
     defaults = _mapping(data.get("defaults"))
     for name, key in (("collector", "collectors"), ("stage", "stages")):
         written = data.get(key)
         for index, step in enumerate(written if isinstance(written, list) else []):
             if isinstance(step, dict):
-                yield _Step(name, (key, index), step, _mapping(defaults.get(key)), ("defaults", key))
+                yield Step(name, (key, index), step, _mapping(defaults.get(key)), ("defaults", key))
     if isinstance(data.get("gather"), dict):
-        yield _Step("gather", ("gather",), data["gather"], {}, ())
+        yield Step("gather", ("gather",), data["gather"], {}, ())
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -139,7 +140,7 @@ def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
 
 def _called(data: Mapping[str, Any]) -> dict[Loc, str]:
     """What each collector calls its item; what the defaults say of it must be so for every collector."""
-    called = {step.loc: _item_name(step.value("foreach")[0]) for step in _steps(data) if step.kind == "collector"}
+    called = {step.loc: _item_name(step.value("foreach")[0]) for step in steps(data) if step.kind == "collector"}
     names = set(called.values())
     return called | {("defaults", "collectors"): names.pop() if len(names) == 1 else ""}
 
@@ -194,7 +195,7 @@ def _expressions(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 def _id_faults(source: Source) -> Iterator[Fault]:
     found: list[tuple[Any, Loc]] = []
-    for step in _steps(source.data):
+    for step in steps(source.data):
         if step.kind == "gather" and step.data.get("id") is None and isinstance(step.data.get("task"), str):
             found.append((default_id(step.data["task"]), (*step.loc, "task")))
         else:
@@ -220,7 +221,7 @@ def default_id(task: str) -> str:
 
 def _foreach_faults(source: Source) -> Iterator[Fault]:
     """Keys that only a collector with ``foreach`` may have; as defaults, they are for those that are."""
-    for step in _steps(source.data):
+    for step in steps(source.data):
         if step.kind == "collector" and step.value("foreach")[0] is None:
             for key in ("batch", "max_concurrency"):
                 if step.data.get(key) is not None:
@@ -230,7 +231,7 @@ def _foreach_faults(source: Source) -> Iterator[Fault]:
 
 def _min_success_faults(source: Source) -> Iterator[Fault]:
     """Of a ``foreach`` the number of collectors is known once its items are counted."""
-    if any(step.value("foreach")[0] is not None for step in _steps(source.data) if step.kind == "collector"):
+    if any(step.value("foreach")[0] is not None for step in steps(source.data) if step.kind == "collector"):
         return
     least, collectors = _mapping(source.data.get("gather")).get("min_success"), source.data.get("collectors")
     if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
@@ -244,7 +245,7 @@ def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
     # A module that cannot be read may be the one that defines a task.
     complete = not catalogue.problems
     told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
-    for step in _steps(source.data):
+    for step in steps(source.data):
         name, loc = step.value("task")
         if not isinstance(name, str) or "${{" in name or loc in told:
             continue
@@ -260,7 +261,7 @@ def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
             yield Fault("E023", f"unknown task {echo(name)}", source.place(loc), hint)
 
 
-def _given_faults(source: Source, step: _Step, task: Task) -> Iterator[tuple[Loc, Fault]]:
+def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc, Fault]]:
     """What is wrong with a step's ``with``, for what its task takes."""
     filled = set()
     if step.kind != "collector":

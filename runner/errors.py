@@ -51,6 +51,10 @@ CODES = {
     "E041": "two items with one key, or a key that an id cannot have",
     "E100": "the file cannot be read",
 }
+# The same of what is told of a valid file.
+WARNINGS = {
+    "W001": "a name under `on` or `not_on` of `retry` that nothing the task raises has",
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,10 +81,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a file, at its place.
+    """One thing that is wrong with a file, at its place; or, with a code of `WARNINGS`, that is valid and has no effect.
 
     Args:
-        code: ``E001`` … as FAULTS lists them; stable, so that scripts may match it.
+        code: one of `CODES` or `WARNINGS`; stable, so that scripts may match it.
         message: what is wrong, in one line, already escaped and cut.
         hint: what to do about it; empty if the message says it.
     """
@@ -222,7 +226,8 @@ def describe(faults: Sequence[Fault], limit: int = 20) -> str:
 
 def _describe(fault: Fault) -> list[str]:
     place = fault.place
-    lines = [f"{printable(str(place))}: error[{fault.code}]: {fault.message}"]
+    word = "warning" if fault.code in WARNINGS else "error"
+    lines = [f"{printable(str(place))}: {word}[{fault.code}]: {fault.message}"]
     if place.text:
         gutter = f"{place.line:>5}"
         before, marked, after = _window(place)

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from runner import catalogue, foreach, report, screen, settings, source, spec
+from runner import advice, catalogue, errors, foreach, report, screen, settings, source, spec
 from runner import plan as plans
 from runner.errors import InvalidWorkflow
 
@@ -12,7 +12,7 @@ from runner.errors import InvalidWorkflow
 @click.command
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 def command(files: tuple[str, ...]) -> int:
-    """Check workflow files, and show every fault at its place.
+    """Check workflow files, and show every fault at its place; of a valid file, what in it has no effect.
 
     Nothing is run, imported or connected to. FILE may be - for standard input.
     """
@@ -21,11 +21,14 @@ def command(files: tuple[str, ...]) -> int:
     for name in files:
         try:
             written = source.read(name)
-            workflow = spec.read(written, catalogue.of(written, chosen))
+            known = catalogue.of(written, chosen)
+            workflow = spec.read(written, known)
             foreach.check(plans.make(workflow, written), written)
         except InvalidWorkflow as error:
             click.echo(report.problem(error, screen=screen.of(sys.stderr)), err=True)
             code = error.exit_code
         else:
             click.echo(f"{name}: valid", err=True)
+            if found := advice.warnings(written, known):
+                click.echo(errors.describe(found), err=True)
     return code

@@ -391,6 +391,10 @@ def test_every_fault_is_listed_with_its_meaning() -> None:
     assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "faults")} == errors.CODES
 
 
+def test_every_warning_is_listed_with_its_meaning() -> None:
+    assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "warnings")} == errors.WARNINGS
+
+
 @pytest.mark.parametrize("row", table(GUIDE, "expressions"), ids=lambda row: str(row[0]))
 def test_an_example_of_an_expression_comes_to_what_is_said(row: list[str]) -> None:
     names: dict[str, dict[str, Any]] = {

@@ -1,0 +1,80 @@
+"""A valid workflow to warnings: what in it has no effect, or another than it seems, though nothing is wrong."""
+
+import builtins
+import re
+import signal
+from collections.abc import Iterator
+
+from runner import catalogue, checks
+from runner.catalogue import Catalogue, Task
+from runner.errors import Fault, echo, nearest
+from runner.source import Source
+
+# What every step may fail with, besides what its task raises.
+_OF_ANY_STEP = {"timed_out", "StepTimedOut", "ProcessDied", "WorkerLost", "NotJSON", "ValueTooLarge"}
+_OF_PYTHON = {
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
+}
+
+
+def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
+    """The warnings about a workflow that has no fault, by position."""
+    return sorted(_retry_warnings(source, tasks), key=lambda each: (each.place.line, each.place.column))
+
+
+def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+    """Names under ``retry`` that the task raises nothing of: with them, nothing is retried, or all of it is."""
+    told = set()
+    for step in checks.steps(source.data):
+        name, _ = step.value("task")
+        retry, loc = step.value("retry")
+        task = tasks.get(name)
+        if task is None or not isinstance(retry, dict):
+            continue
+        for key in ("on", "not_on"):
+            written = retry.get(key)
+            names = enumerate(written) if isinstance(written, list) else [(None, written)]
+            for index, each in names:
+                where = (*loc, key) if index is None else (*loc, key, index)
+                if isinstance(each, str) and (where, name) not in told and not _raises(task, each):
+                    told.add((where, name))
+                    near = nearest(each, sorted(_OF_PYTHON | _OF_ANY_STEP | _classes(task)))
+                    message = f"task {echo(name)} raises nothing that is called {echo(each)}"
+                    yield Fault("W001", message, source.place(where), f"did you mean {near}?" if near else "")
+
+
+def _raises(task: Task, name: str) -> bool:
+    """Whether an exception of the task may have a name, as far as can be known without running it.
+
+    What our own tasks raise is in their modules. A task of yours may call anything: there only a name that no exception
+    would have, or one that is nearly another's, is sure to be a mistake.
+    """
+    last = name.rpartition(".")[2]
+    words = catalogue.words(task.file)
+    if last in words | _OF_PYTHON | _OF_ANY_STEP:
+        return True
+    if re.fullmatch(r"http_\d(xx|\d\d)", name):
+        return "status_code" in words or not task.is_ours
+    if re.fullmatch(r"exit_\d+", name):
+        return "exit_" in words
+    if name in signal.Signals.__members__:
+        return "Signals" in words
+    if task.is_ours or name == name.lower():
+        return False
+    return name.lower() not in {each.lower() for each in _OF_PYTHON} and not _slip(name)
+
+
+def _classes(task: Task) -> set[str]:
+    """The classes that the task's module speaks of."""
+    return {
+        word for word in catalogue.words(task.file) if re.fullmatch(r"[A-Z]\w*(Error|Failure|Exception|Timeout)", word)
+    }
+
+
+def _slip(name: str) -> bool:
+    """Whether a name is an exception's of Python but for a letter: ``ConectionError``."""
+    return any(name in _with_a_letter_less(each) or each in _with_a_letter_less(name) for each in _OF_PYTHON)
+
+
+def _with_a_letter_less(name: str) -> set[str]:
+    return {name[:at] + name[at + 1 :] for at in range(len(name))}

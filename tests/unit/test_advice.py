@@ -1,0 +1,88 @@
+"""What is no fault of a workflow, and yet has no effect."""
+
+from pathlib import Path
+
+import pytest
+
+from runner import advice, catalogue, source, spec
+from runner.errors import describe
+from tests.command_line import runner
+
+SHOP = """
+import requests
+from celery import shared_task
+from urllib3.exceptions import ReadTimeoutError as TooSlow
+
+class Closed(Exception):
+    names = ("closed_today",)
+
+@shared_task(name="shop.prices")
+def prices(branch): ...
+"""
+
+
+def warned(folder: Path, retry: str, task: str = "shop.prices, with: {branch: ulm}") -> list[str]:
+    """The names that a workflow is warned of, in the order of the file."""
+    (folder / "shop.py").write_text(SHOP, encoding="utf-8")
+    written = source.parse(f"name: w\ninclude: [shop]\ncollectors: [{{id: a, task: {task}, retry: {retry}}}]", "w.yaml")
+    known = catalogue.read(["shop", *(f"runner.collectors.{name}" for name in ("http", "command"))], [folder])
+    spec.read(written, known)
+    return [each.message.rpartition(" ")[2].strip('"') for each in advice.warnings(written, known)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ConnectionError", "OSError", "Exception", "timed_out", "StepTimedOut", "ProcessDied"),
+        *("Closed", "shop.Closed", "closed_today", "TooSlow", "requests.ConnectTimeout", "ReadTimeout", "http_503"),
+    ],
+)
+def test_a_name_that_a_task_of_ones_own_may_raise_is_not_warned_of(name: str, tmp_path: Path) -> None:
+    """What a library raises deep within cannot be known: such a name is passed over."""
+    assert warned(tmp_path, f"{{on: {name}}}") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["ConectionError", "timeouterror", "TimeOutError", "exit_2", "timeout", "connection_error"]
+)
+def test_a_name_that_is_nearly_an_exceptions_is_warned_of(name: str, tmp_path: Path) -> None:
+    assert warned(tmp_path, f"{{on: {name}}}") == [name]
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "expected"),
+    [
+        ("http.get, with: {url: u}", "[http_429, http_5xx, HTTPFailure, TimeoutError]", []),
+        ("http.get, with: {url: u}", "[exit_2, SIGKILL, ConnectTimeout]", ["exit_2", "SIGKILL", "ConnectTimeout"]),
+        ("command.run, with: {argv: [ls]}", "[SIGKILL, CommandFailure, OSError]", []),
+        ("command.run, with: {argv: [ls]}", "[http_503, HTTPFailure]", ["http_503", "HTTPFailure"]),
+    ],
+)
+def test_what_a_built_in_task_raises_is_known(task: str, names: str, expected: list[str], tmp_path: Path) -> None:
+    """Found in use: `retry.on: [exit_2]` was valid, and matched nothing."""
+    assert warned(tmp_path, f"{{on: {names}}}", task) == expected
+    assert warned(tmp_path, f"{{not_on: {names}}}", task) == expected
+
+
+def test_a_default_is_warned_of_once(tmp_path: Path) -> None:
+    text = "name: w\ndefaults: {collectors: {task: http.get, with: {url: u}, retry: {on: exit_2}}}\ncollectors: [{id: a}, {id: b}]"
+    written = source.parse(text, "w.yaml")
+    known = catalogue.read(["runner.collectors.http"], [tmp_path])
+    assert describe(advice.warnings(written, known)).splitlines()[0] == (
+        'w.yaml:2:69: warning[W001]: task "http.get" raises nothing that is called "exit_2"'
+    )
+    assert len(advice.warnings(written, known)) == 1
+
+
+@pytest.mark.usefixtures("state_dir")
+def test_a_warning_comes_after_valid_and_leaves_the_exit_code(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        "name: w\ncollectors: [{id: a, task: http.get, with: {url: u}, retry: {on: exit_2}}]", encoding="utf-8"
+    )
+    answer = runner("validate", str(file))
+    assert (answer.code, answer.stdout) == (0, "")
+    assert answer.stderr.splitlines()[:2] == [
+        f"{file}: valid",
+        f'{file}:2:66: warning[W001]: task "http.get" raises nothing that is called "exit_2"',
+    ]
