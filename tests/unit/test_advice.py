@@ -54,7 +54,7 @@ def test_a_name_that_is_nearly_an_exceptions_is_warned_of(name: str, tmp_path: P
     [
         ("http.get, with: {url: u}", "[http_429, http_5xx, HTTPFailure, TimeoutError]", []),
         ("http.get, with: {url: u}", "[exit_2, SIGKILL, ConnectTimeout]", ["exit_2", "SIGKILL", "ConnectTimeout"]),
-        ("command.run, with: {argv: [ls]}", "[SIGKILL, CommandFailure, OSError]", []),
+        ("command.run, with: {argv: [ls]}", "[exit_2, SIGKILL, CommandFailure, OSError]", []),
         ("command.run, with: {argv: [ls]}", "[http_503, HTTPFailure]", ["http_503", "HTTPFailure"]),
     ],
 )
