@@ -16,17 +16,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 from billiard.process import current_process
 from celery.utils.log import get_task_logger
 
-from runner import leases
+from runner import endings, leases
 from runner import plan as plans
-from runner.call import Failure, Success, call, call_async, function_of, in_loop, is_async, past_the_hard_limit
+from runner.call import call, call_async, function_of, in_loop, is_async
 from runner.canvas import HARD_LIMIT_AFTER
 from runner.crashpoints import Crashpoint, crashpoint
-from runner.entries import Claim, Error, Outcome, Postponed
+from runner.endings import Failure, Success
+from runner.entries import Outcome, Postponed
 from runner.errors import RunnerError
 from runner.plan import Plan, Step
 from runner.settings import Settings
@@ -38,7 +39,6 @@ logger = get_task_logger(__name__)
 SLICE = 0.1  # seconds of work that are claimed, and recorded, at once
 MOST = 500  # steps that are
 SOON = 0.01  # seconds until a retry that are waited for where it is, as a message takes about as long
-RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
 CONCURRENCY = 64  # of async collectors, if neither the workflow nor its catalogue says
 
 # Seconds that a collector of a task has taken of late in this process: how many to claim at first.
@@ -131,7 +131,7 @@ async def _together(batch: Batch, held: leases.Held, limit: int, *, in_threads: 
                     running[asyncio.ensure_future(_calling(batch, held, attempt, threads))] = attempt
             if running:
                 done = await _some_done(running)
-                results = [judged(running.pop(each), each.result()) for each in done]
+                results = [judged(running.pop(each), _result(each)) for each in done]
                 _record(batch, held, results)
             rest.extend(by_id[step_id] for step_id in _due(batch, wait=not rest and not running))
     finally:
@@ -141,11 +141,27 @@ async def _together(batch: Batch, held: leases.Held, limit: int, *, in_threads: 
 
 async def _some_done(running: Mapping["asyncio.Task[Any]", Attempt]) -> set["asyncio.Task[Any]"]:
     """Those that have ended; with the first come those that end within some milliseconds of it: one round trip for them."""
-    done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-    if left:
-        more, _ = await asyncio.wait(left, timeout=0.005)
-        done |= more
+    done: set[asyncio.Task[Any]] = set()
+    try:
+        done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        if left:
+            more, _ = await asyncio.wait(left, timeout=0.005)
+            done |= more
+    except asyncio.CancelledError:  # a step has cancelled all that runs in the loop, as some do that clean up
+        cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
     return done
+
+
+def _result(ended: "asyncio.Task[Success | Failure]") -> Success | Failure:
+    """What came of an attempt; also where it was not even begun, as when no thread can be started."""
+    if ended.cancelled():
+        return endings.exception(asyncio.CancelledError("another step cancelled it"))
+    error = ended.exception()
+    if error is None:
+        return ended.result()
+    if not isinstance(error, Exception):
+        raise error  # this process is being ended
+    return endings.exception(error)
 
 
 def _claimed(
@@ -232,13 +248,15 @@ async def _calling(
 def _arguments(batch: Batch, attempt: Attempt) -> dict[str, Any] | Failure:
     """What the task is called with, or why it is not."""
     if isinstance(batch.task, RunnerError):
-        return refused(batch.task)
-    if gone := lost_too_often(attempt.claim):
+        return endings.refused(batch.task)
+    if gone := endings.lost_too_often(attempt.claim):
         return gone
     try:
         return plans.arguments(batch.plan, attempt.step, names(attempt))
     except RunnerError as error:
-        return refused(error)
+        return endings.refused(error)
+    except Exception as error:  # noqa: BLE001 - it is this step's, and no other's
+        return endings.exception(error)
 
 
 @contextmanager
@@ -263,22 +281,17 @@ def _end_the_process(batch: Batch, step_id: str) -> None:
     What else the process had claimed counts as lost, and is executed again by another.
     """
     step = next(step for step in batch.steps if step.id == step_id)
-    failure = past_the_hard_limit(step.timeout)
-    for claim in batch.ledger.release(batch.run_id, [step_id], worker=batch.worker):
-        attempt = Attempt(batch.plan, batch.run_id, step, claim, batch.worker)
-        record(batch.ledger, batch.plan, batch.run_id, [judged(attempt, failure)])
+    failure = endings.past_the_hard_limit(step.timeout)
+    try:
+        for claim in batch.ledger.release(batch.run_id, [step_id], worker=batch.worker):
+            attempt = Attempt(batch.plan, batch.run_id, step, claim, batch.worker)
+            record(batch.ledger, batch.plan, batch.run_id, [judged(attempt, failure)])
+    except Exception as error:
+        if endings.is_away(error):
+            raise  # it is recorded the next time that the leases are looked at
+        logger.exception("%s: its timeout cannot be recorded", step_id)
     logger.error("%s: %s", step_id, failure.error.message)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def lost_too_often(claim: Claim) -> Failure | None:
-    if claim.lost <= RECOVERIES:
-        return None
-    return Failure(Error("WorkerLost", f"{claim.lost} workers were lost while they executed it"), retryable=False)
-
-
-def refused(error: RunnerError) -> Failure:
-    return Failure(Error(type(error).__name__, str(error)), retryable=False)
 
 
 def names(attempt: Attempt) -> Mapping[str, str]:

@@ -6,53 +6,24 @@ import json
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
 
+from billiard.common import terminate_handler_fired
 from celery import Task
-from celery.exceptions import Retry as RetryRequest
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import SoftTimeLimitExceeded, WorkerTerminate
+from celery.worker import state
 
+from runner import endings, raised
 from runner.canvas import HARD_LIMIT_AFTER
-from runner.entries import Error
+from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Success:
-    """What a task returned.
-
-    Args:
-        value: anything JSON.
-        json: it as JSON.
-    """
-
-    value: Any
-    json: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An attempt that gave no value.
-
-    Args:
-        names: what ``retry.on`` and ``not_on`` may call it: the class names of the exception, ``http_…``, and its own
-            attribute ``names``.
-        retryable: false if the task says that trying again cannot help.
-        retry_after: seconds before which trying again cannot help, if the task says so.
-    """
-
-    error: Error
-    timed_out: bool = False
-    names: frozenset[str] = frozenset()
-    retryable: bool = True
-    retry_after: float | None = None
 
 
 class NotJSON(RunnerError):
@@ -77,7 +48,7 @@ def call(
             (prefork, solo), and left behind in others.
         value_limit: bytes that the value may have as JSON.
     """
-    started, timed = time.monotonic(), False
+    started, timed, stopped = time.monotonic(), False, terminate_handler_fired()
     try:
         if timeout is not None and not _in_main_thread() and not is_async(task):
             value = _left_behind_after(timeout, lambda: _value(task, args, kwargs, timeout))
@@ -88,10 +59,11 @@ def call(
             finally:
                 if timed:
                     _interruption.never()
-    except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md): the user's task may raise anything
+    except BaseException as error:  # noqa: BLE001 - the user's task may raise anything
+        _raise_if_stopped(error, already=stopped)
         return _raised(error, started, timeout)
     if (timed and _interruption.happened) or (timeout is not None and time.monotonic() - started > timeout + 0.1):
-        return _timed_out(timeout)  # it swallowed the interruption
+        return endings.timed_out(timeout)  # it swallowed the interruption
     return _checked(value, value_limit)
 
 
@@ -116,7 +88,37 @@ def is_async(task: Callable[..., Any]) -> bool:
 
 def _value(task: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None) -> Any:
     value = task(*args, **kwargs)
-    return in_loop(asyncio.wait_for(value, timeout)) if inspect.iscoroutine(value) else value
+    if not inspect.iscoroutine(value):
+        return value
+    ended = in_loop(_ended(value, timeout))
+    if ended.error is not None:
+        raise ended.error
+    return ended.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    value: Any = None
+    error: BaseException | None = None
+
+
+async def _ended(awaitable: Awaitable[Any], timeout: float | None) -> _Ended:  # noqa: ASYNC109 - the step's
+    """What came of awaiting it: a value of its own, as some exceptions end asyncio's loop, or whoever awaits them.
+
+    A task may also cancel itself without ending by it; then the next await of ours would raise.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            ended = _Ended(await awaitable)
+    except BaseException as error:  # noqa: BLE001 - as in `call`, which raises it again outside of the loop
+        ended = _Ended(error=error)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        while task.uncancel():
+            pass
+    return ended
 
 
 async def call_async(
@@ -127,15 +129,16 @@ async def call_async(
     value_limit: int,
 ) -> Success | Failure:
     """The same for one of many tasks that are executed at once in an event loop."""
-    started = time.monotonic()
+    started, stopped = time.monotonic(), terminate_handler_fired()
     try:
         value = task(**kwargs)
-        if inspect.isawaitable(value):
-            async with asyncio.timeout(timeout):
-                value = await value
-    except Exception as error:  # noqa: BLE001 - as above
-        return _raised(error, started, timeout)
-    return _checked(value, value_limit)
+        ended = await _ended(value, timeout) if inspect.isawaitable(value) else _Ended(value)
+    except BaseException as error:  # noqa: BLE001 - as above
+        ended = _Ended(error=error)
+    if ended.error is None:
+        return _checked(ended.value, value_limit)
+    _raise_if_stopped(ended.error, already=stopped)
+    return _raised(ended.error, started, timeout)
 
 
 _loops = threading.local()
@@ -145,8 +148,22 @@ def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine in this thread's event loop: one for as long as the process lives, so that connections may, too."""
     if not hasattr(_loops, "runner"):
         _loops.runner = asyncio.Runner()
-    result: Result = _loops.runner.run(_and_nothing_after(coroutine))
-    return result
+    loop = _loops.runner.get_loop()
+    work = loop.create_task(_and_nothing_after(coroutine))
+    while True:
+        try:
+            result: Result = loop.run_until_complete(work)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Raised in a task that a step has started, it stops asyncio's loop as well, but not what runs in it: that
+            # goes on, and the step that awaits the task gets the exception.
+            if work.done() or _stops(error):
+                raise
+        except SoftTimeLimitExceeded:
+            # Ours, that came while the loop waited: asyncio's own timeout, of the same length, has passed as well.
+            if work.done() or not _interruption.happened:
+                raise
+        else:
+            return result
 
 
 async def _and_nothing_after(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -157,11 +174,29 @@ async def _and_nothing_after(coroutine: Coroutine[Any, Any, Result]) -> Result:
             task.cancel()
 
 
-def _raised(error: Exception, started: float, timeout: float | None) -> Failure:
+def _raised(error: BaseException, started: float, timeout: float | None) -> Failure:
     late = timeout is not None and time.monotonic() - started >= timeout
-    if late and isinstance(error, SoftTimeLimitExceeded | TimeoutError):
-        return _timed_out(timeout)
-    return _failure(error)
+    if late and issubclass(type(error), SoftTimeLimitExceeded | TimeoutError):
+        return endings.timed_out(timeout)
+    return endings.exception(error)
+
+
+def _stops(error: BaseException, *, already: bool = False) -> bool:
+    """Whether it comes of this process being told to end, or of the ledger, and not of the task.
+
+    Args:
+        already: whether the process had been told so before the task began, and an earlier one had not let it end.
+    """
+    if issubclass(type(error), Unread):
+        return True
+    told = state.should_terminate is not None and state.should_terminate is not False
+    return (terminate_handler_fired() and not already) or (told and issubclass(type(error), WorkerTerminate))
+
+
+def _raise_if_stopped(error: BaseException, *, already: bool = False) -> None:
+    """Let the process end; then nothing came of the attempt, whatever the task made of its interruption."""
+    if _stops(error, already=already):
+        raise error if issubclass(type(error), SystemExit | Unread) else SystemExit from error
 
 
 class _Interruption:
@@ -226,47 +261,12 @@ def _left_behind_after(seconds: float, work: Callable[[], Any]) -> Any:
 def _checked(value: Any, limit: int) -> Success | Failure:
     try:
         text = _encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        return _failure(NotJSON(f"returned {type(value).__name__}, which is not JSON: {error}"), retryable=False)
+    except BaseException as error:  # noqa: BLE001 - it may be of a class of the user's, with methods of its own
+        _raise_if_stopped(error)
+        kind = raised.name_of(type(value))
+        message = f"returned {kind}, which is not JSON: {raised.message(error)}"
+        return endings.exception(NotJSON(message), retryable=False)
     if len(text) > limit:
         message = f"returned {len(text):,} bytes of JSON, limit {limit:,}: write it to a file and return the path"
-        return _failure(ValueTooLarge(message), retryable=False)
+        return endings.exception(ValueTooLarge(message), retryable=False)
     return Success(value, text)
-
-
-def _timed_out(timeout: float | None, more: str = "") -> Failure:
-    error = Error("StepTimedOut", f"took longer than {timeout or 0:g} s{more}")
-    return Failure(error, timed_out=True, names=frozenset({"StepTimedOut", "TimeoutError", "timed_out"}))
-
-
-def past_the_hard_limit(timeout: float | None) -> Failure:
-    """What becomes of an attempt that took longer than its timeout, and let nothing interrupt it."""
-    return _timed_out(timeout, ", and its process had to be ended")
-
-
-def _failure(error: Exception, *, retryable: bool = True) -> Failure:
-    if isinstance(error, RetryRequest) and isinstance(error.exc, Exception):
-        error = error.exc  # a task's own `self.retry(exc=…)`: the workflow's retry decides
-    status = getattr(error, "status_code", None)
-    names = {cls.__name__ for cls in type(error).__mro__} - {"object", "BaseException"}
-    names |= {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
-    if isinstance(status, int):
-        names |= {f"http_{status}", f"http_{status // 100}xx"}
-    given = getattr(error, "names", ())
-    if isinstance(given, list | tuple | set | frozenset):
-        names |= {name for name in given if isinstance(name, str)}
-    wait = getattr(error, "retry_after", None)
-    return Failure(
-        Error(type(error).__name__, str(error) or repr(error), _traceback(error)),
-        names=frozenset(names),
-        retryable=retryable and getattr(error, "retryable", True) is not False,
-        retry_after=float(wait) if isinstance(wait, int | float) else None,
-    )
-
-
-def _traceback(error: Exception) -> str:
-    """The frames of the user's task: ours and Celery's above them say nothing to its author."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [at for at, frame in enumerate(frames) if frame.filename.endswith(("runner/call.py", "celery/app/task.py"))]
-    kept = frames[ours[-1] + 1 :] if ours else frames
-    return "".join([*traceback.format_list(kept), *traceback.format_exception_only(error)]) if kept else ""

@@ -7,23 +7,23 @@ is tolerable. Delivered twice, a message finds its steps done and does nothing.
 import json
 import math
 import random
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import redis
 from celery import Task, current_app, shared_task
 from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
-from kombu.exceptions import OperationalError
 
-from runner import batch, fan_in, here, text
+from runner import batch, endings, fan_in, here, raised, text
 from runner import plan as plans
 from runner.batch import Batch
-from runner.call import Failure, Success, call
+from runner.call import call
 from runner.canvas import COLLECT, GATHER, STAGE
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError, UnknownRun
 from runner.leases import renewed
 from runner.plan import Plan, Step
@@ -33,6 +33,7 @@ from runner.store import Store
 
 logger = get_task_logger(__name__)
 
+AWAY = 1.0  # seconds until a message is given back for which the ledger is away, as it will be for the next one
 TOGETHER = 0.05  # seconds for which a retry waits for others of its batch, as each message costs some milliseconds
 
 
@@ -84,15 +85,23 @@ def _again(message: Task, seconds: float, **what: Any) -> None:
 
 @contextmanager
 def _ledger(run_id: str) -> Iterator[tuple[Store, Plan]]:
-    """The ledger and a run's plan; what cannot be done with them is no failure of a step."""
+    """The ledger and a run's plan; what cannot be done with them is no failure of a step, and none of the chord.
+
+    Raises:
+        Reject: the message goes back to its queue while the ledger is away. It goes to the dead letters where it means
+            nothing, or would fail again; what of the run is left is then sent again by the reconciler, ever more seldom.
+    """
     try:
         yield here.ledger(), here.plan(run_id)
-    except (redis.RedisError, OperationalError, fan_in.Unread) as error:
-        # Nor is it to be one of the chord: whoever can reach the ledger again does it.
-        logger.warning("the ledger cannot be reached: %s", error)
-        raise Reject(str(error), requeue=True) from error
     except UnknownRun as error:
-        raise Reject(str(error), requeue=False) from error  # to the dead letters: the message means nothing
+        raise Reject(str(error), requeue=False) from error
+    except (Exception, Unread) as error:
+        if endings.is_away(error):
+            logger.warning("the ledger cannot be reached: %s", error)
+            time.sleep(AWAY)
+            raise Reject(str(error), requeue=True) from error
+        logger.exception("run %s: a message cannot be dealt with", run_id)
+        raise Reject(f"{raised.class_name(error)}: {raised.message(error)}", requeue=False) from error
 
 
 def _collect(message: Task, ledger: Store, plan: Plan, run_id: str, ref: str) -> float | None:
@@ -138,12 +147,16 @@ def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | Non
     absent = judge(ledger, attempt.plan, attempt.run_id, attempt.claim) if attempt.step.kind == "gather" else []
     if absent is None:
         return None
-    if gone := batch.lost_too_often(attempt.claim):
+    if gone := endings.lost_too_often(attempt.claim):
         return settle(ledger, attempt, gone)
     try:
         result = _call(ledger, attempt, absent, chosen)
     except RunnerError as error:
-        result = batch.refused(error)
+        result = endings.refused(error)
+    except Exception as error:
+        if endings.is_away(error):
+            raise
+        result = endings.exception(error)  # of ours, or of what a gather's signature or its values are
     return settle(ledger, attempt, result)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from runner.endings import Unread
 from runner.plan import Plan
 from runner.store import Store
 
@@ -26,10 +27,6 @@ def streams(task: Callable[..., Any]) -> bool:
     if isinstance(annotation, str):  # from __future__ import annotations
         return re.match(r"(\w+\.)*Itera(tor|ble)\b", annotation) is not None
     return (typing.get_origin(annotation) or annotation) in (Iterator, Iterable)
-
-
-class Unread(BaseException):
-    """The ledger could not be read while a gather was at its stream: no fault of the gather's, nor for it to catch."""
 
 
 def stream(values: Iterator[Any]) -> Iterator[Any]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import redis
-
+from runner import endings
 from runner.store import Store
 
 logger = logging.getLogger(__name__)
@@ -46,12 +45,20 @@ class Held:
         return self.due if self.overdue is None else min(self.due, time.monotonic() + LOOK_EVERY)
 
     def look(self) -> None:
-        """End what is overdue, and renew the leases if it is time; a ledger that is away is asked again the next time."""
-        try:
-            self._end_overdue()
-            self._renew()
-        except redis.RedisError as error:
-            logger.warning("cannot see to the leases on %d steps of run %s: %s", len(self.steps), self.run_id, error)
+        """End what is overdue, and renew the leases if it is time; what cannot be done is tried again the next time.
+
+        Neither is to keep the other from being done, nor is anything to end the thread: it looks after every step here.
+        """
+        for look in (self._end_overdue, self._renew):
+            try:
+                look()
+            except BaseException as error:
+                if not endings.is_away(error):
+                    logger.exception("the leases on %d steps of run %s", len(self.steps), self.run_id)
+                    continue
+                logger.warning(
+                    "cannot see to the leases on %d steps of run %s: %s", len(self.steps), self.run_id, error
+                )
 
     def _end_overdue(self) -> None:
         if self.overdue is None:
@@ -82,7 +89,8 @@ class _Renewal:
         self._all: set[Held] = set()
         self._wakes = float("inf")  # when the thread looks next, by the monotonic clock
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="leases", daemon=True).start()
+        self.thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self.thread.start()
 
     def add(self, held: Held) -> None:
         with self._changed:
@@ -133,6 +141,6 @@ def renewed(
 def _renewal() -> _Renewal:
     """This process's: a child of the pool has not its parent's threads, and two threads of one must not each start one."""
     with _starting:
-        if not _renewals or _renewals[0].pid != os.getpid():
+        if not _renewals or _renewals[0].pid != os.getpid() or not _renewals[0].thread.is_alive():
             _renewals[:] = [_Renewal()]
         return _renewals[0]

@@ -219,12 +219,17 @@ class Plan:
 
     def before(self, step: Step) -> Step | None:
         """The step whose value this one is handed: None for a collector, and for the gather, which has them all."""
-        at = self.tail.index(step) if step in self.tail else 0
+        at = self._place(step)
         return self.tail[at - 1] if at else None
 
     def after(self, step: Step) -> tuple[Step, ...]:
         """The steps that run once this one, of the tail, has ended."""
-        return self.tail[self.tail.index(step) + 1 :]
+        at = self._place(step)
+        return () if at is None else self.tail[at + 1 :]
+
+    def _place(self, step: Step) -> int | None:
+        """Where in the tail it is; None for a collector. By its id: it may be a copy, with something of its own."""
+        return next((at for at, each in enumerate(self.tail) if each.id == step.id), None)
 
 
 def written(step_id: str) -> str:

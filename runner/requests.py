@@ -1,51 +1,112 @@
 """A step whose process is gone, to its ledger: what a pool's child cannot record, the worker's main process does."""
 
-from dataclasses import replace
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import redis
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
-from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError, WorkerShutdown, WorkerTerminate
 from celery.utils.log import get_task_logger
 from celery.worker.request import Request
 from celery.worker.state import task_ready
-from kombu.exceptions import OperationalError
+from kombu.asynchronous import get_event_loop
 
-from runner import here
-from runner.call import Failure, past_the_hard_limit
+from runner import endings, here
 from runner.canvas import GATHER
-from runner.entries import Error
+from runner.endings import Failure
 from runner.errors import UnknownRun
-from runner.plan import Plan, Retry, Step
+from runner.plan import Plan, Step
 from runner.settle import Attempt, settle
 from runner.store import Store
 
 logger = get_task_logger(__name__)
+
+GIVE_BACK_AFTER = 1.0  # seconds: what could not be dealt with now could not at once either
 
 
 class StepRequest(Request):  # type: ignore[misc]
     """The request of a task of ours.
 
     Without it, the process that a hard time limit ends makes a chord fail for good, and one that is killed is tried
-    again for ever (Celery 5.7, CELERY.md). Billiard reports a hard limit twice, to ``on_failure`` first.
+    again for ever (measured on Celery 5.7). Billiard reports a hard limit twice, to ``on_failure`` first.
+
+    A pool calls the methods that begin with ``on_`` when something has happened to the message. What they raise the pool
+    logs, or drops (threads), or ends the worker with (solo, and a MemoryError): the message then stays taken and its slot
+    with it (celery #2911). So nothing is raised, and a message that is not acknowledged by then is given back.
     """
 
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        with self._raising_nothing(give_back=False):  # it is executed now, whatever this was
+            super().on_accepted(pid, time_accepted)
+
+    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        with self._raising_nothing():
+            if isinstance(failed__retval__runtime, ExceptionInfo):  # threads and solo have no other callback
+                return self._on_failure(failed__retval__runtime)
+            return super().on_success(failed__retval__runtime, **kwargs)
+
+    def on_retry(self, exc_info: ExceptionInfo) -> None:
+        with self._raising_nothing():
+            super().on_retry(exc_info)
+
     def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
+        with self._raising_nothing():
+            return self._on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: FBT001 - Celery's signature
+        with self._raising_nothing():
+            return super().on_timeout(soft, timeout) if soft else self._settle(_past_its_limit)
+
+    def _on_failure(self, exc_info: ExceptionInfo, *more: Any) -> Any:
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
         if isinstance(error, TimeLimitExceeded):
             return self._settle(_past_its_limit)
         if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not self._already_cancelled:
-            return self._settle(lambda _step: _process_died(error))
+            return self._settle(lambda _step: endings.process_died(error))
+        if isinstance(error, MemoryError):  # which Celery raises again, and the worker ends
+            return self._settle(lambda _step: endings.process_died(error))
         if isinstance(error, Reject):
             self.message.reason = str(error.reason)  # for the dead letters (dead_letters.py)
-        return super().on_failure(exc_info, send_failed_event, return_ok)
+        return super().on_failure(exc_info, *more)
 
-    def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: FBT001 - Celery's signature
-        return super().on_timeout(soft, timeout) if soft else self._settle(_past_its_limit)
+    @contextmanager
+    def _raising_nothing(self, *, give_back: bool = True) -> Iterator[None]:
+        try:
+            yield
+        except (WorkerShutdown, WorkerTerminate):
+            raise  # the worker gives back all that it has
+        except BaseException as error:
+            if endings.is_away(error):
+                logger.warning("cannot record what became of %s: %s", self.name, error)
+            else:
+                logger.exception("what became of %s", self.name)
+            if give_back:
+                self._after_a_while(self._give_back)
 
-    def _settle(self, failure_of: Any) -> None:
+    def _give_back(self) -> None:
+        if self.acknowledged:
+            return
+        try:
+            task_ready(self)
+            self.reject(requeue=True)
+        except BaseException:
+            logger.exception("%s cannot be given back yet", self.name)
+            self._after_a_while(self._give_back)
+
+    def _after_a_while(self, call: Callable[[], None]) -> None:
+        """In the worker's event loop, which must not wait; a thread of the pool may."""
+        loop = get_event_loop()
+        if loop is not None and threading.current_thread() is threading.main_thread():
+            loop.call_later(GIVE_BACK_AFTER, call)  # type: ignore[no-untyped-call]
+        else:
+            time.sleep(GIVE_BACK_AFTER)
+            call()
+
+    def _settle(self, failure_of: Callable[[Step], Failure]) -> None:
         """Record what became of the steps that the process was executing, and send the message again.
 
         Whoever gets it finds the steps that have ended done, and returns to the chord what it waits for.
@@ -60,14 +121,10 @@ class StepRequest(Request):  # type: ignore[misc]
             # This is the event loop, which serves every process of the pool: it is not to wait for a broker that is away.
             signature.apply_async(retry_policy={"max_retries": 1, "interval_start": 0})
         except UnknownRun:  # it has expired: nobody waits for it
-            self.acknowledge()
-        except (redis.RedisError, OperationalError, OSError) as error:
-            logger.warning("cannot record what became of %s: %s", self.name, error)
-            self.reject(requeue=True)
-        else:
-            self.acknowledge()
+            pass
+        self.acknowledge()
 
-    def _settle_all(self, failure_of: Any) -> float:
+    def _settle_all(self, failure_of: Callable[[Step], Failure]) -> float:
         """Answers the seconds until a step may be tried again."""
         run_id, ledger = self.args[0], here.ledger()
         plan, names = here.plan(run_id), self._names()
@@ -75,10 +132,7 @@ class StepRequest(Request):  # type: ignore[misc]
         if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
             return 0
         step = _step(ledger, plan, run_id, names, released[0].step)
-        failure = failure_of(step)
-        if not failure.timed_out:
-            step = replace(step, retry=_at_least_once(step.retry))
-        return settle(ledger, Attempt(plan, run_id, step, released[0], self.hostname), failure) or 0
+        return settle(ledger, Attempt(plan, run_id, step, released[0], self.hostname), failure_of(step)) or 0
 
     def _names(self) -> list[str]:
         """The refs or the step that the message is for."""
@@ -95,13 +149,4 @@ def _step(ledger: Store, plan: Plan, run_id: str, names: list[str], step_id: str
 
 
 def _past_its_limit(step: Step) -> Failure:
-    return past_the_hard_limit(step.timeout)
-
-
-def _process_died(error: BaseException) -> Failure:
-    return Failure(Error("ProcessDied", f"its process died: {error}"), names=frozenset({"ProcessDied"}))
-
-
-def _at_least_once(retry: Retry) -> Retry:
-    """A process may die of something else than its step (the kernel's memory killer, an operator): once it is tried again."""
-    return replace(retry, max_retries=max(1, retry.max_retries), on=())
+    return endings.past_the_hard_limit(step.timeout)

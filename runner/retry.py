@@ -1,6 +1,6 @@
 """A failed attempt to the seconds until the next one, or none."""
 
-from runner.call import Failure
+from runner.endings import RULES, Failure
 from runner.plan import Retry
 
 
@@ -15,7 +15,9 @@ def wait_before_retry(policy: Retry, failure: Failure, *, attempt: int, elapsed:
         elapsed: seconds since the first attempt started.
         chance: uniform in [0, 1), for the jitter.
     """
-    if attempt > policy.max_retries or not failure.retryable or not _applies(policy, failure):
+    again = RULES[failure.ending].again
+    most = max(policy.max_retries, 1) if again == "once" else policy.max_retries if again == "retry" else 0
+    if attempt > most or not failure.retryable or not _applies(policy, failure):
         return None
     # The exponent is bounded because a float overflows: 2 ** 1024. 100 retries are allowed, with any backoff.
     full = min(policy.max_delay, policy.delay * min(policy.backoff, 1e3) ** min(attempt - 1, 100))
@@ -31,4 +33,4 @@ def wait_before_retry(policy: Retry, failure: Failure, *, attempt: int, elapsed:
 def _applies(policy: Retry, failure: Failure) -> bool:
     if failure.names.intersection(policy.not_on):
         return False
-    return not policy.on or bool(failure.names.intersection(policy.on))
+    return RULES[failure.ending].again == "once" or not policy.on or bool(failure.names.intersection(policy.on))

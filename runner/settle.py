@@ -4,10 +4,11 @@ import logging
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from runner.call import Failure, Success
+from runner import endings
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.endings import RULES, Failure, Success
 from runner.entries import Claim, Error, Outcome, Postponed, StepStatus
 from runner.plan import Plan, Step
 from runner.retry import wait_before_retry
@@ -45,8 +46,11 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
         after: seconds from the claim to the start, while others of the batch were executed.
     """
     step, claim = attempt.step, attempt.claim
+    status = RULES[result.ending].status
+    if status is None:
+        raise ValueError(f"nothing is recorded of a step of which {result.ending.value}")
     if isinstance(result, Success):
-        return _ended(attempt, "succeeded", result, after)
+        return _ended(attempt, status, result, after)
     seconds = wait_before_retry(
         step.retry,
         result,
@@ -57,7 +61,7 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
     )
     if seconds is None:
         logger.error("%s: %s", step.id, result.error.message)
-        return _ended(attempt, "timed_out" if result.timed_out else "failed", result, after)
+        return _ended(attempt, status, result, after)
     logger.info("%s: %s; again in %.1f s", step.id, result.error.message, seconds)  # as Celery tells its retries
     return Postponed(step.id, result.error, claim.attempt, seconds)
 
@@ -65,15 +69,32 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
 def record(ledger: Store, plan: Plan, run_id: str, results: Iterable[Outcome | Postponed]) -> dict[str, float]:
     """Write down what came of collectors; answers for those that are tried again the seconds until then."""
     results = list(results)
-    if outcomes := [each for each in results if isinstance(each, Outcome)]:
-        crashpoint(Crashpoint.FINISH_BEFORE)
-        ledger.finish(run_id, outcomes, plan)
-        crashpoint(Crashpoint.FINISH_AFTER)
-    return _postpone(ledger, run_id, [each for each in results if isinstance(each, Postponed)])
+    try:
+        return _record(ledger, plan, run_id, results)
+    except Exception as error:
+        if endings.is_away(error):
+            raise
+        logger.exception("run %s: what came of %s is refused", run_id, ", ".join(each.step for each in results[:20]))
+        if len(results) == 1:
+            return _record(ledger, plan, run_id, [_unrecorded(results[0], error)])
+    again: dict[str, float] = {}
+    for result in results:  # what is wrong with one of them is not to cost the others
+        again |= record(ledger, plan, run_id, [result])
+    return again
 
 
 def settle(ledger: Store, attempt: Attempt, result: Success | Failure) -> float | None:
     """Write down what came of one step, and the end of the run if nothing can follow; answers the seconds until it is tried again."""
+    try:
+        return _settle(ledger, attempt, result)
+    except Exception as error:
+        if endings.is_away(error):
+            raise
+        logger.exception("run %s: what came of %s is refused", attempt.run_id, attempt.step.id)
+        return _settle(ledger, attempt, endings.unrecorded(error))
+
+
+def _settle(ledger: Store, attempt: Attempt, result: Success | Failure) -> float | None:
     plan, run_id, step = attempt.plan, attempt.run_id, attempt.step
     came = judged(attempt, result)
     if step.kind == "collector" or isinstance(came, Postponed):
@@ -122,6 +143,21 @@ def _ended(attempt: Attempt, status: StepStatus, result: Success | Failure, afte
         ref=attempt.step.ref,
         json=result.json if isinstance(result, Success) else "",
     )
+
+
+def _record(ledger: Store, plan: Plan, run_id: str, results: Sequence[Outcome | Postponed]) -> dict[str, float]:
+    if outcomes := [each for each in results if isinstance(each, Outcome)]:
+        crashpoint(Crashpoint.FINISH_BEFORE)
+        ledger.finish(run_id, outcomes, plan)
+        crashpoint(Crashpoint.FINISH_AFTER)
+    return _postpone(ledger, run_id, [each for each in results if isinstance(each, Postponed)])
+
+
+def _unrecorded(result: Outcome | Postponed, error: Exception) -> Outcome:
+    failure = endings.unrecorded(error)
+    if isinstance(result, Outcome):
+        return replace(result, status="failed", value=None, json="", error=failure.error)
+    return Outcome(result.step, "failed", error=failure.error, attempts=result.attempt)
 
 
 def _postpone(ledger: Store, run_id: str, postponed: Sequence[Postponed]) -> dict[str, float]:

@@ -52,7 +52,7 @@ VISIBILITY = Change("tests/faults/flow.py", '"RUNNER_VISIBILITY": "10"', '"RUNNE
 # A lease is renewed for as long as the work takes; a step whose leases were lost too often is given up.
 LEASES = Change("runner/leases.py", "if steps := list(self.steps):", "if steps := []:")
 UNCOUNTED = Change("runner/settle.py", "attempt=claim.attempt - claim.lost", "attempt=claim.attempt")
-RECOVERIES = Change("runner/batch.py", "RECOVERIES = 3 ", "RECOVERIES = 1000 ")
+RECOVERIES = Change("runner/endings.py", "RECOVERIES = 3 ", "RECOVERIES = 1000 ")
 # What became of a process of the pool is recorded by the worker's main process, and its message is not acknowledged.
 REQUESTS = Change("runner/execute.py", '"runner.requests:StepRequest"', '"celery.worker.request:Request"')
 LATE_ACK = Change("runner/celery_app.py", '"task_acks_late": True', '"task_acks_late": False')
@@ -91,8 +91,8 @@ HARD_LIMIT = Change("runner/canvas.py", 'options["time_limit"] = (step.timeout +
 # Whatever a task raises is an outcome; a file takes its place when it is complete; a command ends with its process.
 ANY_ERROR = Change(
     "runner/call.py",
-    "    except Exception as error:  # noqa: BLE001 - one",
-    "    except OSError as error:  # noqa: BLE001 - one",
+    "    except BaseException as error:  # noqa: BLE001 - the user's task",
+    "    except OSError as error:  # noqa: BLE001 - the user's task",
 )
 BESIDE = Change("runner/collectors/write.py", 'target.parent / f".{secrets.token_hex(8)}.tmp"', "target")
 NEW_FILE = Change("runner/collectors/write.py", 'temporary.open("x"', 'temporary.open("w"')

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from celery import Celery, Task
 
-from runner.call import Failure, Success, call
+from runner.call import call
+from runner.endings import Ending, Failure, Success
 
 
 def outcome(
@@ -128,7 +129,7 @@ def test_a_function_is_interrupted_after_its_timeout() -> None:
         time.sleep(30)
 
     found = failure(sleep, timeout=0.05)
-    assert found.timed_out
+    assert found.ending is Ending.TIMEOUT
     assert found.error.message == "took longer than 0.05 s"
 
 
@@ -137,7 +138,7 @@ def test_a_function_that_cannot_be_interrupted_is_left_behind_a_second_after_its
     ended = threading.Event()
     with ThreadPoolExecutor() as pool:
         found = pool.submit(failure, ended.wait, 10, timeout=0.05).result(5)
-    assert found.timed_out
+    assert found.ending is Ending.TIMEOUT
     ended.set()
 
 
@@ -145,7 +146,7 @@ def test_a_coroutine_is_cancelled_after_its_timeout() -> None:
     async def sleep_later() -> None:
         await asyncio.sleep(30)
 
-    assert failure(sleep_later, timeout=0.05).timed_out
+    assert failure(sleep_later, timeout=0.05).ending is Ending.TIMEOUT
 
 
 def test_a_timeout_of_the_tasks_own_is_its_own_failure() -> None:
@@ -153,7 +154,7 @@ def test_a_timeout_of_the_tasks_own_is_its_own_failure() -> None:
         raise TimeoutError("the server")
 
     found = failure(fail_early, timeout=10)
-    assert (found.timed_out, found.error.type) == (False, "TimeoutError")
+    assert (found.ending, found.error.type) == (Ending.EXCEPTION, "TimeoutError")
 
 
 def test_a_function_that_swallows_the_interruption_has_timed_out_all_the_same() -> None:
@@ -162,7 +163,7 @@ def test_a_function_that_swallows_the_interruption_has_timed_out_all_the_same() 
             time.sleep(30)
         return "done"
 
-    assert failure(stubborn, timeout=0.05).timed_out
+    assert failure(stubborn, timeout=0.05).ending is Ending.TIMEOUT
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", float("nan"), {"deep": [object()]}])

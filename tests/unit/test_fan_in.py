@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from runner import fan_in
+from runner import endings, fan_in
 from runner.call import call
 
 
@@ -51,5 +51,5 @@ def test_a_ledger_that_is_gone_in_the_middle_of_a_stream_is_no_failure_of_the_ga
         yield 1
         raise redis.ConnectionError("away")
 
-    with pytest.raises(fan_in.Unread):
+    with pytest.raises(endings.Unread):
         call(task, (fan_in.stream(values()),), {}, timeout=5, value_limit=100)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.call import Failure
+from runner.endings import Failure
 from runner.entries import Error
 from runner.plan import Retry
 from runner.retry import wait_before_retry

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from runner.call import Failure, call
+from runner.call import call
 from runner.collectors.command import INHERITED, CommandFailure, run
+from runner.endings import Failure
 from tests.processes import carrying
 from tests.waiting import wait_until
 

@@ -1,0 +1,183 @@
+"""An exception, whatever it is, to what can be recorded of it. Nothing here raises: it is called where a task has failed.
+
+An exception is code of its author's: its text, its attributes and even the name of its class may be computed, and the
+computation may fail (celery #298, weblate #5041). What cannot be found out is left out.
+"""
+
+import math
+import operator
+import re
+import traceback as tracebacks
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+from runner.entries import Error
+
+Thing = TypeVar("Thing")
+
+# Bytes of UTF-8. A message of 300 MB made a worker's memory 6.8 GB, as it is copied wherever it is recorded and shown.
+MESSAGE_LIMIT = 8 * 1024
+TRACEBACK_LIMIT = 64 * 1024
+NAME_LIMIT = 200
+FRAMES = 2000  # that are read of a traceback: a recursion may have been allowed a million
+
+_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a pair: no text that UTF-8 can carry, and no JSON to Lua
+_CALL = str(Path(__file__).with_name("call.py"))
+_CELERY = str(Path("celery", "app", "task.py"))
+
+
+def error(raised: BaseException) -> Error:
+    """Its class, its message and the frames of the user's code, within their limits."""
+    return Error(class_name(raised), message(raised), traceback(raised))
+
+
+def class_name(raised: BaseException) -> str:
+    return name_of(type(raised)) or "Exception"
+
+
+def name_of(cls: type) -> str:
+    """A class's name; empty if it cannot be told."""
+    return _asked(lambda: valid(cls.__name__, NAME_LIMIT))[0] or ""
+
+
+def message(raised: BaseException) -> str:
+    """What it says; where it says nothing or cannot, how it is written."""
+    told, failed = _asked(lambda: valid(str(raised)))
+    if told:
+        return told
+    written = _asked(lambda: valid(repr(raised)))[0] or class_name(raised)
+    return f"{written} (str() of it raised {class_name(failed)})" if failed else written
+
+
+def valid(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """The text with half a surrogate pair escaped, cut to its limit; what is left out is counted.
+
+    Args:
+        limit: bytes of UTF-8.
+    """
+    text = str.__str__(text)  # of a class derived from str, whose methods may do anything
+    begin = _SURROGATES.sub(_escaped, text[:limit])
+    data = begin.encode()
+    if len(text) <= limit and len(data) <= limit:
+        return begin
+    kept = data[: limit - 40].decode(errors="ignore")
+    left = len(text) - len(text[:limit]) + len(begin) - len(kept)
+    return f"{kept}… ({left:,} more characters)"
+
+
+def traceback(raised: BaseException) -> str:
+    """The frames of the user's task, and the exception: frames of ours and of Celery's say nothing to its author.
+
+    Empty where there is none: what was raised by us, before the task began.
+    """
+    stack = _asked(lambda: list(_frames(raised)))[0] or []
+    if not stack:
+        return ""
+    lines = _asked(lambda: _formatted(stack))[0] or "".join(_bare(*each) for each in stack)
+    return _cut_middle(lines + _last_lines(raised), TRACEBACK_LIMIT)
+
+
+def names(raised: BaseException) -> frozenset[str]:
+    """What it may be called: its classes, with and without their modules, ``http_…``, and what its attribute ``names`` has."""
+    classes = _asked(lambda: type(raised).__mro__)[0] or ()
+    found = {name for cls in classes if (name := name_of(cls))} - {"object", "BaseException"}
+    found |= {name for cls in classes if (name := _qualified(cls))}
+    for ask in (lambda: _statuses(attribute(raised, "status_code")), lambda: _own(attribute(raised, "names"))):
+        found |= _asked(ask)[0] or set()
+    return frozenset(found)
+
+
+def seconds(value: Any) -> float | None:
+    """A number of seconds that an exception says to wait; None if it is none, is negative, or is not a number."""
+    return _asked(lambda: _seconds(value))[0]
+
+
+def attribute(raised: BaseException, name: str) -> Any:
+    """An attribute of it; None if it has none, or none that can be read."""
+    return _asked(lambda: getattr(raised, name, None))[0]
+
+
+def _asked(ask: Callable[[], Thing]) -> tuple[Thing | None, BaseException | None]:
+    """What there is, or why it cannot be found out."""
+    try:
+        return ask(), None
+    except BaseException as failed:  # noqa: BLE001 - what is asked is the user's code, and the answer no part of the step
+        return None, failed
+
+
+def _statuses(code: Any) -> set[str]:
+    number = operator.index(code)
+    return {f"http_{number}", f"http_{number // 100}xx"} if 100 <= number <= 999 else set()
+
+
+def _own(given: Any) -> set[str]:
+    several = given if isinstance(given, list | tuple | set | frozenset) else ()
+    return {valid(name, NAME_LIMIT) for name in several if isinstance(name, str)}
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        number = math.inf if value > 0 else -math.inf
+    return number if number >= 0 else None
+
+
+def _qualified(cls: type) -> str:
+    return _asked(lambda: valid(f"{cls.__module__}.{cls.__qualname__}", NAME_LIMIT))[0] or ""
+
+
+def _frames(raised: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """The frames below the last of ours, the first and the last of them if they are too many."""
+    stack = list(tracebacks.walk_tb(raised.__traceback__))
+    ours = [at for at, (frame, _) in enumerate(stack) if _is_ours(frame.f_code.co_filename)]
+    kept = stack[ours[-1] + 1 :] if ours else stack
+    if len(kept) <= FRAMES:
+        yield from kept
+    else:
+        yield from kept[: FRAMES // 2]
+        yield from kept[-FRAMES // 2 :]
+
+
+def _is_ours(file: str) -> bool:
+    return file == _CALL or file.endswith(_CELERY)
+
+
+def _formatted(stack: list[tuple[FrameType, int]]) -> str:
+    return "".join(tracebacks.StackSummary.extract(iter(stack)).format())
+
+
+def _bare(frame: FrameType, line: int) -> str:
+    """A frame without its line of source, which a loader of its own may refuse to tell."""
+    return f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
+
+
+def _last_lines(raised: BaseException) -> str:
+    """As Python ends a traceback; made here, as Python's own copies a message of any size, and trusts every attribute."""
+    said = message(raised)
+    if issubclass(type(raised), SyntaxError):  # where in its text the fault is
+        said = _asked(lambda: "".join(tracebacks.format_exception_only(raised)).partition(": ")[2])[0] or said
+    name = _qualified(type(raised)).removeprefix("builtins.").removeprefix("__main__.") or class_name(raised)
+    notes = attribute(raised, "__notes__")
+    lines = [f"{name}: {said}" if said else name]
+    lines += [valid(note) for note in (notes if type(notes) is list else []) if type(note) is str]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _cut_middle(text: str, limit: int) -> str:
+    """A traceback's two ends: where the task began, and where it failed, which says more."""
+    text = _SURROGATES.sub(_escaped, text)
+    data = text.encode()
+    if len(data) <= limit:
+        return text
+    begin = data[: limit // 4].decode(errors="ignore")
+    end = data[-(limit - limit // 4 - 60) :].decode(errors="ignore")
+    return f"{begin}\n… {len(text) - len(begin) - len(end):,} characters left out …\n{end}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
