@@ -22,6 +22,7 @@ from runner import endings, raised
 from runner.canvas import HARD_LIMIT_AFTER
 from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError
+from runner.surroundings import restored
 
 Result = TypeVar("Result")
 
@@ -87,13 +88,17 @@ def is_async(task: Callable[..., Any]) -> bool:
 
 
 def _value(task: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None) -> Any:
-    value = task(*args, **kwargs)
-    if not inspect.iscoroutine(value):
-        return value
-    ended = in_loop(_ended(value, timeout))
-    if ended.error is not None:
-        raise ended.error
-    return ended.value
+    surroundings = restored()
+    try:
+        value = task(*args, **kwargs)
+        if not inspect.iscoroutine(value):
+            return value
+        ended = in_loop(_ended(value, timeout))
+        if ended.error is not None:
+            raise ended.error
+        return ended.value
+    finally:
+        surroundings.tidy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ async def call_async(
     """The same for one of many tasks that are executed at once in an event loop."""
     started, stopped = time.monotonic(), terminate_handler_fired()
     try:
+        restored()
         value = task(**kwargs)
         ended = await _ended(value, timeout) if inspect.isawaitable(value) else _Ended(value)
     except BaseException as error:  # noqa: BLE001 - as above
@@ -146,8 +152,9 @@ _loops = threading.local()
 
 def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine in this thread's event loop: one for as long as the process lives, so that connections may, too."""
-    if not hasattr(_loops, "runner"):
-        _loops.runner = asyncio.Runner()
+    if not hasattr(_loops, "runner") or _loops.runner.get_loop().is_closed():
+        # With a factory it is not the thread's current loop, which any task may ask for, and close (vt-py#46).
+        _loops.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     loop = _loops.runner.get_loop()
     work = loop.create_task(_and_nothing_after(coroutine))
     while True:
@@ -161,6 +168,9 @@ def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
         except SoftTimeLimitExceeded:
             # Ours, that came while the loop waited: asyncio's own timeout, of the same length, has passed as well.
             if work.done() or not _interruption.happened:
+                raise
+        except RuntimeError:  # a step has stopped the loop, which others may be executed in: it goes on
+            if work.done() or loop.is_closed():
                 raise
         else:
             return result

@@ -150,6 +150,9 @@ WHOLE = Change(
 # Of the collectors that a process had claimed none is blamed for another: what was lost twice is executed alone.
 ALONE = Change("runner/transitions.py", "if last or (lost >= 2 and not (alone and given == 0)) then return 'l' end", "")
 OVERDUE = Change("runner/batch.py", "overdue = partial(_end_the_process, batch) if", "overdue = None if")
+# A step starts in a process as the worker made it.
+PUT_BACK = Change("runner/surroundings.py", "    surroundings.restore()\n", "")
+UNALARMED = Change("runner/surroundings.py", "signal.setitimer(signal.ITIMER_REAL, 0)", "pass")
 # Chaos, but shorter, and with faults that are known to lose something.
 FORTY_SECONDS = Change("tests/faults/test_chaos.py", '"CHAOS_SECONDS", "300"', '"CHAOS_SECONDS", "40"')
 A_SEED = Change("tests/faults/test_chaos.py", "random.randrange(10**6)", "1")
@@ -378,6 +381,21 @@ PROOFS = {
         Proof("F14 threads", "test_an_attempt_ends_at_its_timeout[threads]", (SOFT_LIMIT,), STILL),
         Proof("shell", "test_a_worker_without_children_does_not_end_with_whoever_started_it", (NO_CHILD,), STILL),
         Proof("other pools", "test_another_pool_is_refused_with_a_line", (POOLS,), STILL),
+    ],
+    "surroundings": [
+        Proof(
+            "loop",
+            "test_a_stage_finds_its_process_as_if_no_step_had_been_there[a closed loop]",
+            (PUT_BACK,),
+            "Event loop is closed",
+        ),
+        Proof(
+            "alarm",
+            "test_a_stage_finds_its_process_as_if_no_step_had_been_there[an alarm]",
+            (UNALARMED,),
+            "no step died",
+        ),
+        Proof("directory", "test_a_gather_starts_in_the_directory_of_the_run", (PUT_BACK,), "assert '/' =="),
     ],
 }
 

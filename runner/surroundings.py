@@ -1,0 +1,128 @@
+"""What a task finds in its process: each step begins with what the worker's process began with, whatever the ones before did.
+
+Put back is what another step would take without knowing: the directory that its relative paths are meant for, the umask of
+the files that it writes, the handlers of signals (a process that ignores SIGCHLD is told 0 by every command), a pending
+alarm, the standard streams, and a current event loop. Environment variables, the locale, logging and the like are left as
+a task leaves them, as in any Celery worker: libraries set them for good when they are imported.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import warnings
+from _signal import getsignal  # that of `signal` makes an enum of each answer, which takes five times as long
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import RunnerError
+
+# What the pool, a timeout and every child process rely on. Not SIGALRM: a timeout sets its handler itself (call.py).
+_SIGNALS = (int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGCHLD))
+
+
+class DirectoryLost(RunnerError):
+    """The directory of the worker is gone, and a relative path would mean something else."""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a process had before its first step.
+
+    Args:
+        directory: None where it had been deleted.
+        handlers: of signals; None for one that Python did not set, which cannot be set again either.
+        loop: the current one of the main thread.
+    """
+
+    directory: str | None
+    umask: int
+    handlers: tuple[Any, ...]
+    stdout: Any
+    stderr: Any
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def restore(self) -> None:
+        """Put them back, before a step: 1 microsecond where nothing has changed (measured)."""
+        if _directory() != self.directory and self.directory is not None:
+            self._return_to(self.directory)
+        os.umask(self.umask)
+        # A thread of many may have redirected the streams for the time of its own step, and can handle no signals.
+        if _in_main_thread():
+            self._restore_handlers()
+            sys.stdout, sys.stderr = self.stdout, self.stderr
+            self._set_the_loop()
+
+    def tidy(self) -> None:
+        """Put back, after a step, what would come into our own way."""
+        if _in_main_thread():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    @staticmethod
+    def _return_to(directory: str) -> None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            message = f"the directory that the worker was started in cannot be entered: {error.strerror}: {directory}"
+            raise DirectoryLost(message) from error
+
+    def _restore_handlers(self) -> None:
+        now = tuple(map(getsignal, _SIGNALS))
+        if now != self.handlers:
+            for number, handler in zip(_SIGNALS, self.handlers, strict=True):
+                if handler is not None:
+                    signal.signal(number, handler)
+
+    def _set_the_loop(self) -> None:
+        """The loop that code from before `asyncio.run` asks for; some of it closes it, and the next step gets another.
+
+        Async steps are executed in a loop that nobody is given (call.py).
+        """
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises where there is none
+            return
+        if self.loop is None:
+            self.loop = _current_loop()
+        if self.loop.is_closed():
+            self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+
+
+_of_this_process: list[Surroundings] = []
+os.register_at_fork(after_in_child=_of_this_process.clear)
+
+
+def restored() -> Surroundings:
+    """This process's, put back; the first time they are as the worker made them."""
+    if not _of_this_process:
+        _of_this_process.append(_found())
+    surroundings = _of_this_process[0]
+    surroundings.restore()
+    return surroundings
+
+
+def _found() -> Surroundings:
+    umask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(umask)
+    handlers = tuple(map(getsignal, _SIGNALS))
+    return Surroundings(_directory(), umask, handlers, sys.stdout, sys.stderr)
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 - a tenth of the time of Path.cwd(), before each of many small steps
+    except FileNotFoundError:
+        return None
+
+
+def _in_main_thread() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
+
+
+def _current_loop() -> asyncio.AbstractEventLoop:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns if it has to make one
+        try:
+            return asyncio.get_event_loop()
+        except RuntimeError:  # Python 3.14 makes none
+            return asyncio.new_event_loop()

@@ -1,0 +1,96 @@
+"""What a step finds in its process after another step has left it otherwise."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command_line import ROOT, runner
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+_EVERYTHING = [
+    "the directory",
+    "a lost directory",
+    "the umask",
+    "a closed loop",
+    "no loop",
+    "an alarm",
+    "ignored children",
+    "ignored SIGTERM",
+    "the output",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "tests" / "workflows" / "spoiling.py", tmp_path)
+    return tmp_path
+
+
+def _run(folder: Path, workflow: str) -> Any:
+    """The result of a workflow, all of whose steps are executed by one process."""
+    file = folder / "spoilt.yaml"
+    file.write_text(f"name: spoilt\ninclude: [spoiling]\n{workflow}")
+    answer = runner("run", str(file), "--json", cwd=folder, RUNNER_CONCURRENCY="1")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["steps"][-1]["attempts"] == 1, "no step died"
+    return answer.json["result"]
+
+
+@pytest.mark.parametrize("what", _EVERYTHING)
+def test_a_stage_finds_its_process_as_if_no_step_had_been_there(what: str, folder: Path) -> None:
+    """vt-py#46, hepdata#319: a loop that was closed, a directory that was left, failed the steps of other workflows."""
+    spoilt = _run(
+        folder,
+        f"collectors: [{{id: a, task: spoiling.spoil, with: {{what: {what}}}}}]\nstages: [{{id: b, task: spoiling.look}}]\n",
+    )
+    unspoilt = _run(folder, "collectors: [{id: a, task: spoiling.look}]\n")
+    assert [spoilt] == unspoilt
+    assert spoilt["directory"] == str(folder)
+    assert spoilt["exit code"] == 3
+
+
+@pytest.mark.parametrize("what", ["the directory", "a closed loop"])
+@pytest.mark.parametrize(
+    ("spoiler", "looker"),
+    [
+        pytest.param("task: spoiling.spoil", "task: spoiling.look_later", id="an async step after another"),
+        pytest.param("task: spoiling.spoil, batch: 1", "task: spoiling.where", id="messages"),
+        pytest.param("task: spoiling.spoil, batch: 4", "task: spoiling.where", id="in turn"),
+        pytest.param("task: spoiling.spoil, batch: 4", "task: spoiling.look_later, batch: 4", id="async together"),
+    ],
+)
+def test_collectors_of_a_foreach_start_in_the_directory_of_the_run(
+    what: str, spoiler: str, looker: str, folder: Path
+) -> None:
+    """distributed's legacy pattern: `get_event_loop()` and `close()` in each of many collectors."""
+    found = _run(
+        folder,
+        "collectors:\n"
+        f"  - {{id: a, {spoiler}, foreach: [1, 2, 3, 4], with: {{what: {what}}}}}\n"
+        f"  - {{id: b, {looker}, foreach: [1, 2, 3, 4]}}\n"
+        "stages: [{id: c, task: spoiling.look_later}]\n",
+    )
+    assert found == str(folder)
+
+
+def test_collectors_in_threads_start_in_the_directory_of_the_run(folder: Path) -> None:
+    """A directory is the whole process's: a step that left it moved those that started after it in other threads."""
+    found = _run(
+        folder,
+        "collectors:\n"
+        "  - {id: a, task: spoiling.spoil, foreach: [1, 2], max_concurrency: 2, with: {what: the directory}}\n"
+        "  - {id: b, task: spoiling.where, foreach: [1, 2, 3, 4], max_concurrency: 2}\n"
+        "gather: {task: gather.concat}\n",
+    )
+    assert found == ["the directory"] * 2 + [str(folder)] * 4
+
+
+def test_a_gather_starts_in_the_directory_of_the_run(folder: Path) -> None:
+    found = _run(
+        folder,
+        "collectors: [{id: a, task: spoiling.spoil, with: {what: the directory}}]\ngather: {task: spoiling.where}\n",
+    )
+    assert found == str(folder)
