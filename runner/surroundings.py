@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import warnings
-from _signal import getsignal  # that of `signal` makes an enum of each answer, which takes five times as long
+from _signal import getsignal  # type: ignore[import-not-found]  # that of `signal` makes an enum of each answer, which takes five times as long
 from dataclasses import dataclass
 from typing import Any
 

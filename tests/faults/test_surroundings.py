@@ -33,7 +33,7 @@ def _run(folder: Path, workflow: str) -> Any:
     """The result of a workflow, all of whose steps are executed by one process."""
     file = folder / "spoilt.yaml"
     file.write_text(f"name: spoilt\ninclude: [spoiling]\n{workflow}")
-    answer = runner("run", str(file), "--json", cwd=folder, RUNNER_CONCURRENCY="1")
+    answer = runner("run", str(file), "--json", RUNNER_CONCURRENCY="1")
     assert answer.code == 0, answer.stderr
     assert answer.json["steps"][-1]["attempts"] == 1, "no step died"
     return answer.json["result"]
@@ -48,7 +48,7 @@ def test_a_stage_finds_its_process_as_if_no_step_had_been_there(what: str, folde
     )
     unspoilt = _run(folder, "collectors: [{id: a, task: spoiling.look}]\n")
     assert [spoilt] == unspoilt
-    assert spoilt["directory"] == str(folder)
+    assert spoilt["directory"] == str(ROOT)
     assert spoilt["exit code"] == 3
 
 
@@ -65,7 +65,7 @@ def test_a_stage_finds_its_process_as_if_no_step_had_been_there(what: str, folde
 def test_collectors_of_a_foreach_start_in_the_directory_of_the_run(
     what: str, spoiler: str, looker: str, folder: Path
 ) -> None:
-    """distributed's legacy pattern: `get_event_loop()` and `close()` in each of many collectors."""
+    """Code from before `asyncio.run`: `get_event_loop()` and `close()`."""
     found = _run(
         folder,
         "collectors:\n"
@@ -73,7 +73,7 @@ def test_collectors_of_a_foreach_start_in_the_directory_of_the_run(
         f"  - {{id: b, {looker}, foreach: [1, 2, 3, 4]}}\n"
         "stages: [{id: c, task: spoiling.look_later}]\n",
     )
-    assert found == str(folder)
+    assert found == str(ROOT)
 
 
 def test_collectors_in_threads_start_in_the_directory_of_the_run(folder: Path) -> None:
@@ -85,7 +85,7 @@ def test_collectors_in_threads_start_in_the_directory_of_the_run(folder: Path) -
         "  - {id: b, task: spoiling.where, foreach: [1, 2, 3, 4], max_concurrency: 2}\n"
         "gather: {task: gather.concat}\n",
     )
-    assert found == ["the directory"] * 2 + [str(folder)] * 4
+    assert found == ["the directory"] * 2 + [str(ROOT)] * 4
 
 
 def test_a_gather_starts_in_the_directory_of_the_run(folder: Path) -> None:
@@ -93,4 +93,4 @@ def test_a_gather_starts_in_the_directory_of_the_run(folder: Path) -> None:
         folder,
         "collectors: [{id: a, task: spoiling.spoil, with: {what: the directory}}]\ngather: {task: spoiling.where}\n",
     )
-    assert found == str(folder)
+    assert found == str(ROOT)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from celery import shared_task
@@ -54,13 +55,13 @@ def spoil(what: str) -> str:
 
 
 @shared_task(name="spoiling.look")
-def look(value: Any = None) -> dict[str, Any]:
-    """What a step finds; `value` is what the step before has found, or done."""
+def look(_value: Any = None) -> dict[str, Any]:
+    """What a step finds."""
     umask = os.umask(0)
     os.umask(umask)
     code = subprocess.run(["sh", "-c", "sleep 0.3; exit 3"], check=False).returncode
     return {
-        "directory": os.getcwd() if os.path.exists(os.curdir) else "",
+        "directory": _directory(),
         "umask": umask,
         "loop": asyncio.get_event_loop().run_until_complete(asyncio.sleep(0, "runs")),
         "exit code": code,
@@ -70,11 +71,15 @@ def look(value: Any = None) -> dict[str, Any]:
 
 
 @shared_task(name="spoiling.look_later")
-async def look_later(value: Any = None) -> str:
+async def look_later(_value: Any = None) -> str:
     await asyncio.sleep(0)
-    return os.getcwd()
+    return _directory()
 
 
 @shared_task(name="spoiling.where")
-def where(value: Any = None) -> str:
-    return os.getcwd()
+def where(_value: Any = None) -> str:
+    return _directory()
+
+
+def _directory() -> str:
+    return str(Path.cwd())
