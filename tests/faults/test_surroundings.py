@@ -94,3 +94,14 @@ def test_a_gather_starts_in_the_directory_of_the_run(folder: Path) -> None:
         "collectors: [{id: a, task: spoiling.spoil, with: {what: the directory}}]\ngather: {task: spoiling.where}\n",
     )
     assert found == str(ROOT)
+
+
+def test_an_async_collector_that_stops_the_loop_ends_neither_itself_nor_another(folder: Path) -> None:
+    found = _run(
+        folder,
+        "collectors:\n"
+        "  - {id: a, task: spoiling.stop_the_loop}\n"
+        "  - {id: b, task: spoiling.stop_the_loop, foreach: [1, 2, 3, 4], batch: 4}\n"
+        "gather: {task: gather.concat}\n",
+    )
+    assert found == ["stopped"] * 5

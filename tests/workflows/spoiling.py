@@ -54,6 +54,13 @@ def spoil(what: str) -> str:
     return what
 
 
+@shared_task(name="spoiling.stop_the_loop")
+async def stop_the_loop() -> str:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.05)
+    return "stopped"
+
+
 @shared_task(name="spoiling.look")
 def look(_value: Any = None) -> dict[str, Any]:
     """What a step finds."""
