@@ -13,6 +13,10 @@ from runner.inputs import Input
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+# `--flag` alone. For inputs of other types neither word may be given: click 8.5 takes a value for optional where `is_flag`
+# is False or `flag_value` is anything, None too, and then one that begins with "-" for an option.
+_ALONE_TRUE: dict[str, Any] = {"is_flag": False, "flag_value": "true"}
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -90,6 +94,8 @@ def file_among(words: list[str], options: Iterable[click.Parameter]) -> str | No
     } | {"-h", "--help"}
     rest = iter(words)
     for word in rest:
+        if word == "--":  # what follows is no option, whatever it begins with
+            return next(rest, None)
         if word == "-" or not word.startswith("-"):
             return word
         if word not in flags and "=" not in word:
@@ -104,10 +110,9 @@ def of_inputs(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.O
         click.Option(
             [f"input_{name}", f"--{_dashed(name)}", *([f"--{name}"] if "_" in name else [])],
             multiple=True,
-            is_flag=False,
-            flag_value="true" if declared.type == "boolean" else None,  # `--flag` alone
             metavar=declared.type.upper(),
             help=_help(declared),
+            **(_ALONE_TRUE if declared.type == "boolean" else {}),
         )
         for name, declared in free.items()
     ]
