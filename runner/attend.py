@@ -14,7 +14,7 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from runner import progress, report, run, screen
+from runner import program, progress, report, run, screen
 from runner.entries import EXIT_CODES, Event, Outcome, Run
 from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
@@ -65,7 +65,7 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
     try:
         if _watch(plan, run_id, here, wish):
             return _tell(run_id, here, plan, wish)
-        _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `python -m runner show {run_id}`")
+        _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `{program.command('show', run_id)}`")
         if wish.as_json:
             _tell(run_id, here, plan, Wish(as_json=True, quiet=True))
         return _leave(run_id, here, STILL_RUNNING)
@@ -74,7 +74,7 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
         return interrupted.exit_code
     except UnknownRun:
         run.lose(run_id, plan, here.ledger)
-        _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `python -m runner doctor` looks")
+        _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `{program.command('doctor')}` looks")
         return _tell(run_id, here, plan, wish)
     except WorkerEnded as ended:
         run.fail(run_id, here.ledger, str(ended))
@@ -90,7 +90,7 @@ def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
             shown.tell(event)
             started = started or (event is not None and event.event == "started")
             if not started and time.monotonic() - began > PATIENCE:
-                none = ", and there is none: `python -m runner worker` starts one"
+                none = f", and there is none: `{program.command('worker')}` starts one"
                 _say(f"run {run_id} waits for a worker{' that is free' if here.ledger.is_led() else none}")
                 started = True
             if wish.timeout and time.monotonic() - began > wish.timeout:
@@ -173,7 +173,7 @@ def _cancel(plan: Plan, run_id: str, here: Session, interrupted: Interrupted, wi
         run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
         _tell(run_id, here, plan, wish)
     except Interrupted:
-        _say(f"left as it is: `python -m runner resume {run_id}`")
+        _say(f"left as it is: `{program.command('resume', run_id)}`")
         raise
 
 

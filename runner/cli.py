@@ -5,17 +5,28 @@ import json
 import os
 import pkgutil
 import sys
-import tempfile
-import traceback
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
 
-from runner import commands, garbage, report, screen
+from runner import commands, garbage, program, report, screen, text, tracebacks
 from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
 from runner.interrupts import Interrupted
+
+
+class Printable(click.HelpFormatter):
+    """Help without escape sequences: that of `run FILE` has descriptions, defaults and names out of FILE."""
+
+    def write(self, string: str) -> None:
+        super().write(text.safe(string))
+
+
+class Context(click.Context):
+    """What every command shows its help and its usage line with."""
+
+    formatter_class = Printable
 
 
 class Commands(click.Group):
@@ -29,6 +40,7 @@ class Commands(click.Group):
             return None
         with garbage.spared():
             command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
+        command.context_class = Context
         return command
 
     def resolve_command(
@@ -46,24 +58,24 @@ class Commands(click.Group):
 def cli() -> None:
     """Collect from many sources at once: workflows in YAML, run by Celery.
 
-    Start with: runner run workflows/default.yaml --topic python
+    Start with: runner init
     """
 
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code: the one door through which every error goes."""
     words = sys.argv[1:] if args is None else args
+    program.call_it(sys.argv[0])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # box characters on a terminal that is not UTF-8
     try:
-        code = cli.main(words, prog_name="runner", standalone_mode=False) or 0
+        code = cli.main(words, program.name(), complete_var="_RUNNER_COMPLETE", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         _say(error.format_message())
         code = error.exit_code
     except click.ClickException as error:
-        # A click exception shows its usage line itself; `--json` still promises one object.
-        error.show()
+        _say(_usage(error))
         code = error.exit_code
         _tell(words, code, {"type": "UsageError", "message": error.format_message()})
     except click.Abort:
@@ -81,17 +93,27 @@ def main(args: list[str] | None = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md); the other is around the user's task
         # By name: the client is imported only by the commands that need it.
         if type(error).__module__.startswith(("redis.", "kombu.exceptions")):
-            _say(f"error: the broker: {error}")
+            _say(f"error: the broker: {text.printable(error)}")
             code = BrokerUnavailable.exit_code
         else:
-            _say(f"error: {type(error).__name__}: {error}: ours to fix; the traceback is in {_saved_traceback()}")
+            words_of_it = text.printable(f"{type(error).__name__}: {error}")
+            _say(f"error: {words_of_it}: ours to fix; the traceback is in {tracebacks.save(error)}")
             code = 70
         _tell(words, code, {"type": type(error).__name__, "message": str(error)})
     sys.exit(code)
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+def _say(words: str) -> None:
+    click.echo(words, err=True)
+
+
+def _usage(error: click.ClickException) -> str:
+    """As click shows it; but on one line, and printable: what was typed is quoted in it."""
+    lines = [f"Error: {text.printable(error.format_message())}"]
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        path = error.ctx.command_path
+        lines = [error.ctx.get_usage(), f"Try '{path} --help' for help.", "", *lines]
+    return "\n".join(lines)
 
 
 def _tell(words: list[str], code: int, error: dict[str, Any]) -> None:
@@ -109,9 +131,3 @@ def _as_json(error: RunnerError) -> dict[str, Any]:
             for each in error.faults
         ]
     return told
-
-
-def _saved_traceback() -> str:
-    with tempfile.NamedTemporaryFile("w", prefix="runner-traceback-", suffix=".txt", delete=False) as file:
-        traceback.print_exc(file=file)
-    return file.name

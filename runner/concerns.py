@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import redis
 
-from runner import brokers, canvas, text
+from runner import brokers, canvas, program, text
 from runner.brokers import Concern
 from runner.entries import Run
 from runner.errors import listed
@@ -48,7 +48,7 @@ def of_workers(workers: Collection[Worker], queue: str) -> Iterator[Concern]:
     if not any(queue in worker.queues for worker in workers):
         yield Concern(
             f'no worker answers that serves the queue "{queue}": a run would wait for one',
-            "start `python -m runner worker`",
+            f"start `{program.command('worker')}`",
         )
     for worker in workers:
         if queue in worker.queues and canvas.COLLECT not in worker.tasks:
@@ -86,7 +86,7 @@ def of_plan(plan: Plan, workers: Collection[Worker], chosen: Settings) -> Iterat
 def of_runs(runs: Iterable[Run]) -> Iterator[Concern]:
     for run in runs:
         if not run.ended and run.waits_for:
-            yield Concern(f"run {run.id} {text.printable(run.waits_for)}", f"python -m runner show {run.id}")
+            yield Concern(f"run {run.id} {text.printable(run.waits_for)}", program.command("show", run.id))
 
 
 def of_dead_letters(count: int, key: str) -> Iterator[Concern]:

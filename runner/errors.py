@@ -227,14 +227,14 @@ def describe(faults: Sequence[Fault], limit: int = 20) -> str:
 def _describe(fault: Fault) -> list[str]:
     place = fault.place
     word = "warning" if fault.code in WARNINGS else "error"
-    lines = [f"{printable(str(place))}: {word}[{fault.code}]: {fault.message}"]
+    lines = [f"{printable(str(place))}: {word}[{fault.code}]: {printable(fault.message)}"]
     if place.text:
         gutter = f"{place.line:>5}"
         before, marked, after = _window(place)
         lines.append(f"{gutter} | {before}{marked}{after}")
         lines.append(f"{' ' * len(gutter)} | {' ' * width(before)}{'^' * max(1, width(marked))}")
     if fault.hint:
-        lines.append(f"hint: {fault.hint}")
+        lines.append(f"hint: {printable(fault.hint)}")
     return lines
 
 

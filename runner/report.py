@@ -5,7 +5,6 @@ Nothing here prints. What comes from a user is escaped, and a secret comes out a
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
-from runner import errors, foreach, text, tolerance
+from runner import errors, foreach, program, text, tolerance
 from runner import mask as masks
 from runner import plan as plans
 from runner.catalogue import Task
@@ -234,7 +233,7 @@ def page_details(run: Run, plan: Plan, page: Page, *, screen: Screen = PLAIN) ->
         lines = [screen.paint(f"none {sign(page.status).word}" if page.status else "no items", "dim")]
     if page.number < page.last:
         words = ["show", run.id, "--step", page.step.id, *(["--status", page.status] if page.status else [])]
-        lines += [_hint(f"`python -m runner {shlex.join(words)} --page {page.number + 1}` is the next", screen)]
+        lines += [_hint(f"`{program.command(*words, '--page', str(page.number + 1))}` is the next", screen)]
     return "\n".join([_header(header, screen), "", *([table, ""] if table else []), *lines])
 
 
@@ -420,15 +419,15 @@ def _failures(run: Run, plan: Plan, outcomes: Outcomes, tally: Tallies | None, s
     if number > _MANY:
         lines += [f"  … {number - _MANY:,} more"]
     lines += [
-        _hint(f"`python -m runner show {run.id} --step {name} --status {status}` lists them", screen)
+        _hint(f"`{program.command('show', run.id, '--step', name, '--status', status)}` lists them", screen)
         for name, told in (tally or {}).items()
         for status in FAILED
         if told.get(status, 0) > _MANY
     ]
     traced = [step for step in failed if (error := outcomes[step.id].error) and error.traceback]
     if traced:
-        words = shlex.join(["show", run.id, "--step", masks.name(traced[0].id, plan)])
-        lines += [_hint(f"`python -m runner {words}` shows the traceback", screen)]
+        words = ["show", run.id, "--step", masks.name(traced[0].id, plan)]
+        lines += [_hint(f"`{program.command(*words)}` shows the traceback", screen)]
     return lines
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 from kombu.exceptions import OperationalError
 
-from runner import canvas, foreach, sizes
+from runner import canvas, foreach, program, sizes
 from runner import plan as plans
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.encoding import packed
@@ -131,5 +131,5 @@ def send_rest(plan: Plan, run_id: str, done: Collection[str]) -> None:
     except OperationalError as error:
         raise BrokerUnavailable(
             f"run {run_id} is recorded, but could not be sent: {error}",
-            hint=f"`python -m runner resume {run_id}` sends it",
+            hint=f"`{program.command('resume', run_id)}` sends it",
         ) from error

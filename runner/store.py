@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import redis
 
-from runner import encoding, mask, transitions
+from runner import encoding, mask, program, transitions
 from runner import plan as plans
 from runner.entries import Claim, Event, Outcome, Postponed, Run, RunStatus, Sweep
 from runner.errors import RunnerError, UnknownRun
@@ -26,8 +26,6 @@ FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a se
 # Seconds in which whoever watches is told once what happens, but of the end at once: to be told of each step costs its
 # worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
 FOLLOW_EVERY = 0.05
-
-_LOST = "`python -m runner runs` lists the runs; a broker without persistence forgets them when it restarts"
 
 
 class FanInTooLarge(RunnerError):
@@ -293,13 +291,13 @@ class Store:
     def plan(self, run_id: str) -> Plan:
         text = self.client.get(self._key(run_id, "plan"))
         if text is None:
-            raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_LOST)
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_lost())
         return plans.load(cast("str", text))
 
     def run(self, run_id: str) -> Run:
         fields = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "run")))
         if not fields:
-            raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_LOST)
+            raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_lost())
         return encoding.read_run(run_id, fields)
 
     def runs(self, limit: int = 20) -> list[Run]:
@@ -556,6 +554,11 @@ def _some(things: Iterable[Thing], number: int) -> Iterator[tuple[Thing, ...]]:
     rest = iter(things)
     while some := tuple(islice(rest, number)):
         yield some
+
+
+def _lost() -> str:
+    runs = program.command("runs")
+    return f"`{runs}` lists the runs; a broker without persistence forgets them when it restarts"
 
 
 def _sizes(plan: Plan) -> dict[str, int]:

@@ -22,7 +22,12 @@ def printable(text: object) -> str:
 
 def block(text: str) -> str:
     """Several lines that a terminal shows as they stand; prose may have its no-break spaces."""
-    return "\n".join(_UNSAFE.sub(_escaped, line.expandtabs(4)).rstrip() for line in text.rstrip("\n").split("\n"))
+    return safe("\n".join(line.expandtabs(4).rstrip() for line in text.rstrip("\n").split("\n")))
+
+
+def safe(text: str) -> str:
+    """Text that is laid out already, with its line breaks and spaces: only what moves the cursor otherwise is escaped."""
+    return "\n".join(_UNSAFE.sub(_escaped, line) for line in text.split("\n"))
 
 
 def as_json(value: Any, indent: int | None = 2) -> str:

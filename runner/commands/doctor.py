@@ -12,7 +12,7 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from runner import brokers, catalogue, options, settings, source, spec, text
+from runner import brokers, catalogue, options, program, settings, source, spec, text
 from runner import plan as plans
 from runner.brokers import Concern
 from runner.plan import Plan
@@ -104,7 +104,7 @@ def _server(info: dict[str, Any]) -> str:
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
-    none = "none; `python -m runner run` brings its own" if found["workers_come_with_runs"] else "none"
+    none = f"none; `{program.command('run')}` brings its own" if found["workers_come_with_runs"] else "none"
     yield _line("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items()))
     yield _line("broker", found["broker"])
     if found["server"]:
@@ -121,4 +121,4 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _line(what: str, words: str) -> str:
-    return f"{what + ':' if what else '':<10}{words}"
+    return f"{what + ':' if what else '':<10}{text.printable(words)}"

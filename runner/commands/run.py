@@ -84,7 +84,7 @@ def command(
 ) -> int:
     """Run a workflow and print its result.
 
-    `python -m runner run FILE --help` lists the inputs of FILE, each an option. FILE may be - for standard input.
+    With FILE, --help lists its inputs, each an option. FILE may be - for standard input.
     """
     values = source.read(inputs_file).data if inputs_file else {}
     typed = options.typed_inputs(given.workflow.inputs, words, pairs)

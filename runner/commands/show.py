@@ -6,7 +6,7 @@ from itertools import islice
 
 import click
 
-from runner import errors, options, pages, report, screen, session, settings
+from runner import errors, options, pages, program, report, screen, session, settings
 from runner.entries import Run
 from runner.errors import UnknownRun
 from runner.plan import Plan, Step
@@ -35,8 +35,9 @@ def command(run_id: str, step_id: str | None, page: int | None, only: str | None
     with session.ledger(chosen) as ledger:
         run = ledger.run(check_run_id(run_id))
         if not run.ended and not ledger.is_led():
-            start = "worker` starts one" if chosen.broker_url else f"resume {run_id}` brings one"
-            run = replace(run, waits_for=f"waits for a worker, and there is none: `python -m runner {start}")
+            start = program.command(*(("worker",) if chosen.broker_url else ("resume", run_id)))
+            verb = "starts" if chosen.broker_url else "brings"
+            run = replace(run, waits_for=f"waits for a worker, and there is none: `{start}` {verb} one")
         plan = ledger.plan(run_id)
         step = None if step_id is None else _found(ledger, run_id, plan, step_id)
         if (page or only) and not (step and step.foreach and not step.item):
@@ -87,7 +88,7 @@ def _found(ledger: Store, run_id: str, plan: Plan, step_id: str) -> Step:
     nearest = errors.nearest(step_id.partition("[")[0], names)
     many = next((step for step in plan.collectors if step.id == nearest and step.foreach), None)
     if many and "[" in step_id:
-        hint = f"`python -m runner show {run_id} --step {many.id}` lists what {many.id} has"
+        hint = f"`{program.command('show', run_id, '--step', many.id)}` lists what {many.id} has"
     else:
         hint = f"did you mean {errors.echo(nearest)}?" if nearest else f"it has {errors.listed(names)}"
     raise UnknownRun(f"run {run_id} has no step {errors.echo(step_id)}", hint=hint)

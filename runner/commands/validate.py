@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from runner import advice, catalogue, errors, foreach, report, screen, settings, source, spec
+from runner import advice, catalogue, errors, foreach, report, screen, settings, source, spec, text
 from runner import plan as plans
 from runner.errors import InvalidWorkflow
 
@@ -28,7 +28,7 @@ def command(files: tuple[str, ...]) -> int:
             click.echo(report.problem(error, screen=screen.of(sys.stderr)), err=True)
             code = error.exit_code
         else:
-            click.echo(f"{name}: valid", err=True)
+            click.echo(f"{text.printable(name)}: valid", err=True)
             if found := advice.warnings(written, known):
                 click.echo(errors.describe(found), err=True)
     return code

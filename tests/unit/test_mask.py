@@ -1,9 +1,17 @@
 """Where a secret is found, and where not."""
 
+import base64
+import html
 import json
+import re
+import string
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from runner import mask
 from runner.plan import Plan, Step
@@ -30,12 +38,57 @@ def test_inputs_are_shown_but_for_the_secret_ones() -> None:
         f'{{"key": {json.dumps(SECRET)}}}',
         "https://x.org/?key=p4ss%2Fw%27ord%0A%26%C3%A9",
         "https://x.org/p4ss/w%27ord%0A%26%C3%A9/list",
+        str(httpx.URL("https://x.org", params={"key": SECRET})),
+        f"https://x.org/?next={quote(quote(SECRET, safe=''))}",
+        json.dumps(json.dumps({"key": SECRET})),
+        repr(repr({"key": SECRET})),
+        f"<b>{html.escape(SECRET)}</b>",
     ],
 )
 def test_a_secret_is_found_however_it_is_written(text: str) -> None:
     masked = mask.mask(text, plan(SECRET))
     assert "***" in masked
     assert "p4ss" not in masked
+
+
+ODD = string.punctuation + " \t\r\né集🎉"
+
+
+@given(st.text(string.ascii_letters + ODD, min_size=8).filter(lambda secret: len(secret.strip()) >= 8))
+def test_a_secret_with_any_characters_is_found_in_what_httpx_makes_of_it(secret: str) -> None:
+    """httpx leaves other characters as they are than `urllib.parse.quote` does: a secret in its messages was shown."""
+    url = str(httpx.URL("https://x.org/", params={"key": secret}))
+    assert mask.mask(url, plan(secret)) == "https://x.org/?key=***"
+
+
+@given(st.text(string.ascii_letters + ODD, min_size=8).filter(lambda secret: "\\\\" not in secret))
+@example("\\n12345\n")
+def test_a_secret_with_any_characters_is_found_quoted_and_quoted_again(secret: str) -> None:
+    quoted = [json.dumps(secret), repr(secret), json.dumps(json.dumps(secret)), html.escape(secret), quote(secret)]
+    assert [re.sub(r"[\\\"']", "", mask.mask(each, plan(secret))) for each in quoted] == ["***"] * 5
+
+
+@pytest.mark.parametrize("user", ["", "u", "me", "bob"])
+def test_a_secret_in_basic_authentication_is_found_whatever_the_user_is_called(user: str) -> None:
+    header = base64.b64encode(f"{user}:p4ssw0rd-1234".encode()).decode()
+    masked = mask.mask(f"Authorization: Basic {header}", plan("p4ssw0rd-1234"))
+    assert re.fullmatch(r"Authorization: Basic \w{0,6}\*\*\*\w?=*", masked)
+
+
+def test_each_line_of_a_secret_is_found_alone() -> None:
+    """A key of several lines came out where a message or a log had one line of it."""
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
+    assert mask.mask("bad base64: 'hkiG9w0BAQEFAASC'", plan(key)) == "bad base64: '***'"
+
+
+def test_a_long_row_of_backslashes_is_searched_in_linear_time() -> None:
+    """Both are a server's and a user's to choose; what took forever would hang `show`, and the worker."""
+    rows = "\\" * 1_000_000
+    assert mask.mask(rows + "x", plan("\\" * 20 + "!" + "\\" * 9 + "secret")) == rows + "x"
+
+
+def test_a_line_is_without_secrets_and_no_terminal_obeys_it() -> None:
+    assert mask.line("hunter22\n\x1b[2Jforged", plan("hunter22")) == r"***\n\x1b[2Jforged"
 
 
 def test_a_secret_is_found_anywhere_in_a_value() -> None:
