@@ -18,6 +18,7 @@ from runner import program, progress, report, run, screen
 from runner.entries import EXIT_CODES, Event, Outcome, Run
 from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
+from runner.mask import mask
 from runner.options import Wish
 from runner.pages import Tallies
 from runner.plan import Plan
@@ -67,7 +68,7 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
             return _tell(run_id, here, plan, wish)
         _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `{program.command('show', run_id)}`")
         if wish.as_json:
-            _tell(run_id, here, plan, Wish(as_json=True, quiet=True))
+            _tell(run_id, here, plan, wish, summary=False)
         return _leave(run_id, here, STILL_RUNNING)
     except Interrupted as interrupted:
         _cancel(plan, run_id, here, interrupted, wish)
@@ -78,7 +79,8 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
         return _tell(run_id, here, plan, wish)
     except WorkerEnded as ended:
         run.fail(run_id, here.ledger, str(ended))
-        raise
+        # The end of its log is in it, and there a task may have written anything.
+        raise WorkerEnded(f"run {run_id} has failed: {mask(str(ended), plan)}", ended.hint) from ended
 
 
 def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
@@ -105,8 +107,6 @@ def _followed(run_id: str, here: Session) -> Iterator[Event | None]:
         yield event
         if event is None and here.worker is not None:
             here.worker.keep()
-        if event is not None and event.event == "waiting":
-            _say(f"run {run_id} {event.message}")
         if event is None and time.monotonic() - looked > here.settings.reconcile_every:
             looked = time.monotonic()
             _reconcile(run_id, here)
@@ -119,8 +119,8 @@ def _reconcile(run_id: str, here: Session) -> None:
         logger.info("cannot reconcile: %s", error)  # the server is away: `follow` waits for it
 
 
-def _tell(run_id: str, here: Session, plan: Plan, wish: Wish) -> int:
-    """The summary, the result, the exit code."""
+def _tell(run_id: str, here: Session, plan: Plan, wish: Wish, *, summary: bool = True) -> int:
+    """The summary, the result, the exit code. ``--quiet`` is about what went well: a run that did not must be found again."""
     came = _patiently(lambda: _came_of(run_id, here.ledger, plan))
     if wish.as_json:
         told = report.document(
@@ -133,7 +133,7 @@ def _tell(run_id: str, here: Session, plan: Plan, wish: Wish) -> int:
             running=came.running,
         )
         click.echo(report.as_json(told))
-    if not wish.quiet:
+    if summary and not (wish.quiet and came.run.status == "succeeded"):
         _say(report.summary(came.run, plan, came.outcomes, tally=came.tally, screen=screen.of(sys.stderr)))
     if came.run.status in {"succeeded", "partial"} and not wish.as_json:
         click.echo(report.result(came.result, plan))

@@ -21,7 +21,7 @@ from typing import Any, cast
 from billiard.process import current_process
 from celery.utils.log import get_task_logger
 
-from runner import endings, leases
+from runner import endings, leases, mask
 from runner import plan as plans
 from runner.call import call, call_async, function_of, in_loop, is_async
 from runner.canvas import HARD_LIMIT_AFTER
@@ -187,7 +187,13 @@ def _claimed(
             batch.waiting[step.id] = time.monotonic() + claim.wait
         elif claim.answer == "later":
             later.append(step)
-    logger.info("run %s: %d of %d steps from %s: ours", batch.run_id, len(attempts), len(steps), steps[0].id)
+    logger.info(
+        "run %s: %d of %d steps from %s: ours",
+        batch.run_id,
+        len(attempts),
+        len(steps),
+        mask.line(steps[0].id, batch.plan),
+    )
     held.steps.update(attempt.step.id for attempt in attempts)
     return attempts, later
 
@@ -289,8 +295,8 @@ def _end_the_process(batch: Batch, step_id: str) -> None:
     except Exception as error:
         if endings.is_away(error):
             raise  # it is recorded the next time that the leases are looked at
-        logger.exception("%s: its timeout cannot be recorded", step_id)
-    logger.error("%s: %s", step_id, failure.error.message)
+        logger.exception("%s: its timeout cannot be recorded", mask.line(step_id, batch.plan))
+    logger.error("%s: %s", mask.line(step_id, batch.plan), failure.error.message)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

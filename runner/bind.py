@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runner import foreach
+from runner import foreach, mask
 from runner.errors import Fault, InvalidExpression, InvalidInput, InvalidInputs, InvalidWorkflow, echo, listed, nearest
 from runner.plan import Plan, Step, arguments
 
@@ -65,7 +65,7 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
             for step in _first(plan, written):
                 arguments(plan, step, run)
         except InvalidExpression as problem:
-            yield Fault("E038", str(problem), source.place(loc))
+            yield Fault("E038", mask.line(str(problem), plan), source.place(loc))
 
 
 def _first(plan: Plan, step: Step) -> Iterable[Step]:

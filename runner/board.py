@@ -6,9 +6,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from runner import text, tolerance
+from runner import mask, text, tolerance
 from runner.entries import Event
-from runner.mask import mask
 from runner.plan import Plan, Step
 from runner.status import OPEN
 from runner.tally import Tally
@@ -97,7 +96,7 @@ class Board:
             for tally in self.tallies.values():
                 tally.close("cancelled" if event.status == "cancelled" else "skipped")
         if event.event == "waiting":
-            self._waits_for = text.printable(mask(event.message, self.plan))
+            self._waits_for = mask.line(event.message, self.plan)
         if event.event == "started" and self.started_at is None:
             self.started_at = event.at
         if event.step in self.tallies:
@@ -137,4 +136,4 @@ class Board:
     def _message(self, event: Event) -> str:
         """Why it failed, if it did, on one line."""
         message = event.message or (tolerance.lateness(self.plan) if event.status == "late" else "")
-        return text.printable(mask(message, self.plan).strip().removeprefix("Skipped: "))
+        return mask.line(message.strip().removeprefix("Skipped: "), self.plan)

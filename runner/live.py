@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from runner import text
+from runner import screen, text
 from runner.board import Board, Standing
 from runner.entries import Event
 from runner.status import FAILED, LONGEST, ORDER, sign
@@ -29,7 +29,8 @@ Line = list[tuple[str, str]]  # texts and their styles
 @contextmanager
 def live(board: Board, run_id: str, stream: TextIO) -> Iterator[Picture]:
     """The picture, on the terminal behind the stream; its last state stays there."""
-    console = Console(file=stream, force_terminal=True, highlight=False, markup=False, emoji=False)
+    plain = not screen.of(stream).colour
+    console = Console(file=stream, force_terminal=True, no_color=plain, highlight=False, markup=False, emoji=False)
     # No thread of its own: whoever watches a run hears something twice a second. What is printed to stdout is left
     # alone, because it may go to a file.
     with Live(console=console, auto_refresh=False, redirect_stdout=False, vertical_overflow="crop") as rich_live:

@@ -72,7 +72,10 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
     """What finds every way in which the secrets are written inside a text, the longest first: one may be part of another."""
     lines = {line.strip() for secret in secrets for line in secret.splitlines()}
     whole = sorted((each for each in {*secrets, *lines} if len(each) >= _SHORTEST), key=len, reverse=True)
-    ways = [*("".join(map(_ways, re.findall(r"\\+|[^\\]", each))) for each in whole), *(way for each in whole for way in _base64(each))]
+    ways = [
+        *("".join(map(_ways, re.findall(r"\\+|[^\\]", each))) for each in whole),
+        *(way for each in whole for way in _base64(each)),
+    ]
     return re.compile("|".join(ways)) if ways else None
 
 

@@ -27,7 +27,7 @@ class Wish:
         detach: print the run's id, and go on in the background.
         timeout: seconds to wait; the run goes on after them.
         strict: a partial run is a failure.
-        quiet: no progress and no summary.
+        quiet: no progress, and a summary only of a run that did not succeed.
     """
 
     as_json: bool = False
@@ -45,7 +45,7 @@ def wish_options(command: Command) -> Command:
         return command(*args, wish=Wish(**{each.name: words.pop(each.name) for each in fields(Wish)}), **words)
 
     for option in (
-        click.option("--quiet", is_flag=True, help="No progress and no summary."),
+        click.option("--quiet", is_flag=True, help="No progress, and a summary only if the run does not succeed."),
         click.option("--strict", is_flag=True, help="A partial run is a failure: exit 1."),
         click.option(
             "--timeout",

@@ -19,6 +19,8 @@ from runner.tally import Tally
 _WIDE = 12  # collectors; of more, only what goes wrong is told, and every tenth of them
 _TWENTIETH = 0.05  # of the collectors of a `foreach`: so many must have ended before they are told again,
 _PATIENCE = 10.0  # or so many seconds have passed
+_SILENCE = 30.0  # seconds without a line, after which one says what the run is at: a log without it looks like a hang
+_NAMED = 3  # steps that it names
 
 
 class Progress(Protocol):
@@ -32,12 +34,12 @@ def shown(plan: Plan, run_id: str, *, quiet: bool = False, stream: TextIO | None
 
     Args:
         quiet: show nothing.
-        stream: by default stderr as it is now. No terminal, ``NO_COLOR`` or ``TERM=dumb`` makes plain lines.
+        stream: by default stderr as it is now. No terminal, or ``TERM=dumb``, makes plain lines.
     """
     out = sys.stderr if stream is None else stream
     if quiet:
         yield Silence()
-    elif screen.of(out).colour and (out.encoding or "").lower().replace("-", "") == "utf8":
+    elif screen.of(out).moves and (out.encoding or "").lower().replace("-", "") == "utf8":
         # Rich is imported here, not above: it takes 0.05 s, which plain lines need not wait for.
         from runner.live import live  # noqa: PLC0415
 
@@ -57,15 +59,19 @@ class Silence:
 class Lines:
     """Progress as plain lines: ``12:03:04 collector_1 started (attempt 2) on celery@box``."""
 
-    def __init__(self, board: Board, run_id: str, stream: TextIO) -> None:
+    def __init__(self, board: Board, run_id: str, stream: TextIO, *, silence: float = _SILENCE) -> None:
         self._board = board
         self._run_id = run_id
         self._stream = stream
+        self._silence = silence
+        self._said_at = time.monotonic()
         self._tenths = 0
         self._told = {name: _Told() for name in board.tallies}
 
     def tell(self, event: Event | None) -> None:
         if event is None:
+            if time.monotonic() - self._said_at >= self._silence:
+                self._print(time.time(), f"run {self._run_id}: {_at_work(self._board)}")
             return
         standing = self._board.tell(event)
         if event.event in {"accepted", "ended"}:
@@ -118,7 +124,11 @@ class Lines:
             self._say(event, f"{name}: {_far(tally, event.at)}")
 
     def _say(self, event: Event, words: str) -> None:
-        print(f"{time.strftime('%H:%M:%S', time.localtime(event.at))} {words}", file=self._stream, flush=True)
+        self._print(event.at, words)
+
+    def _print(self, at: float, words: str) -> None:
+        self._said_at = time.monotonic()
+        print(f"{time.strftime('%H:%M:%S', time.localtime(at))} {words}", file=self._stream, flush=True)
 
 
 @dataclass(slots=True)
@@ -128,6 +138,25 @@ class _Told:
     at: float | None = None
     ended: int = 0
     failures: int = 0
+
+
+def _at_work(board: Board) -> str:
+    """What a run is at: ``2 of 3 collectors have ended; hn running for 2m10s, lobsters retrying in 40s``."""
+    words = [f"{board.ended:,} of {text.count(board.total, 'collector')} have ended"] if board.collectors else []
+    words += [f"{text.printable(name)}: {_far(tally, board.now)}" for name, tally in board.tallies.items()]
+    busy = [each for each in board.standings.values() if each.status in {"running", "retrying"}]
+    named = [f"{text.printable(each.step.id)} {_busy(each, board.now)}" for each in busy[:_NAMED]]
+    if len(busy) > _NAMED:
+        named.append(f"{len(busy) - _NAMED:,} more")
+    words += [", ".join(named)] if named else []
+    words += [board.waits_for] if board.waits_for else []
+    return "; ".join(words)
+
+
+def _busy(standing: Standing, now: float) -> str:
+    if standing.status == "retrying" and standing.ended_at is not None:
+        return f"retrying in {text.duration(max(0, standing.ended_at + standing.wait - now))}"
+    return f"running for {text.duration(standing.seconds(now) or 0)}"
 
 
 def _far(tally: Tally, now: float) -> str:

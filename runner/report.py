@@ -388,12 +388,12 @@ def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def _note(run: Run, plan: Plan, running: Collection[str]) -> str:
     """What a run waits for, that would go on otherwise."""
-    return "" if run.ended or running else text.printable(mask(run.waits_for, plan))
+    return "" if run.ended or running else masks.line(run.waits_for, plan)
 
 
 def _cause(run: Run, plan: Plan) -> str:
     """Why a run ended as it did; it may name every one of 1,000 collectors."""
-    return text.cut(text.printable(mask(run.cause, plan)), 300)
+    return text.cut(masks.line(run.cause, plan), 300)
 
 
 def _failed(plan: Plan, outcomes: Outcomes) -> list[Step]:

@@ -15,11 +15,13 @@ class Screen:
 
     Args:
         width: in columns.
-        colour: whether escape sequences are understood and wanted: it is a terminal, and nobody said ``NO_COLOR``.
+        colour: whether colours are understood and wanted: it is a terminal, and nobody said ``NO_COLOR``.
+        moves: whether the cursor can be moved, for a picture that changes.
     """
 
     width: int = 80
     colour: bool = False
+    moves: bool = False
 
     def paint(self, text: str, *styles: str) -> str:
         """The text in these styles (``bold``, ``dim``, ``red`` …), or as it is where there is no colour."""
@@ -35,9 +37,9 @@ def of(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Screen:
     """The screen behind a stream. A file or a pipe takes lines of any width, so that nothing is cut there."""
     if not stream.isatty():
         return Screen(width=1_000)
-    plain = environment.get("NO_COLOR") or environment.get("TERM") == "dumb"
+    dumb = environment.get("TERM") == "dumb"
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except OSError:
         columns = 80
-    return Screen(width=max(20, columns or 80), colour=not plain)
+    return Screen(width=max(20, columns or 80), colour=not (dumb or environment.get("NO_COLOR")), moves=not dumb)

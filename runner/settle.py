@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from runner import endings
+from runner import endings, mask
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.endings import RULES, Failure, Success
 from runner.entries import Claim, Error, Outcome, Postponed, StepStatus
@@ -60,9 +60,9 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
         chance=random.random(),  # noqa: S311 - jitter, not a secret
     )
     if seconds is None:
-        logger.error("%s: %s", step.id, result.error.message)
+        logger.error("%s: %s", *_shown(attempt, result))
         return _ended(attempt, status, result, after)
-    logger.info("%s: %s; again in %.1f s", step.id, result.error.message, seconds)  # as Celery tells its retries
+    logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), seconds)  # as Celery tells its retries
     return Postponed(step.id, result.error, claim.attempt, seconds)
 
 
@@ -74,7 +74,7 @@ def record(ledger: Store, plan: Plan, run_id: str, results: Iterable[Outcome | P
     except Exception as error:
         if endings.is_away(error):
             raise
-        logger.exception("run %s: what came of %s is refused", run_id, ", ".join(each.step for each in results[:20]))
+        logger.exception("run %s: what came of %s is refused", run_id, _named(plan, results))
         if len(results) == 1:
             return _record(ledger, plan, run_id, [_unrecorded(results[0], error)])
     again: dict[str, float] = {}
@@ -90,7 +90,7 @@ def settle(ledger: Store, attempt: Attempt, result: Success | Failure) -> float 
     except Exception as error:
         if endings.is_away(error):
             raise
-        logger.exception("run %s: what came of %s is refused", attempt.run_id, attempt.step.id)
+        logger.exception("run %s: what came of %s is refused", attempt.run_id, mask.line(attempt.step.id, attempt.plan))
         return _settle(ledger, attempt, endings.unrecorded(error))
 
 
@@ -127,6 +127,15 @@ def judge(ledger: Store, plan: Plan, run_id: str, claim: Claim) -> list[str] | N
 
 def skipped(steps: Iterable[Step], cause: str) -> list[Outcome]:
     return [Outcome(step.id, "skipped", error=Error("Skipped", cause)) for step in steps]
+
+
+def _shown(attempt: Attempt, result: Failure) -> tuple[str, str]:
+    """A step and its error as the log may have them: both may come from outside, and be made of a secret."""
+    return mask.line(attempt.step.id, attempt.plan), mask.line(result.error.message, attempt.plan)
+
+
+def _named(plan: Plan, results: Sequence[Outcome | Postponed]) -> str:
+    return ", ".join(mask.line(each.step, plan) for each in results[:20])
 
 
 def _ended(attempt: Attempt, status: StepStatus, result: Success | Failure, after: float) -> Outcome:

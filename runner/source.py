@@ -7,13 +7,13 @@ import stat
 import sys
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import yaml
 
-from runner.errors import Fault, InvalidWorkflow, Place, echo
+from runner.errors import CODES, Fault, InvalidWorkflow, Place, echo
 from runner.text import printable
 
 FILE_LIMIT = 1024 * 1024
@@ -34,14 +34,16 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _LINE_BREAK = re.compile("\r\n|\r|\n")  # what editors count; YAML 1.1 also breaks at U+0085, U+2028 and U+2029
 SURROGATE = re.compile("[\ud800-\udfff]")
 _PROPERTY = re.compile(r"[&!][^\s,\[\]{}]*\s*")
+_SECRET_KEY = re.compile(rb"""\bsecret["']?\s*:""")
 _BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
-def read(path: str) -> "Source":
+def read(path: str, *, secret: bool = False) -> "Source":
     """Read a workflow file.
 
     Args:
         path: of the file; ``-`` is standard input, which faults call ``<stdin>``.
+        secret: see ``parse``.
 
     Raises:
         InvalidWorkflow: the file cannot be read (E100), or is not YAML within the limits.
@@ -53,7 +55,7 @@ def read(path: str) -> "Source":
         raise InvalidWorkflow((Fault("E100", _why(error), Place(name)),)) from error
     if len(content) > FILE_LIMIT:
         raise InvalidWorkflow((_too_large(name, size),))
-    return parse(content, name)
+    return parse(content, name, secret=secret)
 
 
 def _content(path: str) -> tuple[bytes, int]:
@@ -89,12 +91,13 @@ def _too_large(name: str, size: int) -> Fault:
     return Fault("E001", f"file is {math.ceil(size / FILE_LIMIT * 10) / 10:.1f} MiB, limit 1 MiB", Place(name, 1, 1))
 
 
-def parse(text: str | bytes, name: str) -> "Source":
+def parse(text: str | bytes, name: str, *, secret: bool = False) -> "Source":
     """YAML text to a source.
 
     Args:
         text: the whole file.
         name: of the file, as faults are to call it.
+        secret: whether faults must quote nothing of it, because values in it are secret.
 
     Raises:
         InvalidWorkflow: not YAML within the limits. Faults that leave the rest readable (a duplicate key, a tag) are
@@ -103,6 +106,22 @@ def parse(text: str | bytes, name: str) -> "Source":
     content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(content) > FILE_LIMIT:
         raise InvalidWorkflow((_too_large(name, len(content)),))
+    try:
+        source = _parsed(text, name)
+    except InvalidWorkflow as error:
+        # What cannot be read cannot tell which of its values are secret: none is shown.
+        if secret or _SECRET_KEY.search(content):
+            raise InvalidWorkflow(tuple(map(_unquoted, error.faults))) from error.__cause__
+        raise
+    return replace(source, faults=tuple(map(_unquoted, source.faults))) if secret else source
+
+
+def _unquoted(fault: Fault) -> Fault:
+    """A fault that tells its place and its kind, and nothing that stands there."""
+    return replace(fault, message=CODES[fault.code], place=replace(fault.place, text=""))
+
+
+def _parsed(text: str | bytes, name: str) -> "Source":
     lines = _Lines(name, _decoded(text, name).removeprefix("\ufeff"))
     if unprintable := _UNPRINTABLE.search(lines.text):
         where = lines.place(*unprintable.span())

@@ -14,7 +14,9 @@ _PREFIX = "runner-traceback-"
 def save(error: BaseException) -> str:
     """The path of a new file in the temporary directory; there alone can be written whatever else is broken."""
     _remove_old()
-    with tempfile.NamedTemporaryFile("w", prefix=_PREFIX, suffix=".txt", delete=False, errors="backslashreplace") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix=_PREFIX, suffix=".txt", delete=False, errors="backslashreplace"
+    ) as file:
         traceback.print_exception(error, file=file)
     return file.name
 

@@ -55,6 +55,46 @@ def test_quiet_says_nothing_but_the_result() -> None:
     assert json.loads(answer.stdout)["item_count"] == 12
 
 
+FAILING = """
+name: news
+collectors:
+  - {id: good, task: command.run, required: %(required)s, with: {argv: [echo, "1"]}}
+  - {id: bad, task: command.run, required: %(required)s, with: {argv: [sh, -c, "echo broken >&2; exit 3"]}}
+"""
+
+
+def test_quiet_says_what_failed_and_the_id_of_the_run(tmp_path: Path) -> None:
+    """`--quiet` in a cron job: a run that failed left nothing at all, not even the id to ask `show` for."""
+    file = tmp_path / "news.yaml"
+    file.write_text(FAILING % {"required": "true"})
+    answer = runner("run", str(file), "--quiet", "--run-id", "news-1")
+    assert (answer.code, answer.stdout) == (1, "")
+    assert "run news-1" in answer.first_line
+    assert "✗ bad failed" in answer.stderr
+    assert "broken" in answer.stderr
+    assert "started" not in answer.stderr  # no progress
+
+
+def test_quiet_says_what_a_partial_result_is_without(tmp_path: Path) -> None:
+    file = tmp_path / "news.yaml"
+    file.write_text(FAILING % {"required": "false"})
+    answer = runner("run", str(file), "--quiet", "--run-id", "news-1")
+    assert answer.code == 0
+    assert "run news-1" in answer.first_line
+    assert "the result is without bad" in answer.stderr
+
+
+def test_quiet_says_what_a_cancelled_run_was(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    process = start("run", SLOW, "--journal", str(journal), "--run-id", "mine", "--quiet")
+    wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "cancelled" in stderr
+    assert "run mine" in stderr
+
+
 def test_a_dry_run_shows_what_would_be_sent_and_starts_nothing(state_dir: Path) -> None:
     answer = runner("run", DEFAULT, "--topic", "python", "--dry-run")
     assert answer.code == 0

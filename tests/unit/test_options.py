@@ -33,7 +33,7 @@ def typed(*words: str) -> dict[str, Any]:
     ],
 )
 def test_the_value_of_an_input_may_begin_with_a_dash(words: tuple[str, ...], expected: dict[str, Any]) -> None:
-    """click 8.5 reads `flag_value=None` as "the value is optional": `--n -5` was "No such option '-5'"."""
+    """Click 8.5 reads `flag_value=None` as "the value is optional": `--n -5` was "No such option '-5'"."""
     assert typed(*words) == expected
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -256,6 +257,31 @@ def test_a_slow_foreach_is_told_of_every_ten_seconds() -> None:
     assert len(told) == 1 + 5
 
 
+def test_a_long_silence_is_broken_by_what_the_run_is_at() -> None:
+    """A log had nothing to show for a wait of five minutes, and looked like that of a run that hangs."""
+    stream = io.StringIO()
+    plain = progress.Lines(Board(NEWS), "news-1", stream, silence=0)
+    for event in [started("hn"), started("lobsters"), postponed("lobsters", "E: x"), finished("hn"), None]:
+        plain.tell(event)
+    assert re.search(
+        r"^\d\d:\d\d:\d\d run news-1: 1 of 3 collectors have ended; lobsters retrying in 0s$",
+        stream.getvalue().splitlines()[-1],
+    )
+
+
+def test_a_long_silence_of_many_collectors_names_three() -> None:
+    stream = io.StringIO()
+    plain = progress.Lines(Board(WIDE), "wide-1", stream, silence=0)
+    for event in [*(started(f"page_{at}", time.time() - START) for at in range(5)), None]:
+        plain.tell(event)
+    last = stream.getvalue().splitlines()[-1]
+    assert re.search(r"wide-1: 0 of 1,000 collectors have ended; page_0 running for \S+, page_1 .*, 2 more$", last)
+
+
+def test_a_short_silence_is_kept() -> None:
+    assert lines(NEWS, [started("hn"), None, None]) == ["hn started (attempt 1) on celery@box"]
+
+
 def test_late_collectors_of_a_foreach_are_told_with_the_deadline() -> None:
     late = batch("finished", 30, 90, status="late")
     told = lines(replace(MILLION, deadline=90), [batch("started", 30, 0), late])
@@ -401,9 +427,15 @@ def test_on_a_terminal_the_picture_is_drawn_in_place_and_never_wraps(columns: in
     assert stdout == "the result\n"
 
 
-@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
-def test_a_terminal_that_wants_no_colour_gets_plain_lines(environment: dict[str, str]) -> None:
-    shown, _ = on_a_terminal(80, **environment)
+def test_a_terminal_that_wants_no_colour_keeps_its_picture() -> None:
+    """`NO_COLOR` is about colour, and it took the live view away."""
+    shown, _ = on_a_terminal(80, NO_COLOR="1")
+    assert "\x1b[1A" in shown
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]", shown)
+
+
+def test_a_terminal_without_a_cursor_gets_plain_lines() -> None:
+    shown, _ = on_a_terminal(80, TERM="dumb")
     assert "\x1b" not in shown
     assert "hn started (attempt 1)" in shown
 

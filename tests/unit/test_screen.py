@@ -23,12 +23,15 @@ def terminal() -> Iterator[TextIO]:
 
 
 def test_a_terminal_has_a_width_and_colour(terminal: TextIO) -> None:
-    assert screen.of(terminal, {"TERM": "xterm"}) == Screen(width=77, colour=True)
+    assert screen.of(terminal, {"TERM": "xterm"}) == Screen(width=77, colour=True, moves=True)
 
 
-@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_terminal_without_colour_keeps_its_width(terminal: TextIO, environment: dict[str, str]) -> None:
-    assert screen.of(terminal, environment) == Screen(width=77, colour=False)
+def test_a_terminal_without_colour_keeps_its_width_and_its_cursor(terminal: TextIO) -> None:
+    assert screen.of(terminal, {"NO_COLOR": "1"}) == Screen(width=77, colour=False, moves=True)
+
+
+def test_a_dumb_terminal_keeps_its_width(terminal: TextIO) -> None:
+    assert screen.of(terminal, {"TERM": "dumb"}) == Screen(width=77, colour=False, moves=False)
 
 
 def test_an_empty_no_color_says_nothing(terminal: TextIO) -> None:

@@ -1,0 +1,55 @@
+"""`init [DIR]`: a first workflow, to begin with."""
+
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from runner import program, text
+from runner.errors import RunnerError
+
+# The second is what an editor completes and checks the first with.
+FILES = ("default.yaml", "schema.json")
+
+
+class NotWritten(RunnerError):
+    """A first workflow cannot be written there."""
+
+    exit_code = 3
+
+
+@click.command
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(file_okay=False))
+def command(directory: str) -> None:
+    """Write a first workflow into DIR, by default the current directory, and say how to run it.
+
+    Its tasks are built in, so that it runs at once. A file that is there already is never replaced.
+    """
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            _write(folder / name, files("runner").joinpath("workflows", name).read_bytes())
+    except FileExistsError as error:
+        raise NotWritten(
+            f"{error.filename} is there already, and is not replaced", hint=f"`{program.command('init', 'first')}`"
+        ) from error
+    except OSError as error:
+        raise NotWritten(f"{error.filename or folder}: {error.strerror}") from error
+    workflow = str(folder / FILES[0])
+    click.echo(f"{text.printable(workflow)}: three collectors, a gather, two stages; edit it as you like", err=True)
+    click.echo(f"next: {text.printable(program.command('run', workflow, '--topic', 'python'))}", err=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A new file; one with the same content may stay.
+
+    Raises:
+        FileExistsError: there is another of that name.
+    """
+    with suppress(FileExistsError), path.open("xb") as file:
+        file.write(content)
+        return
+    if not path.is_file() or path.read_bytes() != content:
+        raise FileExistsError(0, "is there already", str(path))

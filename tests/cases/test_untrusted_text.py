@@ -1,0 +1,130 @@
+"""Text of others (a YAML, a file's name, what was typed) to what a terminal and a log are shown of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import DEFAULT, ROOT, Answer, runner
+
+ESCAPE = "\x1b]0;owned\x07\x1b[2J"
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+
+def no_escape(answer: Answer) -> bool:
+    return not any(char in answer.stdout + answer.stderr for char in "\x1b\x07\x9b\r")
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> str:
+    """A valid workflow whose prose, defaults and choices hold escape sequences."""
+    file = tmp_path / "hostile.yaml"
+    file.write_text(
+        'name: hostile\ndescription: "\\e]0;owned\\a a \\x9b2J b"\n'
+        'inputs:\n  topic: {description: "\\e[31m", default: "\\x9b2J", enum: ["\\x9b2J", "\\e[31m"]}\n'
+        "collectors: [{id: a, task: collector_1, with: {topic: x}}]\n"
+    )
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "{}", "--help"), ("run", "{}", "--dry-run"), ("graph", "{}"), ("validate", "{}")], ids=" ".join
+)
+def test_a_command_shows_no_escape_sequence_of_a_workflow(words: tuple[str, ...], hostile: str) -> None:
+    """`run FILE --help` is what a careful user calls first on a file of somebody else's."""
+    answer = runner(*(word.format(hostile) for word in words))
+    assert answer.code == 0, answer.stderr
+    assert no_escape(answer)
+
+
+@pytest.mark.parametrize("command", ["validate", "graph", "run", "doctor", "tasks"])
+def test_a_command_shows_no_escape_sequence_of_a_file_name(command: str, tmp_path: Path) -> None:
+    file = tmp_path / f"{ESCAPE}\r.yaml"
+    answer = runner(command, str(file))
+    assert answer.code == 3
+    assert no_escape(answer)
+
+
+def test_a_valid_file_is_named_without_its_escape_sequences(tmp_path: Path) -> None:
+    file = tmp_path / f"{ESCAPE}.yaml"
+    file.write_bytes(Path(DEFAULT).read_bytes())
+    answer = runner("validate", str(file))
+    assert answer.stderr.endswith(".yaml: valid\n")
+    assert no_escape(answer)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", DEFAULT, f"--{ESCAPE}"),
+        ("run", DEFAULT, ESCAPE),
+        ("run", DEFAULT, "--topic", "x", "--input", ESCAPE),
+        ("run", DEFAULT, "--topic", "x", "--timeout", ESCAPE),
+        ("runs", "--limit", ESCAPE),
+        ("graph", DEFAULT, "--format", ESCAPE),
+        ("show", ESCAPE),
+        (ESCAPE,),
+    ],
+)
+def test_a_usage_error_quotes_no_escape_sequence(words: tuple[str, ...]) -> None:
+    answer = runner(*words)
+    assert answer.code == 2
+    assert no_escape(answer)
+
+
+@pytest.mark.parametrize(
+    "default",
+    ['"s3cret-abc', "s3cret-abc: x", "[s3cret-abc", "@s3cret-abc", "*s3cret-abc", "!s3cret-abc! x", "\n\ts3cret-abc"],
+)
+def test_a_syntax_error_does_not_show_the_line_of_a_secret(default: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(
+        f"name: bad\ninputs:\n  token:\n    secret: true\n    default: {default}\n"
+        "collectors: [{id: a, task: collector_1, with: {topic: x}}]\n"
+    )
+    answer = runner("validate", str(file))
+    assert answer.code == 3
+    assert "s3cret" not in answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("value", ['"s3cret-abc', "s3cret-abc: x", "*s3cret-abc", "s3cret-abc\nsecret: 2\nsecret: 3"])
+def test_a_fault_of_an_inputs_file_does_not_show_a_secret(value: str, tmp_path: Path) -> None:
+    workflow, inputs = tmp_path / "w.yaml", tmp_path / "inputs.yaml"
+    workflow.write_text(
+        "name: w\ninputs: {token: {secret: true}}\n"
+        "collectors: [{id: a, task: collector_1, with: {topic: '${{ inputs.token }}'}}]\n"
+    )
+    inputs.write_text(f"token: {value}\n")
+    answer = runner("run", str(workflow), "--inputs-file", str(inputs), "--dry-run")
+    assert answer.code in {0, 3}
+    assert "s3cret" not in answer.stdout + answer.stderr
+
+
+def test_a_file_without_secrets_shows_the_line_of_its_syntax_error(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("name: a: b\n")
+    assert "    1 | name: a: b" in runner("validate", str(file)).stderr
+
+
+def test_an_expression_that_fails_with_a_secret_does_not_show_it(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        "name: w\ninputs: {token: {secret: true}}\n"
+        "collectors: [{id: a, task: collector_1, with: {topic: '${{ int(inputs.token) }}'}}]\n"
+    )
+    answer = runner("run", str(file), "--token", "s3cret-abc", "--dry-run")
+    assert answer.code == 3
+    assert "E038" in answer.stderr
+    assert "s3cret" not in answer.stdout + answer.stderr
+
+
+def test_hints_of_the_installed_script_name_it(tmp_path: Path) -> None:
+    """After `uv tool install`, `python -m runner` is "No module named runner"."""
+    script = Path(sys.executable).with_name("runner")
+    done = subprocess.run([script, "show", "nope"], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 7
+    assert f"`{script} runs` lists the runs" in done.stderr or "`runner runs` lists the runs" in done.stderr
+    usage = subprocess.run([script, "run"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "python -m" not in usage.stderr

@@ -1,0 +1,51 @@
+"""The name that hints call us by."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import program
+
+
+@pytest.fixture(autouse=True)
+def same_name_afterwards() -> Iterator[None]:
+    before = program.name()
+    yield
+    program.call_it(before if before != "python -m runner" else "__main__.py")
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    script = tmp_path / "bin" / "runner"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    return script
+
+
+def test_a_hint_of_a_module_says_python_m_runner() -> None:
+    program.call_it("/somewhere/site-packages/runner/__main__.py")
+    assert program.command("show", "news-1", "--step", "page[7]") == "python -m runner show news-1 --step 'page[7]'"
+
+
+def test_a_hint_of_an_installed_script_says_its_name(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `uv tool install`, there is no `python` that has us."""
+    monkeypatch.setenv("PATH", str(script.parent))
+    program.call_it(str(script))
+    assert program.command("doctor") == "runner doctor"
+
+
+def test_a_hint_of_a_script_that_is_not_on_the_path_says_where_it_is(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin")
+    program.call_it(str(script))
+    assert program.command("doctor") == f"{script} doctor"
+
+
+def test_another_runner_on_the_path_is_not_named(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitHub's own agent, for example, is called `runner` as well."""
+    monkeypatch.setenv("PATH", str(script.parent))
+    program.call_it("/opt/tools/runner")
+    assert program.name() == "/opt/tools/runner"
