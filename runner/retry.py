@@ -1,14 +1,33 @@
-"""A failed attempt to the seconds until the next one, or none."""
+"""A failed attempt to the seconds until the next one, or why there is none."""
 
+from dataclasses import dataclass
+
+from runner import text
 from runner.endings import RULES, Failure
 from runner.plan import Retry
 
+_EVER = 100 * 365 * 86400.0  # seconds; a number that is no longer a duration
 
-def wait_before_retry(policy: Retry, failure: Failure, *, attempt: int, elapsed: float, chance: float) -> float | None:
-    """How long to wait before the next attempt; None if this was the last.
+
+@dataclass(frozen=True, slots=True)
+class NoRetry:
+    """This attempt was the last.
+
+    Args:
+        reason: why, if another was allowed and cannot be made in time; empty if the policy allows no other.
+    """
+
+    reason: str = ""
+
+
+def wait_before_retry(
+    policy: Retry, failure: Failure, *, attempt: int, elapsed: float, chance: float
+) -> float | NoRetry:
+    """How long to wait before the next attempt, if there is one.
 
     The delay is ``delay * backoff ** (attempt - 1)``, at most ``max_delay``, with jitter taken off it ("full jitter" as in
-    AWS's "Exponential Backoff And Jitter", 2015). A ``Retry-After`` that the task passes on is a lower bound.
+    AWS's "Exponential Backoff And Jitter", 2015). A ``Retry-After`` that the task passes on is a lower bound. One
+    past ``max_delay`` is not cut to it: to ask earlier is no use, and bans those who do.
 
     Args:
         attempt: the number of the failed attempt, from 1.
@@ -18,15 +37,18 @@ def wait_before_retry(policy: Retry, failure: Failure, *, attempt: int, elapsed:
     again = RULES[failure.ending].again
     most = max(policy.max_retries, 1) if again == "once" else policy.max_retries if again == "retry" else 0
     if attempt > most or not failure.retryable or not _applies(policy, failure):
-        return None
+        return NoRetry()
     # The exponent is bounded because a float overflows: 2 ** 1024. 100 retries are allowed, with any backoff.
     full = min(policy.max_delay, policy.delay * min(policy.backoff, 1e3) ** min(attempt - 1, 100))
     share = {"full": 1.0, "none": 0.0}[policy.jitter] if isinstance(policy.jitter, str) else policy.jitter
     wait = full * (1 - share * chance)
     if failure.retry_after is not None:
-        wait = min(max(wait, failure.retry_after), policy.max_delay)
+        if failure.retry_after > policy.max_delay:
+            asked = "for ever" if failure.retry_after > _EVER else text.duration(failure.retry_after)
+            return NoRetry(f"it asks to wait {asked}, and retry.max_delay is {text.duration(policy.max_delay)}")
+        wait = max(wait, failure.retry_after)
     if policy.max_duration is not None and elapsed + wait > policy.max_duration:
-        return None
+        return NoRetry(f"the next attempt would be later than retry.max_duration, {text.duration(policy.max_duration)}")
     return wait
 
 

@@ -11,7 +11,7 @@ from runner.crashpoints import Crashpoint, crashpoint
 from runner.endings import RULES, Failure, Success
 from runner.entries import Claim, Error, Outcome, Postponed, StepStatus
 from runner.plan import Plan, Step
-from runner.retry import wait_before_retry
+from runner.retry import NoRetry, wait_before_retry
 from runner.store import Store
 from runner.tolerance import Verdict, verdict
 
@@ -51,7 +51,7 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
         raise ValueError(f"nothing is recorded of a step of which {result.ending.value}")
     if isinstance(result, Success):
         return _ended(attempt, status, result, after)
-    seconds = wait_before_retry(
+    wait = wait_before_retry(
         step.retry,
         result,
         # An attempt that was lost with its worker says nothing about the step, and uses no retry up.
@@ -59,11 +59,12 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
         elapsed=attempt.now - claim.first_started_at,
         chance=random.random(),  # noqa: S311 - jitter, not a secret
     )
-    if seconds is None:
+    if isinstance(wait, NoRetry):
+        result = _explained(result, wait.reason)
         logger.error("%s: %s", *_shown(attempt, result))
         return _ended(attempt, status, result, after)
-    logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), seconds)  # as Celery tells its retries
-    return Postponed(step.id, result.error, claim.attempt, seconds)
+    logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), wait)  # as Celery tells its retries
+    return Postponed(step.id, result.error, claim.attempt, wait)
 
 
 def record(ledger: Store, plan: Plan, run_id: str, results: Iterable[Outcome | Postponed]) -> dict[str, float]:
@@ -132,6 +133,13 @@ def skipped(steps: Iterable[Step], cause: str) -> list[Outcome]:
 def _shown(attempt: Attempt, result: Failure) -> tuple[str, str]:
     """A step and its error as the log may have them: both may come from outside, and be made of a secret."""
     return mask.line(attempt.step.id, attempt.plan), mask.line(result.error.message, attempt.plan)
+
+
+def _explained(failure: Failure, reason: str) -> Failure:
+    """The failure, with why it is not tried again although it might be."""
+    if not reason:
+        return failure
+    return replace(failure, error=replace(failure.error, message=f"{failure.error.message}; not tried again: {reason}"))
 
 
 def _named(plan: Plan, results: Sequence[Outcome | Postponed]) -> str:

@@ -104,6 +104,12 @@ FROM_THE_FILE = Change(
     "    argv: list[str],\n    *,\n    stdin: Any = None,\n",
 )
 NO_SECRETS = Change("runner/collectors/command.py", "if any(fnmatchcase(name, pattern) for pattern in patterns)", "")
+# What comes from outside is shown and not obeyed, and a secret is shown nowhere.
+SAFE_HELP = Change("runner/cli.py", "super().write(text.safe(string))", "super().write(string)")
+SAFE_USAGE = Change("runner/cli.py", "text.printable(error.format_message())", "error.format_message()")
+UNQUOTED = Change("runner/source.py", "if secret or _SECRET_KEY.search(content):", "if False:")
+REDACTED_LOG = Change("runner/settle.py", "mask.line(result.error.message, attempt.plan)", "result.error.message")
+ENCODED = Change("runner/mask.py", '"".join(map(_ways,', '"".join(map(re.escape,')
 # Messages that no worker can read are kept.
 CONSUMER = Change("runner/celery_app.py", '"runner.dead_letters:Consumer"', '"celery.worker.consumer:Consumer"')
 HEADERS = Change("runner/dead_letters.py", "        _check_headers(message.headers)\n", "")
@@ -376,6 +382,20 @@ PROOFS = {
         Proof("claimed", "test_a_run_ends_whoever_dies_and_where[claim.after]", EVERYTHING, UNENDED),
         Proof("finished", "test_a_run_ends_whoever_dies_and_where[finish.after]", EVERYTHING, UNENDED),
         Proof("postponed", "test_a_run_ends_whoever_dies_and_where[postpone.after]", EVERYTHING, UNENDED),
+    ],
+    "untrusted_text": [
+        Proof(
+            "help", "test_a_command_shows_no_escape_sequence_of_a_workflow[run {} --help]", (SAFE_HELP,), "no_escape"
+        ),
+        Proof("usage", "test_a_usage_error_quotes_no_escape_sequence[words1]", (SAFE_USAGE,), "no_escape"),
+        Proof("syntax", "test_a_syntax_error_does_not_show_the_line_of_a_secret[s3cret-abc: x]", (UNQUOTED,), "s3cret"),
+        Proof(
+            "log",
+            "test_the_log_of_a_worker_has_no_secret_no_escape_sequence_and_no_forged_line",
+            (REDACTED_LOG,),
+            "forged|s3cret",
+        ),
+        Proof("encoded", "test_a_secret_that_httpx_has_encoded_is_not_shown", (ENCODED,), "w'ord|p4ss"),
     ],
     "pools": [
         Proof("F14 threads", "test_an_attempt_ends_at_its_timeout[threads]", (SOFT_LIMIT,), STILL),

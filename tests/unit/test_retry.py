@@ -1,11 +1,14 @@
 """How long a failed attempt waits for the next, if there is one."""
 
+import math
+import re
+
 import pytest
 
 from runner.endings import Failure
 from runner.entries import Error
 from runner.plan import Retry
-from runner.retry import wait_before_retry
+from runner.retry import NoRetry, wait_before_retry
 
 ERROR = Error("ConnectionError", "refused")
 REFUSED = Failure(ERROR, names=frozenset({"ConnectionError", "OSError", "Exception"}))
@@ -13,17 +16,17 @@ REFUSED = Failure(ERROR, names=frozenset({"ConnectionError", "OSError", "Excepti
 
 def wait(
     policy: Retry, failure: Failure = REFUSED, *, attempt: int = 1, elapsed: float = 0, chance: float = 0
-) -> float | None:
+) -> float | NoRetry:
     return wait_before_retry(policy, failure, attempt=attempt, elapsed=elapsed, chance=chance)
 
 
 def test_without_retries_the_first_attempt_is_the_last() -> None:
-    assert wait(Retry()) is None
+    assert wait(Retry()) == NoRetry()
 
 
 def test_max_retries_does_not_count_the_first_try() -> None:
     policy = Retry(max_retries=2, jitter="none")
-    assert [wait(policy, attempt=attempt) for attempt in (1, 2, 3)] == [1.0, 2.0, None]
+    assert [wait(policy, attempt=attempt) for attempt in (1, 2, 3)] == [1.0, 2.0, NoRetry()]
 
 
 def test_the_delay_grows_by_the_backoff_up_to_max_delay() -> None:
@@ -45,26 +48,37 @@ def test_retry_after_is_waited_for() -> None:
     assert wait(Retry(max_retries=1), Failure(ERROR, retry_after=7)) == 7
 
 
-def test_retry_after_does_not_exceed_max_delay() -> None:
-    assert wait(Retry(max_retries=1, max_delay=5), Failure(ERROR, retry_after=3600)) == 5
+@pytest.mark.parametrize(("seconds", "told"), [(3600, "1h"), (math.inf, "for ever"), (1e300, "for ever")])
+def test_a_retry_after_past_max_delay_is_no_retry_with_the_reason(seconds: float, told: str) -> None:
+    """`Retry-After: 3600` was cut to the five minutes of `max_delay`: the server was asked twelve times in that hour."""
+    refused = wait(Retry(max_retries=3, max_delay=300), Failure(ERROR, retry_after=seconds))
+    assert isinstance(refused, NoRetry)
+    assert re.fullmatch(rf"it asks to wait \d*{told}, and retry.max_delay is 5m", refused.reason)
+
+
+def test_a_retry_after_as_long_as_max_delay_is_waited_for() -> None:
+    assert wait(Retry(max_retries=1, max_delay=3600), Failure(ERROR, retry_after=3600)) == 3600
 
 
 def test_what_the_task_calls_hopeless_is_not_tried_again() -> None:
-    assert wait(Retry(max_retries=5), Failure(ERROR, retryable=False)) is None
+    assert wait(Retry(max_retries=5), Failure(ERROR, retryable=False)) == NoRetry()
 
 
 def test_only_what_on_names_is_tried_again() -> None:
-    assert wait(Retry(max_retries=1, on=("http_429",))) is None
+    assert wait(Retry(max_retries=1, on=("http_429",))) == NoRetry()
 
 
 def test_on_names_a_class_above_the_one_raised() -> None:
-    assert wait(Retry(max_retries=1, on=("OSError",))) is not None
+    assert wait(Retry(max_retries=1, on=("OSError",))) == 1
 
 
 def test_what_not_on_names_is_not_tried_again() -> None:
-    assert wait(Retry(max_retries=1, not_on=("OSError",))) is None
+    assert wait(Retry(max_retries=1, not_on=("OSError",))) == NoRetry()
 
 
 def test_nothing_is_tried_again_past_max_duration() -> None:
     policy = Retry(max_retries=5, delay=10, max_duration=60, jitter="none")
-    assert (wait(policy, elapsed=49), wait(policy, elapsed=51)) == (10, None)
+    assert (wait(policy, elapsed=49), wait(policy, elapsed=51)) == (
+        10,
+        NoRetry("the next attempt would be later than retry.max_duration, 1m"),
+    )

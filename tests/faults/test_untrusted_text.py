@@ -1,5 +1,6 @@
 """Text of others (a YAML, a file's name, what was typed) to what a terminal and a log are shown of it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import DEFAULT, ROOT, Answer, runner
+from tests.http_server import serve
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 
@@ -118,6 +120,45 @@ def test_an_expression_that_fails_with_a_secret_does_not_show_it(tmp_path: Path)
     assert answer.code == 3
     assert "E038" in answer.stderr
     assert "s3cret" not in answer.stdout + answer.stderr
+
+
+LEAK = """
+name: leak
+inputs: {token: {secret: true}}
+collectors:
+  - {id: alone, task: command.run, retry: {max_retries: 1, delay: 1ms}, with: {argv: [sh, %(script)s, "${{ inputs.token }}"]}}
+  - {id: page, task: command.run, foreach: [1, 2], with: {argv: [sh, %(script)s, "${{ inputs.token }}"]}}
+"""
+FORGED = "[2026-11-26 00:00:00: ERROR/MainProcess] forged"
+
+
+def test_the_log_of_a_worker_has_no_secret_no_escape_sequence_and_no_forged_line(
+    tmp_path: Path, state_dir: Path
+) -> None:
+    """The message of a failure was logged as it came: a server could write lines of its own, and a secret stood in clear."""
+    file, script = tmp_path / "leak.yaml", tmp_path / "leak.sh"
+    file.write_text(LEAK % {"script": script})
+    script.write_text(f"printf '\\033[2J\\n{FORGED}\\n%s' \"$1\" >&2; exit 3\n")
+    answer = runner("run", str(file), "--token", "s3cret-abc", "--run-id", "leak-1")
+    assert answer.code == 1
+    log = (state_dir / "logs" / "leak-1.log").read_text()
+    assert "forged" in log
+    assert FORGED not in log.splitlines()
+    assert [word for word in ("\x1b[2J", "s3cret") if word in log + answer.stdout + answer.stderr] == []
+
+
+def test_a_secret_that_httpx_has_encoded_is_not_shown(tmp_path: Path) -> None:
+    """`httpx` leaves other characters of a URL as they are than the search for secrets knew."""
+    secret, file = "p4ss w'ord|é<x>!", tmp_path / "w.yaml"
+    with serve() as server:
+        file.write_text(
+            "name: w\ninputs: {token: {secret: true}}\ncollectors:\n"
+            f"  - {{id: a, task: http.get, with: {{url: '{server.url('/gone')}/${{{{ inputs.token }}}}'}}}}\n"
+        )
+        answer = runner("run", str(file), "--token", secret)
+        shown = answer.stderr + runner("show", answer.stderr.split(" · run ")[-1].split()[0], "--step", "a").stdout
+    assert "404" in shown
+    assert not re.search("p4ss|w'ord|%3Cx", shown)
 
 
 def test_hints_of_the_installed_script_name_it(tmp_path: Path) -> None:
