@@ -13,6 +13,8 @@ from typing import Any, Literal, NoReturn
 import yaml
 from celery import shared_task
 
+from runner.collectors import charsets
+
 Format = Literal["text", "json", "jsonl", "csv", "yaml"]
 Patterns = str | list[str]
 
@@ -26,6 +28,7 @@ _FORMATS: dict[str, Format] = {
 }
 
 _MAX_YAML_VALUES = 1_000_000  # aliases can make many of a few bytes, and so can merge keys
+_MAX_YAML_DEPTH = 100  # PyYAML 6.0.4 takes half a minute for a line of 10,000 brackets, and it grows with their square
 _MAX_LINE_SHOWN = 1000  # characters: a minified file is one line
 
 
@@ -44,14 +47,15 @@ class FilesFailure(Exception):
 
 @shared_task(name="files.read")
 def read(
-    paths: Patterns,
     *,
+    paths: Patterns,
     root: str = ".",
     exclude: Patterns = "",
     hidden: bool = False,
     format: Format | None = None,  # noqa: A002 - the word a user of the YAML expects
     encoding: str = "utf-8",
     labels: dict[str, Any] | None = None,
+    allow_none: bool = False,
     max_files: int = 1000,
     max_bytes: int = 5 * 1024 * 1024,
 ) -> list[Any]:
@@ -60,22 +64,27 @@ def read(
     A text file is a record `{path, text}`, and a JSON file `{path, data}`, as is each document of a YAML file. JSON
     Lines and CSV files are records already: one a line, as they are; a CSV's cells are text, keyed by its header.
 
+    YAML is read as version 1.2 (its core schema): `on`, `no` and dates are text, `0755` is the number 755, and `3.10` is
+    3.1. Keys are text as written. Merge keys (`<<`) are merged.
+
     Args:
         paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. One
-            without any of these must be there. `**` does not follow symbolic links to directories.
+            without any of these must be there, and one that is the name of a file stands for that file alone. `**` does
+            not follow symbolic links to directories.
         root: the directory to look in, relative to the worker's.
         exclude: patterns of files and whole directories that `paths` with patterns leave out, as they do `.git`.
         hidden: patterns also find files and directories whose names begin with a dot.
         format: text, json, jsonl, csv or yaml; by default what the suffix says, else text.
         encoding: of all the files.
         labels: added to each record, so that a reader can tell where it comes from.
+        allow_none: it is no failure if there is no such file.
         max_files: how many files at most.
         max_bytes: of all the files together.
 
     Raises:
         FilesFailure: naming the file, and the line where there is one.
     """
-    found = _find(root, _listed(paths), _listed(exclude), hidden=hidden)
+    found = _find(root, _listed(paths), _listed(exclude), hidden=hidden, allow_none=allow_none)
     if len(found) > max_files:
         raise FilesFailure(f"{len(found):,} files match {paths}, more than {max_files:,} (max_files)", retryable=False)
     records: list[Any] = []
@@ -91,8 +100,8 @@ def read(
 
 @shared_task(name="files.search")
 def search(
-    pattern: str,
     *,
+    pattern: str,
     paths: Patterns = "**/*",
     root: str = ".",
     exclude: Patterns = "",
@@ -100,6 +109,7 @@ def search(
     regex: bool = False,
     ignore_case: bool = False,
     labels: dict[str, Any] | None = None,
+    allow_none: bool = False,
     max_matches: int = 10_000,
 ) -> list[dict[str, Any]]:
     """Find the lines of files that contain a text: records `{path, line, text}`, in the order of path and line.
@@ -110,13 +120,15 @@ def search(
     Args:
         pattern: the text to find.
         paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. One
-            without any of these must be there. `**` does not follow symbolic links to directories.
+            without any of these must be there, and one that is the name of a file stands for that file alone. `**` does
+            not follow symbolic links to directories.
         root: the directory to look in, relative to the worker's.
         exclude: patterns of files and whole directories that `paths` with patterns leave out, as they do `.git`.
         hidden: patterns also find files and directories whose names begin with a dot.
         regex: `pattern` is a regular expression of Python's.
         ignore_case: upper and lower case are the same.
         labels: added to each record, so that a reader can tell where it comes from.
+        allow_none: it is no failure if there is no such file. (That no line of them matches never is.)
         max_matches: how many lines at most.
 
     Raises:
@@ -124,7 +136,7 @@ def search(
     """
     wanted = _compiled(pattern, regex=regex, ignore_case=ignore_case)
     records: list[dict[str, Any]] = []
-    for path in _find(root, _listed(paths), _listed(exclude), hidden=hidden):
+    for path in _find(root, _listed(paths), _listed(exclude), hidden=hidden, allow_none=allow_none):
         for number, line in _lines(Path(root, path)):
             if not wanted.search(line):
                 continue
@@ -144,22 +156,26 @@ def _listed(patterns: Patterns) -> list[str]:
     return [patterns] if isinstance(patterns, str) else patterns
 
 
-def _find(root: str, patterns: list[str], exclude: list[str], *, hidden: bool) -> list[str]:
+def _find(root: str, patterns: list[str], exclude: list[str], *, hidden: bool, allow_none: bool) -> list[str]:
     """Paths of the regular files below `root` that match, sorted by their parts."""
     wanted, unwanted = [_parts(pattern) for pattern in patterns], [_parts(pattern) for pattern in exclude]
     if not wanted:
         raise FilesFailure("paths names no file and no pattern", retryable=False)
     if not Path(root).is_dir():
         raise FilesFailure(f"root {root} is not a directory", retryable=False)
-    wild = [pattern for pattern in wanted if any(sign in part for part in pattern for sign in "*?[")]
-    found = {pattern for pattern in wanted if pattern not in wild}
-    for parts in found:
-        if not Path(root, *parts).is_file():
+    # A file may be called `part[1].txt`: a name that is there goes first.
+    found = {parts for parts in wanted if Path(root, *parts).is_file()}
+    wild = [parts for parts in wanted if parts not in found and any(sign in part for part in parts for sign in "*?[")]
+    for parts in wanted:
+        if parts not in found and parts not in wild and not allow_none:
             raise FilesFailure(f"there is no file {'/'.join(parts)} in {root}")
     if wild:
         # is_file comes last because it asks the disk; opening a named pipe would wait without end.
         walk = _walk(root, unwanted, hidden=hidden)
         found |= {parts for parts in walk if _matches_any(parts, wild) and Path(root, *parts).is_file()}
+    if not found and not allow_none:
+        message = f"no file in {root} matches {', '.join(patterns)}"
+        raise FilesFailure(f"{message}; with allow_none: true that is no failure")
     return ["/".join(parts) for parts in sorted(found)]
 
 
@@ -231,11 +247,11 @@ def _records(path: str, raw: bytes, wanted: Format, encoding: str) -> list[Any]:
 
 def _text(path: str, raw: bytes, encoding: str) -> str:
     # A byte order mark is no part of the text; spreadsheets write one.
-    name = "utf-8-sig" if encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else encoding
     try:
-        text = raw.decode(name)
+        name = charsets.codec(encoding)
+        text = raw.decode("utf-8-sig" if name == "utf-8" else name)
     except LookupError as error:
-        raise FilesFailure(f"there is no encoding {encoding!r}", retryable=False) from error
+        raise FilesFailure(str(error), retryable=False) from error
     except ValueError as error:
         raise FilesFailure(f"{path} is not {encoding} text: set encoding, or exclude it", retryable=False) from error
     if "\0" in text:
@@ -270,45 +286,138 @@ def _rows(path: str, text: str) -> Iterator[dict[str, str | None]]:
         raise FilesFailure(f"{path}:{rows.line_num}: not CSV: {error}", retryable=False) from error
 
 
+_TAG = "tag:yaml.org,2002:"
+# What a plain scalar is in YAML 1.2's core schema (10.3.2 of its specification), besides text; and a merge key, which is not
+# in it, but in many files.
+_PLAIN = {
+    "null": ("~nN", r"~|null|Null|NULL|"),
+    "bool": ("tTfF", r"true|True|TRUE|false|False|FALSE"),
+    "int": ("-+0123456789", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": (
+        "-+.0123456789",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    ),
+    "merge": ("<", r"<<"),
+}
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML's safe types without dates, which stay the text that they are."""
+    """PyYAML's reader to nodes whose tags are those of YAML 1.2, within our limits."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
-        first: [(tag, expression) for tag, expression in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it
+    depth = nodes = 0
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        if len(node.value) > _MAX_YAML_VALUES // 10:  # 429 bytes of nested merge keys can take minutes
-            raise yaml.constructor.ConstructorError(None, None, "merge keys make too many values", node.start_mark)
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # Nodes are composed as they are read, so that nothing is read of what is too deep.
+        self.depth += 1
+        self.nodes += 1
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.depth > _MAX_YAML_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"nested deeper than {_MAX_YAML_DEPTH}", mark)
+        if self.nodes > _MAX_YAML_VALUES:
+            raise yaml.composer.ComposerError(None, None, f"more than {_MAX_YAML_VALUES:,} values", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+for _name, (_first, _expression) in _PLAIN.items():
+    _Loader.add_implicit_resolver(
+        _TAG + _name, re.compile(f"^(?:{_expression})$"), [*_first, *([""] * (_name == "null"))]
+    )
 
 
 def _yaml(path: str, text: str) -> list[Any]:
-    budget = iter(range(_MAX_YAML_VALUES))
+    values = _Values()
     try:
-        return [_plain(document, budget) for document in yaml.load_all(text, _Loader)]
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        return [values.of(node) for node in yaml.compose_all(text, _Loader)]
+    except (yaml.YAMLError, ValueError) as error:
         message = " ".join(str(error).split())
         raise FilesFailure(f"{path}: not YAML that JSON can hold: {message}", retryable=False) from error
 
 
-def _plain(value: Any, budget: Iterator[int]) -> Any:
-    """The value with text for keys; an error where it has no JSON, or aliases have multiplied it."""
-    if next(budget, None) is None:
-        raise ValueError(f"more than {_MAX_YAML_VALUES:,} values")
-    match value:
-        case dict():
-            return {
-                key if isinstance(key, str) else json.dumps(key): _plain(item, budget) for key, item in value.items()
-            }
-        case list():
-            return [_plain(item, budget) for item in value]
-        case float() if value != value or abs(value) == float("inf"):  # noqa: PLR0124 - what a NaN is
-            raise ValueError(f"{value} is not JSON")
-        case None | bool() | int() | float() | str():
-            return value
-    raise ValueError(f"a {type(value).__name__} is not JSON")
+class _Values:
+    """Nodes to values, until there are too many: aliases and merge keys multiply what is in a file."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_YAML_VALUES
+        self._inside: set[int] = set()  # nodes that are being made: an alias may stand inside its own anchor
+
+    def of(self, node: yaml.Node) -> Any:
+        self._spend(1, node)
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        if id(node) in self._inside:
+            raise _wrong(node, "an alias inside its own anchor")
+        self._inside.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+                return self._mapping(node)
+            if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+                return [self.of(item) for item in node.value]
+        finally:
+            self._inside.discard(id(node))
+        raise _wrong(node, f"no type of JSON has the tag {node.tag:.80}")
+
+    def _mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _TAG + "merge":
+                for name, value in self._merged(value_node):
+                    merged.setdefault(name, value)
+                continue
+            key = _key(key_node)
+            if key in own:
+                raise _wrong(key_node, f"the key {key!r:.80} is there twice")
+            own[key] = self.of(value_node)
+        return {**merged, **own}
+
+    def _merged(self, node: yaml.Node) -> Iterator[tuple[str, Any]]:
+        for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(source, yaml.MappingNode):
+                raise _wrong(source, "a merge key needs a mapping, or a list of them")
+            values = self.of(source)
+            self._spend(len(values), source)
+            yield from values.items()
+
+    def _spend(self, count: int, node: yaml.Node) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise _wrong(node, f"more than {_MAX_YAML_VALUES:,} values, as aliases and merge keys repeat them")
+
+
+def _key(node: yaml.Node) -> str:
+    """A key as it is written: JSON's keys are text."""
+    if not isinstance(node, yaml.ScalarNode):
+        raise _wrong(node, "a key that is a list or a mapping")
+    return str(node.value)
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text = str(node.value)
+    kind = node.tag.removeprefix(_TAG)
+    if kind == "str":
+        return text
+    if kind not in {"null", "bool", "int", "float"}:
+        raise _wrong(node, f"no type of JSON has the tag {node.tag:.80}")
+    if not re.fullmatch(_PLAIN[kind][1], text):  # one that has its tag written out
+        raise _wrong(node, f"{text!r:.80} is no {kind}")
+    match kind:
+        case "null":
+            return None
+        case "bool":
+            return text.lower() == "true"
+        case "int":
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    number = float("inf") if "n" in text.lower() else float(text)  # .inf, .nan
+    if abs(number) == float("inf"):
+        raise _wrong(node, f"{text:.80} is not JSON")
+    return number
+
+
+def _wrong(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 def _compiled(pattern: str, *, regex: bool, ignore_case: bool) -> re.Pattern[str]:
