@@ -1,0 +1,23 @@
+"""`python -m tests.faults.send FILE…`: one run of each workflow, with the file's name for its id, accepted and sent."""
+
+import sys
+from pathlib import Path
+
+from runner import brokers, catalogue, celery_app, run, settings, source, spec  # noqa: F401 - the app becomes current
+from runner import plan as plans
+from runner.bind import bind
+from runner.store import Store
+
+
+def main(*files: str) -> None:
+    chosen = settings.read()
+    ledger = Store.of(brokers.connect(brokers.url(chosen)), chosen)
+    for file in files:
+        written = source.read(file)
+        workflow = spec.read(written, catalogue.of(written, chosen))
+        plan = bind(plans.make(workflow, written), workflow, {}, written)
+        run.submit(plan, Path(file).stem, ledger, queue=chosen.queue)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

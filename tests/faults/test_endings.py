@@ -1,0 +1,186 @@
+"""Every way in which an execution of a step may end, for every kind of step and with every pool."""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+from runner import raised
+from runner.entries import Error, Outcome
+from runner.store import Store
+from tests.command_line import ROOT
+from tests.faults import invariants
+from tests.faults.conftest import StartWorker
+from tests.waiting import wait_until
+
+Ended = tuple[str, str, int]  # the status, the type of the error, and how often it was executed
+
+# What becomes of a step without `retry` that ends so.
+RAISED: dict[str, Ended] = {
+    "value": ("succeeded", "", 1),
+    "exception": ("failed", "ValueError", 1),
+    "exit": ("failed", "SystemExit", 1),
+    "exit_0": ("failed", "SystemExit", 1),
+    "interrupt": ("failed", "KeyboardInterrupt", 1),
+    "generator_exit": ("failed", "GeneratorExit", 1),
+    "cancelled": ("failed", "CancelledError", 1),
+    "own": ("failed", "Stop", 1),
+    "text_raises": ("failed", "TextRaises", 1),
+    "status_raises": ("failed", "StatusRaises", 1),
+    "not_a_number": ("failed", "SlowDown", 1),
+    "half_a_pair": ("failed", "ValueError", 1),
+    "huge": ("failed", "ValueError", 1),
+    "too_deep": ("failed", "RecursionError", 1),
+    "memory": ("failed", "MemoryError", 1),
+    "no_json": ("failed", "NotJSON", 1),
+}
+TIMED_OUT: dict[str, Ended] = {"timeout": ("timed_out", "StepTimedOut", 1)}
+# Its process may have died of something else: it is tried once more. Only where the pool has processes.
+DIED: dict[str, Ended] = dict.fromkeys(("killed", "crashed", "left"), ("failed", "ProcessDied", 2))
+ONE_OF_EACH = ("exit", "own", "half_a_pair")
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker, broker: object) -> object:  # noqa: ARG001 - it is to be up first
+    return start_worker("--include", "ends")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.usefixtures("worker")
+def test_a_collector_ends_as_what_it_raised(pool: str, tmp_path: Path, ledger: Store) -> None:
+    """FOUND by distributed #5958, mars #2963, arq #213, celery #298 and weblate #5041, each of which hung here."""
+    ways = RAISED | TIMED_OUT | (DIED if pool == "prefork" else {})
+    lines = [f"  - {{id: {way}, task: ends.collect, timeout: 2, with: {{how: {way}}}}}" for way in ways]
+    retry = "{max_retries: 2, delay: 10ms, on: [SystemExit, ProcessDied]}"
+    lines += [
+        f"  - {{id: retried_{way}, task: ends.collect, retry: {retry}, with: {{how: {way}}}}}"
+        for way in ("exit", "own")
+    ]
+
+    ended = outcomes(tmp_path, ledger, {"each": workflow("\n".join(lines))})["each"]
+
+    assert told(ended, ways) == ways
+    assert told(ended, ["retried_exit", "retried_own"]) == {
+        "retried_exit": ("failed", "SystemExit", 3),
+        "retried_own": ("failed", "Stop", 1),
+    }
+    assert messages(ended, RAISED) == {
+        "exit": "no licence",
+        "exit_0": "0",
+        "own": "enough",
+        "cancelled": "upstream",
+        "text_raises": "TextRaises('x') (str() of it raised KeyError)",
+        "half_a_pair": r"half \ud83d of a pair",
+        "huge": raised.valid("x" * 20_000_000),
+    }
+    assert all("in fail" in error_of(ended[way]).traceback for way in ("own", "cancelled", "interrupt", "half_a_pair"))
+    invariants.check_nothing_left(ledger)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.usefixtures("worker")
+def test_a_collector_of_a_batch_ends_as_what_it_raised_and_costs_no_other(
+    pool: str,  # noqa: ARG001 - the worker's
+    tmp_path: Path,
+    ledger: Store,
+) -> None:
+    """In turn, in threads, and in one event loop, which SystemExit and KeyboardInterrupt stop."""
+    in_turn, together = RAISED | TIMED_OUT, RAISED
+    files = {
+        "turn": workflow(foreach("ends.collect", in_turn)),
+        "threads": workflow(foreach("ends.collect", together, ", max_concurrency: 4")),
+        "async": workflow(foreach("ends.collect_async", in_turn)),
+    }
+
+    ended = outcomes(tmp_path, ledger, files)
+
+    assert told(ended["turn"], in_turn, "page[{}]") == in_turn
+    assert told(ended["threads"], together, "page[{}]") == together
+    assert told(ended["async"], in_turn, "page[{}]") == in_turn
+    invariants.check_nothing_left(ledger)
+
+
+@pytest.mark.parametrize(
+    ("pool", "ways"),
+    [
+        ("prefork", [*ONE_OF_EACH, *DIED]),
+        ("threads", ONE_OF_EACH),
+        ("solo", ONE_OF_EACH),
+        pytest.param("prefork", [*RAISED, *TIMED_OUT, *DIED], marks=pytest.mark.soak),
+        pytest.param("threads", [*RAISED, *TIMED_OUT], marks=pytest.mark.soak),
+        pytest.param("solo", [*RAISED, *TIMED_OUT], marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.usefixtures("worker")
+def test_a_gather_and_a_stage_end_as_what_they_raised_and_end_their_run(
+    pool: str,  # noqa: ARG001 - the worker's
+    ways: list[str],
+    tmp_path: Path,
+    ledger: Store,
+) -> None:
+    """Celery #2911: a stage without `retry` whose process died was executed again for ever, and kept a slot for good."""
+    fine = "  - {id: fine, task: ends.collect, with: {how: value}}"
+    after = "stages: [{id: step, task: ends.stage, timeout: 2, with: {how: %s}}, {id: after, task: records.count}]"
+    gathers = {
+        f"g_{way}": workflow(
+            fine, f"gather: {{id: step, task: ends.gather, timeout: 2, with: {{how: {way}}}}}\n{AFTER}"
+        )
+        for way in ways
+    }
+    stages = {f"s_{way}": workflow(fine, after % way) for way in ways}
+
+    ended = outcomes(tmp_path, ledger, gathers | stages)
+
+    expected = {way: (RAISED | TIMED_OUT | DIED)[way] for way in ways}
+    assert {way: told_one(ended[f"g_{way}"]["step"]) for way in ways} == expected
+    assert {way: told_one(ended[f"s_{way}"]["step"]) for way in ways} == expected
+    skipped = [each["after"].status for run_id, each in ended.items() if not run_id.endswith("_value")]
+    assert set(skipped) <= {"skipped"}
+    invariants.check_nothing_left(ledger)
+
+
+AFTER = "stages: [{id: after, task: records.count}]"
+
+
+def workflow(collectors: str, more: str = "gather: {task: gather.concat, min_success: 0}") -> str:
+    return f"name: ends\ninclude: [ends]\ncollectors:\n{collectors}\n{more}\n"
+
+
+def foreach(task: str, ways: Iterable[str], more: str = "") -> str:
+    items = ", ".join(ways)
+    head = f"id: page, task: {task}, foreach: {{items: [{items}], key: '${{{{ item }}}}'}}, batch: 50, timeout: 2"
+    return f"  - {{{head}{more}, with: {{how: '${{{{ item }}}}'}}}}"
+
+
+def outcomes(folder: Path, ledger: Store, workflows: Mapping[str, str]) -> dict[str, dict[str, Outcome]]:
+    """What became of every step of a run of each workflow, once all of them have ended."""
+    files = {run_id: folder / f"{run_id}.yaml" for run_id in workflows}
+    for run_id, file in files.items():
+        file.write_text(workflows[run_id])
+    subprocess.run(
+        [sys.executable, "-m", "tests.faults.send", *map(str, files.values())], check=True, cwd=ROOT, timeout=60
+    )
+    for run_id in files:
+        wait_until(lambda run_id=run_id: ledger.run(run_id).ended, f"{run_id} has ended", 60)  # type: ignore[misc]
+    return {run_id: ledger.outcomes(run_id) for run_id in files}
+
+
+def told(ended: Mapping[str, Outcome], ways: Iterable[str], name: str = "{}") -> dict[str, Ended]:
+    return {way: told_one(ended[name.format(way)]) for way in ways}
+
+
+def told_one(outcome: Outcome) -> Ended:
+    return outcome.status, outcome.error.type if outcome.error else "", outcome.attempts
+
+
+def messages(ended: Mapping[str, Outcome], ways: Iterable[str]) -> dict[str, str]:
+    """Of those whose message is ours to keep."""
+    plain = {"exit", "exit_0", "own", "cancelled", "text_raises", "half_a_pair", "huge"}
+    return {way: error_of(ended[way]).message for way in ways if way in plain}
+
+
+def error_of(outcome: Outcome) -> Error:
+    assert outcome.error is not None
+    return outcome.error
