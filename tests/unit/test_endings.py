@@ -16,7 +16,7 @@ from runner.endings import RULES, Ending, Failure, Rule
 from runner.entries import Claim
 from runner.errors import RunnerError
 from runner.plan import Plan, Retry, Step
-from runner.retry import wait_before_retry
+from runner.retry import NoRetry, wait_before_retry
 from tests.command_line import ROOT
 
 TWICE = Retry(max_retries=2, jitter="none")
@@ -57,7 +57,7 @@ def followed(policy: Retry, failure: Failure) -> str:
     return "".join(
         str(attempt)
         for attempt in (1, 2, 3)
-        if wait_before_retry(policy, failure, attempt=attempt, elapsed=0, chance=0) is not None
+        if not isinstance(wait_before_retry(policy, failure, attempt=attempt, elapsed=0, chance=0), NoRetry)
     )
 
 
