@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import json
 import signal
 import threading
 import time
@@ -18,7 +17,7 @@ from celery import Task
 from celery.exceptions import SoftTimeLimitExceeded, WorkerTerminate
 from celery.worker import state
 
-from runner import endings, raised
+from runner import endings, raised, values
 from runner.canvas import HARD_LIMIT_AFTER
 from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError
@@ -243,9 +242,6 @@ class _Interruption:
 _interruption = _Interruption()
 
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-
-
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -270,7 +266,7 @@ def _left_behind_after(seconds: float, work: Callable[[], Any]) -> Any:
 
 def _checked(value: Any, limit: int) -> Success | Failure:
     try:
-        text = _encode(value)
+        text = values.encode(value)
     except BaseException as error:  # noqa: BLE001 - it may be of a class of the user's, with methods of its own
         _raise_if_stopped(error)
         kind = raised.name_of(type(value))

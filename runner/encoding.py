@@ -1,6 +1,7 @@
 """What the ledger stores as text, and what its transitions answer: entries, and batches of items."""
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, cast
@@ -95,6 +96,29 @@ def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
     )
 
 
+# The keys of a value that JSON alone does not have, and the type of a mapping that only looks like one (values.py).
+MARKS = frozenset({"__type__", "__value__"})
+PAIRS = "pairs"
+
+
+def shown(text: str) -> Any:
+    """A stored value as it may be shown anywhere: all of it JSON. What it was to its task, ``values.decode`` tells."""
+    return json.loads(text, object_hook=as_text) if '"__type__"' in text else json.loads(text)
+
+
+def as_text(mapping: Any) -> Any:
+    """A value of another type as its text; anything else as it is."""
+    if not isinstance(mapping, dict) or mapping.keys() != MARKS:
+        return mapping
+    match mapping["__type__"], mapping["__value__"]:
+        case "pairs", list(pairs):
+            return dict(pairs)
+        case "uuid", {"hex": str(digits)}:
+            return str(uuid.UUID(digits))
+        case _, value:  # of an application's own type, too: how it encodes it is all that is known here
+            return value
+
+
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -112,12 +136,13 @@ def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
     return Outcome(
         step,
         status,
-        json.loads(value) if value else None,
+        shown(value) if value else None,
         Error(*error) if error else None,
         attempts,
         started_at,
         finished_at,
         worker,
+        json=value or "",
     )
 
 

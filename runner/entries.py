@@ -1,7 +1,7 @@
 """The entries of the ledger: what it tells of a run, and of what happened in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
@@ -29,13 +29,13 @@ class Outcome:
     """How a step ended.
 
     Args:
-        value: the task's JSON value; None unless it succeeded, and where values were not asked for.
+        value: of the task, as it may be shown; None unless it succeeded, and where values were not asked for.
         attempts: how often it was started.
         started_at: of the last attempt, seconds since the epoch by the broker's clock.
         finished_at: the same.
         worker: the worker that executed it; empty if none did.
         ref: of a collector of a ``foreach``, the batch that it belongs to.
-        json: the value as JSON, if somebody has made it already.
+        json: the value as it is stored (values.py), if somebody has made it already.
     """
 
     step: str
@@ -47,7 +47,7 @@ class Outcome:
     finished_at: float | None = None
     worker: str = ""
     ref: str = ""
-    json: str = ""
+    json: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

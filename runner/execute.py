@@ -4,7 +4,6 @@ A collector never raises into the chord: what happened to it is an outcome in th
 is tolerable. Delivered twice, a message finds its steps done and does nothing.
 """
 
-import json
 import math
 import random
 import time
@@ -17,7 +16,7 @@ from celery import Task, current_app, shared_task
 from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 
-from runner import batch, endings, fan_in, here, raised, text
+from runner import batch, endings, fan_in, here, raised, text, values
 from runner import plan as plans
 from runner.batch import Batch
 from runner.call import call
@@ -165,11 +164,11 @@ def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings) 
     task = _registered(step, attempt.worker)
     kwargs = plans.arguments(plan, step, batch.names(attempt))
     if step.kind == "stage":
-        value = json.loads(attempt.claim.before)
+        value = values.decode(attempt.claim.before)
     else:
         streamed = fan_in.streams(task)
         limit = math.inf if streamed else chosen.fan_in_limit
-        value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit)
+        value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit, read=values.decode)
         value = fan_in.stream(value) if streamed else list(value)
         if fan_in.wants_outcomes(task):
             kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)

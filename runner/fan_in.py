@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from runner import values
 from runner.endings import Unread
 from runner.plan import Plan
 from runner.store import Store
@@ -50,7 +51,7 @@ def outcomes(ledger: Store, plan: Plan, run_id: str) -> list[dict[str, Any]]:
     told = []
     for ids in ledger.ids(run_id, plan):
         for step_id, ended in ledger.outcomes_of(run_id, ids, values=True).items():
-            value = ended.value if ended.status == "succeeded" else None
+            value = values.decode(ended.json) if ended.status == "succeeded" else None
             error = asdict(ended.error) if ended.error else None
             told.append({"id": step_id, "status": ended.status, "value": value, "error": error})
     return told

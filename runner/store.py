@@ -8,7 +8,7 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any, TypeVar, cast
 
@@ -427,17 +427,24 @@ class Store:
         return self.outcomes_of(run_id, [step], values=True).get(step)
 
     def value(self, run_id: str, step: str) -> Any:
-        """The value of a step that succeeded."""
+        """The value of a step that succeeded, as it may be shown."""
         text = cast("str | None", self.client.hget(self._key(run_id, "values"), step))
-        return None if text is None else json.loads(text)
+        return None if text is None else encoding.shown(text)
 
     def collected(
-        self, run_id: str, plan: Plan, *, absent: Iterable[str] = (), limit: float = math.inf
+        self,
+        run_id: str,
+        plan: Plan,
+        *,
+        absent: Iterable[str] = (),
+        limit: float = math.inf,
+        read: Callable[[str], list[Any]] = encoding.shown,
     ) -> Iterator[Any]:
         """The values of the collectors that succeeded, in their order, read some at a time.
 
         Args:
             absent: those that did not; one that was late may have a value all the same.
+            read: makes of a list of values, as JSON, what they are to the reader.
 
         Raises:
             FanInTooLarge: they are more bytes of JSON than the limit.
@@ -453,7 +460,7 @@ class Store:
             size += sum(map(len, texts))
             if size > limit:
                 raise FanInTooLarge(f"the collectors' values are over {limit:,} bytes of JSON together")
-            yield from json.loads(f"[{','.join(texts)}]")
+            yield from read(f"[{','.join(texts)}]")
 
     def page(self, run_id: str, step: Step, start: int, number: int) -> list[str]:
         """The ids of so many collectors of a ``foreach``, from the one at place ``start``; only their batches are read."""

@@ -16,6 +16,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 from celery import shared_task
 
+from runner.values import text_of
+
 Result = TypeVar("Result")
 Format = Literal["text", "lines", "json", "jsonl"]
 
@@ -170,7 +172,7 @@ def _line(value: Any, what: str) -> str:
 
 def _json(value: Any) -> str:
     # A lone surrogate has no UTF-8; with a backslash it is JSON.
-    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace").decode()
+    return json.dumps(value, ensure_ascii=False, default=text_of).encode(errors="backslashreplace").decode()
 
 
 @contextmanager

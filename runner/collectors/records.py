@@ -3,9 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from celery import shared_task
+
+from runner.values import text_of
 
 Keys = str | list[str]
 
@@ -94,7 +97,7 @@ def _rank(value: Any) -> tuple[int, Any]:
     match value:
         case bool():
             return 0, value
-        case int() | float():
+        case int() | float() | Decimal():
             return 1, value
         case str():
             return 2, value
@@ -102,4 +105,4 @@ def _rank(value: Any) -> tuple[int, Any]:
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(value, sort_keys=True, default=text_of)

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 from celery import shared_task
 
+from runner.values import text_of
+
 
 class NotWritten(Exception):
     """A file that could not be written; what was there before still is."""
@@ -91,11 +93,13 @@ def _require(value: object, kind: type, wanted: str, path: str) -> None:
 
 
 def _cell(value: Any) -> Any:
-    return _dump(value) if isinstance(value, list | dict | bool) else value
+    if isinstance(value, list | dict | bool):
+        return _dump(value)
+    return value if value is None or isinstance(value, str | int | float) else text_of(value)
 
 
 def _dump(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=text_of)
 
 
 @contextmanager
