@@ -3,6 +3,9 @@
 import os
 import sys
 
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the current directory: a queue.py or an httpx.py there is not the one that we import
+
 try:
     from runner.cli import main
 except KeyboardInterrupt:  # Ctrl-C while Python is still importing: nothing has begun, and a traceback says nothing

@@ -14,7 +14,7 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from runner import program, progress, report, run, screen
+from runner import program, progress, report, run, screen, streams
 from runner.entries import EXIT_CODES, Event, Outcome, Run
 from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
@@ -184,7 +184,7 @@ def _leave(run_id: str, here: Session, code: int) -> int:
     """
     if here.worker is None:
         return code
-    sys.stdout.flush()
+    code = streams.exit_code(code)
     sys.stderr.flush()
     if os.fork():
         os._exit(code)  # the worker and the server belong to the copy: nothing is to be closed here

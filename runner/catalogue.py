@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -107,8 +107,17 @@ def of(source: Source, settings: Settings) -> Catalogue:
 
 def offered(settings: Settings) -> tuple[str, ...]:
     """The modules whose tasks any workflow may name: built in, from installed packages, and from the settings."""
-    installed = sorted(point.value for point in entry_points(group="runner.tasks"))
-    return (*installed, *settings.include)
+    return (*_installed(), *settings.include)
+
+
+def not_installed(modules: Iterable[str]) -> list[str]:
+    """Those of the modules that no installed package offers as an entry point: they may be beside a workflow file."""
+    return [module for module in modules if module not in _installed()]
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    return tuple(sorted(point.value for point in entry_points(group="runner.tasks")))
 
 
 def included(source: Source) -> tuple[str, ...]:
@@ -122,15 +131,16 @@ def read(modules: Iterable[str], search_path: Iterable[str | Path] = (), declare
 
     Args:
         modules: dotted names. When two define a task of one name, the later one counts, as it does in Celery.
-        search_path: folders to look in before ``sys.path``.
+        search_path: folders to look in before ``sys.path``, for what is not installed; the current directory comes last.
         declared: see ``Catalogue``.
     """
     folders = tuple(str(folder) for folder in search_path)
+    installed = _installed()
     tasks: dict[str, Task] = {}
     problems = {}
     for module in dict.fromkeys(modules):
         try:
-            tasks |= {task.name: task for task in _tasks_of(module, folders)}
+            tasks |= {task.name: task for task in _tasks_of(module, () if module in installed else folders)}
         except ValueError as problem:
             problems[module] = str(problem)
     return Catalogue(tasks, tuple(declared), problems)
@@ -158,6 +168,10 @@ def words(file: str) -> frozenset[str]:
 def _tasks_of(module: str, folders: tuple[str, ...]) -> list[Task]:
     if not _MODULE.fullmatch(module):
         raise ValueError("not the dotted name of a Python module")
+    if (top := module.partition(".")[0]) in sys.stdlib_module_names:
+        raise ValueError(
+            f'"{top}" is a module of Python\'s standard library, which a worker imports instead: rename yours'
+        )
     path = _locate(module, folders)
     if path is None:
         looked = ", ".join(folder or "." for folder in folders) + " and " if folders else ""
@@ -177,7 +191,7 @@ def _tasks_of(module: str, folders: tuple[str, ...]) -> list[Task]:
 def _locate(module: str, folders: tuple[str, ...]) -> Path | None:
     """The file of a module, found the way Python would, but walking by hand: ``find_spec("a.b")`` imports ``a``."""
     top, *rest = module.split(".")
-    path = _beneath([Path(folder) for folder in (*folders, *sys.path)], [top, *rest])
+    path = _beneath([Path(folder) for folder in (*folders, *sys.path, str(Path.cwd()))], [top, *rest])
     if path:
         return path
     try:  # an editable install is found by a hook only; for a name without dots this imports nothing

@@ -3,16 +3,19 @@
 import contextlib
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from billiard import process
 from celery import Celery
+from celery.loaders.app import AppLoader
 from celery.signals import celeryd_after_setup, celeryd_init, worker_process_init
 
-from runner import backend, brokers, catalogue, garbage, settings
+from runner import backend, brokers, catalogue, garbage, settings, worker
 from runner.errors import RunnerError
 from runner.settings import Settings
 
@@ -76,7 +79,15 @@ def configuration(chosen: Settings) -> dict[str, Any]:
     }
 
 
-app = Celery("runner")
+class Loader(AppLoader):  # type: ignore[misc]
+    """Celery's, which imports modules with the current directory before the standard library; here it comes last."""
+
+    def import_from_cwd(self, module: str, imp: Callable[..., Any] | None = None, package: str | None = None) -> Any:
+        worker.find_modules(catalogue.not_installed({module} - {*OURS}), None)
+        return (imp or self.import_module)(module, package=package)
+
+
+app = Celery("runner", loader=Loader)
 app.config_from_object(configuration(settings.read()))
 app.set_default()
 
@@ -88,6 +99,16 @@ def _use_the_broker(**_: Any) -> None:
         _in_use.enter_context(brokers.open(settings.read()))
     except RunnerError as error:
         sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
+
+
+@celeryd_init.connect
+def _read_nothing(**_: Any) -> None:
+    """Give programs that steps start an empty standard input: one that nobody ends would be read for ever.
+
+    A terminal stays that of a worker without children: a person may debug a step there.
+    """
+    if not os.isatty(0):
+        _empty_standard_input()
 
 
 @celeryd_after_setup.connect
@@ -114,6 +135,18 @@ def _leave_no_directory(**_: Any) -> None:
     By default it makes a directory of its own first, which stays when the worker is killed.
     """
     multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+@worker_process_init.connect
+def _read_nothing_in_a_child(**_: Any) -> None:
+    """As Celery gives its children: but it replaces `sys.stdin` alone, and not the descriptor, which programs read."""
+    if process.current_process().name != "MainProcess":
+        _empty_standard_input()
+
+
+def _empty_standard_input() -> None:
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+        os.dup2(nothing.fileno(), 0)
 
 
 @worker_process_init.connect

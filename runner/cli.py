@@ -2,16 +2,14 @@
 
 import difflib
 import json
-import os
 import pkgutil
 import sys
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import click
 
-from runner import commands, garbage, program, report, screen, text, tracebacks
+from runner import commands, garbage, program, report, screen, streams, text, tracebacks
 from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
 from runner.interrupts import Interrupted
 
@@ -66,9 +64,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code: the one door through which every error goes."""
     words = sys.argv[1:] if args is None else args
     program.call_it(sys.argv[0])
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # box characters on a terminal that is not UTF-8
+    streams.secure()
     try:
         code = cli.main(words, program.name(), complete_var="_RUNNER_COMPLETE", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
@@ -87,9 +83,6 @@ def main(args: list[str] | None = None) -> NoReturn:
     except Interrupted as interrupted:
         code = interrupted.exit_code
         _tell(words, code, {"type": "Interrupted", "message": str(interrupted)})
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has enough
-        code = 141
     except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md); the other is around the user's task
         # By name: the client is imported only by the commands that need it.
         if type(error).__module__.startswith(("redis.", "kombu.exceptions")):
@@ -100,7 +93,7 @@ def main(args: list[str] | None = None) -> NoReturn:
             _say(f"error: {words_of_it}: ours to fix; the traceback is in {tracebacks.save(error)}")
             code = 70
         _tell(words, code, {"type": type(error).__name__, "message": str(error)})
-    sys.exit(code)
+    sys.exit(streams.exit_code(code))
 
 
 def _say(words: str) -> None:

@@ -1,10 +1,12 @@
-"""A copy of this process, which goes on with something else: what it needs is imported already."""
+"""A command of ours to a process that executes it and ends with us: a copy of this one, or a new interpreter."""
 
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 from runner.interrupts import SIGNALS
 
@@ -12,15 +14,18 @@ from runner.interrupts import SIGNALS
 class Fork:
     """A process in a session of its own that calls ``work`` and ends; with what `subprocess.Popen` says of one.
 
+    What it needs is imported already. Its standard input is empty: the programs that its steps start may read that.
+
     Only to be made where this process has one thread: the copy has no other, and whatever lock one holds stays held.
 
     Args:
-        work: its end, in whatever way, is the copy's.
+        work: called with the descriptor of its tether, a pipe that is closed when we are gone, however we went. Its end,
+            in whatever way, is the copy's.
         log: the file that its output goes to.
     """
 
-    def __init__(self, work: Callable[[], object], log: Path) -> None:
-        ours, self._held = os.pipe()  # its end tells the copy that we are gone, however we went
+    def __init__(self, work: Callable[[int], object], log: Path) -> None:
+        tether, self._held = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         # A signal that comes between the two is for us: the copy would take it with our handlers.
@@ -29,10 +34,10 @@ class Fork:
             self.pid = os.fork()
             if self.pid == 0:
                 os.close(self._held)
-                _become(work, ours, log, before)
+                _become(work, tether, log, before)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(ours)
+        os.close(tether)
         self._code: int | None = None
 
     def poll(self) -> int | None:
@@ -53,7 +58,33 @@ class Fork:
         return self._code
 
 
-def _become(work: Callable[[], object], stdin: int, log: Path, mask: set[int | signal.Signals]) -> None:
+class Spawned(subprocess.Popen[bytes]):
+    """A new interpreter, in a session of its own, that executes a command of ours with ``--tether``.
+
+    Args:
+        words: of the command line.
+        output: where its standard output and standard error go; ours by default.
+        environment: what it has beside ours.
+    """
+
+    def __init__(
+        self, *words: str, output: IO[bytes] | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        tether, self._held = os.pipe()
+        super().__init__(
+            # -P: `-m` would look in the current directory first, where a runner.py or a queue.py may stand.
+            [sys.executable, "-P", "-m", "runner", *words, "--tether", str(tether)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **(environment or {})},
+            pass_fds=[tether],
+            start_new_session=True,  # Ctrl-C is ours to answer
+        )
+        os.close(tether)
+
+
+def _become(work: Callable[[int], object], tether: int, log: Path, mask: set[int | signal.Signals]) -> None:
     code = 1
     try:
         os.setsid()  # Ctrl-C is our parent's to answer
@@ -61,11 +92,12 @@ def _become(work: Callable[[], object], stdin: int, log: Path, mask: set[int | s
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        for stream, file in enumerate((stdin, output, output)):
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for stream, file in enumerate((nothing, output, output)):
             os.dup2(file, stream)
-        os.close(stdin)
+        os.close(nothing)
         os.close(output)
-        work()
+        work(tether)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

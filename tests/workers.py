@@ -13,20 +13,31 @@ from tests.waiting import wait_until
 
 
 @contextmanager
-def working(log: Path, *command: str, inside: Sequence[str] = (), **env: str) -> Iterator[subprocess.Popen[bytes]]:
+def working(
+    log: Path,
+    *command: str,
+    inside: Sequence[str] = (),
+    program: Sequence[str] = (sys.executable, "-m"),
+    stdin: int | None = None,
+    cwd: Path = ROOT,
+    **env: str,
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker started by `python -m COMMAND`, in a group of its own.
 
     Args:
         log: the file its output goes to.
         inside: a command that is put before it: ``ip netns exec NAME``.
+        program: what executes the command.
+        stdin: a descriptor; ours by default.
         env: what it has in its environment beside ours.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*inside, sys.executable, "-m", *command],
+            [*inside, *program, *command],
+            stdin=stdin,
             stdout=output,
             stderr=output,
-            cwd=ROOT,
+            cwd=cwd,
             env=os.environ | env,
             process_group=0,
         )

@@ -53,17 +53,17 @@ def flower_options(command: Command) -> Command:
 
 @click.command
 @flower_options
-@click.option("--tethered", is_flag=True, hidden=True)
+@click.option("--tether", type=int, hidden=True)
 @options.broker_options
-def command(address: str, port: int, basic_auth: str, *, tethered: bool) -> None:
+def command(address: str, port: int, basic_auth: str, *, tether: int | None) -> None:
     """Show workers and steps on a web page, until Ctrl-C.
 
     Without authentication there is much to see and nothing to do: the API is closed. With authentication nothing is open
     but /metrics and /healthcheck. Flower's other options are taken from its FLOWER_* variables.
     """
     check(address, basic_auth)
-    if tethered:
-        worker.end_with_parent()
+    if tether is not None:
+        worker.end_with_parent(tether)
     with brokers.open(settings.read()):
         _serve(address, port, basic_auth)
 

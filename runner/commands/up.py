@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,9 +11,10 @@ import click
 
 from runner import brokers, interrupts, options, settings
 from runner.commands import flower
+from runner.fork import Spawned
 from runner.interrupts import Interrupted
 
-Processes = Mapping[str, "subprocess.Popen[bytes]"]
+Processes = Mapping[str, Spawned]
 
 
 @click.command
@@ -51,14 +51,9 @@ def command(
 
 
 @contextmanager
-def _started(*words: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+def _started(*words: str, **environment: str) -> Iterator[Spawned]:
     """A command of ours beside us, which ends with the block at the latest, and with this process however that ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runner", *words, "--tethered"],
-        stdin=subprocess.PIPE,  # its end tells the process that we are gone
-        env={**os.environ, **environment},
-        start_new_session=True,  # Ctrl-C is ours to answer
-    )
+    process = Spawned(*words, environment=environment)
     try:
         yield process
     finally:

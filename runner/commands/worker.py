@@ -1,12 +1,10 @@
 """`worker`: a Celery worker that executes steps."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from runner import brokers, garbage, options, settings, worker
+from runner import brokers, catalogue, garbage, options, settings, worker
 
 POOLS = ("prefork", "threads", "solo")
 
@@ -25,7 +23,8 @@ POOLS = ("prefork", "threads", "solo")
 )
 @click.option("--name", metavar="NAME@HOST", help="The worker's name. Default: one that no other has.")
 @click.option("--loglevel", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
-@click.option("--tethered", is_flag=True, hidden=True, help="End when standard input is closed.")
+@click.option("--tether", type=int, hidden=True, help="End when the other end of this pipe is closed.")
+@click.option("--beside", hidden=True, help="Where the modules of --include are looked for first.")
 @click.option("--bare", is_flag=True, hidden=True, help="Import the modules of --include, and no built-in tasks.")
 @options.broker_options
 def command(
@@ -37,18 +36,20 @@ def command(
     events: bool,
     name: str | None,
     loglevel: str,
-    tethered: bool,
+    tether: int | None,
+    beside: str | None,
     bare: bool,
 ) -> int:
     """Execute steps, until it is told to end.
 
     Ctrl-C once: finish what is being executed, take nothing more. Twice: give it back.
     """
-    if tethered:
-        worker.end_with_parent()
+    if tether is not None:
+        worker.end_with_parent(tether)
     chosen = settings.read()
-    sys.path.insert(0, str(Path.cwd()))  # as Celery does: modules of the project we are in can be included
-    worker.import_tasks([*chosen.include, *include])
+    asked = [*chosen.include, *include]
+    worker.find_modules(catalogue.not_installed(asked), beside)
+    worker.import_tasks(asked)
     with garbage.spared():
         app = _app(bare=bare)
     with brokers.open(chosen):
@@ -62,10 +63,10 @@ def command(
             # Workers need not know one another; waiting for the others' clocks costs a second at every start.
             without_mingle=True,
             without_gossip=True,
-            quiet=tethered,
+            quiet=tether is not None,
             # A third of the time of a short step goes into events (measured: the default workflow, 34 to 26 ms). A worker
             # that lives as long as one run is gone before Flower could ask for them.
-            task_events=events or tethered,
+            task_events=events or tether is not None,
         )
         node.start()
         return int(node.exitcode or 0)
@@ -80,6 +81,7 @@ def _app(*, bare: bool) -> Any:
     if bare:
         app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s
         app.conf.runner_alone = True
+    worker.import_tasks(app.conf.include)  # else Celery does, whose traceback does not say which of them fails
     app.loader.init_worker()
     _ = app.Worker, app.backend, here.ledger()  # else each process of the pool makes the last two for itself
     return app

@@ -27,4 +27,4 @@ esac
 # The active virtual environment, else the one of this checkout, else what is on PATH (conda's, say).
 venv=${VIRTUAL_ENV:-$(cd -- "$(dirname -- "$0")/../.." && pwd)/.venv}
 [ ! -x "$venv/bin/python" ] || PATH=$venv/bin:$PATH
-exec "$(command -v python || command -v python3)" -m runner up "$@"
+exec "$(command -v python || command -v python3)" -P -m runner up "$@"

@@ -1,5 +1,6 @@
 """A workflow of the fault tests to a run of it: its command, its end, and its journal."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +27,8 @@ SETTINGS = {
     "RUNNER_GRACE": "3",
     "RUNNER_VISIBILITY": "10",
 }
-WITH_OUR_TASKS = {"PYTHONPATH": str(FOLDER), "RUNNER_INCLUDE": "faulty"}
+# ROOT, as the workers that a command starts do not look in the current directory: test_defences.py tries a copy of it.
+WITH_OUR_TASKS = {"PYTHONPATH": f"{FOLDER}{os.pathsep}{ROOT}", "RUNNER_INCLUDE": "faulty"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,10 +140,22 @@ UNWANTED = Change(
 )
 # Who ends with whom. Celery finishes what is being executed when it is told to end, unless that signal means another.
 WARM = Change("tests/workers.py", "env=os.environ | env,", 'env=os.environ | env | {"REMAP_SIGTERM": "SIGQUIT"},')
-TETHER = Change("runner/commands/worker.py", "        worker.end_with_parent()", "        pass")
+TETHER = Change("runner/commands/worker.py", "        worker.end_with_parent(tether)", "        pass")
 KEEPER = Change(
     "runner/brokers/keeper.py", "fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)", "signal.pause()"
 )
+# What stands around a run is not its own: what its steps inherit, and what lies in its directory.
+NO_INPUT = Change("runner/fork.py", "enumerate((nothing, output, output))", "enumerate((tether, output, output))")
+EMPTY_INPUT = Change(
+    "runner/celery_app.py", "        _empty_standard_input()\n\n\n@celeryd_after", "        pass\n\n\n@celeryd_after"
+)
+EMPTY_CHILD = Change("runner/celery_app.py", "        _empty_standard_input()\n\n\ndef", "        pass\n\n\ndef")
+SILENCE = Change("runner/cli.py", "    streams.secure()\n", "")
+NO_DELIVERY = Change("runner/streams.py", "return code or GONE", "return code")
+BEHIND = Change("runner/worker.py", "sys.path.append(beside)", "sys.path.insert(0, beside)")
+CURRENT_BEHIND = Change("runner/worker.py", "sys.path.append(here)", "sys.path.insert(0, here)")
+SAFE_PATH = Change("runner/fork.py", '"-P", "-m"', '"-m"')
+OWN_LIBRARIES = Change("runner/__main__.py", "    del sys.path[0]", "    pass")
 OWN_QUEUE = Change("runner/session.py", "            _forget_messages(store.client, queue)", "            pass")
 NO_CHILD = Change("runner/celery_app.py", ' and process.current_process().name != "MainProcess"', "")
 POOLS = Change("runner/celery_app.py", 'if name not in {"prefork", "thread", "solo"}:', "if False:")
@@ -373,6 +385,57 @@ PROOFS = {
             "test_every_accepted_run_ends_as_promised_whatever_happens",
             (RECONCILER, VISIBILITY, FORTY_SECONDS, A_SEED),
             "every accepted run has ended",
+        ),
+    ],
+    "outside": [
+        Proof(
+            "input run",
+            "test_a_program_that_reads_standard_input_ends_in_the_worker_of_run",
+            (NO_INPUT, EMPTY_CHILD),
+            STILL,
+        ),
+        Proof(
+            "input prefork",
+            "test_a_program_that_reads_standard_input_ends_in_a_worker_whose_own_is_left_open[worker0-prefork]",
+            (EMPTY_INPUT, EMPTY_CHILD),
+            STILL,
+        ),
+        Proof(
+            "input threads",
+            "test_a_program_that_reads_standard_input_ends_in_a_worker_whose_own_is_left_open[worker0-threads]",
+            (EMPTY_INPUT,),
+            STILL,
+        ),
+        Proof(
+            "streams",
+            "test_a_run_whose_streams_are_closed_full_or_gone_goes_on_to_its_end[2>&-]",
+            (SILENCE,),
+            "assert 70 == 0",
+        ),
+        Proof(
+            "output",
+            "test_a_run_whose_result_cannot_be_delivered_goes_on_to_its_end_and_says_so_by_its_exit_code[>/dev/full]",
+            (NO_DELIVERY,),
+            r"\(0, 0\) == \(141, 0\)",
+        ),
+        Proof("path", "test_an_included_module_has_its_neighbours_and_the_real_libraries", (BEHIND,), "assert"),
+        Proof(
+            "path worker",
+            "test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory[words0]",
+            (CURRENT_BEHIND,),
+            "assert",
+        ),
+        Proof(
+            "path up",
+            "test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory[words1]",
+            (SAFE_PATH,),
+            "assert",
+        ),
+        Proof(
+            "path -m",
+            "test_python_m_runner_imports_its_own_libraries_whatever_is_in_the_current_directory",
+            (OWN_LIBRARIES,),
+            "assert",
         ),
     ],
     "crashpoints": [

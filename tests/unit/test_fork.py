@@ -23,28 +23,28 @@ def ran(program: str, log: Path) -> str:
 
 def test_its_output_goes_to_the_log_and_not_to_ours(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("before\n")
-    told = ran("print('ours'); Fork(lambda: print('its'), log).wait()", tmp_path / "log")
+    told = ran("print('ours'); Fork(lambda _: print('its'), log).wait()", tmp_path / "log")
     assert (told, (tmp_path / "log").read_text()) == ("ours\n", "before\nits\n")
 
 
 def test_it_ends_with_the_code_it_exits_with(tmp_path: Path) -> None:
-    assert ran("print(Fork(lambda: sys.exit(3), log).wait())", tmp_path / "log") == "3\n"
+    assert ran("print(Fork(lambda _: sys.exit(3), log).wait())", tmp_path / "log") == "3\n"
 
 
 def test_what_it_raises_is_in_the_log(tmp_path: Path) -> None:
-    assert ran("print(Fork(lambda: 1 / 0, log).wait())", tmp_path / "log") == "1\n"
+    assert ran("print(Fork(lambda _: 1 / 0, log).wait())", tmp_path / "log") == "1\n"
     assert (tmp_path / "log").read_text().endswith("ZeroDivisionError: division by zero\n")
 
 
 def test_it_ends_without_what_we_do_at_the_end(tmp_path: Path) -> None:
-    program = "import atexit; atexit.register(print, 'the end', flush=True); Fork(lambda: None, log).wait()"
+    program = "import atexit; atexit.register(print, 'the end', flush=True); Fork(lambda _: None, log).wait()"
     assert ran(program, tmp_path / "log") == "the end\n"
     assert (tmp_path / "log").read_text() == ""
 
 
-def test_its_standard_input_ends_with_us(tmp_path: Path) -> None:
+def test_its_tether_ends_with_us(tmp_path: Path) -> None:
     program = """
-fork = Fork(lambda: print("read", os.read(0, 1)), log)
+fork = Fork(lambda tether: print("read", os.read(tether, 1)), log)
 print("alive", fork.poll())
 os.close(fork._held)
 fork.wait()
@@ -55,7 +55,7 @@ fork.wait()
 
 def test_it_is_in_a_session_of_its_own_and_has_none_of_our_handlers(tmp_path: Path) -> None:
     program = """
-def work():
+def work(_):
     print(os.getsid(0) == os.getpid(), int(signal.getsignal(signal.SIGINT)), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 with raised():
     Fork(work, log).wait()

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,12 @@ def in_c(journal: str, step: str) -> int:
     """Never come back from C, where no signal handler of Python runs and no other thread either."""
     begin(journal, step)
     return sum(range(10**15))
+
+
+@shared_task(name="faulty.reads_input")
+def reads_input(value: Any = None) -> str:  # noqa: ARG001 - so that it can be a stage
+    """What a program reads from the standard input that it inherits."""
+    return subprocess.run(["cat"], stdout=subprocess.PIPE, check=True).stdout.decode()
 
 
 @shared_task(name="faulty.flaky")
