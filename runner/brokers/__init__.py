@@ -6,10 +6,22 @@ from dataclasses import dataclass
 
 from runner.brokers import embedded, external
 from runner.brokers.embedded import prepare
-from runner.brokers.external import Concern, connect, warnings
+from runner.brokers.external import AWAY, Concern, connect, reason, warnings
 from runner.settings import Settings
 
-__all__ = ["Broker", "Concern", "connect", "open", "prepare", "starting", "url", "warnings"]
+__all__ = [
+    "AWAY",
+    "Broker",
+    "Concern",
+    "connect",
+    "open",
+    "prepare",
+    "reason",
+    "revive",
+    "starting",
+    "url",
+    "warnings",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,12 @@ def open(settings: Settings) -> Iterator[Broker]:  # noqa: A001  # always read a
 def starting(settings: Settings) -> AbstractContextManager[None]:
     """Have the broker start while something else is done in the block, if it is our own; `open` waits for it there."""
     return nullcontext() if settings.broker_url else embedded.starting(settings.state_dir)
+
+
+def revive(settings: Settings) -> None:
+    """Start the broker again if it is our own, and neither it nor its keeper runs any more."""
+    if not settings.broker_url:
+        embedded.revive(settings.state_dir)
 
 
 def url(settings: Settings) -> str:

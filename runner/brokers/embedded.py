@@ -50,7 +50,7 @@ def serve(state_dir: Path) -> Iterator[str]:
     users = _opened(state_dir / "users.lock")
     try:
         _join(users, state_dir)
-        prepare(address.parent)
+        prepare(address.parent, may_be_a_link=address.parent == state_dir)
         _await_server(state_dir, address)
         yield url(state_dir)
     finally:
@@ -68,7 +68,7 @@ def starting(state_dir: Path) -> Iterator[None]:
     users = _opened(state_dir / "users.lock")
     try:
         _join(users, state_dir)
-        prepare(address.parent)
+        prepare(address.parent, may_be_a_link=address.parent == state_dir)
         with _server_lock(state_dir) as lock:
             if lock is not None:
                 _start(state_dir, address, lock)
@@ -77,19 +77,39 @@ def starting(state_dir: Path) -> Iterator[None]:
         os.close(users)
 
 
+def revive(state_dir: Path) -> None:
+    """Start the server again if its keeper is gone as well: for those who are within `serve`.
+
+    Raises:
+        StateDirectoryUnusable: as `serve`.
+    """
+    state_dir, address = prepare(state_dir), _address(state_dir)
+    prepare(address.parent, may_be_a_link=address.parent == state_dir)  # a keeper that ends in order removes it
+    with _server_lock(state_dir) as lock:
+        if lock is not None:
+            _start(state_dir, address, lock)
+
+
 def url(state_dir: Path) -> str:
     """Where the server of a state directory listens, whether or not it runs."""
     return f"redis+socket://{quote(str(_address(state_dir)))}?virtual_host=0"
 
 
-def prepare(path: Path) -> Path:
+def prepare(path: Path, *, may_be_a_link: bool = True) -> Path:
     """The directory, made if it is missing; refused if anyone else could read or replace what is in it.
+
+    Args:
+        may_be_a_link: a person may link a state directory to a larger disk; nobody links what we make ourselves.
 
     Raises:
         StateDirectoryUnusable: for this or any other reason.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # After it is there: in a directory that others write to (/tmp), they cannot take what is ours out of the way.
+        for link in filter(Path.is_symlink, (path, *path.absolute().parents)):
+            if (link == path and not may_be_a_link) or link.lstat().st_uid not in {0, os.geteuid()}:
+                raise _unusable(path, f"{link} is a symbolic link, and may lead anywhere")
         path = path.resolve(strict=True)
         status, disk = path.stat(), os.statvfs(path)
     except FileExistsError as error:

@@ -11,6 +11,7 @@ import sys
 import time
 
 PR_SET_PDEATHSIG = 1
+QUICK_ENDS = 5  # in a row, each within a second; a Valkey that somebody kills is started again as often, and no more
 STOP_WITHIN = 10  # seconds; a Valkey that has not flushed its file by then hangs
 
 
@@ -33,6 +34,7 @@ class Keeper:
 
     def __init__(self, command: tuple[str, ...]) -> None:
         self.command = command
+        self.quick_ends = 0
         signal.signal(signal.SIGCHLD, self._ended)
         signal.signal(signal.SIGTERM, self._asked_to_stop)
         self._start()
@@ -76,7 +78,11 @@ class Keeper:
         if not pid:
             return
         code = os.waitstatus_to_exitcode(status)
-        if code == 0 or time.monotonic() - self.started_at < 1:  # stopped by someone, or not able to run at all
+        quick = time.monotonic() - self.started_at < 1
+        self.quick_ends = self.quick_ends + 1 if quick else 0
+        # An exit code is its own: it cannot run at all. A signal is somebody else's, and so is 0 (SIGTERM, SHUTDOWN): we
+        # ourselves stop it when nobody uses it any more, and then do not come here.
+        if (code > 0 and quick) or self.quick_ends > QUICK_ENDS:
             os._exit(1)
         _say(f"Valkey ended with {code}; starting it again")
         self._start()

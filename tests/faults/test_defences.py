@@ -391,7 +391,7 @@ PROOFS = {
         Proof(
             "input run",
             "test_a_program_that_reads_standard_input_ends_in_the_worker_of_run",
-            (NO_INPUT, EMPTY_CHILD),
+            (NO_INPUT, EMPTY_INPUT, EMPTY_CHILD),
             STILL,
         ),
         Proof(
@@ -423,13 +423,13 @@ PROOFS = {
             "path worker",
             "test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory[words0]",
             (CURRENT_BEHIND,),
-            "assert",
+            "ImportError",
         ),
         Proof(
             "path up",
             "test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory[words1]",
             (SAFE_PATH,),
-            "assert",
+            "has ended by itself",
         ),
         Proof(
             "path -m",

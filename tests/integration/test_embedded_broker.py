@@ -444,6 +444,43 @@ class TestTheStateDirectory:
         finally:
             folder.rmdir()
 
+    @pytest.mark.parametrize("target", ["ours", "missing"])
+    def test_a_socket_directory_that_is_a_link_is_refused(self, target: str, own_directory: Path) -> None:
+        """Anyone may have made it under /tmp before us: it led to a directory of ours, such as ~/.ssh, and was followed."""
+        (own_directory / "ours").mkdir(mode=0o700)
+        chosen = settings.read(state_dir=own_directory / ("long" * 25))
+        folder = Path(brokers.url(chosen).removeprefix("redis+socket://").partition("?")[0]).parent
+        folder.symlink_to(own_directory / target)
+
+        try:
+            with pytest.raises(StateDirectoryUnusable, match=str(folder)), brokers.open(chosen):
+                pass
+        finally:
+            folder.unlink()
+        assert not list((own_directory / "ours").iterdir())
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to someone else")
+    @pytest.mark.parametrize("path", ["link", "link/state"])
+    def test_a_link_of_someone_else_is_refused_wherever_it_is_on_the_path(self, path: str, own_directory: Path) -> None:
+        (own_directory / "ours" / "state").mkdir(mode=0o700, parents=True)
+        (own_directory / "ours").chmod(0o700)
+        (own_directory / "link").symlink_to(own_directory / "ours")
+        os.lchown(own_directory / "link", 12345, -1)
+
+        with (
+            pytest.raises(StateDirectoryUnusable, match=f"{own_directory}/link is a symbolic link"),
+            brokers.open(settings.read(state_dir=own_directory / path)),
+        ):
+            pass
+
+    def test_a_link_of_ours_is_followed(self, own_directory: Path) -> None:
+        """A larger disk, say."""
+        (own_directory / "ours").mkdir(mode=0o700)
+        (own_directory / "link").symlink_to(own_directory / "ours")
+
+        with brokers.open(settings.read(state_dir=own_directory / "link")) as broker:
+            assert hit(broker.url) == 1
+
     def test_celery_reaches_it_whatever_the_path_is_called(self, own_directory: Path) -> None:
         with brokers.open(settings.read(state_dir=own_directory / "my state; 100%")) as broker:
             app = Celery(broker=broker.url, backend=broker.url)
