@@ -18,8 +18,6 @@ def working(
     *command: str,
     inside: Sequence[str] = (),
     program: Sequence[str] = (sys.executable, "-m"),
-    stdin: int | None = None,
-    cwd: Path = ROOT,
     **env: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker started by `python -m COMMAND`, in a group of its own.
@@ -28,16 +26,14 @@ def working(
         log: the file its output goes to.
         inside: a command that is put before it: ``ip netns exec NAME``.
         program: what executes the command.
-        stdin: a descriptor; ours by default.
         env: what it has in its environment beside ours.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*inside, *program, *command],
-            stdin=stdin,
             stdout=output,
             stderr=output,
-            cwd=cwd,
+            cwd=ROOT,
             env=os.environ | env,
             process_group=0,
         )

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 
 from runner.brokers import embedded, external
 from runner.brokers.embedded import prepare
-from runner.brokers.external import AWAY, Concern, connect, reason, warnings
+from runner.brokers.external import Concern, connect, warnings
 from runner.settings import Settings
 
 __all__ = [
-    "AWAY",
     "Broker",
     "Concern",
     "connect",
     "open",
     "prepare",
-    "reason",
     "revive",
     "starting",
     "url",

@@ -74,13 +74,10 @@ def test_a_program_that_reads_standard_input_ends_in_a_worker_whose_own_is_left_
     worker: tuple[str, ...], pool: str, reads: str, tmp_path: Path
 ) -> None:
     """rq#2187: a supervisor may give a worker a pipe that it never ends."""
-    ours, held = os.pipe()
-    try:
-        with working(tmp_path / "log", *worker, "--pool", pool, "--concurrency", "2", stdin=ours):
-            assert runner("run", reads).stdout == '["", "", "", ""]\n'
-    finally:
-        os.close(ours)
-        os.close(held)
+    os.mkfifo(tmp_path / "pipe")
+    inside = ["sh", "-c", 'exec "$@" <>"$0"', str(tmp_path / "pipe")]
+    with working(tmp_path / "log", *worker, "--pool", pool, "--concurrency", "2", inside=inside):
+        assert runner("run", reads).stdout == '["", "", "", ""]\n'
 
 
 @pytest.mark.usefixtures("broker")
@@ -233,6 +230,8 @@ def test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory(
     written(yard / "helper.py", "")
     file = written(yard / "includes.yaml", INCLUDES)
 
-    with working(tmp_path / "log", *words, program=[INSTALLED], cwd=yard, RUNNER_INCLUDE="beside"):
+    with working(
+        tmp_path / "log", *words, inside=["env", "--chdir", str(yard)], program=[INSTALLED], RUNNER_INCLUDE="beside"
+    ):
         assert runner("run", file).stdout == '["helper", true, false, false]\n'
     assert not (tmp_path / "executed").exists()
