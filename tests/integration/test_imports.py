@@ -42,7 +42,7 @@ def test_run_says_which_module_cannot_be_imported_and_show_says_it_again(line: s
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 1
-    assert ended.stderr.splitlines()[1] == f"error: {said}"
+    assert ended.stderr.splitlines()[1] == f"error: run shop has failed: {said}"
     assert f"cause     {said}\n" in runner("show", "shop").stdout
 
 
@@ -53,7 +53,7 @@ def test_a_warning_of_the_module_does_not_hide_its_error(shop: Path) -> None:
 
     answer = runner("run", str(shop / "shop.yaml"), "--run-id", "shop")
 
-    assert f"error: the worker has ended: error: module \"shop\" ({place}): it calls sys.exit('no')\n" in answer.stderr
+    assert f"the worker has ended: error: module \"shop\" ({place}): it calls sys.exit('no')\n" in answer.stderr
 
 
 @pytest.mark.parametrize("words", [("worker",), ("up", "--port", "0")])
