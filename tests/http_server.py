@@ -11,6 +11,9 @@ many times it fails first, with `status` (default 503) and `retry_after`, if giv
     /loop           a redirect to itself     /to?url= a redirect there
     /drip           a byte per 0.1 s         /hang    nothing, ever
     /drop           half a body              /echo    the headers and query that came
+    /members        /gzip in three members   /log-in  a page of HTML
+    /cookie?url=    a redirect with a cookie /latin   "grüße" in ISO 8859-1, and does not say so
+    /charset/x      "grüße" in UTF-8, said to be in x      /raw  {"page": 1}, said to be text
 """
 
 import gzip
@@ -70,6 +73,20 @@ class _Handler(BaseHTTPRequestHandler):
             case ["gzip"]:
                 packed = gzip.compress(b'{"packed": true}')
                 self._answer(packed, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+            case ["members"]:
+                packed = b"".join(gzip.compress(part) for part in (b'{"pack', b"", b'ed": true}')) + bytes(20)
+                self._answer(packed, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+            case ["log-in"]:
+                page = b"<!DOCTYPE html>\n<title>Log in</title>"
+                self._answer(page, headers={"Content-Type": "text/html; charset=utf-8"})
+            case ["cookie"]:
+                self._answer(b"", 302, {"Location": query["url"], "Set-Cookie": "session=new; Path=/"})
+            case ["latin"]:
+                self._answer("grüße".encode("latin-1"), headers={"Content-Type": "text/plain"})
+            case ["raw"]:
+                self._answer(b'\xef\xbb\xbf{"page": 1}', headers={"Content-Type": "text/plain"})
+            case ["charset", charset]:
+                self._answer("grüße".encode(), headers={"Content-Type": f"text/plain; charset={charset}"})
             case ["bomb"]:
                 self._start(200, {"Content-Encoding": "gzip"})
                 self._write_zeros()

@@ -3,22 +3,28 @@
 import asyncio
 import base64
 import json
+import math
+import re
 import ssl
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Literal, NoReturn
+from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
 import httpx
 from celery import shared_task
 
+from runner.collectors import charsets
+
 MAX_REDIRECTS = 10
+_MAX_SHOWN = 200  # characters of a URL, or of what a server says, in an error
 
 Format = Literal["json", "text", "bytes"]
 
@@ -49,11 +55,12 @@ class HTTPFailure(Exception):
 
 @shared_task(name="http.get")
 async def get(
-    url: str,
     *,
+    url: str,
     params: dict[str, Any] | None = None,
     headers: dict[str, Any] | None = None,
     format: Format | None = None,  # noqa: A002 - the word a user of the YAML expects
+    encoding: str = "",
     select: str = "",
     fields: dict[str, str] | None = None,
     labels: dict[str, Any] | None = None,
@@ -63,16 +70,19 @@ async def get(
     """Get a URL: its JSON, its text, or its bytes in base64.
 
     Redirects are followed. An answer of 429, 5xx or none at all is worth another try, and `Retry-After` is passed on;
-    any other 4xx, and a body that cannot be used, is not.
+    any other 4xx, and a body that cannot be used, is not. Cookies are kept for the redirects of one request, and no longer.
 
     Args:
         url: http or https.
-        params: added to the query of the URL.
-        headers: sent with the request. A redirect to another host does not take them along.
-        format: json, text or bytes; by default json if the content type says so, else text.
-        select: where in the JSON the value is, as keys and dots: `message.items`.
+        params: added to the query of the URL; null is left out.
+        headers: sent with the request; null is left out. A redirect to another host does not take them along.
+        format: json, text or bytes; by default json if the content type, or a `select`, `fields` or `labels`, says so,
+            else text.
+        encoding: of the text or JSON; by default what the answer says, else UTF-8.
+        select: where in the JSON the value is, as keys, places in a list, and dots: `message.items`, `pages.0`.
         fields: for each object of the list, the name of a field and where it is: `{title: full_name, by: user.login}`;
-            what an object does not have is null. All fields, as they are, if left out.
+            what an object does not have is null. One that no object has is a failure, unless it is written with a `?`
+            at its end: `{note: user.note?}`. All fields, as they are, if left out.
         labels: added to each object of the result, so that a reader can tell where it comes from.
         total_timeout: seconds from the first byte sent to the last received, redirects included.
         max_bytes: of the body, after decompression.
@@ -80,9 +90,15 @@ async def get(
     Raises:
         HTTPFailure: with `status_code`, `retryable` and `retry_after`.
     """
+    for argument, value in (("params", params), ("headers", headers), ("fields", fields), ("labels", labels)):
+        if value is not None and not isinstance(value, Mapping):
+            raise HTTPFailure(
+                f"{argument} is a mapping of names to values, not a {type(value).__name__}", retryable=False
+            )
     request_url = _checked(url, params)
     name = _shown(request_url)
     seconds = _seconds(total_timeout)
+    codec = _codec(encoding)
     try:
         with _client() as client:
             async with asyncio.timeout(seconds):
@@ -92,12 +108,42 @@ async def get(
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
         raise HTTPFailure(f"{name} cannot be got: {error}", retryable=False) from error
     except httpx.TransportError as error:
-        raise HTTPFailure(f"{name} cannot be reached: {str(error) or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        raise HTTPFailure(f"{name} cannot be reached{_through_proxy(request_url)}: {reason}") from error
+    except ExceptionGroup as group:  # anyio connects in a task group
+        raise HTTPFailure(f"{name} cannot be got: {_first(group)}", retryable=False) from group
 
-    value = _decoded(answer, body, format, name)
-    for key in filter(None, select.split(".")):
+    wanted = format or ("json" if _is_json(answer) or select or fields or labels else "text")
+    value = _decoded(answer, body, wanted, codec)
+    for key in filter(None, str(select).split(".")):
         value = _step_into(value, key, select, name)
     return _records(value, fields, labels or {}, name)
+
+
+def _codec(encoding: str) -> str:
+    try:
+        codec = charsets.codec(encoding) if encoding else ""
+    except LookupError as error:
+        raise HTTPFailure(str(error), retryable=False) from error
+    return "utf-8-sig" if codec == "utf-8" else codec
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _through_proxy(url: httpx.URL) -> str:
+    """Which proxy the environment names for the URL: where nothing answers, it may be the one that is down."""
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(url.host):
+        return ""
+    try:
+        return f" through the proxy {_shown(httpx.URL(proxy))}"
+    except httpx.InvalidURL:
+        return " through the proxy that the environment names"
 
 
 # Those of each event loop: their connections belong to it. A worker process has one loop for as long as it lives, so that
@@ -126,7 +172,10 @@ def _client() -> Iterator[httpx.AsyncClient]:
         # httpx's own timeouts are for one read, which a server that drips never exceeds: `total_timeout` covers them
         # all. How many requests there are at once, `max_concurrency` says.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=AT_ONCE, keepalive_expiry=30)
-        chosen = _Client(httpx.AsyncClient(timeout=None, limits=limits, verify=_trust()))  # noqa: S113
+        try:
+            chosen = _Client(httpx.AsyncClient(timeout=None, limits=limits, verify=_trust()))  # noqa: S113
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise HTTPFailure(f"the proxy that the environment names cannot be used: {error}") from error
         # A cookie of one site's user is none of the next collector's.
         chosen.sends.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         clients.append(chosen)
@@ -147,30 +196,42 @@ def _checked(url: str, params: dict[str, Any] | None) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
         if params:
-            parsed = parsed.copy_merge_params(params)
+            parsed = parsed.copy_merge_params({name: value for name, value in params.items() if value is not None})
     except (httpx.InvalidURL, TypeError, ValueError) as error:
         raise HTTPFailure(f"the url or its params cannot be used: {error}", retryable=False) from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise HTTPFailure(f'{_shown(parsed)} is not a URL of the form "https://host/path"', retryable=False)
+    _require_usable(parsed)
     return parsed
 
 
+def _require_usable(url: httpx.URL) -> None:
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise HTTPFailure(f'{_shown(url)} is not a URL of the form "https://host/path"', retryable=False)
+    if url.port is not None and not 0 < url.port < 2**16:
+        raise HTTPFailure(f"{_shown(url)} has the port {url.port}, and the last is 65535", retryable=False)
+
+
 def _shown(url: httpx.URL) -> str:
-    return str(url.copy_with(username=None, password=None, query=None, fragment=None))
+    text = str(url.copy_with(username=None, password=None, query=None, fragment=None))
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
 def _seconds(total_timeout: float) -> float:
     try:
-        return float(total_timeout)
+        seconds = float(total_timeout)
     except (TypeError, ValueError):
-        raise HTTPFailure(f"total_timeout is a number of seconds, not {total_timeout!r}", retryable=False) from None
+        seconds = math.nan
+    if not seconds > 0:
+        raise HTTPFailure(f"total_timeout is a number of seconds, not {total_timeout!r}", retryable=False)
+    return seconds
 
 
 async def _fetch(
     client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, Any], max_bytes: int
 ) -> tuple[httpx.Response, bytes]:
     """Follow redirects here and not in httpx, which reads the body of each of them without a bound."""
+    cookies = httpx.Cookies()
     request = _request(client, url, headers)
+    own_cookies = request.headers.get("Cookie", "")
     for _ in range(MAX_REDIRECTS + 1):
         answer = await client.send(request, stream=True)
         try:
@@ -179,20 +240,47 @@ async def _fetch(
                 return answer, await _body(answer, max_bytes)
         finally:
             await answer.aclose()
+        cookies.extract_cookies(answer)
         old, request = request.url, answer.next_request
+        _require_usable(request.url)
         if (request.url.scheme, request.url.host, request.url.port) not in {
             (old.scheme, old.host, old.port),
             ("https", old.host, None),
         }:
-            request = _request(client, request.url, {})
+            request, own_cookies = _request(client, request.url, {}), ""
+        _set_cookies(request, own_cookies, cookies)
     raise HTTPFailure(f"{_shown(url)} redirects more than {MAX_REDIRECTS} times", retryable=False)
 
 
+def _set_cookies(request: httpx.Request, own: str, cookies: httpx.Cookies) -> None:
+    """Those that the file names and those that the answers have set, which go first: httpx takes all away on a redirect."""
+    request.headers.pop("Cookie", None)
+    cookies.set_cookie_header(request)
+    given = request.headers.get("Cookie", "")
+    names = {pair.partition("=")[0].strip() for pair in given.split(";")}
+    kept = [pair.strip() for pair in own.split(";") if pair.partition("=")[0].strip() not in names]
+    if together := "; ".join(filter(None, [*kept, given])):
+        request.headers["Cookie"] = together
+
+
 def _request(client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, Any]) -> httpx.Request:
-    sent = {"User-Agent": "celery-collectors", "Accept-Encoding": "gzip"} | headers
+    # A name may be written in any case, and is sent once.
+    sent = httpx.Headers({"User-Agent": "celery-collectors", "Accept-Encoding": "gzip"})
     try:
-        return client.build_request("GET", url, headers={name: str(value) for name, value in sent.items()})
-    except (TypeError, ValueError) as error:
+        for name, value in headers.items():
+            if isinstance(value, list | dict):
+                raise TypeError(f"{name} is a {type(value).__name__}, and no text")  # noqa: TRY301 - told as the others are
+            if name.lower() in {"content-length", "transfer-encoding"}:
+                raise ValueError(f"{name} is of a body, and there is none")  # noqa: TRY301
+            sent.pop(name, None)
+            if value is not None:
+                sent[name] = text = value if isinstance(value, str) else json.dumps(value)
+                if not (
+                    text.isascii() and text.isprintable()
+                ):  # not left to h11, which tells the value: it may be a secret
+                    raise ValueError(f"{name} has a character that no header can have")  # noqa: TRY301
+        return client.build_request("GET", url, headers=sent)
+    except (AttributeError, TypeError, ValueError) as error:
         raise HTTPFailure(f"the headers for {_shown(url)} cannot be sent: {error}", retryable=False) from error
 
 
@@ -200,7 +288,7 @@ def _raise_for_status(answer: httpx.Response) -> None:
     if answer.is_success:
         return
     status = answer.status_code
-    message = f"{_shown(answer.url)} answered {status} {answer.reason_phrase}".rstrip()
+    message = f"{_shown(answer.url)} answered {status} {answer.reason_phrase[:_MAX_SHOWN]}".rstrip()
     if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise HTTPFailure(message, status, retry_after=_retry_after(answer.headers.get("Retry-After", "")))
     raise HTTPFailure(message, status, retryable=False)
@@ -224,7 +312,7 @@ async def _body(answer: httpx.Response, max_bytes: int) -> bytes:
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip"}:
         raise HTTPFailure(f"{name} answered in {encoding}, though only gzip was asked for", retryable=False)
-    unzip = None if encoding == "identity" else zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    unzip = None if encoding == "identity" else _Gunzip()
     body = bytearray()
     async for chunk in answer.aiter_raw():
         try:
@@ -233,34 +321,97 @@ async def _body(answer: httpx.Response, max_bytes: int) -> bytes:
             raise HTTPFailure(f"{name} answered with broken gzip: {error}") from error
         if len(body) > max_bytes:
             raise HTTPFailure(f"{name} answered with more than {max_bytes:,} bytes (max_bytes)", retryable=False)
-    if unzip and body and not unzip.eof:
+    if unzip and body and not unzip.ended:
         raise HTTPFailure(f"{name} answered with gzip that ends early")
     return bytes(body)
 
 
-def _decoded(answer: httpx.Response, body: bytes, wanted: Format | None, name: str) -> Any:
-    content_type = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    match wanted or ("json" if content_type.endswith(("/json", "+json")) else "text"):
+class _Gunzip:
+    """The members of a gzip file, one after the other, to what they hold (RFC 1952, 2.2)."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    @property
+    def ended(self) -> bool:
+        return self._member.eof
+
+    def decompress(self, chunk: bytes, limit: int) -> bytes:
+        unpacked = bytearray()
+        while len(unpacked) < limit:
+            if self._member.eof:
+                chunk = chunk.lstrip(b"\0")  # a file may be filled up with zeros, as gzip itself allows
+                if not chunk:
+                    break
+                self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+            unpacked += self._member.decompress(chunk, limit - len(unpacked))
+            if not self._member.eof:
+                break
+            chunk = self._member.unused_data
+        return bytes(unpacked)
+
+
+def _content_type(answer: httpx.Response) -> str:
+    text: str = answer.headers.get("Content-Type", "")
+    return text.partition(";")[0].strip().lower()[:_MAX_SHOWN]
+
+
+def _is_json(answer: httpx.Response) -> bool:
+    return _content_type(answer).endswith(("/json", "+json"))
+
+
+def _decoded(answer: httpx.Response, body: bytes, wanted: Format, codec: str) -> Any:
+    match wanted:
         case "bytes":
             return base64.b64encode(body).decode("ascii")
         case "text":
-            return _text(body, answer.charset_encoding)
+            return _text(answer, body, codec)
         case "json":
-            try:
-                return json.loads(body, parse_constant=_refuse)
-            except (ValueError, RecursionError) as error:
-                start = body[:40].decode("utf-8", errors="replace")
-                message = f"{name} answered with what is not JSON: {error}; it starts with {start!r}"
-                raise HTTPFailure(message, retryable=False) from error
+            return _json(answer, body, codec)
         case unknown:
             raise HTTPFailure(f"format is json, text or bytes, not {unknown!r}", retryable=False)
 
 
-def _text(body: bytes, charset: str | None) -> str:
+def _text(answer: httpx.Response, body: bytes, codec: str) -> str:
+    codec = codec or _mark(body) or _charset(answer) or "utf-8"
     try:
-        return body.decode(charset or "utf-8", errors="replace")
-    except (LookupError, ValueError):  # a charset that nobody has heard of
-        return body.decode("utf-8", errors="replace")
+        return body.decode(codec)
+    except UnicodeDecodeError as error:
+        message = f"{_shown(answer.url)} answered with text that is not {codec}: set encoding"
+        raise HTTPFailure(message, retryable=False) from error
+
+
+def _json(answer: httpx.Response, body: bytes, codec: str) -> Any:
+    try:
+        try:
+            text = body.decode(codec or json.detect_encoding(body))
+        except UnicodeDecodeError:
+            if codec:
+                raise
+            text = body.decode(_charset(answer) or "utf-8")
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        lines = body[:1000].decode(_charset(answer) or "utf-8", errors="replace").strip().splitlines() or [""]
+        kind = _content_type(answer) or "no content type"
+        message = (
+            f"{_shown(answer.url)} answered with what is not JSON ({kind}): {error}; it starts with {lines[0][:80]!r}"
+        )
+        raise HTTPFailure(message, retryable=False) from error
+
+
+def _mark(body: bytes) -> str:
+    """The encoding that a byte order mark says."""
+    marks = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    return next((codec for mark, codec in marks.items() if body.startswith(mark)), "")
+
+
+def _charset(answer: httpx.Response) -> str:
+    """The encoding that the content type says, if it is one of texts: the server must not choose what reading it costs."""
+    found = re.search(r";\s*charset\s*=\s*\"?([^\s;\"]{1,40})", answer.headers.get("Content-Type", ""), re.IGNORECASE)
+    try:
+        return charsets.codec(found[1]) if found else ""
+    except LookupError:
+        return ""
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -268,10 +419,33 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _step_into(value: Any, key: str, select: str, name: str) -> Any:
-    if isinstance(value, dict) and key in value:
-        return value[key]
-    found = f"the keys {', '.join(list(value)[:20])}" if isinstance(value, dict) else f"a {type(value).__name__}"
-    raise HTTPFailure(f'{name} has no "{key}" for select "{select}": there is {found}', retryable=False)
+    has, inner = _inside(value, key)
+    if has:
+        return inner
+    raise HTTPFailure(f'{name} has no "{key}" for select "{select}": there is {_described(value)}', retryable=False)
+
+
+def _inside(value: Any, key: str) -> tuple[bool, Any]:
+    """Whether a value has something of this name or, a list, at this place, and what."""
+    if isinstance(value, dict):
+        return key in value, value.get(key)
+    if isinstance(value, list) and re.fullmatch(r"-?[0-9]{1,9}", key) and -len(value) <= int(key) < len(value):
+        return True, value[int(key)]
+    return False, None
+
+
+def _described(value: Any) -> str:
+    match value:
+        case dict() if value:
+            return "the keys " + ", ".join(_printable(key) for key in list(value)[:20])
+        case list():
+            return f"a list of {len(value)}, with places from 0"
+    return f"a {type(value).__name__}"
+
+
+def _printable(text: str) -> str:
+    """What a server says may hold anything, half of a surrogate pair too, with which an error could not be recorded."""
+    return text[:_MAX_SHOWN] if text.isprintable() else ascii(text[:_MAX_SHOWN])
 
 
 def _records(value: Any, fields: dict[str, str] | None, labels: dict[str, Any], name: str) -> Any:
@@ -282,15 +456,29 @@ def _records(value: Any, fields: dict[str, str] | None, labels: dict[str, Any], 
         if not isinstance(record, dict):
             message = f"{name} answered with a {type(record).__name__} where fields or labels need an object"
             raise HTTPFailure(f"{message}; name the list of objects with select", retryable=False)
-    shaped = [{**labels, **(_picked(record, fields) if fields else record), **labels} for record in records]
+    shaped = [{**labels, **record, **labels} for record in (_picked(records, fields, name) if fields else records)]
     return shaped if isinstance(value, list) else shaped[0]
 
 
-def _picked(record: dict[str, Any], fields: dict[str, str]) -> dict[str, Any]:
-    picked = {}
-    for name, path in fields.items():
-        value: Any = record
-        for key in path.split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        picked[name] = value
+def _picked(records: list[dict[str, Any]], fields: dict[str, str], name: str) -> list[dict[str, Any]]:
+    picked: list[dict[str, Any]] = [{} for _ in records]
+    for field, written in fields.items():
+        path = str(written).removesuffix("?").split(".")
+        found = [_at(record, path) for record in records]
+        if records and path == str(written).split(".") and not any(has for has, _ in found):
+            message = f'{name}: no object has "{written}" (fields: {field}); the first has {_described(records[0])}'
+            raise HTTPFailure(f'{message}. Write "{written}?" if all may lack it', retryable=False)
+        for record, (_, value) in zip(picked, found, strict=True):
+            record[field] = value
     return picked
+
+
+def _at(value: Any, path: list[str]) -> tuple[bool, Any]:
+    """Whether there is a value at a path, and it. What is null has anything, as nobody can tell."""
+    for key in path:
+        if value is None:
+            return True, None
+        has, value = _inside(value, key)
+        if not has:
+            return False, None
+    return True, value

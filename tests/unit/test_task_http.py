@@ -57,12 +57,100 @@ def test_fields_and_labels_give_the_records_of_all_sources_one_shape(server: Ser
     assert records == [{"source": "n", "name": "a", "by": "x"}, {"source": "n", "name": "b", "by": None}]
 
 
+def test_select_takes_an_item_out_of_a_list_by_its_place(server: Server) -> None:
+    assert got(server.url("/news"), select="hits.0.title") == "a"
+    assert got(server.url("/news"), select="hits.-1.title") == "b"
+
+
+@pytest.mark.parametrize("place", ["2", "-3", "first", ""])
+def test_select_of_a_place_that_a_list_does_not_have_tells_how_long_it_is(server: Server, place: str) -> None:
+    assert "there is a list of 2" in str(failure(server.url("/news"), select=f"hits.{place or 'x'}"))
+
+
+def test_a_field_that_no_object_has_is_a_failure(server: Server) -> None:
+    """All titles were null, `records.dedupe` took them for equal, and ten records became one empty row of a CSV file."""
+    error = failure(server.url("/news"), select="hits", fields={"name": "titel"})
+    assert 'no object has "titel" (fields: name); the first has the keys title, by' in str(error)
+    assert error.retryable is False
+
+
+def test_a_field_within_another_that_no_object_has_is_a_failure(server: Server) -> None:
+    assert 'no object has "by.name"' in str(failure(server.url("/news"), select="hits", fields={"name": "by.name"}))
+
+
+def test_a_field_that_no_object_need_have_is_null(server: Server) -> None:
+    records = got(server.url("/news"), select="hits", fields={"title": "title", "note": "by.note?"})
+    assert records == [{"title": "a", "note": None}, {"title": "b", "note": None}]
+
+
+def test_a_field_of_no_object_at_all_is_no_failure(server: Server) -> None:
+    server.pages["/none"] = []
+    assert got(server.url("/none"), fields={"name": "titel"}) == []
+
+
+def test_a_field_below_null_is_null(server: Server) -> None:
+    server.pages["/null"] = [{"by": None}]
+    assert got(server.url("/null"), fields={"by": "by.login"}) == [{"by": None}]
+
+
+def test_a_field_may_be_an_item_of_a_list(server: Server) -> None:
+    server.pages["/lists"] = [{"authors": [{"name": "x"}]}, {"authors": []}]
+    assert got(server.url("/lists"), fields={"by": "authors.0.name"}) == [{"by": "x"}, {"by": None}]
+
+
 def test_labels_on_what_is_no_object_are_an_error(server: Server) -> None:
-    assert "need an object" in str(failure(server.url("/text"), labels={"source": "n"}))
+    error = failure(server.url("/text"), format="text", labels={"source": "n"})
+    assert "with a str where fields or labels need an object" in str(error)
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"select": "hits"}, {"fields": {"a": "b"}}, {"labels": {"a": 1}}, {"format": "json"}]
+)
+def test_a_log_in_page_in_place_of_json_is_told_as_one(server: Server, wanted: Any) -> None:
+    """It was "there is a str": neither what came nor that somebody must log in."""
+    error = failure(server.url("/log-in"), **wanted)
+    assert "not JSON (text/html)" in str(error)
+    assert "it starts with '<!DOCTYPE html>'" in str(error)
+    assert error.retryable is False
+
+
+def test_json_that_is_said_to_be_text_is_read_where_json_is_needed(server: Server) -> None:
+    assert got(server.url("/raw"), select="page") == 1
+    assert got(server.url("/raw"), format="json", encoding="utf-8") == {"page": 1}
+    assert got(server.url("/raw")) == '{"page": 1}'
+
+
+def test_a_key_that_is_half_a_character_is_told_in_characters_that_can_be_recorded(server: Server) -> None:
+    """A message with half a surrogate pair could not be recorded: three executions, two minutes."""
+    server.pages["/half"] = {"\ud800": 1}
+    assert r"there is the keys '\ud800'" in str(failure(server.url("/half"), select="a"))
 
 
 def test_text_is_decoded_by_its_charset(server: Server) -> None:
     assert got(server.url("/text")) == "grüße"
+
+
+def test_text_that_is_not_what_it_is_said_to_be_is_a_failure_and_no_text_with_holes(server: Server) -> None:
+    """A page in ISO 8859-1 came back as "gr\ufffd\ufffde", and succeeded."""
+    error = failure(server.url("/latin"))
+    assert "answered with text that is not utf-8: set encoding" in str(error)
+    assert error.retryable is False
+
+
+def test_an_encoding_of_the_file_goes_before_what_the_server_says(server: Server) -> None:
+    assert got(server.url("/latin"), encoding="latin-1") == "grüße"
+    assert got(server.url("/charset/ascii"), encoding="utf-8") == "grüße"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "hex", "nothing", "utf-8"])
+def test_a_charset_that_is_none_of_texts_is_not_used(server: Server, charset: str) -> None:
+    """The server chose `punycode`, which takes hours for 10 MB, in the event loop of 63 others."""
+    assert got(server.url(f"/charset/{charset}")) == "grüße"
+
+
+@pytest.mark.parametrize("encoding", ["punycode", "nothing"])
+def test_an_encoding_that_is_none_of_texts_is_named(server: Server, encoding: str) -> None:
+    assert f"there is no encoding '{encoding}'" in str(failure(server.url("/news"), encoding=encoding))
 
 
 def test_bytes_come_in_base64(server: Server) -> None:
@@ -75,6 +163,11 @@ def test_json_can_be_read_as_text(server: Server) -> None:
 
 def test_gzip_is_unpacked(server: Server) -> None:
     assert got(server.url("/gzip")) == {"packed": True}
+
+
+def test_every_member_of_gzip_is_unpacked(server: Server) -> None:
+    """urllib3#1285: it was cut after the first, and succeeded where that happened to be JSON."""
+    assert got(server.url("/members")) == {"packed": True}
 
 
 def test_what_is_not_json_says_how_it_starts_and_is_not_retried(server: Server) -> None:
@@ -91,6 +184,23 @@ def test_headers_are_sent_and_numbers_become_text(server: Server) -> None:
     assert got(server.url("/echo"), headers={"X-Page": 5})["headers"]["x-page"] == "5"
 
 
+def test_a_header_is_sent_once_in_whatever_case_it_is_written(server: Server) -> None:
+    """httpx#652, agent-framework#8520: `user-agent` was sent beside `User-Agent`."""
+    headers = got(server.url("/echo"), headers={"user-agent": "me", "accept": "a", "ACCEPT": "b"})["headers"]
+    assert (headers["user-agent"], headers["accept"]) == ("me", "b")
+
+
+def test_a_header_that_is_null_is_not_sent_and_one_that_is_true_is_text(server: Server) -> None:
+    headers = got(server.url("/echo"), headers={"X-Token": None, "user-agent": None, "X-Deep": True})["headers"]
+    assert headers["x-deep"] == "true"
+    assert "x-token" not in headers
+    assert headers.get("user-agent") != "None"
+
+
+def test_a_param_that_is_null_is_left_out(server: Server) -> None:
+    assert got(server.url("/echo"), params={"a": None, "b": 1})["query"] == {"b": "1"}
+
+
 def test_the_user_agent_says_who_asks(server: Server) -> None:
     assert got(server.url("/echo"))["headers"]["user-agent"] == "celery-collectors"
 
@@ -103,6 +213,31 @@ def test_a_redirect_to_another_host_does_not_take_the_headers_along(server: Serv
     elsewhere = server.url("/echo").replace("127.0.0.1", "localhost")
     headers = got(server.url("/to"), params={"url": elsewhere}, headers={"X-Api-Key": "secret"})["headers"]
     assert "x-api-key" not in headers
+
+
+def test_a_cookie_that_a_redirect_sets_is_sent_to_where_it_leads(server: Server) -> None:
+    assert got(server.url("/cookie"), params={"url": "/echo"})["headers"]["cookie"] == "session=new"
+
+
+def test_a_cookie_of_the_file_is_kept_on_a_redirect(server: Server) -> None:
+    headers = {"cookie": "session=old; lang=en"}
+    assert got(server.url("/to"), params={"url": "/echo"}, headers=headers)["headers"]["cookie"] == headers["cookie"]
+    sent = got(server.url("/cookie"), params={"url": "/echo"}, headers=headers)["headers"]["cookie"]
+    assert sent == "lang=en; session=new"
+
+
+def test_a_cookie_is_not_sent_to_another_host(server: Server) -> None:
+    elsewhere = server.url("/echo").replace("127.0.0.1", "localhost")
+    headers = got(server.url("/cookie"), params={"url": elsewhere}, headers={"Cookie": "lang=en"})["headers"]
+    assert "cookie" not in headers
+
+
+def test_a_cookie_is_none_of_the_next_request(server: Server) -> None:
+    async def both() -> Any:
+        await get(url=server.url("/cookie"), params={"url": "/echo"})
+        return await get(url=server.url("/echo"))
+
+    assert "cookie" not in asyncio.run(both())["headers"]
 
 
 def test_redirects_in_a_loop_end(server: Server) -> None:
@@ -154,6 +289,29 @@ def test_nobody_listening_is_retried_and_named() -> None:
     assert error.retryable
 
 
+def test_a_proxy_that_is_down_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://me:hidden@127.0.0.1:1")
+    error = failure("http://example.org/news")
+    assert str(error).startswith("http://example.org/news cannot be reached through the proxy http://127.0.0.1:1: ")
+    assert error.retryable
+
+
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "gopher://127.0.0.1:1")
+    assert "the proxy that the environment names cannot be used" in str(failure("http://example.org/news"))
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999, 10**30])
+def test_a_port_that_there_is_not_is_named_and_not_retried(server: Server, port: int) -> None:
+    """It ended as an ExceptionGroup, in the URL and in a redirect."""
+    url = f"http://127.0.0.1:{port}/"
+    assert f"has the port {port}" in str(failure(url))
+    assert f"has the port {port}" in str(failure(server.url("/to"), params={"url": url}))
+    assert failure(url).retryable is False
+
+
 def test_half_a_body_is_retried(server: Server) -> None:
     assert failure(server.url("/drop")).retryable
 
@@ -189,6 +347,28 @@ def test_a_gzip_bomb_stops_at_the_limit(server: Server) -> None:
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert "more than 1,048,576 bytes" in str(error)
     assert grown < 32 * 1024, "KiB"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": "5"},
+        {"transfer-encoding": "chunked"},
+        {"X": "hidden\n"},
+        {"X": "hidden\ud800"},
+        {"X": ["hidden"]},
+        {"": "hidden"},
+        {"a b": "hidden"},
+        "hidden",
+        ["hidden"],
+    ],
+)
+def test_headers_that_cannot_be_sent_are_told_without_their_values(server: Server, headers: Any) -> None:
+    """A Content-Length ended as an ExceptionGroup."""
+    error = failure(server.url("/news"), headers=headers)
+    assert "header" in str(error)
+    assert "hidden" not in str(error)
+    assert error.retryable is False
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "/news", "http://", "http://a:b/", ""])
