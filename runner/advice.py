@@ -25,7 +25,7 @@ def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
 def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
     """Names under ``retry`` that the task raises nothing of: with them, nothing is retried, or all of it is."""
     told = set()
-    for step in checks.steps(source.data):
+    for step in checks.steps(source.draft):
         name, _ = step.value("task")
         retry, loc = step.value("retry")
         task = tasks.get(name)

@@ -122,7 +122,7 @@ def _installed() -> tuple[str, ...]:
 
 def included(source: Source) -> tuple[str, ...]:
     """The modules under ``include``, as far as they are well formed."""
-    written = source.data.get("include")
+    written = source.draft.get("include")
     return tuple(name for name in written if isinstance(name, str)) if isinstance(written, list) else ()
 
 

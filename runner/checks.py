@@ -34,7 +34,7 @@ _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": 
 def faults(source: Source, catalogue: Catalogue) -> list[Fault]:
     """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over."""
     kinds = (
-        _include_faults(source, catalogue),
+        include_faults(source, catalogue),
         _expression_faults(source),
         _id_faults(source),
         _task_faults(source, catalogue),
@@ -92,8 +92,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
-    written = source.data.get("include")
+def include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
+    """The modules under ``include`` that cannot be read."""
+    written = source.draft.get("include")
     for index, module in enumerate(written if isinstance(written, list) else []):
         if isinstance(module, str) and module in catalogue.problems:
             hint = f"write {echo(module.removesuffix('.py'))}, the name of the module" if module.endswith(".py") else ""
@@ -102,17 +103,17 @@ def _include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
 
 
 def _expression_faults(source: Source) -> Iterator[Fault]:
-    inputs = source.data.get("inputs") or {}
+    inputs = source.draft.get("inputs") or {}
     told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
     known: Known = {"inputs": tuple(inputs) if told else None}
     secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
-    called = _called(source.data)
-    for loc, text in _expressions(source.data, ()):
+    called = _called(source.draft)
+    for loc, text in _expressions(source.draft, ()):
         if (names := _names(loc, called)) is not None:
             problem = expressions.check(text, {**known, **names})
             if problem:
                 yield Fault(problem.code, problem.message, source.place(loc), problem.hint)
-            elif shown := _shown_of(source.data, loc, text, secrets):
+            elif shown := _shown_of(source.draft, loc, text, secrets):
                 yield Fault("E029", shown, source.place(loc))
         elif loc[-1] in _SHOWN and (used := _used(text, secrets)):
             message = f"{used} is secret, and {echo(loc[-1])} is shown"
@@ -195,7 +196,7 @@ def _expressions(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 def _id_faults(source: Source) -> Iterator[Fault]:
     found: list[tuple[Any, Loc]] = []
-    for step in steps(source.data):
+    for step in steps(source.draft):
         if step.kind == "gather" and step.data.get("id") is None and isinstance(step.data.get("task"), str):
             found.append((default_id(step.data["task"]), (*step.loc, "task")))
         else:
@@ -221,7 +222,7 @@ def default_id(task: str) -> str:
 
 def _foreach_faults(source: Source) -> Iterator[Fault]:
     """Keys that only a collector with ``foreach`` may have; as defaults, they are for those that are."""
-    for step in steps(source.data):
+    for step in steps(source.draft):
         if step.kind == "collector" and step.value("foreach")[0] is None:
             for key in ("batch", "max_concurrency"):
                 if step.data.get(key) is not None:
@@ -231,9 +232,9 @@ def _foreach_faults(source: Source) -> Iterator[Fault]:
 
 def _min_success_faults(source: Source) -> Iterator[Fault]:
     """Of a ``foreach`` the number of collectors is known once its items are counted."""
-    if any(step.value("foreach")[0] is not None for step in steps(source.data) if step.kind == "collector"):
+    if any(step.value("foreach")[0] is not None for step in steps(source.draft) if step.kind == "collector"):
         return
-    least, collectors = _mapping(source.data.get("gather")).get("min_success"), source.data.get("collectors")
+    least, collectors = _mapping(source.draft.get("gather")).get("min_success"), source.draft.get("collectors")
     if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
         loc = ("gather", "min_success")
         shown = echo(source.written(loc) or "").strip('"')  # as written: a number too large is read as another
@@ -245,7 +246,7 @@ def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
     # A module that cannot be read may be the one that defines a task.
     complete = not catalogue.problems
     told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
-    for step in steps(source.data):
+    for step in steps(source.draft):
         name, loc = step.value("task")
         if not isinstance(name, str) or "${{" in name or loc in told:
             continue

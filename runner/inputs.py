@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from runner import misfits
-from runner.errors import Fault, InvalidInput, echo, listed
+from runner import misfits, source
+from runner.errors import Fault, InvalidInput, InvalidWorkflow, echo, listed
 from runner.source import Loc, Source, found, is_json
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object"]
@@ -59,21 +59,34 @@ class Input(BaseModel, extra="forbid", strict=True, frozen=True):
         return int(value) if self.type == "integer" else value
 
 
-def faults(source: Source) -> Iterator[Fault]:
+def read(path: str, declared: Mapping[str, Input]) -> dict[str, Any]:
+    """The values in a file of inputs, by the input's name; whether they fit, `accept` says.
+
+    Raises:
+        InvalidWorkflow: it is no YAML or JSON, or its values are not those that are written. No secret is shown.
+    """
+    secret = [(name,) for name, each in declared.items() if each.secret]
+    written = source.read(path, of="file of inputs", secret=bool(secret))
+    if written.faults:
+        raise InvalidWorkflow(tuple(written.hide(written.faults, secret)))
+    return written.data
+
+
+def faults(written: Source) -> Iterator[Fault]:
     """Inputs that are well formed, but whose default, enum or pattern do not fit the rest."""
-    inputs = source.data.get("inputs")
-    for name, written in inputs.items() if isinstance(inputs, dict) else ():
+    inputs = written.draft.get("inputs")
+    for name, said in inputs.items() if isinstance(inputs, dict) else ():
         try:
-            declared = Input.model_validate(written)
+            declared = Input.model_validate(said)
         except ValidationError:
             continue
         for loc, code, message in _declaration_faults(declared):
             at = ("inputs", name, *loc)
-            value = written[loc[0]] if len(loc) == 1 else written[loc[0]][loc[1]]
+            value = said[loc[0]] if len(loc) == 1 else said[loc[0]][loc[1]]
             if message.startswith("expected"):
-                yield misfits.fault(code, message, value, at, source)
+                yield misfits.fault(code, message, value, at, written)
             else:
-                yield Fault(code, message, source.place(at))
+                yield Fault(code, message, written.place(at))
 
 
 def _from_text(text: str, type_: Type) -> Any:

@@ -107,7 +107,7 @@ def _owner(loc: Loc, source: Source) -> str:
     """Of which step or input a key is, in words."""
     match loc:
         case (("collectors" | "stages") as key, int(index), _, *_):
-            name = source.data[key][index].get("id")
+            name = source.draft[key][index].get("id")
             return f" in {key[:-1]} {echo(name) if isinstance(name, str) else index + 1}"
         case ("gather", _, *_):
             return " in gather"

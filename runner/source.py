@@ -1,14 +1,17 @@
 """YAML text to plain data, with the place of every key and value."""
 
+import json
 import math
 import os
 import re
 import stat
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import yaml
@@ -35,14 +38,19 @@ _LINE_BREAK = re.compile("\r\n|\r|\n")  # what editors count; YAML 1.1 also brea
 SURROGATE = re.compile("[\ud800-\udfff]")
 _PROPERTY = re.compile(r"[&!][^\s,\[\]{}]*\s*")
 _SECRET_KEY = re.compile(rb"""\bsecret["']?\s*:""")
+_NUMBER_LIMIT = 100  # characters: no number within the limits is longer
+_INTEGER = re.compile(r"-?(0|[1-9]\d*)", re.ASCII)
+_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_TRAILING_ZERO = re.compile(r"\.\d+0(?![\d])", re.ASCII)
 _BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
-def read(path: str, *, secret: bool = False) -> "Source":
-    """Read a workflow file.
+def read(path: str, *, of: str = "workflow", secret: bool = False) -> "Source":
+    """Read a workflow file, or another file of YAML or JSON.
 
     Args:
-        path: of the file; ``-`` is standard input, which faults call ``<stdin>``.
+        path: of the file; ``-`` is standard input, which faults call ``<stdin>``. With the suffix ``.json``, numbers are JSON's.
+        of: what the file holds, in a word, for the fault of an empty one.
         secret: see ``parse``.
 
     Raises:
@@ -55,7 +63,7 @@ def read(path: str, *, secret: bool = False) -> "Source":
         raise InvalidWorkflow((Fault("E100", _why(error), Place(name)),)) from error
     if len(content) > FILE_LIMIT:
         raise InvalidWorkflow((_too_large(name, size),))
-    return parse(content, name, secret=secret)
+    return parse(content, name, of=of, secret=secret)
 
 
 def _content(path: str) -> tuple[bytes, int]:
@@ -65,15 +73,33 @@ def _content(path: str) -> tuple[bytes, int]:
             return b"", 0
         content = sys.stdin.buffer.read(FILE_LIMIT + 1)
         return content, len(content)
-    with open(path, "rb") as file:  # noqa: PTH123  Path("") is ".", and Path("a//b") is another text than the user wrote
+    # Opening a named pipe waits for its other end unless told not to, and reading one may have no end.
+    with open(path, "rb", opener=_without_waiting) as file:
         status = os.fstat(file.fileno())
+        if stat.S_ISFIFO(status.st_mode) and not path.startswith(_OPEN_ALREADY):
+            raise _NamedPipe
+        os.set_blocking(file.fileno(), True)
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
         content = file.read(FILE_LIMIT + 1)
         return content, max(size, len(content))
 
 
+class _NamedPipe(OSError):
+    """A pipe by a name in a directory, whose other end may never be opened."""
+
+
+# Pipes of the shell's, whose other end is there: of `validate <(…)`, say.
+_OPEN_ALREADY = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _why(error: OSError | ValueError) -> str:
     match error:
+        case _NamedPipe():
+            return "is a named pipe, not a file: give - and let it be standard input"
         case FileNotFoundError() | NotADirectoryError():
             return "no such file"
         case IsADirectoryError():
@@ -91,13 +117,15 @@ def _too_large(name: str, size: int) -> Fault:
     return Fault("E001", f"file is {math.ceil(size / FILE_LIMIT * 10) / 10:.1f} MiB, limit 1 MiB", Place(name, 1, 1))
 
 
-def parse(text: str | bytes, name: str, *, secret: bool = False) -> "Source":
+def parse(text: str | bytes, name: str, *, of: str = "workflow", secret: bool = False) -> "Source":
     """YAML text to a source.
 
     Args:
         text: the whole file.
         name: of the file, as faults are to call it.
-        secret: whether faults must quote nothing of it, because values in it are secret.
+        of: what it holds, in a word.
+        secret: whether what is raised must quote nothing of it, because values in it are secret (of the faults that are
+            kept, see ``Source.hide``).
 
     Raises:
         InvalidWorkflow: not YAML within the limits. Faults that leave the rest readable (a duplicate key, a tag) are
@@ -107,13 +135,12 @@ def parse(text: str | bytes, name: str, *, secret: bool = False) -> "Source":
     if len(content) > FILE_LIMIT:
         raise InvalidWorkflow((_too_large(name, len(content)),))
     try:
-        source = _parsed(text, name)
+        return _parsed(text, name, of)
     except InvalidWorkflow as error:
         # What cannot be read cannot tell which of its values are secret: none is shown.
         if secret or _SECRET_KEY.search(content):
             raise InvalidWorkflow(tuple(map(_unquoted, error.faults))) from error.__cause__
         raise
-    return replace(source, faults=tuple(map(_unquoted, source.faults))) if secret else source
 
 
 def _unquoted(fault: Fault) -> Fault:
@@ -121,13 +148,13 @@ def _unquoted(fault: Fault) -> Fault:
     return replace(fault, message=CODES[fault.code], place=replace(fault.place, text=""))
 
 
-def _parsed(text: str | bytes, name: str) -> "Source":
+def _parsed(text: str | bytes, name: str, of: str) -> "Source":
     lines = _Lines(name, _decoded(text, name).removeprefix("\ufeff"))
     if unprintable := _UNPRINTABLE.search(lines.text):
         where = lines.place(*unprintable.span())
         raise InvalidWorkflow((Fault("E015", f"character U+{ord(unprintable[0]):04X} is not allowed in YAML", where),))
-    builder = _Builder(lines)
-    root = builder.build()
+    builder = _Builder(lines, is_json=name.endswith(".json"))
+    root = builder.build(of)
     return Source(name, root.value, tuple(builder.faults), root, lines)
 
 
@@ -151,15 +178,27 @@ class Source:
 
     Args:
         name: of the file, as the user wrote it.
-        data: JSON types only; keys are strings as written, so ``on:`` is the key ``"on"``.
+        draft: its data as far as it could be read: JSON types only; keys are strings as written, so ``on:`` is the key
+            ``"on"``. For what tells the faults of the text together with its own; everything else takes ``data``.
         faults: what is wrong with the text although it could be read.
     """
 
     name: str
-    data: dict[str, Any]
+    draft: dict[str, Any]
     faults: tuple[Fault, ...]
     _root: "_Node"
     _lines: "_Lines"
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data of a text without faults.
+
+        Raises:
+            InvalidWorkflow: it has some, and so the data is not what was written.
+        """
+        if self.faults:
+            raise InvalidWorkflow(self.faults)
+        return self.draft
 
     def place(self, loc: Loc, *, key: bool = False) -> Place:
         """Where the value at ``loc`` stands, or its key; of what does not exist, the nearest thing around it."""
@@ -181,8 +220,32 @@ class Source:
     def lines_of(self, loc: Loc) -> range:
         """The numbers of the lines that the value at ``loc`` takes."""
         node, rest = self._find(loc)
-        last = max(node.start, node.end - 1)
-        return range(0) if rest else range(self._lines.number(node.start), self._lines.number(last) + 1)
+        return range(0) if rest else self._lines_of(node)
+
+    def hide(self, faults: Iterable[Fault], secret: Iterable[Loc]) -> list[Fault]:
+        """The faults, without the lines and the words that would show the values at these places, which are secret."""
+        nodes = [inner for loc in secret for node in self._all_at(loc) for inner in node.within()]
+        lines = {line for node in nodes for line in self._lines_of(node)}
+        values = {self._lines.at(node.start) for node in nodes}
+        return [
+            replace(_unquoted(fault), hint="")
+            if (fault.place.line, fault.place.column) in values
+            else (replace(fault, place=replace(fault.place, text="")) if fault.place.line in lines else fault)
+            for fault in faults
+        ]
+
+    def _all_at(self, loc: Loc) -> Iterator["_Node"]:
+        """The values at ``loc``; of keys that are written twice, all of them."""
+        node = self._root
+        for step in loc:
+            yield from node.repeated.get(step, ())
+            if step not in node.children:
+                return
+            node = node.children[step]
+        yield node
+
+    def _lines_of(self, node: "_Node") -> range:
+        return range(self._lines.number(node.start), self._lines.number(max(node.start, node.end - 1)) + 1)
 
     def _find(self, loc: Loc) -> tuple["_Node", Loc]:
         """The node at ``loc``, or the deepest one on the way with what is left of the way."""
@@ -209,6 +272,11 @@ class _Lines:
     def number(self, offset: int) -> int:
         return bisect_right(self.starts, offset)
 
+    def at(self, offset: int) -> tuple[int, int]:
+        """The line and the column of an offset."""
+        place = self.place(offset, offset)
+        return place.line, place.column
+
     def place(self, start: int, end: int) -> Place:
         start = max(0, min(start, len(self.text)))
         line = self.number(start)
@@ -231,8 +299,15 @@ class _Node:
     written: str | None = None
     keys: dict[str | int, tuple[int, int]] = field(default_factory=dict)
     children: "dict[str | int, _Node]" = field(default_factory=dict)
+    repeated: "dict[str | int, list[_Node]]" = field(default_factory=dict)  # values of keys that were there already
     size: int = 1  # how many values, with aliases expanded
     height: int = 0  # how many collections deep
+
+    def within(self) -> "Iterator[_Node]":
+        """The value, and every value in it."""
+        yield self
+        for child in (*self.children.values(), *chain.from_iterable(self.repeated.values())):
+            yield from child.within()
 
 
 @dataclass(slots=True)
@@ -245,6 +320,7 @@ class _Open:
     anchor: str | None
     key: str | None = None
     wanted: bool = False  # a key has been read, and its value has not
+    repeats: bool = False  # it is a key that was there already
     key_span: tuple[int, int] = (0, 0)
 
 
@@ -255,9 +331,10 @@ class _Builder:
     composer overflows the C stack at a depth of 100,000 (PyYAML 6.0.3). The event parser does neither.
     """
 
-    def __init__(self, lines: _Lines, end: int | None = None) -> None:
+    def __init__(self, lines: _Lines, *, end: int | None = None, is_json: bool = False) -> None:
         self.lines = lines
         self._end_of_text = end
+        self._is_json = is_json
         self.faults: list[Fault] = []
         self._open: list[_Open] = []
         self._anchors: dict[str, _Node | None] = {}  # None while the anchor's own value is being read
@@ -266,7 +343,7 @@ class _Builder:
         self._size = 0
         self._overgrown: Place | None = None
 
-    def build(self) -> _Node:
+    def build(self, of: str) -> _Node:
         documents = 0
         for count, event in enumerate(self._events(), start=1):
             if count > EVENT_LIMIT:
@@ -289,7 +366,7 @@ class _Builder:
             raise InvalidWorkflow((Fault("E003", message, self._overgrown),))
         root = self._root
         if root is None or (root.value is None and root.written == ""):
-            raise InvalidWorkflow((Fault("E012", "empty workflow", self.lines.place(0, 0)),))
+            raise InvalidWorkflow((Fault("E012", f"empty {of}", self.lines.place(0, 0)),))
         if not isinstance(root.value, dict):
             where = self.lines.place(root.start, root.end)
             raise InvalidWorkflow(
@@ -325,7 +402,7 @@ class _Builder:
         if self._end_of_text is not None or error.problem_mark is None:
             return None
         try:
-            _Builder(self.lines, error.problem_mark.index).build()
+            _Builder(self.lines, end=error.problem_mark.index).build("")
         except InvalidWorkflow as earlier:
             return earlier if earlier.faults[0].code in _OF_EVENTS else None
         return None
@@ -369,7 +446,7 @@ class _Builder:
                 first = self.lines.place(*frame.node.keys[text])
                 message = f"duplicate key {echo(text)} (first at {first.line}:{first.column})"
                 self._fault("E006", message, start, end)
-                frame.key = None
+                frame.repeats = True
             return
         value, written = (self._resolve(text, start, end), text) if plain else (text, None)
         node = _Node(start, end, value, written)
@@ -379,26 +456,44 @@ class _Builder:
         self._add(node)
 
     def _resolve(self, text: str, start: int, end: int) -> Any:
-        """A plain scalar as YAML 1.1 reads it: ``NO`` is false, ``0755`` is 493; but a date stays text."""
+        """A plain scalar as YAML 1.1 reads it, and a fault if that is not what it looks like; a date stays text.
+
+        What is written again from what was read must be the same: not so ``NO`` as false, ``0755`` as 493, ``1.10`` as 1.1.
+        """
+        if self._is_json and _JSON_NUMBER.fullmatch(text):
+            return self._number(text, "int" if _INTEGER.fullmatch(text) else "float", start, end)
         tag: str = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         match tag.rpartition(":")[2]:
             case "null":
                 return None
             case "bool":
-                return _BOOLEANS[text.lower()]
+                value = _BOOLEANS[text.lower()]
+                if text.lower() not in {"true", "false"}:
+                    self._misread(value, text, start, end)
+                return value
             case "int" | "float" as name:
-                return self._number(text, name, start, end)
+                before = len(self.faults)
+                number = self._number(text, name, start, end)
+                if len(self.faults) == before and not isinstance(number, str) and not _is_written_so(number, text):
+                    self._misread(number, text, start, end)
+                return number
             case _:
                 return text
+
+    def _misread(self, value: Any, text: str, start: int, end: int) -> None:
+        hint = f"or, if that is meant, write {json.dumps(value)}"
+        self._fault("E007", misread(value, text), start, end, hint)
 
     def _number(self, text: str, name: str, start: int, end: int) -> Any:
         node = yaml.ScalarNode(f"tag:yaml.org,2002:{name}", text)
         try:
-            # 100: no number within the limits is longer, and int() of 5,000 digits raises, of fewer takes long.
+            # No number within the limits is longer, and int() of 5,000 digits raises, of fewer takes long.
             if name == "int":
-                number: float = INTEGER_LIMIT if len(text) > 100 else _CONSTRUCTOR.construct_yaml_int(node)
+                number: float = INTEGER_LIMIT if len(text) > _NUMBER_LIMIT else _CONSTRUCTOR.construct_yaml_int(node)
             else:
-                number = math.inf if len(text) > 100 and ":" in text else _CONSTRUCTOR.construct_yaml_float(node)
+                number = (
+                    math.inf if len(text) > _NUMBER_LIMIT and ":" in text else _CONSTRUCTOR.construct_yaml_float(node)
+                )
         except ValueError:  # PyYAML's pattern allows "0x_", its constructor does not
             return text
         if not math.isfinite(number):
@@ -452,11 +547,13 @@ class _Builder:
             parent.children[len(parent.value)] = node
             parent.value.append(node.value)
             return
-        if frame.key is not None:
+        if frame.key is not None and frame.repeats:
+            parent.repeated.setdefault(frame.key, []).append(node)
+        elif frame.key is not None:
             parent.keys[frame.key] = frame.key_span
             parent.children[frame.key] = node
             parent.value[frame.key] = node.value
-        frame.key, frame.wanted = None, False
+        frame.key, frame.wanted, frame.repeats = None, False, False
 
     def _span(self, event: yaml.NodeEvent) -> tuple[int, int]:
         """Where a value begins and ends, after its anchor and its tag; a tag is a fault."""
@@ -543,8 +640,17 @@ def misread(value: Any, written: str | None) -> str:
             return f"{shown} is read as a boolean; quote it"
         case int() if shown != str(value):
             return f"{shown} is read as the integer {value}; quote it"
+        case float() if written is not None and not _is_written_so(value, written):
+            return f"{shown} is read as the number {value}; quote it"
         case _:
             return f"{shown} is read as {kind(value)}; quote it"
+
+
+def _is_written_so(number: float, text: str) -> bool:
+    """Whether a number is what a text says, digit by digit: not ``+5``, ``1.10``, ``0x1F``, ``.5`` or more digits than it has."""
+    if not _JSON_NUMBER.fullmatch(text) or _TRAILING_ZERO.search(text) or text == "-0":
+        return False
+    return Decimal(text) == Decimal(repr(number))
 
 
 def _duration(seconds: float) -> str:

@@ -1,8 +1,7 @@
 """A source to a checked workflow, or to every fault of it: the models here are the language."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,9 +18,9 @@ from pydantic import (
 
 from runner import checks, expressions, inputs, misfits
 from runner.catalogue import Catalogue
-from runner.errors import CODES, Fault, InvalidWorkflow, Place
+from runner.errors import Fault, InvalidWorkflow, Place
 from runner.inputs import Input
-from runner.source import Loc, Source
+from runner.source import Source
 
 DAY = 24 * 3600.0
 
@@ -34,7 +33,7 @@ def read(source: Source, catalogue: Catalogue) -> "Workflow":
     """
     workflow, wrong = None, []
     try:
-        workflow = Workflow.model_validate(source.data)
+        workflow = Workflow.model_validate(source.draft)
     except ValidationError as error:
         wrong = misfits.faults(error.errors(include_url=False)[: checks.FAULT_LIMIT], source, Workflow)
     told = _merged(checks.faults(source, catalogue), [*wrong, *inputs.faults(source)], source.faults)
@@ -398,36 +397,10 @@ def _merged(*layers: Iterable[Fault]) -> list[Fault]:
     return sorted(told.values(), key=lambda fault: (fault.place.line, fault.place.column, fault.code))
 
 
-def _without_secrets(faults: list[Fault], source: Source) -> Iterator[Fault]:
-    """The faults, without the lines and the words that would show the default of a secret input."""
-    written = source.data.get("inputs")
-    secret: list[Loc] = [
-        loc
-        for name, declared in (written.items() if isinstance(written, dict) else ())
-        if checks.is_secret(declared)
-        for key in ("default", "enum")
-        if key in declared
-        for loc in _within(declared[key], ("inputs", name, key))
+def _without_secrets(faults: list[Fault], source: Source) -> list[Fault]:
+    """The faults, without what would show the default of a secret input."""
+    written = source.draft.get("inputs")
+    names = [
+        name for name, declared in (written.items() if isinstance(written, dict) else ()) if checks.is_secret(declared)
     ]
-    lines = {line for loc in secret for line in source.lines_of(loc)}
-    values = {(place.line, place.column) for loc in secret for place in [source.place(loc)]}
-    for fault in faults:
-        place = fault.place
-        if (place.line, place.column) in values:
-            yield Fault(fault.code, CODES[fault.code], replace(place, text=""))
-        elif place.line in lines:
-            yield replace(fault, place=replace(place, text=""))
-        else:
-            yield fault
-
-
-def _within(value: Any, loc: Loc) -> Iterator[Loc]:
-    """The place of a value, and of every value in it."""
-    yield loc
-    match value:
-        case list():
-            for index, each in enumerate(value):
-                yield from _within(each, (*loc, index))
-        case dict():
-            for key, each in value.items():
-                yield from _within(each, (*loc, key))
+    return source.hide(faults, [("inputs", name, key) for name in names for key in ("default", "enum")])

@@ -10,6 +10,7 @@ from runner import (
     brokers,
     catalogue,
     garbage,
+    inputs,
     interrupts,
     options,
     report,
@@ -86,8 +87,7 @@ def command(
 
     With FILE, --help lists its inputs, each an option. FILE may be - for standard input.
     """
-    secret = any(declared.secret for declared in given.workflow.inputs.values())
-    values = source.read(inputs_file, secret=secret).data if inputs_file else {}
+    values = inputs.read(inputs_file, given.workflow.inputs) if inputs_file else {}
     typed = options.typed_inputs(given.workflow.inputs, words, pairs)
     plan = plans.equip(plans.make(given.workflow, given.source), given.known)
     plan = bind(plan, given.workflow, values, given.source, words=typed)

@@ -4,7 +4,11 @@ import sys
 
 import click
 
-from runner import catalogue, report, screen, settings, source
+from runner import catalogue, checks, report, screen, settings, source
+from runner.catalogue import Catalogue
+from runner.errors import InvalidWorkflow
+from runner.settings import Settings
+from runner.source import Source
 
 
 @click.command
@@ -15,7 +19,13 @@ def command(file: str | None) -> None:
     With FILE, also those of the modules that it includes.
     """
     chosen = settings.read()
-    found = (
-        catalogue.of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
-    )
+    found = _of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
     click.echo(report.task_list(found.values(), screen=screen.of(sys.stdout)))
+
+
+def _of(written: Source, chosen: Settings) -> Catalogue:
+    """The tasks that a file may name, whatever it says of them: it may not be finished."""
+    found = catalogue.of(written, chosen)
+    if faults := (*written.faults, *checks.include_faults(written, found)):
+        raise InvalidWorkflow(faults)
+    return found

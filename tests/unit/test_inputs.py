@@ -1,13 +1,16 @@
 """What an input accepts, and what it says of what it does not."""
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner import inputs
-from runner.errors import InvalidInput
+from runner.errors import InvalidInput, InvalidWorkflow, describe
 from runner.inputs import Input
+from tests.command_line import DEFAULT, runner
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,57 @@ def test_a_pattern_takes_linear_time() -> None:
 )
 def test_the_size_of_a_pattern_is_estimated(pattern: str, states: int) -> None:
     assert inputs._states(pattern) == states
+
+
+def refused(path: Path, text: str, **declared: Input) -> str:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidWorkflow) as raised:
+        inputs.read(str(path), declared)
+    return describe(raised.value.faults).replace(f"{path.parent}/", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"a: {'x' * 70_000}", "i.yaml:1:4: error[E017]: string of 70,000 bytes, limit 65,536"),
+        ("a: 1\na: 2", 'i.yaml:2:1: error[E006]: duplicate key "a" (first at 1:1)'),
+        ("a: 1:30", "i.yaml:1:4: error[E007]: 1:30 is read as the number 90, in base 60"),
+        ("a: {<<: {b: 1}}", "i.yaml:1:5: error[E004]: merge keys are not supported"),
+        ("a: !!str 5", "i.yaml:1:4: error[E005]: tag not allowed"),
+        ("a: 9007199254740992", "i.yaml:1:4: error[E018]: integer out of range"),
+        ("a: NO", "i.yaml:1:4: error[E007]: NO is read as a boolean; quote it"),
+        ("# none", "i.yaml:1:1: error[E012]: empty file of inputs"),
+    ],
+)
+def test_the_faults_of_a_file_of_inputs_are_told(text: str, told: str, tmp_path: Path) -> None:
+    """Found by an adversary: a text of 70,000 bytes arrived as its first 80 characters, and `1:30` as 90; exit 0."""
+    assert refused(tmp_path / "i.yaml", text, a=Input()).startswith(told)
+
+
+@pytest.mark.parametrize(
+    "text", ["t: 0755\nb: [NO]", "t: [1, {x: 0755}]\n", "t: *0755\n", "t: 0755: 0755", "b: {\nt: 0755", "t: 1\nt: 0755"]
+)
+def test_a_secret_of_a_file_of_inputs_is_not_shown_with_its_faults(text: str, tmp_path: Path) -> None:
+    assert "0755" not in refused(tmp_path / "i.yaml", text, t=Input(secret=True), b=Input())
+
+
+def test_a_json_file_of_inputs_has_the_numbers_of_json(tmp_path: Path) -> None:
+    (tmp_path / "i.json").write_text('{"a": 1.10, "b": 1e3, "c": "\\u00e9\\/"}', encoding="utf-8")
+    assert inputs.read(str(tmp_path / "i.json"), {}) == {"a": 1.1, "b": 1000.0, "c": "é/"}
+
+
+def test_run_ends_with_the_faults_of_its_file_of_inputs(tmp_path: Path) -> None:
+    (tmp_path / "i.yaml").write_text("topic: a\ntopic: b\n", encoding="utf-8")
+    answer = runner("run", DEFAULT, "--dry-run", "--inputs-file", str(tmp_path / "i.yaml"))
+    assert (answer.code, answer.stdout) == (3, "")
+    assert answer.first_line == f'{tmp_path}/i.yaml:2:1: error[E006]: duplicate key "topic" (first at 1:1)'
+
+
+def test_a_named_pipe_of_inputs_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    answer = runner("run", DEFAULT, "--dry-run", "--inputs-file", str(tmp_path / "pipe"))
+    assert (answer.code, answer.stdout) == (3, "")
+    assert answer.first_line.startswith(f"{tmp_path}/pipe: error[E100]: is a named pipe")
 
 
 def test_infinity_fits_no_number() -> None:

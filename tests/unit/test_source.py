@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,12 +11,17 @@ import yaml
 
 from runner import source
 from runner.errors import Fault, InvalidWorkflow, Place
+from tests.command_line import runner
 
 
 def faults(text: str | bytes) -> tuple[Fault, ...]:
     with pytest.raises(InvalidWorkflow) as raised:
         source.parse(text, "bad.yaml")
     return raised.value.faults
+
+
+def faults_kept(text: str) -> tuple[Fault, ...]:
+    return source.parse(text, "bad.yaml").faults
 
 
 def unreadable(path: str) -> str:
@@ -37,7 +43,84 @@ def test_keys_are_strings_as_written() -> None:
 
 def test_scalars_resolve_as_in_yaml_1_1() -> None:
     read = source.parse("a: [NO, 0755, 0x1F, 1_000, 1e3, 1.0e+3, 2020-01-01, =, '5', off, 0b_]", "good.yaml")
-    assert read.data["a"] == [False, 493, 31, 1000, "1e3", 1000.0, "2020-01-01", "=", "5", False, "0b_"]
+    assert read.draft["a"] == [False, 493, 31, 1000, "1e3", 1000.0, "2020-01-01", "=", "5", False, "0b_"]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("NO", "NO is read as a boolean; quote it"),
+        ("on", "on is read as a boolean; quote it"),
+        ("Yes", "Yes is read as a boolean; quote it"),
+        ("01067", "01067 is read as the integer 567; quote it"),
+        ("0755", "0755 is read as the integer 493; quote it"),
+        ("+4912345", "+4912345 is read as the integer 4912345; quote it"),
+        ("1_000", "1_000 is read as the integer 1000; quote it"),
+        ("0x1F", "0x1F is read as the integer 31; quote it"),
+        ("0b11", "0b11 is read as the integer 3; quote it"),
+        ("-0", "-0 is read as the integer 0; quote it"),
+        ("1.10", "1.10 is read as the number 1.1; quote it"),
+        ("2.00", "2.00 is read as the number 2.0; quote it"),
+        (".5", ".5 is read as the number 0.5; quote it"),
+        ("5.", "5. is read as the number 5.0; quote it"),
+        ("0.12345678901234567890", "0.12345678901234567890 is read as the number 0.12345678901234568; quote it"),
+        ("1:30", "1:30 is read as the number 90, in base 60"),
+    ],
+)
+@pytest.mark.parametrize("around", ["a: {}", "a: [[{}]]", "a: {{b: {}}}"])
+def test_what_yaml_reads_as_something_else_is_refused_where_it_stands(written: str, told: str, around: str) -> None:
+    """home-assistant#12787, pyyaml#107: `{country: NO, zip: 01067, version: 1.10}` became false, 567 and 1.1."""
+    text = around.format(written)
+    (fault,) = faults_kept(text)
+    assert (fault.code, fault.message, fault.place.column) == ("E007", told, text.index(written) + 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *(("true", True), ("False", False), ("TRUE", True), ("null", None), ("~", None), ("Null", None)),
+        *(
+            ("0", 0),
+            ("5", 5),
+            ("-5", -5),
+            ("1.5", 1.5),
+            ("-0.5", -0.5),
+            ("1.0", 1.0),
+            ("1.5e+3", 1500.0),
+            ("0.001", 0.001),
+        ),
+        *(("2026-01-01", "2026-01-01"), ("1.2.3", "1.2.3"), ("v1.10", "v1.10"), ("y", "y"), ("10.0.0.1", "10.0.0.1")),
+        *(
+            ("1e3x", "1e3x"),
+            ("-", "-"),
+            (".", "."),
+            ("0x", "0x"),
+            ("08:30", "08:30"),
+            ("'1.10'", "1.10"),
+            ('"NO"', "NO"),
+        ),
+    ],
+)
+def test_what_reads_as_it_is_written_stays(written: str, value: object) -> None:
+    read = source.parse(f"a: {{b: {written}}}", "good.yaml").data["a"]["b"]
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("1.10", 1.1), ("1e3", 1000.0), ("-0", 0), ("1E-2", 0.01), ("0.50", 0.5)]
+)
+def test_numbers_of_a_json_file_are_read_as_json_does(written: str, value: float) -> None:
+    read = source.parse(f'{{"a": {written}}}', "good.json").data["a"]
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_who_takes_the_data_of_a_text_hears_of_its_faults() -> None:
+    """A file of inputs was taken with the first of two equal keys, a tag passed over, and a number out of range cut."""
+    read = source.parse("a: 1\na: 2\nb: !t 3\n", "bad.yaml")
+    with pytest.raises(InvalidWorkflow) as raised:
+        _ = read.data
+    assert raised.value.faults == read.faults
+    assert read.draft == {"a": 1, "b": "3"}
 
 
 def test_what_was_written_is_kept_for_plain_scalars_only() -> None:
@@ -109,7 +192,7 @@ def test_faults_that_leave_the_rest_readable_are_kept_with_it() -> None:
         ("bad.yaml:3:4", "E005"),
         ("bad.yaml:4:4", "E018"),
     ]
-    assert read.data["a"] == 1
+    assert read.draft["a"] == 1
 
 
 def test_a_syntax_error_is_told_alone() -> None:
@@ -170,6 +253,24 @@ def test_half_a_surrogate_pair_is_refused_by_the_scanner_in_python(monkeypatch: 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert unreadable(f"{tmp_path}/nope.yaml") == f"{tmp_path}/nope.yaml: error[E100]: no such file"
     assert unreadable("a\0b") == "a\0b: error[E100]: no such file: the path has a NUL character"
+
+
+@pytest.mark.parametrize("command", ["validate", "run", "graph", "tasks"])
+def test_a_named_pipe_is_no_file_and_is_not_waited_for(command: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    answer = runner(command, str(tmp_path / "pipe.yaml"))
+    assert (answer.code, answer.first_line) == (
+        3,
+        f"{tmp_path}/pipe.yaml: error[E100]: is a named pipe, not a file: give - and let it be standard input",
+    )
+
+
+def test_a_pipe_of_the_shells_is_read_to_its_end() -> None:
+    """As `validate <(sed … a.yaml)` has it: nothing may have been written when it is opened."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader), subprocess.Popen(["sh", "-c", "sleep 0.2; echo a: 1"], stdout=writer):
+        os.close(writer)
+        assert source.read(f"/dev/fd/{reader}").data == {"a": 1}
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
