@@ -52,14 +52,22 @@ class CameOf:
     unended: list[str]
 
 
-def attend(run_id: str, here: Session, wish: Wish) -> int:
-    """Stay with a run until it has ended, or as long as the user wishes; answers the exit code.
+def attend(run_id: str, here: Session, wish: Wish, begin: Callable[[], None]) -> int:
+    """Begin a run and stay with it until it has ended, or as long as the user wishes; return the exit code.
+
+    Args:
+        begin: submits or resumes the run. A worker may execute steps before it returns, so a signal that comes meanwhile
+            cancels the run as well.
 
     Raises:
         Interrupted: by a second signal, or the end of the terminal; the run is left as it is, to be resumed.
         WorkerEnded: there is no worker any more; the run has failed then.
     """
-    plan = _patiently(lambda: here.ledger.plan(run_id))
+    try:
+        begin()
+        plan = _patiently(lambda: here.ledger.plan(run_id))
+    except Interrupted as interrupted:
+        return _cancel(run_id, here, interrupted, wish)
     if wish.detach:
         click.echo(report.as_json({"run_id": run_id}) if wish.as_json else run_id)
         return _leave(run_id, here, 0)
@@ -71,8 +79,7 @@ def attend(run_id: str, here: Session, wish: Wish) -> int:
             _tell(run_id, here, plan, wish, summary=False)
         return _leave(run_id, here, STILL_RUNNING)
     except Interrupted as interrupted:
-        _cancel(plan, run_id, here, interrupted, wish)
-        return interrupted.exit_code
+        return _cancel(run_id, here, interrupted, wish)
     except UnknownRun:
         run.lose(run_id, plan, here.ledger)
         _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `{program.command('doctor')}` looks")
@@ -164,17 +171,20 @@ def _patiently(read: Callable[[], Answer]) -> Answer:
             time.sleep(0.5)
 
 
-def _cancel(plan: Plan, run_id: str, here: Session, interrupted: Interrupted, wish: Wish) -> None:
+def _cancel(run_id: str, here: Session, interrupted: Interrupted, wish: Wish) -> int:
     """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed."""
     if interrupted.signal is signal.SIGHUP:
         raise interrupted
     try:
         _say(f"\ncancelling run {run_id}; once more to leave it as it is")
         run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
-        _tell(run_id, here, plan, wish)
+        _tell(run_id, here, here.ledger.plan(run_id), wish)
+    except UnknownRun:
+        raise interrupted from None  # it had not been accepted
     except Interrupted:
         _say(f"left as it is: `{program.command('resume', run_id)}`")
         raise
+    return interrupted.exit_code
 
 
 def _leave(run_id: str, here: Session, code: int) -> int:

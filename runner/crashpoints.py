@@ -1,4 +1,4 @@
-"""Places where a fault test ends the process, by the environment alone."""
+"""Places where a fault test ends the process, or sends it another signal, by the environment alone."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 _AT = os.environ.get("RUNNER_CRASHPOINT", "")
+_SIGNAL = os.environ.get("RUNNER_CRASHPOINT_SIGNAL", "SIGKILL")
 
 
 class Crashpoint(StrEnum):
@@ -26,9 +27,9 @@ class Crashpoint(StrEnum):
 
 
 def crashpoint(here: Crashpoint) -> None:
-    """End this process as SIGKILL would, if ``RUNNER_CRASHPOINT`` names this place; once, if it is a file that is there.
+    """Send this process ``RUNNER_CRASHPOINT_SIGNAL`` (SIGKILL) if ``RUNNER_CRASHPOINT`` names this place.
 
-    ``RUNNER_CRASHPOINT=finish.before@/tmp/once`` removes the file and ends; without the file, nothing happens.
+    ``RUNNER_CRASHPOINT=finish.before@/tmp/once`` does it once: it removes the file, and without the file nothing happens.
     """
     if not _AT:
         return
@@ -40,4 +41,4 @@ def crashpoint(here: Crashpoint) -> None:
             Path(once).unlink()
         except FileNotFoundError:
             return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.Signals[_SIGNAL])

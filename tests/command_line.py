@@ -30,7 +30,7 @@ class Answer:
         return (self.stderr.splitlines() or [""])[0]
 
 
-def runner(*words: str, timeout: float = 30, stdin: bytes | None = b"", cwd: Path | None = None, **env: str) -> Answer:
+def runner(*words: str, timeout: float = 120, stdin: bytes | None = b"", cwd: Path | None = None, **env: str) -> Answer:
     """Run a command to its end; no terminal, an empty standard input unless another is given."""
     done = subprocess.run(
         [sys.executable, "-m", "runner", *words],

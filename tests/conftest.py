@@ -31,7 +31,7 @@ def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
     monkeypatch.setattr(tempfile, "tempdir", None)
     yield folder
     try:
-        wait_until(lambda: not processes.carrying(folder.name), "the processes of the test have ended", timeout=5)
+        wait_until(lambda: not processes.carrying(folder.name), "the processes of the test have ended")
         assert not list((folder / "tmpdir").iterdir()), "the test left temporary files"
     except AssertionError as error:
         left = processes.carrying(folder.name)

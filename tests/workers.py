@@ -38,7 +38,7 @@ def working(
             process_group=0,
         )
     try:
-        wait_until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "the worker is ready", 20)
+        wait_until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "the worker is ready")
         assert process.poll() is None, log.read_text()
         yield process
     finally:

@@ -37,25 +37,28 @@ def command(run_id: str, start: str | None, file: str | None, wish: options.Wish
             from runner import attend, celery_app, rerun, run  # noqa: F401, PLC0415 - the app becomes the current one
 
         with session.started(chosen, name, plan) as here:
-            if name == run_id:
-                run.resume(run_id, here.ledger)
-                if leased := here.ledger.leased(run_id):
-                    seconds = text.duration(math.ceil(max(leased.values())))
-                    click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
-            else:
-                edited = plan if file else None
-                rerun.rerun(
-                    run_id,
-                    name,
-                    here.ledger,
-                    start=start,
-                    plan=edited,
-                    queue=here.queue,
-                    own_queue=here.own_queue,
-                    slots=here.slots,
-                )
-                click.echo(f"run {name} goes on from run {run_id}", err=True)
-            return attend.attend(name, here, wish)
+
+            def begin() -> None:
+                if name == run_id:
+                    run.resume(run_id, here.ledger)
+                    if leased := here.ledger.leased(run_id):
+                        seconds = text.duration(math.ceil(max(leased.values())))
+                        click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
+                else:
+                    edited = plan if file else None
+                    rerun.rerun(
+                        run_id,
+                        name,
+                        here.ledger,
+                        start=start,
+                        plan=edited,
+                        queue=here.queue,
+                        own_queue=here.own_queue,
+                        slots=here.slots,
+                    )
+                    click.echo(f"run {name} goes on from run {run_id}", err=True)
+
+            return attend.attend(name, here, wish, begin)
 
 
 def _edited(file: str, old: Plan, chosen: Settings) -> Plan:

@@ -103,12 +103,16 @@ def command(
             from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
 
         with session.started(chosen, name, plan) as here:
-            if not run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue, slots=here.slots):
+
+            def begin() -> None:
+                if run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue, slots=here.slots):
+                    return
                 other = here.ledger.plan(name)
                 same = (other.hash, other.inputs) == (plan.hash, plan.inputs)
                 note = "" if same else "; it is another workflow, or has other inputs"
                 click.echo(f"run {name} exists already, and this is what came of it{note}", err=True)
-            return attend.attend(name, here, wish)
+
+            return attend.attend(name, here, wish, begin)
 
 
 def _show(plan: Plan, run_id: str) -> int:

@@ -14,7 +14,7 @@ from runner import brokers
 from runner.store import Store
 from tests.command_line import ROOT, Answer, runner, start
 from tests.faults.journal import Journal
-from tests.waiting import wait_until
+from tests.waiting import SLACK, wait_until
 
 FOLDER = ROOT / "tests" / "faults" / "workflows"
 FLOW = str(FOLDER / "flow.yaml")
@@ -46,9 +46,14 @@ class Flow:
     began: float = field(default_factory=time.monotonic)
 
     def end(self, within: float) -> Answer:
-        """What `run` said when the run had ended, so many seconds after its start at most."""
+        """What `run` said when the run had ended.
+
+        Args:
+            within: seconds from its start after which an idle machine would have ended it.
+        """
+        left = self.began + within * SLACK - time.monotonic()
         try:
-            out, err = self.command.communicate(timeout=max(0.1, self.began + within - time.monotonic()))
+            out, err = self.command.communicate(timeout=max(0.1, left))
         finally:
             self.command.kill()
         return Answer(self.command.returncode, out, err)

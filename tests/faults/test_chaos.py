@@ -87,7 +87,7 @@ class Chaos:
         """F25."""
         worker = self._a_worker()
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(20) == 0, "a worker that is told to end is not at fault"
+        assert worker.wait(60) == 0, "a worker that is told to end is not at fault"
         self._replace(worker)
 
     def _a_worker(self) -> "Popen[bytes]":

@@ -47,7 +47,7 @@ def kept(server: Server, *messages: bytes) -> list[dead_letters.DeadLetter]:
 
     A message that was just taken is for a moment in no list at all: kombu pops it before it records it.
     """
-    wait_until(lambda: len(letters(server)) == len(messages), "every message is a dead letter", 5)
+    wait_until(lambda: len(letters(server)) == len(messages), "every message is a dead letter")
     found = letters(server)[::-1]
     assert [letter.message for letter in found] == list(messages)
     return found
@@ -58,7 +58,7 @@ def send(server: Server, *messages: bytes) -> None:
     for message in messages:
         with server.client() as client:
             client.lpush(QUEUE, message)
-        wait_until(lambda: waiting(server) == 0, f"{message[:40]!r} is out of the way", 5)
+        wait_until(lambda: waiting(server) == 0, f"{message[:40]!r} is out of the way")
 
 
 @pytest.mark.parametrize("worker", ["prefork", "solo"], indirect=True)

@@ -18,7 +18,7 @@ def test_a_channel_gives_its_messages_back_after_its_connection_was_collected(va
         channel: Any = connection.default_channel
         with connection.SimpleQueue("celery") as queue:
             queue.put("x")
-            queue.get(timeout=5)
+            queue.get(timeout=60)
             channel._disconnect_pools()
             connection.transport.client = None
 

@@ -45,7 +45,7 @@ def test_a_hostile_message_is_kept_aside_and_the_worker_goes_on(
     """
     worker = start_worker()
     ledger.client.lpush("celery", HOSTILE[name])
-    wait_until(lambda: dead_letters.count(ledger.client, settings.read()) == 1, "the message is in the list", 10)
+    wait_until(lambda: dead_letters.count(ledger.client, settings.read()) == 1, "the message is in the list")
 
     run = flow.begin(tmp_path, file=flow.SMALL, run_id="after")
     told = run.end(within=20)

@@ -38,7 +38,7 @@ def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Sto
     """F24. Proves the look before the claim: Celery's own worker drops what it does not know, and the chord hangs."""
     incapable = start_worker(RUNNER_INCLUDE="")
     run = flow.begin(tmp_path, file=flow.SMALL, run_id="waiting")
-    wait_until(lambda: "faulty.collect" in runner("show", "waiting").stdout, "`show` names the missing task", 20)
+    wait_until(lambda: "faulty.collect" in runner("show", "waiting").stdout, "`show` names the missing task")
     assert flow.show("waiting")["status"] in {"pending", "running"}
     assert incapable.poll() is None
     start_worker()
@@ -126,7 +126,7 @@ def test_a_cancelled_run_waits_for_no_task(tmp_path: Path, ledger: Store, start_
     """Its messages went round among workers without the task for ever."""
     start_worker(RUNNER_INCLUDE="")
     run = flow.begin(tmp_path, file=two_kinds(tmp_path), run_id="two")
-    wait_until(lambda: ledger.client.hexists("runner:{two}:run", "waits_for"), "the run waits", 20)
+    wait_until(lambda: ledger.client.hexists("runner:{two}:run", "waits_for"), "the run waits")
     runner("cancel", "two")
 
     told = run.end(within=15)
@@ -155,7 +155,7 @@ def test_a_deadline_is_kept_to_the_second_however_seldom_somebody_looks(
     start_worker(RUNNER_RECONCILE_EVERY="4")
     assert runner("run", str(file), "--run-id", "late", "--detach").code == 0
 
-    wait_until(lambda: ledger.run("late").ended, "the run has ended", 20)
+    wait_until(lambda: ledger.run("late").ended, "the run has ended")
 
     at = {event.event: event.at for event in ledger.events("late") if event.step == "slow"}
     assert 5 <= at["finished"] - at["started"] <= 6
@@ -267,7 +267,7 @@ def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, own_director
     wait_until(lambda: list(flow.statuses(flow.show("flow")).values()).count("succeeded") == 2, "both are recorded")
     run.command.send_signal(signal.SIGKILL)
     run.command.communicate()
-    wait_until(lambda: not processes.carrying(own_directory.name), "no process of it is left", 10)
+    wait_until(lambda: not processes.carrying(own_directory.name), "no process of it is left")
 
     answer = runner("resume", "flow", "--json")
 
@@ -286,7 +286,7 @@ def test_a_killed_run_that_was_resumed_leaves_no_message(tmp_path: Path, own_dir
     run.journal.await_start("three")
     run.command.send_signal(signal.SIGKILL)
     run.command.communicate()
-    wait_until(lambda: not processes.carrying(own_directory.name), "no process of it is left", 10)
+    wait_until(lambda: not processes.carrying(own_directory.name), "no process of it is left")
 
     assert runner("resume", "flow", "--json").code == 0
 

@@ -114,7 +114,7 @@ def test_another_pool_is_refused_with_a_line() -> None:
         check=False,
         cwd=ROOT,
         text=True,
-        timeout=20,
+        timeout=60,
         env=os.environ | {"CELERY_CUSTOM_WORKER_POOL": "celery.concurrency.base:BasePool"},
     )
     assert refused.returncode == 1

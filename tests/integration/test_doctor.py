@@ -92,7 +92,7 @@ def test_a_worker_of_another_app_on_our_queue_is_a_warning(valkey: Server, tmp_p
     with working(tmp_path / "log", *command, PYTHONPATH=str(tmp_path)) as shop:
         answer = runner("doctor", "--broker", valkey.url)
         shop.terminate()
-        shop.wait(10)
+        shop.wait(60)
 
     assert "worker shop@here" in answer.stdout
     assert "include runner.execute" in answer.stdout

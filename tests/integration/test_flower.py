@@ -32,7 +32,7 @@ def flower() -> Iterator[Start]:
     yield serve
     for process in started:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def url_of(process: subprocess.Popen[str]) -> str:
@@ -169,7 +169,7 @@ def test_it_ends_when_it_is_asked_to(number: signal.Signals) -> None:
 
     process.send_signal(number)
 
-    _, stderr = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (0, "")
 
 

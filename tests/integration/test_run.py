@@ -222,7 +222,7 @@ def test_an_attempt_past_its_timeout_is_told_as_timed_out(tmp_path: Path) -> Non
 
 def test_two_runs_at_once_on_one_state_directory_both_succeed() -> None:
     both = [start("run", DEFAULT, "--topic", word) for word in ("one", "other")]
-    assert [process.wait(30) for process in both] == [0, 0]
+    assert [process.wait(60) for process in both] == [0, 0]
     assert [json.loads(process.communicate()[0])["item_count"] for process in both] == [12, 12]
 
 
@@ -264,13 +264,14 @@ def test_a_run_whose_terminal_has_gone_is_resumed_without_what_it_had_done(tmp_p
     workflow.write_text(
         "name: halves\ninclude: [observed]\ncollectors:\n"
         f"  - {{id: fast, task: observed.collect, with: {{journal: {journal}, step: fast}}}}\n"
-        f"  - {{id: slow, task: observed.collect, with: {{journal: {journal}, step: slow, seconds: 3}}}}\n"
+        f"  - {{id: slow, task: observed.wait, with: {{journal: {journal}, step: slow, file: {tmp_path}/go}}}}\n"
     )
     process = start("run", str(workflow), "--run-id", "halves", RUNNER_LEASE="1")
     wait_until(lambda: '"status": "succeeded"' in runner("show", "halves", "--json").stdout, "the fast half is done")
     process.send_signal(signal.SIGHUP)
-    assert process.wait(10) == 129
+    assert process.wait(60) == 129
     process.communicate()
+    (tmp_path / "go").touch()
 
     answer = runner("resume", "halves", RUNNER_LEASE="1")
 
@@ -288,6 +289,6 @@ def test_ctrl_c_with_json_prints_the_cancelled_run(tmp_path: Path) -> None:
     process = start("run", SLOW, "--journal", str(journal), "--json")
     wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=10)
+    printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(printed)["status"] == "cancelled"

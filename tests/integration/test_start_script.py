@@ -114,7 +114,7 @@ def test_with_nothing_set_up_worker_and_flower_start_on_a_broker_of_their_own(ow
         process = subprocess.Popen(
             [SCRIPT, "--port", "0"], cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
         )
-    wait_until(lambda: b" ready." in log.read_bytes() and b"Flower: " in log.read_bytes(), "both are ready", timeout=20)
+    wait_until(lambda: b" ready." in log.read_bytes() and b"Flower: " in log.read_bytes(), "both are ready")
     said = log.read_text(encoding="utf-8")
 
     page = httpx.get(said.partition("Flower: ")[2].splitlines()[0], trust_env=False)
@@ -122,4 +122,4 @@ def test_with_nothing_set_up_worker_and_flower_start_on_a_broker_of_their_own(ow
 
     assert page.status_code == 200
     assert "valkey.sock" in said
-    assert process.wait(15) == 0
+    assert process.wait(60) == 0

