@@ -15,6 +15,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from runner import program, progress, report, run, screen, streams
+from runner.damage import MissingData
 from runner.entries import EXIT_CODES, Event, Outcome, Run
 from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
@@ -24,6 +25,7 @@ from runner.pages import Tallies
 from runner.plan import Plan
 from runner.reconcile import reconcile
 from runner.session import Session
+from runner.settle import fail
 from runner.store import FOLLOW_PATIENCE, Store
 from runner.worker import WorkerEnded
 
@@ -85,7 +87,7 @@ def attend(run_id: str, here: Session, wish: Wish, begin: Callable[[], None]) ->
         _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `{program.command('doctor')}` looks")
         return _tell(run_id, here, plan, wish)
     except WorkerEnded as ended:
-        run.fail(run_id, here.ledger, str(ended))
+        fail(run_id, here.ledger, str(ended))
         # The end of its log is in it, and there a task may have written anything.
         raise WorkerEnded(f"run {run_id} has failed: {mask(str(ended), plan)}", ended.hint) from ended
 
@@ -155,8 +157,15 @@ def _came_of(run_id: str, ledger: Store, plan: Plan) -> CameOf:
         tally=ledger.tally(run_id),
         result=ledger.value(run_id, plan.steps[-1].id),
         running=ledger.leased(run_id),
-        unended=list(islice(ledger.unended(run_id, plan), report.ITEMS)) if ended.ended else [],
+        unended=_unended(run_id, ledger, plan) if ended.ended else [],
     )
+
+
+def _unended(run_id: str, ledger: Store, plan: Plan) -> list[str]:
+    try:
+        return list(islice(ledger.unended(run_id, plan), report.ITEMS))
+    except MissingData:  # which items they were nobody knows any more; the run's cause says it
+        return []
 
 
 def _patiently(read: Callable[[], Answer]) -> Answer:
@@ -206,7 +215,7 @@ def _leave(run_id: str, here: Session, code: int) -> int:
         for _ in _followed(run_id, here):
             pass
     except WorkerEnded as ended:
-        run.fail(run_id, here.ledger, str(ended))
+        fail(run_id, here.ledger, str(ended))
     return code
 
 

@@ -1,13 +1,14 @@
 """The broker, the workers, the ledger and a plan to what is wrong or unsafe there, each with what to do about it."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import redis
 
 from runner import brokers, canvas, program, text
 from runner.brokers import Concern
+from runner.damage import UnreadableRun
 from runner.entries import Run
 from runner.errors import listed
 from runner.plan import Plan
@@ -87,6 +88,13 @@ def of_runs(runs: Iterable[Run]) -> Iterator[Concern]:
     for run in runs:
         if not run.ended and run.waits_for:
             yield Concern(f"run {run.id} {text.printable(run.waits_for)}", program.command("show", run.id))
+
+
+def of_unreadable(reasons: Mapping[str, str]) -> Iterator[Concern]:
+    """Of runs that nobody can read, each with the reason."""
+    for run_id, reason in reasons.items():
+        error = UnreadableRun(run_id, text.printable(reason))
+        yield Concern(str(error), error.hint.replace("`", ""))
 
 
 def of_dead_letters(count: int, key: str) -> Iterator[Concern]:

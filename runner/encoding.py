@@ -4,10 +4,11 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
-from typing import Any, cast
+from typing import Any, Literal, get_args
 
-from runner.entries import Claim, Error, Event, Outcome, Run, RunStatus, Sweep
+from runner.entries import Claim, Error, Event, Outcome, Run, RunStatus, StepStatus, Sweep
 from runner.plan import Item, Step
+from runner.raised import TRACEBACK_LIMIT, valid
 
 
 def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
@@ -22,8 +23,8 @@ def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
 
 def unpacked(step: Step, text: str) -> list[Step]:
     """The collectors of a batch, in their order."""
-    first, keys, values = json.loads(text)
-    keys = keys or map(str, range(first, first + len(values)))
+    first, keys, values = _batch(text)
+    keys = keys or [str(index) for index in range(first, first + len(values))]
     return [
         step.of(Item(value, key, index)) for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
     ]
@@ -31,8 +32,25 @@ def unpacked(step: Step, text: str) -> list[Step]:
 
 def ids(step: Step, text: str) -> list[str]:
     """Their ids alone, which is faster."""
-    first, keys, values = json.loads(text)
+    first, keys, values = _batch(text)
     return [f"{step.id}[{key}]" for key in keys or range(first, first + len(values))]
+
+
+def _batch(text: str) -> tuple[int, list[str] | None, list[Any]]:
+    first, keys, values = json.loads(text)
+    if not (isinstance(first, int) and isinstance(values, list) and isinstance(keys, list | None)):
+        raise TypeError("a batch of items has another shape")
+    if keys is not None and len(keys) != len(values):
+        raise ValueError(f"{len(keys)} keys of {len(values)} items")
+    return first, keys, values
+
+
+def is_json(text: str | None) -> bool:
+    try:
+        json.loads(text or "")
+    except ValueError:
+        return False
+    return True
 
 
 _ANSWERS: Mapping[str, Any] = {
@@ -82,17 +100,20 @@ def read_sweep(answer: Sequence[Any]) -> Sweep | None:
 
 def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
     """A run from its hash."""
+    inputs = json.loads(fields["inputs"])
+    if not isinstance(inputs, dict):
+        raise TypeError("inputs have another shape")
     return Run(
         id=run_id,
         workflow=fields["workflow"],
-        status=cast("RunStatus", fields["status"]),
+        status=_one_of(RunStatus, fields["status"]),
         hash=fields["hash"],
         submitted_at=float(fields["submitted_at"]),
         started_at=float(fields["started_at"]) if "started_at" in fields else None,
         finished_at=float(fields["finished_at"]) if "finished_at" in fields else None,
         cause=fields.get("cause", ""),
         waits_for=fields.get("waits_for", ""),
-        inputs=json.loads(fields["inputs"]),
+        inputs=inputs,
     )
 
 
@@ -119,12 +140,22 @@ def as_text(mapping: Any) -> Any:
             return value
 
 
+def _one_of(words: Any, word: str) -> Any:
+    """The word, if it is one of a Literal's."""
+    if word not in get_args(words):
+        raise ValueError(f"unknown status {word!r:.80}")
+    return word
+
+
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def dumped(outcome: Outcome) -> tuple[str, str]:
-    """An outcome, and its value, as they are stored."""
-    error = astuple(outcome.error) if outcome.error else None
+    """An outcome, and its value, as they are stored.
+
+    Half a surrogate pair in a text of an error is escaped: the scripts read outcomes, and Lua's cjson takes none.
+    """
+    error = [valid(each, TRACEBACK_LIMIT) for each in astuple(outcome.error)] if outcome.error else None
     fields = (outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error)
     value = outcome.json or _compact(outcome.value) if outcome.status == "succeeded" else ""
     return _compact(fields), value
@@ -133,10 +164,17 @@ def dumped(outcome: Outcome) -> tuple[str, str]:
 def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
     """An outcome; with its value, if that was read as well."""
     status, attempts, started_at, finished_at, worker, error = json.loads(text)
+    if not (isinstance(attempts, int) and isinstance(worker, str) and isinstance(error, list | None)):
+        raise TypeError("an outcome has another shape")
+    for at in (started_at, finished_at):
+        if not isinstance(at, int | float | None):
+            raise TypeError("an outcome has another shape")
+    if error is not None and not all(isinstance(each, str) for each in error):
+        raise TypeError("an error has another shape")
     return Outcome(
         step,
-        status,
-        shown(value) if value else None,
+        _one_of(StepStatus, status),
+        shown(value) if value is not None else None,
         Error(*error) if error else None,
         attempts,
         started_at,
@@ -156,4 +194,7 @@ def read_event(event_id: str, fields: Mapping[str, str]) -> Event:
         "seconds": float(fields.get("seconds") or 0),
         "count": int(fields.get("count") or 1),
     }
-    return Event(event_id, at=float(fields["at"]), **words, **numbers)
+    event = Event(event_id, at=float(fields["at"]), **words, **numbers)
+    if event.status:
+        _one_of(Literal[StepStatus, RunStatus], event.status)
+    return event

@@ -3,7 +3,6 @@
 Whatever calls, interrupts or loses a step says which of these endings it was; what follows is looked up here.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,18 +12,10 @@ import redis
 from celery.exceptions import Retry as RetryRequest
 from kombu.exceptions import OperationalError
 
-from runner import raised
+from runner import damage, raised
 from runner.entries import Claim, Error, StepStatus
 from runner.errors import RunnerError
 
-# Of a server that refuses a command for now: its memory or disk is full, it is a replica, loads its data, runs a script.
-_FOR_NOW = re.compile(r"(OOM|MISCONF|READONLY|NOREPLICAS|LOADING|BUSY|UNKILLABLE|NOPERM)\b")
-_REFUSALS = (
-    redis.exceptions.OutOfMemoryError,
-    redis.ReadOnlyError,
-    redis.exceptions.NoPermissionError,
-    redis.exceptions.ClusterError,
-)
 RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
 
 
@@ -170,7 +161,7 @@ def is_away(error: BaseException) -> bool:
     It would not be where a script fails at what it is given: that is an outcome (``unrecorded``), or a fault of ours.
     """
     if isinstance(error, Unread):
-        return True
+        return error.__cause__ is None or is_away(error.__cause__)
     if isinstance(error, redis.ResponseError):
-        return isinstance(error, _REFUSALS) or _FOR_NOW.match(str(error)) is not None
+        return damage.is_refused_for_now(error)
     return isinstance(error, redis.RedisError | OperationalError) and not isinstance(error, redis.DataError)

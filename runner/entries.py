@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
-RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled"]
+# `unreadable` is no state: the record of such a run is damaged, or of a newer version.
+RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
 # How a run may end, and what `run` and `watch` exit with then.
 EXIT_CODES: dict[RunStatus, int] = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
 
@@ -78,7 +79,8 @@ class Claim:
         first_started_at: when the first attempt was.
         lost: how many of the attempts ended with their worker, and say nothing about the step.
         run_started_at: when the first step of the run was.
-        before: of a stage, the value that it is handed, as JSON; of the gather, how many collectors are absent.
+        before: of a stage, the value that it is handed, as JSON, empty if that is missing; of the gather, how many
+            collectors are absent, and how many outcomes the run has.
     """
 
     step: str

@@ -22,12 +22,13 @@ from runner.batch import Batch
 from runner.call import call
 from runner.canvas import COLLECT, GATHER, STAGE
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.damage import MissingData, UnreadableRun
 from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError, UnknownRun
 from runner.leases import renewed
 from runner.plan import Plan, Step
 from runner.settings import Settings
-from runner.settle import Attempt, judge, settle
+from runner.settle import Attempt, fail, judge, settle
 from runner.store import Store
 
 logger = get_task_logger(__name__)
@@ -49,6 +50,7 @@ class StepTask(Task):  # type: ignore[misc]
 @shared_task(name=COLLECT, base=StepTask, bind=True, max_retries=None, ignore_result=True)
 def collect(self: Task, run_id: str, refs: list[str]) -> None:
     """Execute collectors of a run; those that must wait, for a retry say, come back in the same message, later."""
+    waiting: dict[str, float] = {}
     with _ledger(run_id) as (ledger, plan):
         waiting = {ref: seconds for ref in refs if (seconds := _collect(self, ledger, plan, run_id, ref)) is not None}
     if waiting:
@@ -58,6 +60,7 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
 @shared_task(name=GATHER, base=StepTask, bind=True, max_retries=None, ignore_result=True)
 def gather(self: Task, run_id: str) -> None:
     """Hand the collectors' values to the gather, or end the run if one is missing that may not be."""
+    seconds = None
     with _ledger(run_id) as (ledger, plan):
         seconds = _execute(self, ledger, plan, run_id, plan.gather)
     if seconds is not None:
@@ -67,6 +70,7 @@ def gather(self: Task, run_id: str) -> None:
 @shared_task(name=STAGE, base=StepTask, bind=True, max_retries=None, ignore_result=True)
 def stage(self: Task, run_id: str, step_id: str) -> None:
     """Hand the value of the step before to a stage."""
+    seconds = None
     with _ledger(run_id) as (ledger, plan):
         step = next((step for step in plan.stages if step.id == step_id), None)
         if step is None:
@@ -86,13 +90,19 @@ def _again(message: Task, seconds: float, **what: Any) -> None:
 def _ledger(run_id: str) -> Iterator[tuple[Store, Plan]]:
     """The ledger and a run's plan; what cannot be done with them is no failure of a step, and none of the chord.
 
+    A run of which the ledger lacks a part ends here; the message has then done what it can.
+
     Raises:
         Reject: the message goes back to its queue while the ledger is away. It goes to the dead letters where it means
             nothing, or would fail again; what of the run is left is then sent again by the reconciler, ever more seldom.
     """
     try:
-        yield here.ledger(), here.plan(run_id)
-    except UnknownRun as error:
+        try:
+            yield here.ledger(), here.plan(run_id)
+        except MissingData as error:
+            logger.error("%s", error)  # noqa: TRY400 - the traceback says nothing more
+            fail(run_id, here.ledger(), error.reason)
+    except (UnknownRun, UnreadableRun) as error:
         raise Reject(str(error), requeue=False) from error
     except (Exception, Unread) as error:
         if endings.is_away(error):
@@ -146,10 +156,17 @@ def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | Non
     absent = judge(ledger, attempt.plan, attempt.run_id, attempt.claim) if attempt.step.kind == "gather" else []
     if absent is None:
         return None
+    before = attempt.plan.before(attempt.step)
+    if before and not attempt.claim.before:
+        raise MissingData(attempt.run_id, f"the value of {before.id} is missing")
     if gone := endings.lost_too_often(attempt.claim):
         return settle(ledger, attempt, gone)
     try:
         result = _call(ledger, attempt, absent, chosen)
+    except Unread as unread:
+        if not isinstance(unread.__cause__, RunnerError):
+            raise
+        result = endings.refused(unread.__cause__)
     except RunnerError as error:
         result = endings.refused(error)
     except Exception as error:

@@ -11,6 +11,7 @@ import redis
 
 from runner import values
 from runner.endings import Unread
+from runner.errors import RunnerError
 from runner.plan import Plan
 from runner.store import Store
 
@@ -34,11 +35,11 @@ def stream(values: Iterator[Any]) -> Iterator[Any]:
     """The values, one after the other.
 
     Raises:
-        Unread: the ledger cannot be read any more.
+        Unread: the ledger cannot be read any more, or lacks one of them.
     """
     try:
         yield from values
-    except redis.RedisError as error:
+    except (redis.RedisError, RunnerError) as error:
         raise Unread(str(error)) from error
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from runner import expressions
 
@@ -347,7 +347,11 @@ def _fields(thing: Any) -> dict[str, Any]:
 
 
 def load(text: str) -> Plan:
-    """The plan that ``dump`` wrote; what an earlier version did not know of has its default."""
+    """The plan that ``dump`` wrote; what an earlier version did not know of has its default.
+
+    Raises:
+        Exception: of any kind: the text is cut short, of a newer version, or no plan.
+    """
     data = json.loads(text)
 
     def step(stored: dict[str, Any]) -> Step:
@@ -362,7 +366,9 @@ def load(text: str) -> Plan:
             }
         )
 
-    return Plan(
+    if more := set(data) - {each.name for each in fields(Plan)}:
+        raise ValueError(f"it has {min(more)!r:.80}, of a newer version")
+    plan = Plan(
         **{
             **{each.name: data[each.name] for each in fields(Plan) if each.name in data},
             "collectors": tuple(map(step, data["collectors"])),
@@ -372,6 +378,30 @@ def load(text: str) -> Plan:
             "secrets": tuple(data["secrets"]),
         }
     )
+    _check(plan)
+    return plan
+
+
+def _check(plan: Plan) -> None:
+    """Raise if a value has another type than what is done with it takes."""
+    texts = (plan.name, plan.description, plan.directory, *plan.include, *plan.secrets)
+    if not all(isinstance(each, str) for each in texts) or not isinstance(plan.inputs, Mapping):
+        raise TypeError("it has another shape")
+    if not isinstance(plan.deadline, int | float | None) or not isinstance(plan.min_success, int | str | None):
+        raise TypeError("its gather has another shape")
+    for step in plan.steps:
+        shaped = (
+            isinstance(step.id, str)
+            and step.kind in get_args(Kind)
+            and isinstance(step.task, str | None)
+            and isinstance(step.arguments, Mapping)
+            and isinstance(step.timeout, int | float | None)
+            and isinstance(step.queue, str | None)
+            and isinstance(step.retry.max_retries, int)
+            and (step.foreach is None or (isinstance(step.foreach.count, int) and isinstance(step.foreach.batch, int)))
+        )
+        if not shaped:
+            raise TypeError("a step has another shape")
 
 
 def _retry(said: spec.Retry | None) -> Retry:

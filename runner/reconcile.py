@@ -17,13 +17,17 @@ from kombu.exceptions import OperationalError
 
 from runner import canvas, here
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.damage import MissingData, UnreadableRun
 from runner.entries import Outcome, Sweep
 from runner.errors import UnknownRun
 from runner.plan import Plan
 from runner.send import send
+from runner.settle import fail
 from runner.store import Store
 
 logger = logging.getLogger(__name__)
+
+AGAIN = 2.0  # seconds until the next look after one that failed
 
 
 def reconcile(run_id: str, ledger: Store, *, grace: float) -> None:
@@ -41,7 +45,15 @@ def reconcile(run_id: str, ledger: Store, *, grace: float) -> None:
 
 
 def _mend(run_id: str, ledger: Store, sweep: Sweep) -> None:
-    """Do what the sweep of a run calls for."""
+    """Do what the sweep of a run calls for; one of which the ledger lacks a part cannot go on, and ends."""
+    try:
+        _do(run_id, ledger, sweep)
+    except MissingData as error:
+        logger.warning("%s", error)
+        fail(run_id, ledger, error.reason)
+
+
+def _do(run_id: str, ledger: Store, sweep: Sweep) -> None:
     if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
         return  # as it is nearly always: the plan, which may be large, is not even read
     plan = ledger.plan(run_id)
@@ -107,6 +119,7 @@ class Reconciler:
     def __init__(self, who: str, slots: int) -> None:
         self._who = who
         self._slots = slots
+        self._unreadable: set[str] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -117,16 +130,21 @@ class Reconciler:
         self._ended.set()
 
     def _run(self) -> None:
-        every = here.settings().reconcile_every
         wait = 0.0
         while not self._ended.wait(wait):
-            wait = every
+            wait = AGAIN
             try:
-                here.ledger().serve(self._who, self._slots, tuple(current_app.tasks), 3 * every)
-                if here.ledger().lead(self._who, 3 * every):
-                    wait = min(every, self._look())
-            except (redis.RedisError, OperationalError, OSError) as error:
-                logger.warning("cannot reconcile: %s", error)
+                wait = self._once()
+            except BaseException as error:  # every run of every workflow depends on this thread
+                with suppress(BaseException):
+                    away = isinstance(error, redis.RedisError | OperationalError | OSError)
+                    logger.warning("cannot reconcile: %s", error, exc_info=None if away else error)
+
+    def _once(self) -> float:
+        """Say that we are there, and reconcile if that is ours to do; answers the seconds until the next time."""
+        every = here.settings().reconcile_every
+        here.ledger().serve(self._who, self._slots, tuple(current_app.tasks), 3 * every)
+        return min(every, self._look()) if here.ledger().lead(self._who, 3 * every) else every
 
     def _look(self) -> float:
         """Reconcile every run; answers the seconds until the next deadline."""
@@ -134,10 +152,33 @@ class Reconciler:
         active = ledger.active()
         sweeps = ledger.sweeps(active, grace=here.settings().grace)
         ledger.retire({run_id: since for run_id, since in active.items() if run_id not in sweeps})
+        bad: dict[str, str] = {}
         for run_id, sweep in sweeps.items():
-            with suppress(UnknownRun):  # it has expired since
+            try:
+                if isinstance(sweep, UnreadableRun):
+                    raise sweep  # noqa: TRY301 - one place tells of it
                 _mend(run_id, ledger, sweep)
-        return min((sweep.left for sweep in sweeps.values() if sweep.left > 0), default=math.inf)
+            except UnknownRun:  # it has expired since
+                continue
+            except UnreadableRun as error:
+                bad[run_id] = error.reason
+            except (redis.ConnectionError, redis.TimeoutError, OperationalError, OSError):
+                raise  # the server is away: so are the other runs
+            except Exception as error:
+                bad[run_id] = f"{type(error).__name__}: {error}"
+                if run_id not in self._unreadable:
+                    logger.exception("run %s cannot be reconciled", run_id)
+        self._note(ledger, bad)
+        lefts = [sweep.left for sweep in sweeps.values() if isinstance(sweep, Sweep) and sweep.left > 0]
+        return min(lefts, default=math.inf)
+
+    def _note(self, ledger: Store, bad: dict[str, str]) -> None:
+        """Record which runs cannot be read, and tell the log once of each."""
+        for run_id in bad.keys() - self._unreadable:
+            logger.error("run %s cannot be read, and is left alone: %s", run_id, bad[run_id])
+            ledger.note_unreadable(run_id, bad[run_id])
+        ledger.forget_unreadable(self._unreadable - bad.keys())
+        self._unreadable = set(bad)
 
 
 _running: list[Reconciler] = []

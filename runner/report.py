@@ -101,6 +101,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "finished_at": _iso(run.finished_at),
         "duration_s": _seconds(run),
         "hash": run.hash,
+        **({"cause": run.cause} if run.status == "unreadable" else {}),
     }
 
 

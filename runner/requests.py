@@ -15,6 +15,7 @@ from kombu.asynchronous import get_event_loop
 
 from runner import endings, here
 from runner.canvas import GATHER
+from runner.damage import UnreadableRun
 from runner.endings import Failure
 from runner.errors import UnknownRun
 from runner.plan import Plan, Step
@@ -120,7 +121,7 @@ class StepRequest(Request):  # type: ignore[misc]
             signature = self.task.signature_from_request(self._context, countdown=seconds)
             # This is the event loop, which serves every process of the pool: it is not to wait for a broker that is away.
             signature.apply_async(retry_policy={"max_retries": 1, "interval_start": 0})
-        except UnknownRun:  # it has expired: nobody waits for it
+        except (UnknownRun, UnreadableRun):  # nobody waits for one that has expired, nor can read this one
             pass
         self.acknowledge()
 

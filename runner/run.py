@@ -17,7 +17,7 @@ from runner.errors import BrokerUnavailable, InvalidItems
 from runner.plan import Plan
 from runner.run_ids import check_run_id
 from runner.send import send
-from runner.settle import skipped
+from runner.settle import fail
 from runner.store import Store
 
 
@@ -58,11 +58,30 @@ def resume(run_id: str, ledger: Store) -> None:
         return
     if run.ended:
         done = succeeded(plan, ledger.outcomes(run_id, plan), ledger.tally(run_id))
-        tail = [step for step in plan.tail if step.id not in done]
-        ledger.reopen(run_id, plan, collectors=plan.gather in tail, tail=tail)
+        # A value that is missing is needed by the step after it alone: what is behind the last one that is there is kept.
+        there = done - ledger.lost(run_id, [step.id for step in plan.tail])
+        tail = plan.tail
+        while tail and any(step.id in there for step in tail):
+            tail = tail[1:]
+        collectors = plan.gather in tail
+        lost = _lost(run_id, plan, ledger) if collectors else ()
+        ledger.reopen(run_id, plan, collectors=collectors, tail=tail, lost=lost)
     left = ledger.left(run_id)
     ended = ledger.ended(run_id, [step.id for step in plan.tail])
-    send_rest(plan, run_id, ended | {ref for ref in plan.refs if ref not in set(left)})
+    send_rest(plan, run_id, ended | {ref for ref in plan.refs if ref not in left})
+
+
+def _lost(run_id: str, plan: Plan, ledger: Store) -> Iterator[tuple[str, str]]:
+    """The collectors that ended and of which the ledger has lost the value or the outcome, each with its ref."""
+    left, absent = ledger.left(run_id), set(ledger.absent(run_id, plan))
+    for step in plan.collectors:
+        for ref in step.refs:
+            ids = [each.id for each in ledger.steps(run_id, plan, ref) if each.id not in absent]
+            lost, ended = ledger.lost(run_id, ids), ledger.ended(run_id, ids)
+            unended = [each for each in ids if each not in ended]
+            # Those that nobody has executed yet have no outcome either: so many are counted as left.
+            again = [*unended[left.get(ref, 0) :], *(each for each in ids if each in lost & ended)]
+            yield from ((each, ref) for each in again)
 
 
 def ready(plan: Plan, ledger: Store, *, queue: str, own_queue: bool, slots: int | None = None) -> Plan:
@@ -105,15 +124,6 @@ def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, M
 def cancel(run_id: str, ledger: Store, cause: str) -> RunStatus:
     """End the run now: no step of it starts any more. Answers its status, another if it had ended before."""
     return ledger.cancel(check_run_id(run_id), cause)
-
-
-def fail(run_id: str, ledger: Store, cause: str) -> None:
-    """End the run as failed, because nobody is left to execute the rest of it."""
-    plan = ledger.plan(run_id)
-    steps = [step for step in plan.steps if step.foreach is None]
-    done = ledger.ended(run_id, [step.id for step in steps])
-    rest = skipped([step for step in steps if step.id not in done], cause)
-    ledger.finish(run_id, rest, plan, ends="failed", cause=cause)
 
 
 def lose(run_id: str, plan: Plan, ledger: Store) -> None:

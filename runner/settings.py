@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from runner.errors import InvalidSettings
 
 MIB = 1024 * 1024
+TEN_YEARS = 10 * 365 * 24 * 3600  # seconds; the broker takes no number without an end
 SCHEMES = "redis://, rediss://, valkey://, valkeys://, redis+socket:///path, unix:///path"
 TLS_OPTIONS = {"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname"}
 
@@ -108,7 +109,12 @@ class Settings(BaseSettings):
 
     # GitHub Actions sets RUNNER_OS, _ARCH, _NAME, _TEMP, _TOOL_CACHE, _DEBUG, _ENVIRONMENT: no field may have such a name.
     model_config = SettingsConfigDict(
-        env_prefix="RUNNER_", env_ignore_empty=True, extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix="RUNNER_",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     broker_url: str | None = Field(
@@ -129,23 +135,32 @@ class Settings(BaseSettings):
     key_prefix: str = Field(
         "runner", pattern=r"^[\w.:-]+$", description="What the names of our keys in the broker start with."
     )
-    ttl: int = Field(7 * 24 * 3600, ge=60, description="Seconds that a run is kept after its last change.")
+    ttl: int = Field(
+        7 * 24 * 3600, ge=60, le=TEN_YEARS, description="Seconds that a run is kept after its last change."
+    )
     lease: float = Field(
         30.0, ge=1, le=3600, description="Seconds without a sign of life until a step is given to another worker."
     )
     visibility: float = Field(
         3600.0,
         ge=1,
+        le=TEN_YEARS,
         description="Seconds until an unacknowledged message is delivered again; leases do not wait for it.",
     )
-    reconcile_every: float = Field(2.0, gt=0, description="Seconds between two looks at what is lost or overdue.")
+    reconcile_every: float = Field(
+        2.0, gt=0, le=3600, description="Seconds between two looks at what is lost or overdue."
+    )
     grace: float = Field(
         3.0,
         gt=0,
+        le=24 * 3600,
         description="Seconds of silence until a step that nobody has started is sent again; then twice as many.",
     )
     wait_for_task: float = Field(
-        3600.0, ge=0, description="Seconds that a step waits for a worker that has its task, until it fails."
+        3600.0,
+        ge=0,
+        le=TEN_YEARS,
+        description="Seconds that a step waits for a worker that has its task, until it fails.",
     )
     value_limit: int = Field(5 * MIB, ge=1, description="Bytes of JSON that a step may return.")
     fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may be given.")

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from runner import endings, mask
 from runner.crashpoints import Crashpoint, crashpoint
+from runner.damage import MissingData, UnreadableRun
 from runner.endings import RULES, Failure, Success
 from runner.entries import Claim, Error, Outcome, Postponed, StepStatus
+from runner.errors import listed
 from runner.plan import Plan, Step
 from runner.retry import NoRetry, wait_before_retry
 from runner.store import Store
@@ -118,12 +120,29 @@ def _settle(ledger: Store, attempt: Attempt, result: Success | Failure) -> float
 
 def judge(ledger: Store, plan: Plan, run_id: str, claim: Claim) -> list[str] | None:
     """The collectors without which the gather is to run; None if it is not, and then the run ends here."""
-    absent = ledger.absent(run_id, plan) if claim.before != "0" else []
+    count, outcomes = map(int, claim.before.split())
+    if outcomes < plan.fan_out:
+        lost = [step for ids in ledger.ids(run_id, plan) for step in ledger.lost(run_id, ids)]
+        raise MissingData(run_id, f"the outcome of {listed(sorted(lost))} is missing")
+    absent = ledger.absent(run_id, plan) if count else []
     final = verdict(plan, absent)
     if not final.gather:
         ledger.finish(run_id, skipped(plan.tail, final.cause), plan, ends="failed", cause=final.cause)
         return None
     return absent
+
+
+def fail(run_id: str, ledger: Store, cause: str) -> None:
+    """End the run as failed, because nothing can execute the rest of it."""
+    try:
+        plan = ledger.plan(run_id)
+    except UnreadableRun:
+        ledger.end(run_id, "failed", cause)
+        return
+    steps = [step for step in plan.steps if step.foreach is None]
+    done = ledger.ended(run_id, [step.id for step in steps])
+    rest = skipped([step for step in steps if step.id not in done], cause)
+    ledger.finish(run_id, rest, plan, ends="failed", cause=cause)
 
 
 def skipped(steps: Iterable[Step], cause: str) -> list[Outcome]:

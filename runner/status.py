@@ -21,6 +21,7 @@ _SIGNS = {
     "late": Sign("!", "late", "yellow"),
     "skipped": Sign("○", "skipped", "dim"),
     "cancelled": Sign("■", "cancelled", "yellow"),
+    "unreadable": Sign("?", "unreadable", "red"),
 }
 FAILED = ("failed", "timed_out", "late")  # what a step ends with when it, and not another, is to blame
 OPEN = ("pending", "running", "retrying")  # what a step is that has not ended

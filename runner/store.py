@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, TypeVar, cast
 
@@ -16,8 +17,9 @@ import redis
 
 from runner import encoding, mask, program, transitions
 from runner import plan as plans
+from runner.damage import MissingData, UnreadableRun, of_a_run, readable
 from runner.entries import Claim, Event, Outcome, Postponed, Run, RunStatus, Sweep
-from runner.errors import RunnerError, UnknownRun
+from runner.errors import RunnerError, UnknownRun, listed
 from runner.plan import Plan, Step
 from runner.settings import Settings
 
@@ -61,6 +63,8 @@ class Store:
         self._sent_again = client.register_script(transitions.SENT_AGAIN)
         self._wait = client.register_script(transitions.WAIT)
         self._retire = client.register_script(transitions.RETIRE)
+        self._lost = client.register_script(transitions.LOST)
+        self._bury = client.register_script(transitions.BURY)
 
     @classmethod
     def of(cls, client: "redis.Redis", chosen: Settings) -> "Store":
@@ -68,6 +72,7 @@ class Store:
 
     # Transitions
 
+    @of_a_run
     def accept(
         self, run_id: str, plan: Plan, *, items: Iterable[tuple[str, str]] = (), kept: Iterable[Outcome] = ()
     ) -> bool:
@@ -112,20 +117,33 @@ class Store:
             self.client.delete(staged)
         return bool(accepted)
 
-    def reopen(self, run_id: str, plan: Plan, *, collectors: bool, tail: Iterable[Step]) -> bool:
+    @of_a_run
+    def reopen(
+        self,
+        run_id: str,
+        plan: Plan,
+        *,
+        collectors: bool,
+        tail: Iterable[Step],
+        lost: Iterable[tuple[str, str]] = (),
+    ) -> bool:
         """Forget how a part of a run that has ended did, so that it is executed again; False if it has not ended.
 
         Args:
             collectors: whether those that ended without success are among it.
             tail: the steps after the collectors that are.
+            lost: of the collectors that `lost` names, the id and the ref.
         """
         again = [step.id for step in tail]
         kept = [step.id for step in plan.steps if step.id not in again and step.foreach is None]
-        reopened = self._reopen(self._keys(run_id), [self._life, int(collectors), len(again), *again, *kept])
+        reopened = self._reopen(
+            self._keys(run_id), [self._life, int(collectors), json.dumps([*lost]), len(again), *again, *kept]
+        )
         if reopened:
             self.client.zadd(self._shared("active"), {run_id: self._now()})
         return bool(reopened)
 
+    @of_a_run
     def claim(
         self,
         run_id: str,
@@ -152,15 +170,18 @@ class Store:
         answer = self._claim(self._keys(run_id), [self._life, token, lease, worker, int(alone), json.dumps(wanted)])
         return list(encoding.read_claims(steps, answer))
 
+    @of_a_run
     def renew(self, run_id: str, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
         """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
         kept = self._renew(self._keys(run_id), [self._life, token, lease, *steps])
         return cast("list[str]", kept)
 
+    @of_a_run
     def give_back(self, run_id: str, steps: Iterable[str], *, token: str) -> None:
         """Claim no longer what was claimed with this token and has not been begun: it counts as no attempt."""
         self._give_back(self._keys(run_id), [self._life, token, *steps])
 
+    @of_a_run
     def finish(
         self, run_id: str, outcomes: Iterable[Outcome], plan: Plan, *, ends: RunStatus | None = None, cause: str = ""
     ) -> list[str]:
@@ -173,6 +194,7 @@ class Store:
         recorded = self._finish(self._keys(run_id), [self._life, ends or "", cause, json.dumps(told)])
         return cast("list[str]", json.loads(recorded))
 
+    @of_a_run
     def postpone(self, run_id: str, postponed: Iterable[Postponed]) -> list[str]:
         """Note failed attempts that are tried again; answers the steps of which there is something left to try."""
         flat: list[Any] = []
@@ -180,6 +202,7 @@ class Store:
             flat += (each.step, each.seconds, f"{each.error.type}: {each.error.message}", each.attempt)
         return cast("list[str]", self._postpone(self._keys(run_id), [self._life, *flat]))
 
+    @of_a_run
     def release(self, run_id: str, names: Iterable[str], *, worker: str) -> list[Claim]:
         """End the leases that a worker holds on these refs or steps, because the process that executed them is dead.
 
@@ -192,6 +215,7 @@ class Store:
             for step, attempt, lost, first, now in released
         ]
 
+    @of_a_run
     def sweep(self, run_id: str, *, grace: float) -> Sweep | None:
         """What has gone wrong in a run; None if it has ended.
 
@@ -203,22 +227,52 @@ class Store:
             raise UnknownRun(f'no run "{run_id}", or it has expired')
         return encoding.read_sweep(answer)
 
-    def sweeps(self, run_ids: Iterable[str], *, grace: float) -> dict[str, Sweep]:
-        """The same of many runs; those that have ended, or are not there, are not in it."""
-        sweeps: dict[str, Sweep] = {}
+    def sweeps(self, run_ids: Iterable[str], *, grace: float) -> dict[str, Sweep | UnreadableRun]:
+        """The same of many runs; those that have ended, or are not there, are not in it.
+
+        One that cannot be read is its own problem: in its place stands why.
+        """
+        sweeps: dict[str, Sweep | UnreadableRun] = {}
         for some in _some(run_ids, 100):
             with self.client.pipeline(transaction=False) as pipe:
                 for run_id in some:
                     self._sweep(self._keys(run_id), [self._life, grace], client=pipe)
-                answers = pipe.execute()
-            read = zip(some, map(encoding.read_sweep, answers), strict=True)
-            sweeps |= {run_id: sweep for run_id, sweep in read if sweep is not None}
+                answers = pipe.execute(raise_on_error=False)
+            for run_id, answer in zip(some, answers, strict=True):
+                try:
+                    with readable(run_id):
+                        if isinstance(answer, Exception):
+                            raise answer
+                        sweep = encoding.read_sweep(answer)
+                except UnreadableRun as error:
+                    sweeps[run_id] = error
+                else:
+                    if sweep is not None:
+                        sweeps[run_id] = sweep
         return sweeps
 
+    def note_unreadable(self, run_id: str, reason: str) -> None:
+        """Record that a run cannot be read, for `runs` and `doctor`."""
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hset(self._shared("unreadable"), run_id, reason)
+            pipe.expire(self._shared("unreadable"), self._ttl)
+            pipe.execute()
+
+    def forget_unreadable(self, run_ids: Iterable[str]) -> None:
+        """These runs can be read again, or are gone."""
+        if names := list(run_ids):
+            self.client.hdel(self._shared("unreadable"), *names)
+
+    def unreadable(self) -> dict[str, str]:
+        """The runs that a reconciler could not read, each with the reason."""
+        return cast("dict[str, str]", self.client.hgetall(self._shared("unreadable")))
+
+    @of_a_run
     def sent_again(self, run_id: str) -> int:
         """Note that a part of the run is sent again; answers how often since something last happened in it."""
         return int(self._sent_again(self._keys(run_id), [self._life]))
 
+    @of_a_run
     def waits(
         self, run_id: str, name: str, reason: str, *, seconds: float, limit: float, anew: bool = False
     ) -> bool | None:
@@ -264,7 +318,8 @@ class Store:
     def slots(self) -> int:
         """How many steps the workers that are there execute at once, all together."""
         workers = cast("list[str]", self.client.zrangebyscore(self._shared("workers"), self._now(), math.inf))
-        return sum(int(each.split(" ")[0]) for each in workers)
+        numbers = (each.split(" ")[0] for each in workers)
+        return sum(int(number) for number in numbers if number.isdecimal())
 
     def is_offered(self, task: str) -> bool:
         """Whether a worker that is there has this task; also one that is busy, and would answer no `inspect`."""
@@ -276,24 +331,55 @@ class Store:
         return bool(self.client.exists(self._shared("leader")))
 
     def cancel(self, run_id: str, cause: str) -> RunStatus:
-        """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before."""
-        plan = self.plan(run_id)
-        # Of a `foreach`, what has no outcome says the same, and may be a million.
-        steps = [step for step in plan.steps if step.foreach is None]
-        told = [(step.id, step.ref, *encoding.dumped(Outcome(step.id, "cancelled"))) for step in steps]
-        status = self._cancel(self._keys(run_id), [self._life, cause, json.dumps(told)])
+        """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before.
+
+        Of one that cannot be read nothing is left but that it is cancelled.
+        """
+        try:
+            plan = self.plan(run_id)
+            # Of a `foreach`, what has no outcome says the same, and may be a million.
+            steps = [step for step in plan.steps if step.foreach is None]
+            told = [(step.id, step.ref, *encoding.dumped(Outcome(step.id, "cancelled"))) for step in steps]
+            with readable(run_id):
+                status = self._cancel(self._keys(run_id), [self._life, cause, json.dumps(told)])
+        except UnreadableRun:
+            status = self._bury(self._keys(run_id), [self._life, cause])
+            self.forget_unreadable([run_id])
         if status is None:
             raise UnknownRun(f'no run "{run_id}"')
         return cast("RunStatus", status)
 
+    @of_a_run
+    def end(self, run_id: str, status: RunStatus, cause: str) -> None:
+        """End a run of whose steps nothing more is to be told."""
+        self._finish(self._keys(run_id), [self._life, status, cause, "[]"])
+
+    def forget(self, run_id: str) -> bool:
+        """Remove all that the ledger has of a run, whatever state it is in; False if there was nothing."""
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.delete(*(self._key(run_id, name) for name in transitions.KEYS))
+            for index in ("runs", "active"):
+                pipe.zrem(self._shared(index), run_id)
+            pipe.hdel(self._shared("unreadable"), run_id)
+            return any(pipe.execute())
+
+    @of_a_run
+    def lost(self, run_id: str, steps: Sequence[str]) -> set[str]:
+        """Those of the steps that have no outcome, or have succeeded and have no value any more."""
+        return {step for some in _some(steps, 1000) for step in self._lost(self._keys(run_id), [self._life, *some])}
+
     # Reads
 
+    @of_a_run
     def plan(self, run_id: str) -> Plan:
-        text = self.client.get(self._key(run_id, "plan"))
+        text = cast("str | None", self.client.get(self._key(run_id, "plan")))
+        if text is None and self.client.exists(self._key(run_id, "run")):
+            raise MissingData(run_id, "its plan is missing")
         if text is None:
             raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_lost())
-        return plans.load(cast("str", text))
+        return plans.load(text)
 
+    @of_a_run
     def run(self, run_id: str) -> Run:
         fields = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "run")))
         if not fields:
@@ -301,14 +387,33 @@ class Store:
         return encoding.read_run(run_id, fields)
 
     def runs(self, limit: int = 20) -> list[Run]:
-        """The latest runs, newest first."""
-        ids = cast("list[str]", self.client.zrevrange(self._shared("runs"), 0, limit - 1))
+        """The latest runs, newest first; one that cannot be read has the status ``unreadable``, and the reason for its cause."""
+        index = cast(
+            "list[tuple[str, float]]", self.client.zrevrange(self._shared("runs"), 0, limit - 1, withscores=True)
+        )
         with self.client.pipeline(transaction=False) as pipe:
-            for run_id in ids:
+            pipe.hgetall(self._shared("unreadable"))
+            for run_id, _ in index:
                 pipe.hgetall(self._key(run_id, "run"))
-            found = pipe.execute()
-        return [encoding.read_run(run_id, fields) for run_id, fields in zip(ids, found, strict=True) if fields]
+            noted, *found = pipe.execute(raise_on_error=False)
+        reasons = noted if isinstance(noted, dict) else {}
+        runs = []
+        for (run_id, since), fields in zip(index, found, strict=True):
+            if not fields:  # it has expired
+                continue
+            try:
+                with readable(run_id):
+                    if isinstance(fields, Exception):
+                        raise fields
+                    run = encoding.read_run(run_id, fields)
+                if not run.ended and run_id in reasons:
+                    run = replace(run, status="unreadable", cause=reasons[run_id])
+            except UnreadableRun as error:
+                run = Run(run_id, "", "unreadable", "", since, cause=error.reason)
+            runs.append(run)
+        return runs
 
+    @of_a_run
     def leased(self, run_id: str) -> dict[str, float]:
         """The steps that somebody is executing, or was when he was lost; the seconds until their leases run out."""
         with self.client.pipeline(transaction=False) as pipe:
@@ -319,15 +424,19 @@ class Store:
         left = {step: float(until) - seconds - micros / 1e6 for step, (until, holder) in held.items() if holder != "-"}
         return {step: wait for step, wait in left.items() if wait > 0}
 
-    def left(self, run_id: str) -> list[str]:
-        """The refs whose collectors have not all ended."""
-        return cast("list[str]", self.client.hkeys(self._key(run_id, "left")))
+    @of_a_run
+    def left(self, run_id: str) -> dict[str, int]:
+        """The refs whose collectors have not all ended; how many of each have not."""
+        left = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "left")))
+        return {ref: int(count) for ref, count in left.items()}
 
+    @of_a_run
     def ended(self, run_id: str, steps: Sequence[str]) -> set[str]:
         """Which of the steps have an outcome."""
         texts = cast("list[str | None]", self.client.hmget(self._key(run_id, "outcomes"), list(steps)) if steps else [])
         return {step for step, text in zip(steps, texts, strict=True) if text}
 
+    @of_a_run
     def begun(self, run_id: str) -> dict[str, Outcome]:
         """The steps that were started and have not ended: how often, when first, and where, as outcomes without an end."""
         found = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "open")))
@@ -337,6 +446,7 @@ class Store:
             begun[step] = Outcome(step, "late", attempts=int(attempts), started_at=float(first), worker=worker)
         return begun
 
+    @of_a_run
     def steps(self, run_id: str, plan: Plan, ref: str) -> list[Step]:
         """The collectors that a ref stands for, in their order.
 
@@ -349,17 +459,17 @@ class Store:
             raise UnknownRun(f"run {run_id} has no step {ref}")
         if step.foreach is None:
             return [step]
-        text = self.client.hget(self._key(run_id, "items"), ref)
-        if text is None:
+        if ref not in step.refs:
             raise UnknownRun(f"run {run_id} has no batch {ref}")
-        return encoding.unpacked(step, cast("str", text))
+        return encoding.unpacked(step, self._items(run_id, [ref])[0])
 
+    @of_a_run
     def items(self, run_id: str, plan: Plan) -> Iterator[tuple[str, str]]:
         """Every batch of a run's items, as `accept` takes them."""
         for refs in _some((ref for step in plan.collectors if step.foreach for ref in step.refs), 16):
-            texts = cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(refs)))
-            yield from zip(refs, texts, strict=True)
+            yield from zip(refs, self._items(run_id, refs), strict=True)
 
+    @of_a_run
     def ids(self, run_id: str, plan: Plan) -> Iterator[list[str]]:
         """The ids of all collectors in their order, some at a time: a million need not be in memory at once."""
         for many, some in groupby(plan.collectors, lambda step: step.foreach is not None):
@@ -368,9 +478,9 @@ class Store:
                 continue
             for step in some:
                 for refs in _some(step.refs, 16):
-                    stored = cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(refs)))
-                    yield [each for text in stored for each in encoding.ids(step, text)]
+                    yield [each for text in self._items(run_id, refs) for each in encoding.ids(step, text)]
 
+    @of_a_run
     def outcomes(self, run_id: str, plan: Plan | None = None, *, limit: int = 1000) -> dict[str, Outcome]:
         """How each step that has ended did, without values.
 
@@ -387,6 +497,7 @@ class Store:
         ids += [step for step in self.absent(run_id, plan) if step not in written][:limit]
         return self.outcomes_of(run_id, ids)
 
+    @of_a_run
     def tally(self, run_id: str) -> dict[str, dict[str, int]]:
         """For each collector with ``foreach``, how many have ended in which status."""
         counts: dict[str, dict[str, int]] = {}
@@ -395,6 +506,7 @@ class Store:
             counts.setdefault(collector, {})[status] = int(count)
         return counts
 
+    @of_a_run
     def absent(self, run_id: str, plan: Plan) -> list[str]:
         """The collectors that have ended without success, in the order of the YAML; of a `foreach`, of their keys."""
         found = cast("list[str]", self.client.hkeys(self._key(run_id, "absent")))
@@ -406,6 +518,7 @@ class Store:
 
         return sorted(found, key=place)
 
+    @of_a_run
     def outcomes_of(self, run_id: str, steps: Sequence[str], *, values: bool = False) -> dict[str, Outcome]:
         """The outcomes of those of the steps that have ended, with their values if they are asked for."""
         if not steps:
@@ -416,21 +529,32 @@ class Store:
                 pipe.hmget(self._key(run_id, "values"), list(steps))
             texts, *more = pipe.execute()
         given = more[0] if values else [None] * len(steps)
-        return {
+        outcomes = {
             step: encoding.read_outcome(step, text, value)
             for step, text, value in zip(steps, texts, given, strict=True)
             if text
         }
+        without = {step for step, value in zip(steps, given, strict=True) if value is None} if values else set()
+        if lost := [step for step in without if step in outcomes and outcomes[step].status == "succeeded"]:
+            raise MissingData(run_id, f"the value of {listed(sorted(lost))} is missing")
+        return outcomes
 
+    @of_a_run
     def outcome(self, run_id: str, step: str) -> Outcome | None:
         """One step's outcome, with its value."""
         return self.outcomes_of(run_id, [step], values=True).get(step)
 
+    @of_a_run
     def value(self, run_id: str, step: str) -> Any:
-        """The value of a step that succeeded, as it may be shown."""
-        text = cast("str | None", self.client.hget(self._key(run_id, "values"), step))
-        return None if text is None else encoding.shown(text)
+        """The value of a step that succeeded, as it may be shown; None of any other.
 
+        Raises:
+            MissingData: it has succeeded, and there is no value.
+        """
+        outcome = self.outcome(run_id, step)
+        return None if outcome is None else outcome.value
+
+    @of_a_run
     def collected(
         self,
         run_id: str,
@@ -448,6 +572,7 @@ class Store:
 
         Raises:
             FanInTooLarge: they are more bytes of JSON than the limit.
+            MissingData: one of them is not there, or is no JSON.
         """
         gone = set(absent)
         size = 0
@@ -457,11 +582,22 @@ class Store:
                 continue
             stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), wanted))
             texts = [text for text in stored if text is not None]
+            if len(texts) < len(wanted):
+                lost = [step for step, text in zip(wanted, stored, strict=True) if text is None]
+                raise MissingData(run_id, f"the value of {listed(lost)} is missing")
             size += sum(map(len, texts))
             if size > limit:
                 raise FanInTooLarge(f"the collectors' values are over {limit:,} bytes of JSON together")
-            yield from read(f"[{','.join(texts)}]")
+            try:
+                values = read(f"[{','.join(texts)}]")
+            except ValueError as error:
+                bad = [step for step, text in zip(wanted, texts, strict=True) if not encoding.is_json(text)]
+                if bad:
+                    raise MissingData(run_id, f"the value of {listed(bad)} is damaged") from error
+                raise
+            yield from values
 
+    @of_a_run
     def page(self, run_id: str, step: Step, start: int, number: int) -> list[str]:
         """The ids of so many collectors of a ``foreach``, from the one at place ``start``; only their batches are read."""
         if step.foreach is None or not step.foreach.batch:
@@ -469,9 +605,10 @@ class Store:
         size = step.foreach.batch
         end = min(start + number, step.count)
         refs = [f"{step.id}/{batch}" for batch in range(start // size, -(-end // size))]
-        texts = cast("list[str]", self.client.hmget(self._key(run_id, "items"), refs) if refs else [])
+        texts = self._items(run_id, refs)
         return [each for text in texts for each in encoding.ids(step, text)][start % size :][: end - start]
 
+    @of_a_run
     def find(self, run_id: str, plan: Plan, step_id: str) -> Step | None:
         """A step of the plan by its id; of a collector of a ``foreach``, with its item. None if there is none."""
         name, _, key = step_id.removesuffix("]").partition("[")
@@ -485,11 +622,12 @@ class Store:
             place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else step.count
             refs = refs[place // step.foreach.batch :][:1] if place < step.count else ()
         for some in _some(refs, 16):
-            for text in cast("list[str]", self.client.hmget(self._key(run_id, "items"), list(some))):
+            for text in self._items(run_id, some):
                 if step_id in encoding.ids(step, text):
                     return next(each for each in encoding.unpacked(step, text) if each.id == step_id)
         return None
 
+    @of_a_run
     def unended(self, run_id: str, plan: Plan) -> Iterator[str]:
         """The collectors of every ``foreach`` that have no outcome, in their order; only batches that lack one are read."""
         left = set(self.left(run_id))
@@ -500,12 +638,14 @@ class Store:
                     ended = self.ended(run_id, ids)
                     yield from (each for each in ids if each not in ended)
 
+    @of_a_run
     def events(self, run_id: str, after: str = "0", *, wait: float = 0.0) -> list[Event]:
         """What has happened since the event with the id ``after``; waits up to so many seconds for the first."""
         block = max(1, int(wait * 1000)) if wait else None
         answer = cast("list[Any]", self.client.xread({self._key(run_id, "events"): after}, block=block))
         return [encoding.read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
 
+    @of_a_run
     def follow(self, run_id: str, *, beat: float = 0.5, patience: float = FOLLOW_PATIENCE) -> Iterator[Event | None]:
         """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one.
 
@@ -536,6 +676,13 @@ class Store:
                 after = event.id
             if not events:
                 yield None
+
+    def _items(self, run_id: str, refs: Sequence[str]) -> list[str]:
+        """Batches of items as they are kept."""
+        texts = cast("list[str | None]", self.client.hmget(self._key(run_id, "items"), list(refs)) if refs else [])
+        if lost := [ref for ref, text in zip(refs, texts, strict=True) if text is None]:
+            raise MissingData(run_id, f"the items {listed(lost)} are missing")
+        return cast("list[str]", texts)
 
     def _now(self) -> float:
         seconds, micros = self.client.time()

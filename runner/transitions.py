@@ -23,6 +23,9 @@ messages.
 #   events    the story of the run, a stream
 #   end       a stream with an entry once the run has ended: it wakes who waits for that alone
 
+# The names of a run's keys.
+KEYS = ("run", "plan", "items", "left", "open", "waits", "outcomes", "values", "absent", "tally", "events", "end")
+
 _PRELUDE = """
 local function key(name) return KEYS[1] .. name end
 local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
@@ -138,8 +141,10 @@ local function told()
   in_parts('HSET', ABSENT, absent)
   local total = 0
   for ref, count in pairs(finished) do
-    total = total + count
-    if redis.call('HINCRBY', LEFT, ref, -count) <= 0 then redis.call('HDEL', LEFT, ref) end
+    -- One whose outcome was lost is counted as ended already.
+    local before = tonumber(redis.call('HGET', LEFT, ref) or '0')
+    total = total + math.min(count, before)
+    if before <= count then redis.call('HDEL', LEFT, ref) else redis.call('HINCRBY', LEFT, ref, -count) end
   end
   if total > 0 then redis.call('HINCRBY', RUN, 'collectors_left', -total) end
   for name, fields in pairs(told_of) do
@@ -193,7 +198,7 @@ return stamp(now)
 # itself, what its steps need ('' nothing, '*' every collector, or a step id), the steps. The token is the claimer's own:
 # a claim that is sent again because its answer was lost is answered as the first time, and counts no attempt. Answers the
 # time, when the run began, a letter for each step, what there is to say of some of them, and of the gather or a stage what
-# it works on: the number of collectors that are absent, or the value before.
+# it works on: how many collectors are absent and how many outcomes there are, or the value before.
 CLAIM = (
     _PRELUDE
     + """
@@ -242,7 +247,7 @@ for _, wanted in ipairs(cjson.decode(ARGV[6])) do
   local done, begun = fields_of(OUTCOMES, steps), fields_of(OPEN, steps)
   for at, step in ipairs(steps) do letters[#letters + 1] = claim(step, ref, needs, done[at], begun[at]) end
   if given > 0 then redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1]) end
-  if given > 0 and needs == '*' then before = tostring(redis.call('HLEN', ABSENT))
+  if given > 0 and needs == '*' then before = redis.call('HLEN', ABSENT) .. ' ' .. redis.call('HLEN', OUTCOMES)
   elseif given > 0 and needs ~= '' then before = redis.call('HGET', VALUES, needs) or '' end
 end
 in_parts('HSET', OPEN, opening)
@@ -448,8 +453,9 @@ return 1
 """
 )
 
-# ARGV: ttl, whether collectors that ended without success are executed again, how many other steps are, those, then the
-# steps that are kept and not told by the tally. The story of the run, which has ended, begins anew.
+# ARGV: ttl, whether collectors that ended without success are executed again, as JSON the id and the ref of each collector
+# of which something is lost, how many other steps are executed again, those, then the steps that are kept and not told by
+# the tally. The story of the run, which has ended, begins anew.
 REOPEN = (
     _PRELUDE
     + """
@@ -470,8 +476,15 @@ if ARGV[2] == '1' then
     if not string.find(name, ' succeeded$') then redis.call('HDEL', TALLY, name) end
   end
 end
-local again = tonumber(ARGV[3])
-for at = 4, 3 + again do forget(ARGV[at]) end
+for _, each in ipairs(cjson.decode(ARGV[3])) do
+  local step, ref = each[1], each[2]
+  forget(step)
+  redis.call('HINCRBY', LEFT, ref, 1)
+  redis.call('HINCRBY', RUN, 'collectors_left', 1)
+  if many(ref) then redis.call('HINCRBY', TALLY, many(ref) .. ' succeeded', -1) end
+end
+local again = tonumber(ARGV[4])
+for at = 5, 4 + again do forget(ARGV[at]) end
 redis.call('DEL', EVENTS, END, OPEN, WAITS)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now))
@@ -481,7 +494,7 @@ for at = 1, #tally, 2 do
   local collector, is = string.match(tally[at], '^(%S+) (%S+)$')
   event({event = 'finished', step = collector, status = is, count = tally[at + 1]})
 end
-for at = 4 + again, #ARGV do
+for at = 5 + again, #ARGV do
   local outcome = redis.call('HGET', OUTCOMES, ARGV[at])
   if outcome then
     local told = cjson.decode(outcome)
@@ -515,4 +528,40 @@ for at = 1, #ARGV, 2 do
   local since = redis.call('ZSCORE', KEYS[1], ARGV[at])
   if since and tonumber(since) == tonumber(ARGV[at + 1]) then redis.call('ZREM', KEYS[1], ARGV[at]) end
 end
+"""
+
+# ARGV: ttl, then step ids. Answers those that have no outcome, or have succeeded and have no value any more.
+LOST = (
+    _PRELUDE
+    + """
+local lost = {}
+for at = 2, #ARGV do
+  local outcome = redis.call('HGET', OUTCOMES, ARGV[at])
+  local succeeded = outcome and string.find(outcome, '^%["succeeded"')
+  if not outcome or (succeeded and redis.call('HEXISTS', VALUES, ARGV[at]) == 0) then lost[#lost + 1] = ARGV[at] end
+end
+return lost
+"""
+)
+
+# ARGV: ttl, the cause. A run that cannot be read is cancelled: whatever stands where its state belongs is replaced, so that
+# no worker executes anything of it and nobody waits for it. The prelude would fail over it.
+BURY = """
+local function key(name) return KEYS[1] .. name end
+if redis.call('EXISTS', key('run'), key('plan')) == 0 then return false end
+local ttl = string.match(ARGV[1], '^%S+')
+local time = redis.call('TIME')
+local now = string.format('%.6f', time[1] + time[2] / 1000000)
+local run = {status = 'cancelled', finished_at = now, cause = ARGV[2], submitted_at = now, workflow = '', hash = '', inputs = '{}'}
+if redis.call('TYPE', key('run')).ok == 'hash' then
+  run.workflow = redis.call('HGET', key('run'), 'workflow') or ''
+  local submitted = redis.call('HGET', key('run'), 'submitted_at')
+  if tonumber(submitted or '') then run.submitted_at = submitted end
+end
+redis.call('DEL', key('run'), key('open'), key('waits'), key('events'), key('end'))
+for name, value in pairs(run) do redis.call('HSET', key('run'), name, value) end
+redis.call('XADD', key('events'), '*', 'at', now, 'event', 'ended', 'status', 'cancelled', 'message', ARGV[2])
+redis.call('XADD', key('end'), '*', 'status', 'cancelled')
+for _, name in ipairs({'run', 'events', 'end'}) do redis.call('EXPIRE', key(name), ttl) end
+return 'cancelled'
 """

@@ -40,6 +40,9 @@ def connect(url: str, **options: Any) -> redis.Redis:
     url = celery_url(url)
     ours: dict[str, Any] = {
         "decode_responses": True,
+        # Bytes that are not UTF-8, and half a surrogate pair, are escaped and raise nothing: one bad text in an answer
+        # would cost the answers to all other commands of its pipeline. What is JSON is none any more, and is told as that.
+        "encoding_errors": "backslashreplace",
         "protocol": 2,  # redis-py 8 speaks 3 unless told otherwise, and gives some answers another shape than 6 and 7
         "socket_connect_timeout": CONNECT_WITHIN,
         "socket_timeout": 10.0,

@@ -3,6 +3,7 @@
 import click
 
 from runner import options, session, settings
+from runner.damage import UnreadableRun
 from runner.run_ids import check_run_id
 
 
@@ -13,6 +14,9 @@ def command(run_id: str) -> None:
     """Cancel a run: nothing of it starts any more."""
     check_run_id(run_id)
     with session.ledger(settings.read()) as ledger:
-        ended = ledger.run(run_id).ended
+        try:
+            ended = ledger.run(run_id).ended
+        except UnreadableRun:
+            ended = False
         status = ledger.cancel(run_id, "cancelled by `runner cancel`")
     click.echo(f"run {run_id} {'had already ended: ' if ended else ''}{status}", err=True)

@@ -45,7 +45,8 @@ def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_
     with brokers.connect(broker.url) as client:
         count = dead_letters.count(client, chosen)
         letters = dead_letters.latest(client, chosen, dead_letters.KEPT if every_letter else 3)
-        runs = Store.of(client, chosen).runs(100)
+        ledger = Store.of(client, chosen)
+        runs, unreadable = ledger.runs(100), ledger.unreadable()
         server = ""
         with suppress(RedisError):  # `brokers.warnings` says if INFO is denied
             server = _server(client.info())
@@ -67,6 +68,9 @@ def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_
         warnings += concerns.of_workers(workers, chosen.queue)
         warnings += concerns.of_plan(plan, workers, chosen) if plan else ()
     warnings += concerns.of_runs(runs)
+    warnings += concerns.of_unreadable(
+        {each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable
+    )
     warnings += concerns.of_dead_letters(count, dead_letters.key(chosen))
     return {
         "versions": {

@@ -5,6 +5,7 @@ import sys
 import click
 
 from runner import options, report, screen, session, settings
+from runner.damage import UnreadableRun
 
 
 @click.command
@@ -15,6 +16,9 @@ def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""
     with session.ledger(settings.read()) as ledger:
         found = ledger.runs(limit)
+    for each in found:
+        if each.status == "unreadable":
+            click.echo(report.problem(UnreadableRun(each.id, each.cause), screen=screen.of(sys.stderr)), err=True)
     click.echo(
         report.as_json({"runs": [report.run_document(each) for each in found]})
         if as_json

@@ -7,6 +7,7 @@ import click
 import redis
 
 from runner import options, progress, report, screen, session, settings
+from runner.damage import UnreadableRun
 from runner.entries import EXIT_CODES
 from runner.run_ids import check_run_id
 
@@ -33,4 +34,4 @@ def command(run_id: str) -> int:
         ended = ledger.run(run_id)
         outcomes, tally = ledger.outcomes(run_id, plan), ledger.tally(run_id)
         click.echo(report.summary(ended, plan, outcomes, tally=tally, screen=screen.of(sys.stderr)), err=True)
-        return EXIT_CODES[ended.status]
+        return EXIT_CODES.get(ended.status, UnreadableRun.exit_code)

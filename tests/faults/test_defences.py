@@ -49,6 +49,28 @@ class Proof:
 # seconds in these tests, after an hour by default.
 RECONCILER = Change("runner/reconcile.py", "if due and ((sweep.lost", "if False and ((sweep.lost")
 VISIBILITY = Change("tests/faults/flow.py", '"RUNNER_VISIBILITY": "10"', '"RUNNER_VISIBILITY": "3600"')
+# A run that cannot be read is its own problem; nothing ends the thread; what is missing is missed.
+ONE_BAD = (
+    Change(
+        "runner/reconcile.py",
+        "            except UnreadableRun as error:",
+        "            except ZeroDivisionError as error:",
+    ),
+    Change(
+        "runner/reconcile.py", "            except Exception as error:", "            except ArithmeticError as error:"
+    ),
+)
+TOGETHER = Change("runner/store.py", "answers = pipe.execute(raise_on_error=False)", "answers = pipe.execute()")
+THREAD = Change("runner/reconcile.py", "except BaseException as error:", "except (redis.RedisError, OSError) as error:")
+MISSED_VALUE = Change("runner/store.py", "if len(texts) < len(wanted):", "if False:")
+MISSED_BEFORE = Change("runner/execute.py", "if before and not attempt.claim.before:", "if False:")
+MISSED_PLAN = Change(
+    "runner/store.py", 'if text is None and self.client.exists(self._key(run_id, "run")):', "if False:"
+)
+MISSED_ITEMS = Change("runner/execute.py", "    except MissingData as error:", "    except ZeroDivisionError as error:")
+MISSED_RESULT = Change(
+    "runner/store.py", "        if lost := [step for step in without", "        if lost := [step for step in ()"
+)
 # A lease is renewed for as long as the work takes; a step whose leases were lost too often is given up.
 LEASES = Change("runner/leases.py", "if steps := list(self.steps):", "if steps := []:")
 UNCOUNTED = Change("runner/settle.py", "attempt=claim.attempt - claim.lost", "attempt=claim.attempt")
@@ -177,6 +199,7 @@ A_SEED = Change("tests/faults/test_chaos.py", "random.randrange(10**6)", "1")
 
 STILL = "TimeoutExpired"  # the run had not ended in time
 UNENDED = "the run has ended"  # it had not
+UNENDED_GOOD = "the good run has ended"
 TWICE = r"\{1, 2\} == \{1\}|I5"  # a step was executed again
 
 PROOFS = {
@@ -235,6 +258,31 @@ PROOFS = {
             (BESIDE, NEW_FILE),
             "No such file.*out.json",
         ),
+    ],
+    "damaged_ledgers": [
+        Proof(
+            "F39",
+            "test_a_run_that_cannot_be_read_leaves_the_others_to_the_reconciler[cut short]",
+            ONE_BAD,
+            UNENDED_GOOD,
+        ),
+        Proof("F39 sweeps", "test_a_key_of_another_type_is_the_problem_of_its_run[open]", (TOGETHER,), UNENDED_GOOD),
+        Proof(
+            "F39 thread",
+            "test_no_exception_of_any_kind_ends_the_thread_of_the_reconciler[KeyError]",
+            (THREAD,),
+            "the deadline has fired",
+        ),
+        Proof(
+            "F51",
+            "test_a_value_that_the_ledger_lost_is_missed_and_its_collector_executed_again[values]",
+            (MISSED_VALUE,),
+            "'succeeded' == 'failed'",
+        ),
+        Proof("F51 stage", "test_a_stage_whose_value_before_is_lost_fails_and_names_it", (MISSED_BEFORE,), UNENDED),
+        Proof("F51 plan", "test_a_run_whose_plan_is_lost_fails_and_says_so", (MISSED_PLAN,), UNENDED),
+        Proof("F51 items", "test_a_run_whose_items_are_lost_fails_and_names_them", (MISSED_ITEMS,), UNENDED),
+        Proof("F51 result", "test_a_result_that_is_lost_is_not_told_as_null", (MISSED_RESULT,), "0 == 7"),
     ],
     "batches": [
         Proof("F01 batch", "test_a_killed_worker_costs_what_had_no_outcome", (RECONCILER, VISIBILITY), STILL),

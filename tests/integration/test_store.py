@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner import brokers, store
+from runner.damage import UnreadableRun
 from runner.encoding import packed
 from runner.entries import Error, Outcome, Postponed
 from runner.errors import UnknownRun
@@ -147,12 +148,13 @@ def test_a_postponed_step_is_busy_until_its_time(accepted: Store) -> None:
 def test_what_is_collected_is_in_the_order_of_the_plan_without_what_is_missing(accepted: Store) -> None:
     succeed(accepted, B, None)
     accepted.finish("run-1", [Outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
-    assert list(accepted.collected("run-1", PLAN)) == [None]
+    assert list(accepted.collected("run-1", PLAN, absent=["a"])) == [None]
     assert accepted.absent("run-1", PLAN) == ["a"]
 
 
 def test_what_is_collected_may_be_too_much(accepted: Store) -> None:
     succeed(accepted, A, "x" * 100)
+    succeed(accepted, B)
     with pytest.raises(FanInTooLarge):
         list(accepted.collected("run-1", PLAN, limit=99))
 
@@ -518,3 +520,39 @@ def test_what_has_not_ended_is_listed_in_its_order(wide: Store) -> None:
         end(wide, step)
     assert list(wide.unended("run-1", WIDE)) == ["page[2]", "page[4]"]
     assert set(wide.outcomes_of("run-1", [page.id for page in PAGES])) == {"page[0]", "page[1]", "page[3]"}
+
+
+# Texts that no script could read.
+
+
+HALF = "half a pair: \ud83d"
+
+
+def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Store) -> None:
+    """Lua's cjson refuses it: the outcome could not be recorded, which was taken for a ledger that is away."""
+    claim(accepted, A)
+    claim(accepted, B)
+    accepted.postpone("run-1", [Postponed("b", Error("OSError", HALF), 1, 60)])
+    accepted.finish("run-1", [Outcome("a", "failed", error=Error("OSError", HALF, HALF), worker="w")], PLAN)
+    accepted.waits("run-1", "b", HALF, seconds=1, limit=1)
+    accepted.cancel("run-1", HALF)
+    assert all(event.message.endswith(r"\ud83d") for event in accepted.events("run-1") if event.message)
+    accepted.reopen("run-1", PLAN, collectors=False, tail=PLAN.tail)
+
+    outcome = accepted.outcome("run-1", "a")
+    assert outcome is not None
+    assert outcome.error == Error("OSError", r"half a pair: \ud83d", r"half a pair: \ud83d")
+
+
+def test_half_a_surrogate_pair_in_a_value_is_kept(accepted: Store) -> None:
+    succeed(accepted, A, {HALF: [HALF]})
+    assert accepted.value("run-1", "a") == {HALF: [HALF]}
+
+
+def test_bytes_that_are_no_text_make_a_run_unreadable_and_no_other(accepted: Store) -> None:
+    assert accepted.accept("run-2", PLAN)
+    accepted.client.execute_command("HSET", "runner:{run-1}:run", "status", b"\xff\xfe")  # type: ignore[no-untyped-call]
+    with pytest.raises(UnreadableRun):
+        accepted.run("run-1")
+    assert [(run.id, run.status) for run in accepted.runs()] == [("run-2", "pending"), ("run-1", "unreadable")]
+    assert set(accepted.sweeps(["run-1", "run-2"], grace=3)) == {"run-1", "run-2"}

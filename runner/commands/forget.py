@@ -1,0 +1,36 @@
+"""`forget RUN`: nothing of it is left in the ledger."""
+
+import click
+
+from runner import options, session, settings
+from runner.damage import UnreadableRun
+from runner.errors import RunnerError, UnknownRun
+from runner.run_ids import check_run_id
+
+
+class StillRunning(RunnerError):
+    """The run has not ended."""
+
+    exit_code = 2
+
+
+@click.command
+@click.argument("run_id", metavar="RUN")
+@options.broker_options
+def command(run_id: str) -> None:
+    """Remove a run that has ended, or that cannot be read, with all its values.
+
+    Runs are forgotten by themselves after RUNNER_TTL; this is for one that is damaged, or holds what nobody is to see.
+    """
+    check_run_id(run_id)
+    with session.ledger(settings.read()) as ledger:
+        try:
+            ledger.plan(run_id)
+            ended = ledger.run(run_id).ended
+        except (UnreadableRun, UnknownRun):
+            ended = True  # or nobody can tell, or only a part of it is there
+        if not ended:
+            raise StillRunning(f"run {run_id} has not ended", hint=f"`python -m runner cancel {run_id}` ends it")
+        if not ledger.forget(run_id):
+            raise UnknownRun(f'no run "{run_id}", or it has expired')
+    click.echo(f"run {run_id} is forgotten", err=True)

@@ -1,0 +1,138 @@
+"""Whatever stands in the ledger: a command ends with a line and a documented exit code, and another run is as it was."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner import brokers, cli, transitions
+from runner.encoding import packed
+from runner.entries import Error, Outcome, Postponed
+from runner.plan import Foreach, Item, Plan, Step
+from runner.store import Store
+from tests.servers import Server
+
+A = Step("a", "collector", "fetch")
+PAGE = Step("page", "collector", "fetch", foreach=Foreach(["v", "w"], count=2, batch=2))
+PLAN = Plan("news", "", (A, PAGE), Step("fan_in", "gather", "merge"), (Step("first", "stage", "work"),))
+PAGES = [PAGE.of(Item(value, str(index), index)) for index, value in enumerate("vw")]
+
+COMMANDS = [
+    ("runs",),
+    ("runs", "--json"),
+    ("show", "bad"),
+    ("show", "bad", "--json"),
+    ("show", "bad", "--step", "page"),
+    ("show", "bad", "--step", "page", "--status", "failed"),
+    ("show", "bad", "--step", "page[0]"),
+    ("show", "bad", "--step", "first", "--json"),
+    ("cancel", "bad"),
+    ("forget", "bad"),
+    ("show", "good", "--json"),
+]
+DAMAGES: list[Callable[[bytes], bytes]] = [
+    lambda text: text[: len(text) // 2],
+    lambda text: text[:-1],
+    lambda text: text.replace(b'"', b"\xff"),
+    lambda text: text.replace(b"s", b"\xc3"),
+    lambda _: b"",
+    lambda _: b"null",
+    lambda _: b"7",
+    lambda _: b"nan",
+    lambda _: b"[]",
+    lambda _: b"{}",
+    lambda _: b'["succeeded"]',
+    lambda _: b'[0,null,"ab"]',
+    lambda _: b'"\\ud800"',
+    lambda _: b"[" * 5000,
+    lambda _: b"a b c d e f g",
+]
+
+
+def fill(ledger: Store, run_id: str, *, ended: bool) -> None:
+    """A run that has something under each of its keys."""
+    items = [packed([page.item for page in PAGES if page.item], "page/0")]
+    assert ledger.accept(run_id, PLAN, items=items)
+    ledger.claim(run_id, [A, *PAGES], PLAN, token="t", worker="w", lease=60)
+    failed = Outcome("page[0]", "failed", error=Error("OSError", "no", "Traceback"), ref="page/0")
+    ledger.finish(run_id, [failed, Outcome("a", "succeeded", {"x": 1})], PLAN)
+    ledger.postpone(run_id, [Postponed("page[1]", Error("OSError", "no"), 1, 60)])
+    ledger.waits(run_id, "first", "waits for a worker", seconds=60, limit=60)
+    if ended:
+        ledger.finish(run_id, [Outcome("first", "succeeded", 1)], PLAN, ends="partial", cause="page[0] failed")
+
+
+def damaged(client: Any, key: str, damage: Callable[[bytes], bytes], choice: int) -> None:
+    """Damage one value of a key, or put a text there if it holds none of its own."""
+    kind = client.type(key)
+    if kind == b"hash":
+        fields = sorted(client.hkeys(key))
+        field = fields[choice % len(fields)]
+        client.hset(key, field, damage(client.hget(key, field)))
+    elif kind == b"string":
+        client.set(key, damage(client.get(key)), ex=600)
+    elif kind == b"stream":
+        client.xadd(key, {b"event": damage(b"finished"), b"at": damage(b"1")})
+    else:
+        client.set(key, damage(b"x"), ex=600)
+
+
+def command(*words: str) -> tuple[int, str]:
+    """The exit code of a command, and all that it said."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), pytest.raises(SystemExit) as ended:
+        cli.main(list(words))
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code, said.getvalue()
+
+
+def test_no_command_fails_over_a_damaged_run_and_none_is_kept_from_another(
+    valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """724 of 2,730 calls ended with "ours to fix"."""
+    monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
+    raw = brokers.connect(valkey.url, decode_responses=False)
+    ledger = Store(brokers.connect(valkey.url), ttl=600)
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(
+        words=st.sampled_from(COMMANDS),
+        name=st.sampled_from(transitions.KEYS),
+        damage=st.sampled_from(DAMAGES),
+        choice=st.integers(0, 20),
+        replaced=st.booleans(),
+        ended=st.booleans(),
+    )
+    def holds(
+        *,
+        words: tuple[str, ...],
+        name: str,
+        damage: Callable[[bytes], bytes],
+        choice: int,
+        replaced: bool,
+        ended: bool,
+    ) -> None:
+        raw.flushdb()
+        fill(ledger, "good", ended=True)
+        fill(ledger, "bad", ended=ended)
+        key = f"runner:{{bad}}:{name}"
+        if replaced:
+            raw.delete(key)
+        damaged(raw, key, damage, choice)
+
+        code, said = command(*words)
+
+        assert code in {0, 2, 7}, said
+        assert "ours to fix" not in said
+        assert "good" in command("runs")[1]
+        assert command("forget", "good")[0] == 0
+        assert command("cancel", "bad")[0] in {0, 7}  # 7: it has been forgotten
+        assert command("forget", "bad")[0] in {0, 7}
+        assert raw.keys("*{bad}*") == []
+
+    holds()
