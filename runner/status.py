@@ -26,7 +26,7 @@ _SIGNS = {
 FAILED = ("failed", "timed_out", "late")  # what a step ends with when it, and not another, is to blame
 OPEN = ("pending", "running", "retrying")  # what a step is that has not ended
 ORDER = ("succeeded", *FAILED, "cancelled", "skipped", "running", "retrying", "pending")  # of counts
-LONGEST = max(len(sign.word) for sign in _SIGNS.values())
+LONGEST = max(len(_SIGNS[status].word) for status in (*ORDER, "partial"))  # of a step's
 
 
 def sign(status: str) -> Sign:
