@@ -19,7 +19,16 @@ _OF_PYTHON = {
 
 def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
     """The warnings about a workflow that has no fault, by position."""
-    return sorted(_retry_warnings(source, tasks), key=lambda each: (each.place.line, each.place.column))
+    found = [*_retry_warnings(source, tasks), *_choice_warnings(source, tasks)]
+    return sorted(found, key=lambda each: (each.place.line, each.place.column))
+
+
+def _choice_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+    """Tasks that another module has one of the same name of: which is executed is nothing that the file shows."""
+    for step in checks.steps(source.data):
+        name, loc = step.value("task")
+        if isinstance(name, str) and (choice := tasks.choice(name)):
+            yield Fault("W002", choice, source.place(loc), "give yours another name, if it is not to take its place")
 
 
 def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:

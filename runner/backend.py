@@ -1,34 +1,43 @@
-"""Celery's Redis backend, of which a chord's counter is all that we use: nobody subscribes to a result."""
+"""Celery's result backends: one for the results of a user's tasks, and one that counts the messages of a run's chord."""
 
+import logging
 from typing import Any
 
+import redis
+from celery.backends.base import DisabledBackend
 from celery.backends.redis import RedisBackend
-from celery.backends.redis import ResultConsumer as Subscriber
+from celery.canvas import maybe_signature
+from kombu.exceptions import OperationalError
 
+from runner import here
 
-class Unsubscribed(Subscriber):  # type: ignore[misc]
-    """No subscriptions: results are read from the ledger.
-
-    Celery 5.7 subscribes to every message of a chord, also one whose result is ignored, and does not end it (celery
-    #4824, #5320). Ending the process then takes a round trip for each.
-    """
-
-    def start(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def consume_from(self, task_id: str) -> None:
-        pass
-
-    def cancel_for(self, task_id: str) -> None:
-        pass
+logger = logging.getLogger(__name__)
 
 
 class Backend(RedisBackend):  # type: ignore[misc]
-    ResultConsumer = Unsubscribed
+    """Of our own application. A result is subscribed to by whoever waits for it, and not by whoever sends a message.
 
-    def set_chord_size(self, group_id: str, chord_size: int) -> None:
-        """In one round trip: Celery 5.7 also forgets who had claimed an earlier chord of this id, and ours is new each time."""
-        self._set_chord_key(self.get_key_for_group(group_id, ".s"), chord_size)
+    Celery 5.7 subscribes to every message that is sent, also one whose result is ignored, and does not end it (celery #4824,
+    #5320). Ending the process then takes a round trip for each.
+    """
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        pass
+
+
+class FanIn(DisabledBackend):  # type: ignore[misc]
+    """Of our own tasks, in every application: it keeps no results, and counts in the ledger which messages have returned.
+
+    The application's own backend may be a database, on another server, without chords, or none at all; and what it counts
+    a client without that application cannot prepare.
+    """
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
+        try:
+            if here.ledger().returned(request.group, request.id):
+                maybe_signature(request.chord, app=self.app).apply_async()
+        except (redis.RedisError, OperationalError, OSError) as error:
+            logger.warning("the fan-in comes later, by the reconciler: %s", error)
 
 
 def url(broker_url: str) -> str:

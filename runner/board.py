@@ -61,7 +61,7 @@ class Board:
         self.alone = Tally("", len(self.collectors))
         self.tallies = {step.id: Tally(step.id, step.count) for step in plan.collectors if step.foreach}
         self.total = plan.fan_out
-        self.started_at: float | None = None
+        self.began_at: float | None = None  # when it was accepted, or resumed
         self._waits_for = ""
         self._latest = 0.0
 
@@ -97,8 +97,8 @@ class Board:
                 tally.close("cancelled" if event.status == "cancelled" else "skipped")
         if event.event == "waiting":
             self._waits_for = mask.line(event.message, self.plan)
-        if event.event == "started" and self.started_at is None:
-            self.started_at = event.at
+        if self.began_at is None:
+            self.began_at = event.at
         if event.step in self.tallies:
             return self._count(event, self.tallies[event.step])
         standing = self.standings.get(event.step)

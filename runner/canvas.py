@@ -32,18 +32,18 @@ def compose(plan: Plan, run_id: str, done: Collection[str] = ()) -> Signature | 
 
 
 def _collect(plan: Plan, run_id: str, step: Step, ref: str) -> Signature:
-    return _immutable(COLLECT, (run_id, [ref]), plan, step, ref)
+    return _immutable(COLLECT, (run_id, [ref]), plan, step)
 
 
 def _tail(plan: Plan, run_id: str, step: Step) -> Signature:
     if step.kind == "gather":
-        return _immutable(GATHER, (run_id,), plan, step, step.id)
-    return _immutable(STAGE, (run_id, step.id), plan, step, step.id)
+        return _immutable(GATHER, (run_id,), plan, step)
+    return _immutable(STAGE, (run_id, step.id), plan, step)
 
 
-def _immutable(name: str, args: tuple[Any, ...], plan: Plan, step: Step, shown: str) -> Signature:
-    # `shadow` is the name that Flower and the logs show.
-    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{shown}"}
+def _immutable(name: str, args: tuple[Any, ...], plan: Plan, step: Step) -> Signature:
+    # `shadow` is the name that Flower and the logs show, and a label of metrics: of all batches it is the one in the YAML.
+    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
     if step.timeout is not None:
         in_turn = -(-step.foreach.batch // (step.max_concurrency or 1)) if step.foreach else 1
         options["time_limit"] = (step.timeout + HARD_LIMIT_AFTER) * in_turn

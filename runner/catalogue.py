@@ -5,7 +5,7 @@ import importlib.util
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
@@ -63,7 +63,7 @@ class Task:
     @property
     def is_ours(self) -> bool:
         """Whether it is one of the built-in tasks, which wrap what they call in exceptions of their own."""
-        return self.module.partition(".")[0] == __name__.partition(".")[0]
+        return is_built_in(self.module)
 
     @property
     def first(self) -> Parameter | None:
@@ -79,11 +79,13 @@ class Catalogue(Mapping[str, Task]):
         tasks: by name.
         declared: patterns (``myapp.*``) of the names of tasks that workers elsewhere offer; nothing else is known of them.
         problems: why a module could not be read, by its name.
+        replaced: for a name that several modules have a task of, those whose task does not count.
     """
 
     tasks: Mapping[str, Task] = field(default_factory=dict)
     declared: tuple[str, ...] = ()
     problems: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Task:
         return self.tasks[name]
@@ -98,6 +100,13 @@ class Catalogue(Mapping[str, Task]):
         """Whether a worker somewhere offers this task, also if its parameters are not known."""
         return name in self.tasks or any(fnmatchcase(name, pattern) for pattern in self.declared)
 
+    def choice(self, name: str) -> str:
+        """Which of several tasks of one name counts, in words; empty if there is but one."""
+        if name not in self.replaced:
+            return ""
+        counts = self.tasks[name].module
+        return f"{name} is a task of {' and '.join(self.replaced[name])} and of {counts}: that of {counts} counts"
+
 
 def of(source: Source, settings: Settings) -> Catalogue:
     """The tasks that a workflow file may name: those offered everywhere, and those of the modules it includes."""
@@ -107,17 +116,38 @@ def of(source: Source, settings: Settings) -> Catalogue:
 
 def offered(settings: Settings) -> tuple[str, ...]:
     """The modules whose tasks any workflow may name: built in, from installed packages, and from the settings."""
-    return (*_installed(), *settings.include)
+    return (*installed(), *settings.include)
 
 
 def not_installed(modules: Iterable[str]) -> list[str]:
     """Those of the modules that no installed package offers as an entry point: they may be beside a workflow file."""
-    return [module for module in modules if module not in _installed()]
+    return [module for module in modules if module not in installed()]
 
 
 @cache
-def _installed() -> tuple[str, ...]:
-    return tuple(sorted(point.value for point in entry_points(group="runner.tasks")))
+def installed() -> tuple[str, ...]:
+    """The modules of installed packages, the built-in ones first."""
+    modules = (point.value for point in entry_points(group="runner.tasks"))
+    return tuple(sorted(modules, key=lambda module: (not is_built_in(module), module)))
+
+
+def is_built_in(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
+def precedence(module: str, include: Sequence[str]) -> int:
+    """Of two modules with a task of one name, the one with the greater precedence is the one whose task counts.
+
+    What is built in gives way to what is installed, and that to modules of the user's, of which the last that is included counts.
+
+    Args:
+        include: the modules that are included, those of the settings before those of a workflow.
+    """
+    if is_built_in(module):
+        return 0
+    if module in installed():
+        return 1
+    return 3 + include.index(module) if module in include else 2  # imported by one of these
 
 
 def included(source: Source) -> tuple[str, ...]:
@@ -130,20 +160,25 @@ def read(modules: Iterable[str], search_path: Iterable[str | Path] = (), declare
     """Read the tasks of modules.
 
     Args:
-        modules: dotted names. When two define a task of one name, the later one counts, as it does in Celery.
+        modules: dotted names. When two define a task of one name, the later one counts.
         search_path: folders to look in before ``sys.path``, for what is not installed; the current directory comes last.
         declared: see ``Catalogue``.
     """
     folders = tuple(str(folder) for folder in search_path)
-    installed = _installed()
+    packaged = installed()
     tasks: dict[str, Task] = {}
     problems = {}
+    replaced: dict[str, list[str]] = {}
     for module in dict.fromkeys(modules):
         try:
-            tasks |= {task.name: task for task in _tasks_of(module, () if module in installed else folders)}
+            found = {task.name: task for task in _tasks_of(module, () if module in packaged else folders)}
         except ValueError as problem:
             problems[module] = str(problem)
-    return Catalogue(tasks, tuple(declared), problems)
+            continue
+        for name in found.keys() & tasks:
+            replaced.setdefault(name, []).append(tasks[name].module)
+        tasks |= found
+    return Catalogue(tasks, tuple(declared), problems, replaced)
 
 
 @lru_cache(maxsize=64)

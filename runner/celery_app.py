@@ -2,25 +2,32 @@
 
 import contextlib
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from billiard import process
-from celery import Celery
+from celery import Celery, _state
+from celery.app.utils import Settings as CelerySettings
 from celery.loaders.app import AppLoader
-from celery.signals import celeryd_after_setup, celeryd_init, worker_process_init
+from celery.signals import celeryd_after_setup, celeryd_init, worker_init, worker_process_init
 
 from runner import backend, brokers, catalogue, garbage, settings, worker
 from runner.errors import RunnerError
 from runner.settings import Settings
 
-# The modules without which a worker executes no step; an app that adopts us includes them.
+logger = logging.getLogger(__name__)
+
+# The modules without which a worker executes no step.
 OURS = ["runner.execute", "runner.reconcile"]
+
+# What Celery reads from the environment, before its configuration.
+CELERY_URLS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
 
 # What a worker uses for as long as it lives: the embedded server ends when nobody does (brokers/embedded.py).
 _in_use = contextlib.ExitStack()
@@ -37,9 +44,8 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # Celery's own may notice only after 5 s that a child has died.
         "worker_pool": "runner.prefork:TaskPool",
-        # Our results are in the ledger. Of Celery's only the chord's counter is used, which must not expire under it.
+        # Our results are in the ledger.
         "task_ignore_result": True,
-        "result_chord_expires": 0,
         # It skips the chord's count of a task that is delivered again, and the fan-in hangs (measured on 5.7.0).
         "worker_deduplicate_successful_tasks": False,
         "task_default_queue": chosen.queue,
@@ -76,6 +82,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         # Celery's own ends the worker over some messages that it cannot read, and drops the others.
         "worker_consumer": "runner.dead_letters:Consumer",
         "include": [*OURS, *catalogue.offered(chosen)],
+        "runner_include": chosen.include,  # ours: which of two tasks of one name counts
     }
 
 
@@ -87,27 +94,103 @@ class Loader(AppLoader):  # type: ignore[misc]
         return (imp or self.import_module)(module, package=package)
 
 
-app = Celery("runner", loader=Loader)
+class Configuration(CelerySettings):  # type: ignore[misc]
+    """Celery's settings, as they were given.
+
+    Celery 5.7 puts `CELERY_BROKER_URL` and its like before them. They belong to an application of the user's: a worker of
+    ours that obeyed them would take that application's messages, and throw away those that it does not know.
+    """
+
+    broker_url = property(lambda self: self["broker_url"])
+    broker_read_url = broker_write_url = broker_url
+    result_backend = property(lambda self: self["result_backend"])
+
+
+class Application(Celery):  # type: ignore[misc]
+    """Celery, but it obeys its own settings alone, and of two tasks of one name it has the one that `catalogue` names."""
+
+    def on_init(self) -> None:
+        """Have settings of our class: Celery makes the object itself, and keeps it when it reads what it is configured with."""
+        object.__setattr__(self._conf, "__class__", Configuration)  # an assignment would be a setting
+
+    def _task_from_fun(self, fun: Callable[..., Any], name: str | None = None, **options: Any) -> Any:
+        """Register a function as a task.
+
+        Celery 5.7 keeps the one that comes first, and the order of those with `@shared_task` is that of a set.
+        """
+        name = name or self.gen_task_name(fun.__name__, fun.__module__)
+        if name in self._tasks and self.precedence(fun) > self.precedence(self._tasks[name]):
+            del self._tasks[name]
+        return super()._task_from_fun(fun, name=name, **options)
+
+    def precedence(self, task: Any) -> tuple[int, int]:
+        """What of two tasks of one name is the greater for the one that counts: see `catalogue.precedence`."""
+        function = getattr(task, "_decorated_fun", task)
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", 0)
+        return catalogue.precedence(function.__module__, self.conf.get("runner_include", ())), line
+
+    def take_tasks(self, others: Iterable[Celery]) -> None:
+        """Register the tasks of other applications in this process as well, bound to this one.
+
+        A module of the user's may have a `Celery(…)` of its own, with `@app.task`; what is executed here is of this
+        application, whose broker and results are the run's.
+        """
+        for other in others:
+            other.finalize()
+            for name, task in other.tasks.items():
+                known = self.tasks.get(name)
+                if known is None or self.precedence(task) > self.precedence(known):
+                    self._tasks.pop(name, None)  # Celery would warn of a second one
+                    self.register_task(type(type(task).__name__, (type(task),), {})())
+
+
+# Neither the current app nor the default one: whoever imports this may have an application, and tasks that are sent by it.
+app = Application("runner", loader=Loader, set_as_current=False)
 app.config_from_object(configuration(settings.read()))
-app.set_default()
+
+
+def make_current() -> Application:
+    """Make it the application of this process: of a command of ours, as Celery makes it that of a worker."""
+    app.set_current()
+    app.set_default()
+    return app
 
 
 @celeryd_init.connect
-def _use_the_broker(**_: Any) -> None:
+def _use_the_broker(instance: Any, **_: Any) -> None:
     """Start or join the embedded server, or check the external one, before the worker connects."""
+    if instance.app is not app:
+        return
     try:
         _in_use.enter_context(brokers.open(settings.read()))
     except RunnerError as error:
         sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
 
 
+@worker_init.connect
+def _take_tasks_of_included_apps(sender: Any, **_: Any) -> None:
+    """When every module is imported, also those of ``-I``, and before the pool is made."""
+    if sender.app is not app:
+        return
+    try:
+        app.take_tasks(sorted(_state._get_active_apps() - {app}, key=lambda other: str(other.main)))  # noqa: SLF001
+    except Exception as error:  # noqa: BLE001 - an application of the user's, with a configuration of any kind
+        sys.exit(f"error: an included module has a Celery application that cannot be set up: {error}")
+
+
+@celeryd_after_setup.connect
+def _name_what_is_not_obeyed(instance: Any, **_: Any) -> None:
+    if instance.app is app and (named := [name for name in CELERY_URLS if os.environ.get(name)]):
+        logger.warning("%s: not used; this worker obeys RUNNER_BROKER_URL alone", ", ".join(named))
+
+
 @celeryd_init.connect
-def _read_nothing(**_: Any) -> None:
+def _read_nothing(instance: Any, **_: Any) -> None:
     """Give programs that steps start an empty standard input: one that nobody ends would be read for ever.
 
     A terminal stays that of a worker without children: a person may debug a step there.
     """
-    if not os.isatty(0):
+    if instance.app is app and not os.isatty(0):
         _empty_standard_input()
 
 
@@ -117,24 +200,26 @@ def _refuse_other_pools(instance: Any, **_: Any) -> None:
 
     Gevent (26.9, Celery 5.7.0) leaves messages of a killed worker unacknowledged, and does not come back when the broker does.
     """
-    name = instance.pool_cls.__module__.rpartition(".")[2]
+    name = instance.pool_cls.__module__.rpartition(".")[2] if instance.app is app else "prefork"
     if name not in {"prefork", "thread", "solo"}:  # ours (prefork.py), or Celery's
         sys.exit(f"error: the pool {name} is not supported: use prefork, threads or solo")
 
 
 @celeryd_after_setup.connect
-def _spare_garbage(**_: Any) -> None:
+def _spare_garbage(instance: Any, **_: Any) -> None:
     """What an app has imported, and set up, is not looked through either: 2 % of the default workflow."""
-    garbage.spare()
+    if instance.app is app:
+        garbage.spare()
 
 
 @celeryd_init.connect
-def _leave_no_directory(**_: Any) -> None:
+def _leave_no_directory(instance: Any, **_: Any) -> None:
     """Have the pool make its shared memory in the temporary directory itself: its files are unlinked at once there.
 
     By default it makes a directory of its own first, which stays when the worker is killed.
     """
-    multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]  # noqa: SLF001
+    if instance.app is app:
+        multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 @worker_process_init.connect

@@ -8,6 +8,7 @@ import redis
 
 from runner import brokers, canvas, program, text
 from runner.brokers import Concern
+from runner.catalogue import Catalogue
 from runner.damage import UnreadableRun
 from runner.entries import Run
 from runner.errors import listed
@@ -44,8 +45,21 @@ def of_broker(url: str) -> Iterator[Concern]:
         )
 
 
-def of_workers(workers: Collection[Worker], queue: str) -> Iterator[Concern]:
-    """Of those that serve the queue for steps that name none."""
+def of_tasks(tasks: Catalogue) -> Iterator[Concern]:
+    """Tasks of one name: those of the settings' modules, and of a workflow's."""
+    for name in sorted(tasks.replaced):
+        yield Concern(tasks.choice(name), "give yours another name, if it is not to take its place")
+
+
+def of_workers(
+    workers: Collection[Worker], queue: str, *, refused: Mapping[str, str], reconciled: bool
+) -> Iterator[Concern]:
+    """Of those that serve the queue for steps that name none.
+
+    Args:
+        refused: workers that ended instead of executing steps, each with the reason.
+        reconciled: there is a worker that sends again what is lost.
+    """
     if not any(queue in worker.queues for worker in workers):
         yield Concern(
             f'no worker answers that serves the queue "{queue}": a run would wait for one',
@@ -55,8 +69,16 @@ def of_workers(workers: Collection[Worker], queue: str) -> Iterator[Concern]:
         if queue in worker.queues and canvas.COLLECT not in worker.tasks:
             yield Concern(
                 f'worker {worker.name} serves the queue "{queue}" and has none of our tasks: it throws steps away',
-                "have its app include runner.execute and runner.reconcile, or give runs a queue of their own (RUNNER_QUEUE)",
+                "have its app include runner.adopt, or give runs a queue of their own (RUNNER_QUEUE)",
             )
+    executing = [worker.name for worker in workers if canvas.COLLECT in worker.tasks]
+    if executing and not reconciled:
+        yield Concern(
+            f"no worker reconciles ({listed(executing)}): what a killed worker held is not sent again, and no deadline ends a fan-in",
+            "have their app include runner.adopt",
+        )
+    for name, reason in refused.items():
+        yield Concern(f"worker {name} was refused: {reason}", "change its application, and start it again")
 
 
 def of_plan(plan: Plan, workers: Collection[Worker], chosen: Settings) -> Iterator[Concern]:

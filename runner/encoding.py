@@ -114,6 +114,7 @@ def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
         cause=fields.get("cause", ""),
         waits_for=fields.get("waits_for", ""),
         inputs=inputs,
+        resumed_at=float(fields["resumed_at"]) if "resumed_at" in fields else None,
     )
 
 

@@ -108,6 +108,7 @@ class Run:
     cause: str = ""
     waits_for: str = ""
     inputs: Mapping[str, Any] | None = None
+    resumed_at: float | None = None
 
     @property
     def ended(self) -> bool:

@@ -54,6 +54,7 @@ CODES = {
 # The same of what is told of a valid file.
 WARNINGS = {
     "W001": "a name under `on` or `not_on` of `retry` that nothing the task raises has",
+    "W002": "a task that several modules define",
 }
 
 

@@ -4,20 +4,25 @@ A collector never raises into the chord: what happened to it is an outcome in th
 is tolerable. Delivered twice, a message finds its steps done and does nothing.
 """
 
+import functools
 import math
 import random
+import sys
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from celery import Task, current_app, shared_task
+import redis
+from celery import Celery, Task, shared_task
 from celery.exceptions import Reject
+from celery.signals import worker_init
 from celery.utils.log import get_task_logger
 
-from runner import batch, endings, fan_in, here, raised, text, values
+from runner import application, batch, endings, fan_in, here, raised, text, values
 from runner import plan as plans
+from runner.backend import FanIn
 from runner.batch import Batch
 from runner.call import call
 from runner.canvas import COLLECT, GATHER, STAGE
@@ -42,12 +47,45 @@ class TaskNotRegistered(RunnerError):
 
 
 class StepTask(Task):  # type: ignore[misc]
-    """A task of ours: what happens to its process is recorded by the worker's main process (requests.py)."""
+    """A task of ours, which keeps its promises in any application, whatever that has configured for its own tasks.
+
+    What happens to its process is recorded by the worker's main process (requests.py).
+    """
 
     Request = "runner.requests:StepRequest"
+    # A message is given back when its worker dies, and the ledger keeps it from counting twice.
+    acks_late = True
+    reject_on_worker_lost = True
+    acks_on_failure = acks_on_timeout = True
+    # Every worker reads it, and whoever sends it.
+    serializer = "json"
+    max_retries = None
+    ignore_result = True
+
+    @property
+    def backend(self) -> FanIn:
+        return _fan_in(self.app)
 
 
-@shared_task(name=COLLECT, base=StepTask, bind=True, max_retries=None, ignore_result=True)
+@worker_init.connect
+def _refuse_an_unfit_application(sender: Any, **_: Any) -> None:
+    """End a worker whose application would lose steps, or send them again for ever; `doctor` says why it did."""
+    try:
+        application.check(sender.app, here.settings())
+    except application.ApplicationUnfit as error:
+        with suppress(redis.RedisError, ValueError):
+            here.ledger().refuse(sender.hostname, str(error))
+        sys.exit(f"error: {error}\nhint: {error.hint}")  # Celery would log another exception of a signal's, and go on
+    with suppress(redis.RedisError):
+        here.ledger().admit(sender.hostname)
+
+
+@functools.cache
+def _fan_in(app: Celery) -> FanIn:
+    return FanIn(app)
+
+
+@shared_task(name=COLLECT, base=StepTask, bind=True)
 def collect(self: Task, run_id: str, refs: list[str]) -> None:
     """Execute collectors of a run; those that must wait, for a retry say, come back in the same message, later."""
     waiting: dict[str, float] = {}
@@ -57,7 +95,7 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
         _again(self, min(waiting.values()), args=(run_id, list(waiting)))
 
 
-@shared_task(name=GATHER, base=StepTask, bind=True, max_retries=None, ignore_result=True)
+@shared_task(name=GATHER, base=StepTask, bind=True)
 def gather(self: Task, run_id: str) -> None:
     """Hand the collectors' values to the gather, or end the run if one is missing that may not be."""
     seconds = None
@@ -67,7 +105,7 @@ def gather(self: Task, run_id: str) -> None:
         _again(self, seconds)
 
 
-@shared_task(name=STAGE, base=StepTask, bind=True, max_retries=None, ignore_result=True)
+@shared_task(name=STAGE, base=StepTask, bind=True)
 def stage(self: Task, run_id: str, step_id: str) -> None:
     """Hand the value of the step before to a stage."""
     seconds = None
@@ -205,7 +243,7 @@ def _left_to_another(ledger: Store, run_id: str, step: Step, name: str) -> float
     Args:
         name: the step's id, or the ref of its batch.
     """
-    if step.task is None or step.task in current_app.tasks or current_app.conf.get("runner_alone"):
+    if step.task is None or step.task in here.app().tasks or here.app().conf.get("runner_alone"):
         return None
     reason = f"waits for a worker that has {step.task}"
     seconds = 1 + random.random()  # noqa: S311 - so that another worker gets it
@@ -219,15 +257,31 @@ def _left_to_another(ledger: Store, run_id: str, step: Step, name: str) -> float
 def _registered(step: Step, worker: str) -> Callable[..., Any]:
     if step.task is None:
         return _itself
-    if step.task not in current_app.tasks:
-        if current_app.conf.get("runner_alone"):
+    app = here.app()
+    if step.task not in app.tasks:
+        if app.conf.get("runner_alone"):
             raise TaskNotRegistered(f'"{step.task}" is not registered on {worker}: name its module in `include`')
         waited = text.duration(here.settings().wait_for_task)
         raise TaskNotRegistered(
             f'no worker has offered "{step.task}" for {waited}: start one with --include and its module, then resume the run'
         )
-    task: Callable[..., Any] = current_app.tasks[step.task]
+    task: Callable[..., Any] = _as_written(app.tasks[step.task])
     return task
+
+
+@functools.cache
+def _as_written(task: Task) -> Task:
+    """The task without what was put around its call since: an error tracker, which reports each attempt (Sentry).
+
+    Only what `retry` does not try again is a failure, and that is logged (settle.py). Nor with `autoretry_for`, which raises
+    another exception than the task.
+    """
+    kind = type(task)
+    # Celery makes the class of a decorated task, without a `__call__`, and with its function: what has either since is another's.
+    around = {"__call__"} & vars(kind).keys() if getattr(task, "_decorated", False) else set()
+    if not around and "run" not in vars(task):
+        return task
+    return type(kind.__name__, (kind,), {name: getattr(kind.__mro__[1], name) for name in around})()
 
 
 def _itself(values: list[Any]) -> list[Any]:

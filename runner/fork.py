@@ -100,6 +100,8 @@ def _become(work: Callable[[int], object], tether: int, log: Path, mask: set[int
         work(tether)
         code = 0
     except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")  # as the interpreter does
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - it ends here: what stands above in the stack is our parent's
         sys.excepthook(*sys.exc_info())

@@ -1,17 +1,40 @@
-"""This worker process's settings and ledger, and the plans that it has to do with."""
+"""This process's Celery application, settings and ledger, and the plans that it has to do with."""
 
 import functools
 import time
+from typing import Any
 
-from celery import current_app
+from celery import Celery, current_app
+from celery.signals import worker_init
 
-from runner import brokers
+from runner import application, brokers
 from runner import settings as all_settings
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Store
 
 KNOWN_FOR = 30  # seconds until a plan is read again: fewer than any run is kept after its last change (`ttl`)
+
+
+_worker_app: list[Celery] = []  # of the worker that this process is, or is a child of
+
+
+def serve(app: Celery) -> None:
+    """Take this application for that of the process, whatever is current.
+
+    A task's module may make another one the current app whenever it is imported.
+    """
+    _worker_app[:] = [app]
+
+
+@worker_init.connect
+def _serve_the_worker(sender: Any, **_: Any) -> None:
+    serve(sender.app)
+
+
+def app() -> Celery:
+    """The worker's application; in another process, the current one."""
+    return _worker_app[0] if _worker_app else current_app._get_current_object()  # noqa: SLF001 - not a proxy of whichever is current later
 
 
 @functools.cache
@@ -21,9 +44,12 @@ def settings() -> Settings:
 
 @functools.cache
 def ledger() -> Store:
-    # An app that adopted us may have a broker of another kind; the ledger then has a URL of its own.
-    url = settings().broker_url or current_app.conf.broker_url
-    return Store.of(brokers.connect(url), settings())
+    return Store.of(brokers.connect(application.ledger_url(app(), settings())), settings())
+
+
+def queue() -> str:
+    """Where steps go that name none: the default queue of the application, unless the settings name one."""
+    return settings().queue if "queue" in settings().model_fields_set else str(app().conf.task_default_queue)
 
 
 def plan(run_id: str) -> Plan:

@@ -66,7 +66,7 @@ class Picture:
 
 def picture(board: Board, run_id: str, *, width: int, height: int) -> list[Line]:
     """Every line of the picture: the run, its collectors or bars for them, the gather, the stages."""
-    ran = f" · {text.duration(board.now - board.started_at)}" if board.started_at is not None else ""
+    ran = f" · {text.duration(board.now - board.began_at)}" if board.began_at is not None else ""
     header: Line = [("run ", "dim"), (run_id, "bold"), (ran, "dim")]
     if board.waits_for:
         header.append((f" · {board.waits_for}", "yellow"))

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import redis
-from celery import current_app
 from celery.signals import worker_ready, worker_shutdown
 from kombu.exceptions import OperationalError
 
@@ -103,12 +102,12 @@ def _send(plan: Plan, run_id: str, due: list[str], ledger: Store) -> None:
     done = {*plan.refs, *(tail[: tail.index(due[0])] if due[0] in tail else ())} - {*due}
     rest = canvas.compose(plan, run_id, done)
     if rest is not None:
-        send(rest)
+        send(rest, here.app(), ledger)
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)
 
 
 def _waiting_messages(plan: Plan) -> bool:
-    with current_app.connection_for_write() as connection:
+    with here.app().connection_for_write() as connection:
         channel: Any = connection.default_channel
         return any(channel._size(queue) for queue in {step.queue for step in plan.steps})  # noqa: SLF001 - kombu's virtual channels have no public name for it
 
@@ -143,7 +142,7 @@ class Reconciler:
     def _once(self) -> float:
         """Say that we are there, and reconcile if that is ours to do; answers the seconds until the next time."""
         every = here.settings().reconcile_every
-        here.ledger().serve(self._who, self._slots, tuple(current_app.tasks), 3 * every)
+        here.ledger().serve(self._who, self._slots, tuple(here.app().tasks), 3 * every)
         return min(every, self._look()) if here.ledger().lead(self._who, 3 * every) else every
 
     def _look(self) -> float:

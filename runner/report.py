@@ -527,10 +527,10 @@ def _succeeded(outcomes: Outcomes, step: Step) -> bool:
 
 
 def _seconds(run: Run) -> float | None:
-    """From the first step's start to the run's end; a run that ended before any step started took none."""
+    """From its submission, or since it was resumed, to the run's end: also what it waited for a worker, and its fan-in."""
     if run.finished_at is None:
         return None
-    return round(run.finished_at - (run.started_at or run.finished_at), 3)
+    return round(run.finished_at - (run.resumed_at or run.submitted_at), 3)
 
 
 def _step_seconds(outcome: Outcome | None) -> float | None:

@@ -76,7 +76,7 @@ def rerun(
             if step.foreach is not None and step.id != start and new.same(step, old):
                 _keep_items(step, (run_id, old), (new_id, new), ledger, everything=new.gather.id in kept)
         left = set(ledger.left(new_id))
-        send_rest(new, new_id, kept | {ref for ref in new.refs if ref not in left})
+        send_rest(new, new_id, kept | {ref for ref in new.refs if ref not in left}, ledger)
 
 
 def _before(plan: Plan, start: str) -> list[Step]:

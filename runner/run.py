@@ -1,6 +1,6 @@
 """A plan to a run: submitted, cancelled, resumed.
 
-Messages are sent by the current Celery app, whose broker the ledger is on.
+Messages are sent by the Celery application of this process, whose broker the ledger is on.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -8,7 +8,7 @@ from itertools import islice
 
 from kombu.exceptions import OperationalError
 
-from runner import canvas, foreach, program, sizes
+from runner import application, canvas, foreach, here, program, sizes
 from runner import plan as plans
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.encoding import packed
@@ -36,6 +36,7 @@ def submit(
 
     Raises:
         MalformedRunId: the id could not have come from us.
+        ApplicationUnfit: what this process's Celery application sends no worker would find.
         BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
     """
     routed = ready(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
@@ -43,7 +44,7 @@ def submit(
     if not ledger.accept(check_run_id(run_id), routed, items=batches(routed)):
         return False
     crashpoint(Crashpoint.SUBMIT_BEFORE_SEND)
-    send_rest(routed, run_id, frozenset())
+    send_rest(routed, run_id, frozenset(), ledger)
     crashpoint(Crashpoint.SUBMIT_AFTER_SEND)
     return True
 
@@ -68,7 +69,7 @@ def resume(run_id: str, ledger: Store) -> None:
         ledger.reopen(run_id, plan, collectors=collectors, tail=tail, lost=lost)
     left = ledger.left(run_id)
     ended = ledger.ended(run_id, [step.id for step in plan.tail])
-    send_rest(plan, run_id, ended | {ref for ref in plan.refs if ref not in left})
+    send_rest(plan, run_id, ended | {ref for ref in plan.refs if ref not in left}, ledger)
 
 
 def _lost(run_id: str, plan: Plan, ledger: Store) -> Iterator[tuple[str, str]]:
@@ -86,6 +87,7 @@ def _lost(run_id: str, plan: Plan, ledger: Store) -> Iterator[tuple[str, str]]:
 
 def ready(plan: Plan, ledger: Store, *, queue: str, own_queue: bool, slots: int | None = None) -> Plan:
     """The plan with its queues, and its batches."""
+    application.check(here.app(), here.settings())
     routed = plans.route(plan, queue, everything=own_queue)
     if not any(step.foreach for step in plan.collectors):
         return routed
@@ -132,12 +134,12 @@ def lose(run_id: str, plan: Plan, ledger: Store) -> None:
         fail(run_id, ledger, "the broker lost its data")
 
 
-def send_rest(plan: Plan, run_id: str, done: Collection[str]) -> None:
+def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Store) -> None:
     rest = canvas.compose(plan, run_id, done)
     if rest is None:
         return
     try:
-        send(rest)
+        send(rest, here.app(), ledger)
     except OperationalError as error:
         raise BrokerUnavailable(
             f"run {run_id} is recorded, but could not be sent: {error}",

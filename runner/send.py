@@ -6,38 +6,40 @@
 
 from collections.abc import Callable
 
-from celery import Signature, current_app
+from celery import Celery, Signature
+from celery.canvas import maybe_signature
 from celery.utils import uuid
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.utils.functional import retry_over_time
 
+from runner.store import Store
 
-def send(canvas: Signature) -> None:
-    """Publish what is to be executed first.
+
+def send(canvas: Signature, app: Celery, ledger: Store) -> None:
+    """Publish what is to be executed first, by this application; the ledger counts what returns of a chord.
 
     Raises:
         OperationalError: the broker cannot be reached, for as long as `task_publish_retry_policy` allows.
     """
     if canvas.task != "celery.chord":
-        canvas.apply_async()
+        maybe_signature(canvas, app=app).apply_async(serializer="json")
         return
     # What `chord.run` does before it publishes: from here on every message has its id.
     group_id = uuid()
     canvas.body.freeze(uuid(), group_id=group_id)
     for index, task in enumerate(canvas.tasks):
         task.options |= {"task_id": uuid(), "group_id": group_id, "group_index": index}
-    policy = current_app.conf.task_publish_retry_policy
+    policy = app.conf.task_publish_retry_policy
     try:
         # If the answer was lost all are published again: with the same ids, what comes twice does no harm.
         again: Callable[..., None] = retry_over_time
-        again(_publish, (OperationalError, BatchPublishError), args=(canvas, group_id), **policy)
+        again(_publish, (OperationalError, BatchPublishError), args=(canvas, group_id, app, ledger), **policy)
     except BatchPublishError as error:
         raise OperationalError(str(error)) from error
 
 
-def _publish(canvas: Signature, group_id: str) -> None:
-    app = current_app
-    app.backend.set_chord_size(group_id, len(canvas.tasks))
+def _publish(canvas: Signature, group_id: str, app: Celery, ledger: Store) -> None:
+    ledger.expect(group_id, len(canvas.tasks))
     with app.producer_or_acquire() as producer, producer.batch():
         for task in canvas.tasks:
             options = app.amqp.router.route({"ignore_result": True, **task.options}, task.task, task.args, {})
@@ -45,4 +47,4 @@ def _publish(canvas: Signature, group_id: str) -> None:
                 name=task.task, args=task.args, kwargs={}, chord=canvas.body, **options
             )
             routing = {key: options[key] for key in ("queue", "exchange", "routing_key", "priority") if key in options}
-            app.amqp.send_task_message(producer, task.task, message, **routing)
+            app.amqp.send_task_message(producer, task.task, message, serializer="json", **routing)

@@ -12,7 +12,7 @@ from runner.damage import MissingData, UnreadableRun
 from runner.endings import RULES, Failure, Success
 from runner.entries import Claim, Error, Outcome, Postponed, StepStatus
 from runner.errors import listed
-from runner.plan import Plan, Step
+from runner.plan import Plan, Step, written
 from runner.retry import NoRetry, wait_before_retry
 from runner.store import Store
 from runner.tolerance import Verdict, verdict
@@ -63,10 +63,21 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
     )
     if isinstance(wait, NoRetry):
         result = _explained(result, wait.reason)
-        logger.error("%s: %s", *_shown(attempt, result))
+        _log_failure(attempt, result)
         return _ended(attempt, status, result, after)
     logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), wait)  # as Celery tells its retries
     return Postponed(step.id, result.error, claim.attempt, wait)
+
+
+def _log_failure(attempt: Attempt, failure: Failure) -> None:
+    """Log a failure, once, when it is final.
+
+    Error trackers (Sentry) group by the text before its arguments are put in: it has the step, as it is named in the YAML.
+    """
+    step, message = _shown(attempt, failure)
+    name = f"{attempt.plan.name}.{written(step)}".replace("%", "%%")
+    about = {"run_id": attempt.run_id, "workflow": attempt.plan.name, "step": step, "error_type": failure.error.type}
+    logger.error(f"{name} failed: %s: %s", step, message, extra=about)  # noqa: G004
 
 
 def record(ledger: Store, plan: Plan, run_id: str, results: Iterable[Outcome | Postponed]) -> dict[str, float]:

@@ -65,6 +65,7 @@ class Store:
         self._retire = client.register_script(transitions.RETIRE)
         self._lost = client.register_script(transitions.LOST)
         self._bury = client.register_script(transitions.BURY)
+        self._returned = client.register_script(transitions.RETURNED)
 
     @classmethod
     def of(cls, client: "redis.Redis", chosen: Settings) -> "Store":
@@ -287,6 +288,14 @@ class Store:
         waits = self._wait(self._keys(run_id), [self._life, reason, name, seconds, limit, int(anew)])
         return None if waits is None else bool(waits)
 
+    def expect(self, chord: str, messages: int) -> None:
+        """Note how many messages the header of a chord has, before the first of them is sent."""
+        self.client.set(self._key(chord, "size"), messages, ex=self._ttl)
+
+    def returned(self, chord: str, message: str) -> bool:
+        """Note that a message of a chord's header has been executed, as often as it may be; whether it was the last."""
+        return bool(self._returned(self._keys(chord), [self._ttl, message]))
+
     def active(self) -> dict[str, float]:
         """The runs that have not been seen to end; since when, in seconds since the epoch."""
         return dict(cast("list[tuple[str, float]]", self.client.zrange(self._shared("active"), 0, -1, withscores=True)))
@@ -325,6 +334,21 @@ class Store:
         """Whether a worker that is there has this task; also one that is busy, and would answer no `inspect`."""
         until = self.client.zscore(self._shared("tasks"), task)
         return until is not None and until > self._now()
+
+    def refuse(self, worker: str, reason: str) -> None:
+        """Note why a worker ended instead of executing steps, for `doctor`, which asks for a day at most."""
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hset(self._shared("refused"), worker, reason)
+            pipe.expire(self._shared("refused"), 86400)
+            pipe.execute()
+
+    def admit(self, worker: str) -> None:
+        """Forget that a worker of this name was refused."""
+        self.client.hdel(self._shared("refused"), worker)
+
+    def refused(self) -> dict[str, str]:
+        """The workers that were refused lately, each with the reason."""
+        return cast("dict[str, str]", self.client.hgetall(self._shared("refused")))
 
     def is_led(self) -> bool:
         """Whether there is a worker that reconciles, or was until a moment ago."""

@@ -89,14 +89,11 @@ def _collect(source: str, topic: str, count: int) -> list[Item]:
 
 def _start(workflow_file: Path, run_id: str, inputs: dict[str, Any]) -> None:
     # Imported here, not above: every worker imports this file, and few start a run; the language takes it 0.2 s.
-    from runner import brokers, catalogue, run, settings, source, spec  # noqa: PLC0415
+    from runner import catalogue, here, run, source, spec  # noqa: PLC0415
     from runner import plan as plans  # noqa: PLC0415
     from runner.bind import bind  # noqa: PLC0415
-    from runner.store import Store  # noqa: PLC0415
 
-    chosen = settings.read()
     written = source.read(str(workflow_file))
-    workflow = spec.read(written, catalogue.of(written, chosen))
+    workflow = spec.read(written, catalogue.of(written, here.settings()))
     plan = bind(plans.make(workflow, written), workflow, inputs, written)
-    ledger = Store.of(brokers.connect(brokers.url(chosen)), chosen)
-    run.submit(plan, run_id, ledger, queue=chosen.queue)
+    run.submit(plan, run_id, here.ledger(), queue=here.queue())

@@ -487,7 +487,7 @@ local again = tonumber(ARGV[4])
 for at = 5, 4 + again do forget(ARGV[at]) end
 redis.call('DEL', EVENTS, END, OPEN, WAITS)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
-redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now))
+redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
 event({event = 'resumed'})
 local tally = redis.call('HGETALL', TALLY)
 for at = 1, #tally, 2 do
@@ -564,4 +564,18 @@ redis.call('XADD', key('events'), '*', 'at', now, 'event', 'ended', 'status', 'c
 redis.call('XADD', key('end'), '*', 'status', 'cancelled')
 for _, name in ipairs({'run', 'events', 'end'}) do redis.call('EXPIRE', key(name), ttl) end
 return 'cancelled'
+"""
+
+# KEYS: how the keys of a chord begin. ARGV: ttl, the id of the message of its header that has been executed. Returns 1 for the
+# last of them, once.
+RETURNED = """
+local size, back = KEYS[1] .. 'size', KEYS[1] .. 'back'
+local expected = tonumber(redis.call('GET', size) or '')
+if not expected then return 0 end
+redis.call('SADD', back, ARGV[2])
+redis.call('EXPIRE', size, ARGV[1])
+redis.call('EXPIRE', back, ARGV[1])
+if redis.call('SCARD', back) < expected then return 0 end
+redis.call('DEL', size, back)
+return 1
 """

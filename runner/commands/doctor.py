@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from runner import brokers, catalogue, options, program, settings, source, spec, text
 from runner import plan as plans
 from runner.brokers import Concern
+from runner.catalogue import Catalogue
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Store
@@ -31,16 +32,20 @@ def command(file: str | None, *, as_json: bool) -> None:
     that cannot be used makes it 4.
     """
     chosen = settings.read()
-    plan = _plan(file, chosen) if file else None
+    plan, known = _checked(file, chosen) if file else (None, catalogue.read(catalogue.offered(chosen)))
     with brokers.open(chosen) as broker:
-        found = _look(chosen, broker, plan, every_letter=as_json)
+        found = _look(chosen, broker, plan, known, every_letter=as_json)
     click.echo(text.as_json(found) if as_json else "\n".join(_lines(found)))
 
 
-def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_letter: bool) -> dict[str, Any]:
+def _look(
+    chosen: Settings, broker: brokers.Broker, plan: Plan | None, known: Catalogue, *, every_letter: bool
+) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
     from runner import concerns, dead_letters  # noqa: PLC0415
-    from runner.celery_app import app  # noqa: PLC0415
+    from runner.celery_app import make_current  # noqa: PLC0415
+
+    app = make_current()
 
     with brokers.connect(broker.url) as client:
         count = dead_letters.count(client, chosen)
@@ -54,6 +59,8 @@ def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_
     tasks = inspect.registered() or {}
     queues = (not broker.embedded and inspect.active_queues()) or {}
     stats = (not broker.embedded and plan and inspect.stats()) or {}
+    with brokers.connect(broker.url) as client:  # after the workers: one that has just begun leads by now
+        refused, reconciled = Store.of(client, chosen).refused(), Store.of(client, chosen).is_led()
     workers = [
         concerns.Worker(
             name,
@@ -65,8 +72,9 @@ def _look(chosen: Settings, broker: brokers.Broker, plan: Plan | None, *, every_
     ]
     warnings: list[Concern] = [*concerns.of_broker(broker.url)]
     if not broker.embedded:  # there each run brings a worker that has what it needs
-        warnings += concerns.of_workers(workers, chosen.queue)
+        warnings += concerns.of_workers(workers, chosen.queue, refused=refused, reconciled=reconciled)
         warnings += concerns.of_plan(plan, workers, chosen) if plan else ()
+    warnings += concerns.of_tasks(known)
     warnings += concerns.of_runs(runs)
     warnings += concerns.of_unreadable(
         {each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable
@@ -95,11 +103,10 @@ def _pool(stats: dict[str, Any]) -> str:
     return implementation.partition(":")[0].rpartition(".")[2]
 
 
-def _plan(file: str, chosen: Settings) -> Plan:
+def _checked(file: str, chosen: Settings) -> tuple[Plan, Catalogue]:
     written = source.read(file)
-    return plans.route(
-        plans.make(spec.read(written, catalogue.of(written, chosen)), written), chosen.queue, everything=False
-    )
+    known = catalogue.of(written, chosen)
+    return plans.route(plans.make(spec.read(written, known), written), chosen.queue, everything=False), known
 
 
 def _server(info: dict[str, Any]) -> str:

@@ -114,7 +114,9 @@ def _serve(address: str, port: int, basic_auth: str) -> None:
     from flower.urls import settings as page  # noqa: PLC0415
     from tornado.options import options as flower  # noqa: PLC0415
 
-    from runner.celery_app import app  # noqa: PLC0415
+    from runner.celery_app import make_current  # noqa: PLC0415
+
+    app = make_current()
 
     logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/Flower] %(message)s")
     # The one warns four times whenever no worker answers, the other of every page that is not there.

@@ -34,7 +34,9 @@ def command(run_id: str, start: str | None, file: str | None, wish: options.Wish
         name = new_run_id(plan) if start or file else run_id
         # As in `run`: before the worker begins.
         with garbage.spared():
-            from runner import attend, celery_app, rerun, run  # noqa: F401, PLC0415 - the app becomes the current one
+            from runner import attend, celery_app, rerun, run  # noqa: PLC0415
+
+            celery_app.make_current()
 
         with session.started(chosen, name, plan) as here:
 

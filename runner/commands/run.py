@@ -100,7 +100,9 @@ def command(
     with interrupts.raised(), brokers.starting(chosen):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with garbage.spared():
-            from runner import attend, celery_app, run  # noqa: F401, PLC0415 - the app becomes the current one
+            from runner import attend, celery_app, run  # noqa: PLC0415
+
+            celery_app.make_current()
 
         with session.started(chosen, name, plan) as here:
 

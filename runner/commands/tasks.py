@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from runner import catalogue, checks, report, screen, settings, source
+from runner import catalogue, checks, report, screen, settings, source, text
 from runner.catalogue import Catalogue
 from runner.errors import InvalidWorkflow
 from runner.settings import Settings
@@ -20,6 +20,8 @@ def command(file: str | None) -> None:
     """
     chosen = settings.read()
     found = _of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
+    for name in sorted(found.replaced):
+        click.echo(f"warning: {text.printable(found.choice(name))}", err=True)
     click.echo(report.task_list(found.values(), screen=screen.of(sys.stdout)))
 
 

@@ -1,5 +1,6 @@
 """`worker`: a Celery worker that executes steps."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -51,7 +52,7 @@ def command(
     worker.find_modules(catalogue.not_installed(asked), beside)
     worker.import_tasks(asked)
     with garbage.spared():
-        app = _app(bare=bare)
+        app = _app(bare=bare, include=asked)
     with brokers.open(chosen):
         node = app.Worker(
             hostname=name or worker.name(),
@@ -72,12 +73,15 @@ def command(
         return int(node.exitcode or 0)
 
 
-def _app(*, bare: bool) -> Any:
+def _app(*, bare: bool, include: Sequence[str]) -> Any:
     """The Celery application, and all that a worker imports and makes once; none of it connects before it is used."""
     # Here, not above: 0.25 s, after what may fail at once. The embedded broker may be starting meanwhile.
     from runner import here  # noqa: PLC0415
-    from runner.celery_app import OURS, app  # noqa: PLC0415
+    from runner.celery_app import OURS, make_current  # noqa: PLC0415
 
+    app = make_current()
+    here.serve(app)
+    app.conf.runner_include = include
     if bare:
         app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s
         app.conf.runner_alone = True

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner import brokers, canvas, catalogue, celery_app, run, settings, source, spec  # noqa: F401 - the app becomes the current one
+from runner import brokers, canvas, catalogue, celery_app, run, settings, source, spec
 from runner import plan as plans
 from runner.bind import bind
 from runner.plan import Plan
@@ -87,4 +87,5 @@ def _ledger() -> Store:
 
 
 if __name__ == "__main__":
+    celery_app.make_current()
     main({"default": default, "numbers": numbers, "flaky": flaky, "pages": pages, "compose": compose})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from runner import brokers, catalogue, celery_app, run, settings, source, spec  # noqa: F401 - the app becomes current
+from runner import brokers, catalogue, celery_app, run, settings, source, spec
 from runner import plan as plans
 from runner.bind import bind
 from runner.errors import RunnerError
@@ -20,6 +20,7 @@ from tests.faults.flow import SMALL
 
 
 def main(folder: str, count: str, name: str, every: str = "0") -> None:
+    celery_app.make_current()
     chosen = settings.read()
     written = source.read(SMALL)
     workflow = spec.read(written, catalogue.of(written, chosen))

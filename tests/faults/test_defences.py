@@ -154,7 +154,7 @@ PINNED = Change(
     return plans.route(now, "celery", everything=True)""",
 )
 # What a worker lacks is left to another: while there is one, for so long, and not after the end of the run.
-LEFT = Change("runner/execute.py", "if step.task is None or step.task in current_app.tasks or", "if True or")
+LEFT = Change("runner/execute.py", "if step.task is None or step.task in here.app().tasks or", "if True or")
 OFFERED = Change("runner/execute.py", "if waits is False and ledger.is_offered(step.task):", "if False:")
 LIMIT = Change("runner/execute.py", "    return seconds if waits else None", "    return seconds")
 UNWANTED = Change(

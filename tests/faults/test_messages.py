@@ -26,7 +26,10 @@ def test_messages_that_come_twice_execute_each_step_once(
     start_worker()
     start_worker()
     run.journal.await_start("gather")
-    again = "from runner import celery_app, execute as e; e.gather.delay('flow'); e.stage.delay('flow', 'stage')"
+    again = (
+        "from runner import celery_app, execute as e\n"
+        "celery_app.make_current(); e.gather.delay('flow'); e.stage.delay('flow', 'stage')"
+    )
     subprocess.run([sys.executable, "-c", again], check=True, cwd=ROOT)
 
     told = run.end(within=30)

@@ -95,7 +95,7 @@ def test_a_message_is_as_long_for_a_thousand_collectors_as_for_twenty_thousand(b
     few = longest(sent(broker, written(tmp_path, 2 * BATCH)))
     many = longest(sent(broker, written(tmp_path, 40 * BATCH)))
     assert few < 3000
-    # The second digit of `number/39`: in the arguments, which are in the body and in a header, and in the shown name.
+    # The second digit of `number/39`: in the arguments, which are in the body and in a header.
     assert many - few <= 8
 
 

@@ -95,7 +95,7 @@ def test_a_worker_of_another_app_on_our_queue_is_a_warning(valkey: Server, tmp_p
         shop.wait(60)
 
     assert "worker shop@here" in answer.stdout
-    assert "include runner.execute" in answer.stdout
+    assert "include runner.adopt" in answer.stdout
 
 
 def test_an_invalid_workflow_is_told_before_the_broker_is_asked(tmp_path: Path) -> None:

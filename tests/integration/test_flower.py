@@ -12,6 +12,7 @@ import pytest
 from tests.command_line import DEFAULT, ROOT, runner, start
 from tests.servers import Server, free_port
 from tests.waiting import wait_until
+from tests.workers import working
 
 ALICE = "alice:s3cret"
 AUTH = ("alice", "s3cret")
@@ -59,12 +60,37 @@ def test_steps_have_their_own_names(flower: Start) -> None:
     }
 
 
+def test_all_batches_of_a_collector_have_the_name_in_the_file(flower: Start, tmp_path: Path) -> None:
+    """Metrics of an exporter had a label for each: `page/9`."""
+    page = flower("--basic-auth", ALICE)
+    file = tmp_path / "wide.yaml"
+    file.write_text(
+        "name: wide\ncollectors: [{id: page, task: collector_1, batch: 1, foreach: [1, 2, 3], with: {topic: x}}]\n"
+    )
+
+    runner("run", str(file))
+
+    wait_until(lambda: len(tasks(page)) == 4, "Flower has heard of every message")
+    assert {task["name"] for task in tasks(page)} == {"wide.page", "wide.gather"}
+
+
 def test_the_documented_request_can_be_made_by_its_api(flower: Start) -> None:
     page = flower("--basic-auth", ALICE)
 
     answer = page.post("/api/task/async-apply/collector_request", json={"args": ["python"]}, auth=AUTH)
 
     assert answer.status_code == 200, answer.text
+
+
+def test_its_api_gives_the_result_of_the_documented_request(flower: Start, valkey: Server, tmp_path: Path) -> None:
+    """It waited for ever for a result that was there."""
+    page = flower("--basic-auth", ALICE, "--broker", valkey.url)
+
+    with working(tmp_path / "log", "runner", "worker", RUNNER_BROKER_URL=valkey.url):
+        answer = page.post("/api/task/apply/collector_request", json={"args": ["python"]}, auth=AUTH, timeout=30)
+
+    assert answer.json()["state"] == "SUCCESS"
+    assert answer.json()["result"].startswith("request-")
 
 
 def test_the_broker_page_shows_the_queue_of_the_embedded_broker(flower: Start) -> None:

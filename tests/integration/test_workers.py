@@ -46,22 +46,6 @@ def test_a_plain_celery_worker_runs_it_too(tmp_path: Path) -> None:
         assert json.loads(runner("run", DEFAULT, "--topic", "x").stdout)["item_count"] == 12
 
 
-def test_an_existing_app_adopts_us_by_including_execute(tmp_path: Path, broker: Server) -> None:
-    (tmp_path / "shop.py").write_text(
-        "from celery import Celery\n"
-        f"app = Celery('shop', broker={broker.url!r}, backend={broker.url!r}, include=['runner.execute'])\n\n"
-        "@app.task(name='shop.prices')\ndef prices(topic):\n    '''Prices.'''\n    return [topic, 1]\n"
-    )
-    workflow = tmp_path / "shop.yaml"
-    workflow.write_text("name: shop\ncollectors: [{id: prices, task: shop.prices, with: {topic: tea}}]\n")
-    with working(tmp_path / "log", "celery", "-A", "shop", "worker", "-l", "info", PYTHONPATH=str(tmp_path)) as shop:
-        answer = runner("run", str(workflow), RUNNER_TASKS="shop.*")
-        shop.terminate()
-        shop.wait(60)
-    assert answer.code == 0, answer.stderr
-    assert json.loads(answer.stdout) == [["tea", 1]]
-
-
 def test_a_step_goes_to_the_queue_it_names(tmp_path: Path) -> None:
     workflow = tmp_path / "queues.yaml"
     workflow.write_text(

@@ -82,7 +82,7 @@ def test_the_document_has_the_promised_keys_in_their_order() -> None:
         "inputs": {"topic": "tea", "key": "***"},
         "started_at": "2026-01-01T00:00:01.000+00:00",
         "finished_at": "2026-01-01T00:00:03.500+00:00",
-        "duration_s": 2.5,
+        "duration_s": 3.5,
     }
 
 
@@ -132,7 +132,7 @@ def test_in_a_run_that_has_ended_everybody_is_missing_who_did_not_answer() -> No
 
 def test_the_summary_of_a_partial_run_warns_of_who_is_missing_and_says_why() -> None:
     assert report.summary(PARTIAL, TOLERANT, MISSING_ONE).splitlines() == [
-        "! news partial in 2.5s: 1 of 2 collectors succeeded · run news-1",
+        "! news partial in 3.5s: 1 of 2 collectors succeeded · run news-1",
         "warning: the result is without reddit",
         "  ✗ reddit failed after 4 attempts",
         "      ConnectionError: refused by ***",
@@ -163,12 +163,12 @@ def test_a_warning_does_not_name_a_thousand() -> None:
 
 
 def test_the_summary_of_a_success_is_one_line() -> None:
-    assert report.summary(RUN, NEWS, WELL) == "✓ news succeeded in 2.5s: 2 of 2 collectors succeeded · run news-1"
+    assert report.summary(RUN, NEWS, WELL) == "✓ news succeeded in 3.5s: 2 of 2 collectors succeeded · run news-1"
 
 
 def test_the_summary_of_a_failure_says_what_failed_why_where_and_what_to_do() -> None:
     assert report.summary(FAILED, NEWS, OUTCOMES).splitlines() == [
-        "✗ news failed in 2.5s: 1 of 2 collectors succeeded · run news-1",
+        "✗ news failed in 3.5s: 1 of 2 collectors succeeded · run news-1",
         "  ✗ reddit failed after 4 attempts",
         "      ConnectionError: refused by ***",
         "      news.yaml:14:5",
@@ -200,7 +200,7 @@ def test_the_history_is_a_line_a_run() -> None:
     assert report.history([going_on, RUN], now=AT + 90).splitlines() == [
         "RUN     WORKFLOW  STATUS     STARTED    DURATION",
         "news-2  news      running    1m30s ago",
-        "news-1  news      succeeded  1m30s ago  2.5s",
+        "news-1  news      succeeded  1m30s ago  3.5s",
     ]
 
 
@@ -422,7 +422,7 @@ def test_of_a_cancelled_run_the_document_lists_a_thousand_that_never_started_and
 
 def test_the_summary_counts_the_collectors_of_a_foreach_and_names_those_that_failed() -> None:
     assert report.summary(PARTIAL, PAGES, SOME, tally=TALLY).splitlines() == [
-        "! news partial in 2.5s: 999 of 1,001 collectors succeeded · run news-1",
+        "! news partial in 3.5s: 999 of 1,001 collectors succeeded · run news-1",
         "warning: the result is without page[7], page[42]",
         "  ✗ page[7] failed after 4 attempts",
         "      ConnectionError: refused by ***",
