@@ -7,7 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
-from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError, WorkerShutdown, WorkerTerminate
+from celery.exceptions import (
+    Ignore,
+    Reject,
+    Retry,
+    Terminated,
+    TimeLimitExceeded,
+    WorkerLostError,
+    WorkerShutdown,
+    WorkerTerminate,
+)
 from celery.utils.log import get_task_logger
 from celery.worker.request import Request
 from celery.worker.state import task_ready
@@ -37,6 +46,11 @@ class StepRequest(Request):  # type: ignore[misc]
     logs, or drops (threads), or ends the worker with (solo, and a MemoryError): the message then stays taken and its slot
     with it (celery #2911). So nothing is raised, and a message that is not acknowledged by then is given back.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Celery makes a class of this for each task, with an ``on_success`` that is written out, and not ours."""
+        if "on_success" in vars(cls):
+            del cls.on_success
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         with self._raising_nothing(give_back=False):  # it is executed now, whatever this was
@@ -68,10 +82,11 @@ class StepRequest(Request):  # type: ignore[misc]
             return self._settle(_past_its_limit)
         if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not self._already_cancelled:
             return self._settle(lambda _step: endings.process_died(error))
-        if isinstance(error, MemoryError):  # which Celery raises again, and the worker ends
-            return self._settle(lambda _step: endings.process_died(error))
         if isinstance(error, Reject):
             self.message.reason = str(error.reason)  # for the dead letters (dead_letters.py)
+        elif not isinstance(error, Ignore | Retry | Terminated):
+            # Of Celery's or of ours, around the step. Celery would acknowledge the message, and raise a MemoryError again.
+            return self._settle(lambda _step: endings.exception(error))
         return super().on_failure(exc_info, *more)
 
     @contextmanager

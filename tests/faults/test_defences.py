@@ -74,6 +74,24 @@ MISSED_RESULT = Change(
 # A lease is renewed for as long as the work takes; a step whose leases were lost too often is given up.
 LEASES = Change("runner/leases.py", "if steps := list(self.steps):", "if steps := []:")
 UNCOUNTED = Change("runner/settle.py", "attempt=claim.attempt - claim.lost", "attempt=claim.attempt")
+# Whatever ends an execution of a step is one of a list of endings, and has the outcome that stands there.
+BASE_EXCEPTIONS = Change(
+    "runner/call.py",
+    "    except BaseException as error:  # noqa: BLE001 - the user's task",
+    "    except Exception as error:  # noqa: BLE001 - the user's task",
+)
+ONCE_MORE = Change("runner/endings.py", 'Ending.DIED: Rule("failed", "once")', 'Ending.DIED: Rule("failed", "never")')
+VALID = Change("runner/raised.py", "begin = _SURROGATES.sub(_escaped, text[:limit])", "begin = text[:limit]")
+# What is raised where nobody of ours called is no end of a slot, a thread or a message.
+RAISING_NOTHING = Change(
+    "runner/requests.py",
+    "        except BaseException as error:\n            if endings.is_away(error):",
+    "        except OSError as error:\n            if endings.is_away(error):",
+)
+OWN_CALLBACK = Change("runner/requests.py", 'if "on_success" in vars(cls):', "if False:")
+RENEWAL = Change(
+    "runner/leases.py", "            except BaseException as error:", "            except OSError as error:"
+)
 RECOVERIES = Change("runner/endings.py", "RECOVERIES = 3 ", "RECOVERIES = 1000 ")
 # What became of a process of the pool is recorded by the worker's main process, and its message is not acknowledged.
 REQUESTS = Change("runner/execute.py", '"runner.requests:StepRequest"', '"celery.worker.request:Request"')
@@ -200,6 +218,7 @@ A_SEED = Change("tests/faults/test_chaos.py", "random.randrange(10**6)", "1")
 STILL = "TimeoutExpired"  # the run had not ended in time
 UNENDED = "the run has ended"  # it had not
 UNENDED_GOOD = "the good run has ended"
+UNENDED_NAMED = "still not: .* has ended"
 TWICE = r"\{1, 2\} == \{1\}|I5"  # a step was executed again
 
 PROOFS = {
@@ -283,6 +302,43 @@ PROOFS = {
         Proof("F51 plan", "test_a_run_whose_plan_is_lost_fails_and_says_so", (MISSED_PLAN,), UNENDED),
         Proof("F51 items", "test_a_run_whose_items_are_lost_fails_and_names_them", (MISSED_ITEMS,), UNENDED),
         Proof("F51 result", "test_a_result_that_is_lost_is_not_told_as_null", (MISSED_RESULT,), "0 == 7"),
+    ],
+    "endings": [
+        Proof("raised", "test_a_collector_ends_as_what_it_raised[threads]", (BASE_EXCEPTIONS,), UNENDED_NAMED),
+        Proof("died", "test_a_collector_ends_as_what_it_raised[prefork]", (ONCE_MORE,), "'ProcessDied', 1"),
+        Proof("half a pair", "test_a_collector_ends_as_what_it_raised[solo]", (VALID,), "half_a_pair"),
+        Proof(
+            "raised in a batch",
+            "test_a_collector_of_a_batch_ends_as_what_it_raised_and_costs_no_other[prefork]",
+            (BASE_EXCEPTIONS,),
+            f"ProcessDied|WorkerLost|{UNENDED_NAMED}",
+        ),
+        Proof(
+            "raised in the tail",
+            "test_a_gather_and_a_stage_end_as_what_they_raised_and_end_their_run[prefork-ways0]",
+            (BASE_EXCEPTIONS,),
+            f"ProcessDied|WorkerLost|{UNENDED_NAMED}",
+        ),
+    ],
+    "injected": [
+        Proof(
+            "callbacks",
+            "test_an_exception_at_any_place_costs_no_slot_no_thread_and_no_message[prefork]",
+            (RAISING_NOTHING,),
+            f"each place has raised|I7|{UNENDED_NAMED}",
+        ),
+        Proof(
+            "callbacks of threads",
+            "test_an_exception_at_any_place_costs_no_slot_no_thread_and_no_message[threads]",
+            (OWN_CALLBACK,),
+            f"each place has raised|I7|{UNENDED_NAMED}",
+        ),
+        Proof(
+            "renewal",
+            "test_an_exception_at_any_place_costs_no_slot_no_thread_and_no_message[threads]",
+            (RENEWAL,),
+            "each place has raised|the leases were renewed",
+        ),
     ],
     "batches": [
         Proof("F01 batch", "test_a_killed_worker_costs_what_had_no_outcome", (RECONCILER, VISIBILITY), STILL),

@@ -1,0 +1,136 @@
+"""Exceptions of any kind, wherever a worker calls what it does not know: they cost no slot, no thread and no message."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runner.store import Store
+from tests.faults import flow, invariants, send
+from tests.faults.conftest import StartWorker
+from tests.faults.journal import Journal
+from tests.faults.workflows.injected import KINDS, OF_PROCESSES, PLACES
+from tests.waiting import wait_until
+
+INJURED = """
+name: injured
+include: [faulty, injected]
+collectors:
+  - {{id: plain, task: faulty.collect, with: {{journal: {folder}/{name}.journal, step: plain, seconds: 1.5}}}}
+  - id: flaky
+    task: faulty.flaky
+    retry: {{max_retries: 3, delay: 10ms}}
+    with: {{journal: {folder}/{name}.journal, step: flaky}}
+  - {{id: page, task: faulty.collect, foreach: [a, b, c], batch: 3, with: {{journal: {folder}/{name}.journal, step: page}}}}
+{more}
+gather: {{task: gather.concat, min_success: 0}}
+stages: [{{id: count, task: records.count}}]
+"""
+# What only a pool of processes survives.
+HURTS = """
+  - {{id: dies, task: injected.die_once, with: {{mark: {folder}/{name}.dead}}}}
+  - id: stays
+    task: injected.stay_once
+    foreach: [1, 2]
+    batch: 2
+    timeout: 1
+    retry: 1
+    with: {{item: "${{{{ item }}}}", mark: {folder}/{name}.stayed}}
+"""
+WELL = """
+name: well
+include: [faulty]
+collectors:
+  - {{id: one, task: faulty.collect, with: {{journal: {folder}/well.journal, step: one, seconds: 4}}}}
+  - {{id: two, task: faulty.collect, with: {{journal: {folder}/well.journal, step: two, seconds: 4}}}}
+"""
+SLOTS = {"prefork": 2, "threads": 2, "solo": 1}
+
+
+@pytest.fixture
+def armed(tmp_path: Path) -> Path:
+    """The folder where places are armed."""
+    folder = tmp_path / "armed"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker, broker: object, armed: Path) -> object:  # noqa: ARG001 - it is to be up first
+    return start_worker("--include", "injected", INJECTED=str(armed))
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", pytest.param("solo", marks=pytest.mark.soak)])
+@pytest.mark.usefixtures("worker")
+def test_an_exception_at_any_place_costs_no_slot_no_thread_and_no_message(
+    pool: str, tmp_path: Path, armed: Path, ledger: Store
+) -> None:
+    """Celery #2911: what a callback raised was logged, and its message neither acknowledged nor given back.
+
+    Every place raises once while three runs are executed. Then the worker executes as many steps at once as before, and
+    renews their leases, which are shorter than they are; and it reconciles.
+    """
+    for number, place in enumerate(places(pool)):
+        (armed / f"{place}={list(KINDS)[number % len(KINDS)]}=").touch()
+
+    injured(tmp_path, ledger, pool, ["one", "two", "three"])
+
+    wait_until(lambda: not list(armed.iterdir()), f"each place has raised: {list(armed.iterdir())}", 60)
+    is_well(tmp_path, ledger, pool)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("pool", SLOTS)
+@pytest.mark.usefixtures("worker")
+def test_exceptions_in_any_order_cost_no_slot_no_thread_and_no_message(
+    pool: str, tmp_path: Path, armed: Path, ledger: Store
+) -> None:
+    numbers = iter(range(10_000))
+    fault = st.tuples(st.sampled_from(places(pool)), st.sampled_from(list(KINDS)), st.integers(1, 3))
+
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(st.lists(fault, min_size=1, max_size=6))
+    def ends(faults: list[tuple[str, str, int]]) -> None:
+        for place, kind, times in faults:
+            for time in range(times):
+                (armed / f"{place}={kind}={time}").touch()
+        injured(tmp_path, ledger, pool, [f"run-{next(numbers)}"])
+        for left in armed.iterdir():
+            left.unlink(missing_ok=True)
+
+    ends()
+    is_well(tmp_path, ledger, pool)
+
+
+def places(pool: str) -> list[str]:
+    return [*PLACES, *(OF_PROCESSES if pool == "prefork" else ())]
+
+
+def injured(folder: Path, ledger: Store, pool: str, names: list[str]) -> None:
+    """Have runs executed to their end, whatever that is."""
+    files = []
+    for name in names:
+        hurts = HURTS.format(folder=folder, name=name) if pool == "prefork" else ""
+        files.append(folder / f"{name}.yaml")
+        files[-1].write_text(INJURED.format(folder=folder, name=name, more=hurts))
+    send.send(*files)
+    for name in names:
+        wait_until(lambda name=name: ledger.run(name).ended, f"{name} has ended", 90)  # type: ignore[misc]
+
+
+def is_well(folder: Path, ledger: Store, pool: str) -> None:
+    invariants.check_nothing_left(ledger)
+    ledger.client.delete("runner:leader")
+    wait_until(ledger.is_led, "the worker reconciles")
+    (folder / "well.yaml").write_text(WELL.format(folder=folder))
+    send.send(folder / "well.yaml")
+    wait_until(lambda: ledger.run("well").ended, "a run after it has ended", 30)
+    journal = Journal(folder / "well.journal")
+    assert flow.statuses(flow.show("well")) == {"one": "succeeded", "two": "succeeded", "gather": "succeeded"}
+    assert [len(journal.starts(step)) for step in ("one", "two")] == [1, 1], "the leases were renewed"
+    starts = [journal.starts(step)[0].at for step in ("one", "two")]
+    ends = [journal.ends(step)[0].at for step in ("one", "two")]
+    assert (max(starts) < min(ends)) is (SLOTS[pool] == 2), "both slots are free"
+    invariants.check_nothing_left(ledger)
