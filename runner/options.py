@@ -1,6 +1,7 @@
 """Words of the command line that several commands take, and the options that a workflow's inputs are."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -16,6 +17,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # `--flag` alone. For inputs of other types neither word may be given: click 8.5 takes a value for optional where `is_flag`
 # is False or `flag_value` is anything, None too, and then one that begins with "-" for an option.
 _ALONE_TRUE: dict[str, Any] = {"is_flag": False, "flag_value": "true"}
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds. `float` also takes "nan", which is neither more nor less than anything: no time is over then."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ def wish_options(command: Command) -> Command:
         click.option("--strict", is_flag=True, help="A partial run is a failure: exit 1."),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Seconds(min=0, min_open=True),
             metavar="SECONDS",
             help="Stop waiting after so long; the run goes on (exit 5).",
         ),

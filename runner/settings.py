@@ -94,7 +94,12 @@ def _words(value: Any) -> Any:
     """`a,b` and `["a", "b"]` are both lists: the first is what a person types into a shell."""
     if not isinstance(value, str):
         return value
-    return json.loads(value) if value.startswith("[") else [word.strip() for word in value.split(",") if word.strip()]
+    return json.loads(value) if value.startswith("[") else split(value)
+
+
+def split(words: str) -> list[str]:
+    """The words of a list with commas: `a, b` are two queues, and " b" is none that anybody fills."""
+    return [word.strip() for word in words.split(",") if word.strip()]
 
 
 def _state_dir() -> Path:

@@ -31,6 +31,7 @@ LONGEST_SOCKET_PATH = 103  # bytes; macOS. Linux has 107
 LEAST_SPACE = 64 * 1024
 LONGEST_LOG = 1024 * 1024
 LOG = "valkey.log"
+OURS = r"(users|server)\.lock|valkey\.(log|log\.1|pid|sock)|appendonlydir|logs"  # what is in a state directory
 ANSWER_WITHIN = 4.0  # seconds; a frozen server is reported within 5, with the start of the interpreter
 START_WITHIN = 10.0  # seconds; it takes 0.06
 ELSEWHERE = "set RUNNER_STATE_DIR to another directory, or RUNNER_BROKER_URL to a Redis or Valkey"
@@ -119,7 +120,7 @@ def prepare(path: Path, *, may_be_a_link: bool = True) -> Path:
     if status.st_uid != os.geteuid():
         raise _unusable(path, f"belongs to the user {status.st_uid}, and we are {os.geteuid()}")
     if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
-        raise _unusable(path, f"other users can get in (mode {mode:04o})", f"chmod 700 {path}")
+        raise _unusable(path, f"other users can get in (mode {mode:04o})", _how_to_close(path))
     if disk.f_bavail * disk.f_frsize < LEAST_SPACE:
         raise _unusable(path, "disk full", f"free some space, or {ELSEWHERE}")
     return path
@@ -127,6 +128,15 @@ def prepare(path: Path, *, may_be_a_link: bool = True) -> Path:
 
 def _unusable(path: Path, reason: str | None, hint: str = ELSEWHERE) -> StateDirectoryUnusable:
     return StateDirectoryUnusable(f"state directory {path}: {reason}", hint)
+
+
+def _how_to_close(path: Path) -> str:
+    """A `chmod`, but only of a directory that holds nothing else: of `/`, or of a home, it would harm others."""
+    try:
+        ours = all(re.fullmatch(OURS, each.name) for each in path.iterdir())
+    except OSError:
+        ours = False
+    return f"chmod 700 {shlex.quote(str(path))}" if ours else ELSEWHERE
 
 
 def _opened(lock: Path) -> int:
@@ -183,7 +193,7 @@ def _await_server(state_dir: Path, address: Path) -> None:
                 f"the Valkey of {state_dir} takes no writes: {answer[1:]}", _remedy(answer, state_dir)
             )
         elif time.monotonic() > deadline:
-            raise BrokerUnavailable(f"the Valkey of {state_dir} does not start", f"see {state_dir / LOG}")
+            raise BrokerUnavailable(f"the Valkey of {state_dir} does not start", _see_log(state_dir))
         with _server_lock(state_dir) as lock:
             if lock is not None and log_from is not None:  # the one that we started is gone
                 raise _not_started(state_dir, log_from)
@@ -203,7 +213,7 @@ def _ask(address: Path, state_dir: Path) -> str:
         except TimeoutError:
             raise BrokerUnavailable(
                 f"the Valkey of {state_dir} does not answer: no word within {ANSWER_WITHIN:g} s",
-                f"see {state_dir / LOG}",
+                _see_log(state_dir),
             ) from None
         except OSError:
             return ""
@@ -299,12 +309,19 @@ def _not_started(state_dir: Path, log_from: int) -> RunnerError:
     return BrokerUnavailable(f"the Valkey of {state_dir} does not start: {reason}", _remedy(words, state_dir))
 
 
+def _see_log(state_dir: Path) -> str:
+    """It is written by the server, which may never have come so far."""
+    log_file = state_dir / LOG
+    return f"see {log_file}" if log_file.exists() else ELSEWHERE
+
+
 def _remedy(words: str, state_dir: Path) -> str:
     if "No space left" in words:
         return f"free some space, or {ELSEWHERE}"
     if ruined := re.search(r"append only file (\S+\.aof)", words):
         # The binary is this tool, too, by that name. Given the manifest, that of Valkey 9.1 stumbles over its own base file.
-        file = shlex.quote(str(state_dir / "appendonlydir" / ruined[1]))
-        command = f"exec -a valkey-check-aof {shlex.quote(str(binary()))} --fix {file}"
-        return f"copy the directory, then mend it: bash -c {shlex.quote(command)}"
-    return f"see {state_dir / LOG}"
+        file = state_dir / "appendonlydir" / ruined[1]
+        command = f"exec -a valkey-check-aof {shlex.quote(str(binary()))} --fix {shlex.quote(str(file))}"
+        if file.exists():
+            return f"copy the directory, then mend it: bash -c {shlex.quote(command)}"
+    return _see_log(state_dir)

@@ -58,7 +58,7 @@ def command(
             hostname=name or worker.name(),
             pool=None if pool == "prefork" else pool,  # ours is in the configuration
             concurrency=concurrency or chosen.slots,
-            queues=(queues or chosen.queue).split(","),
+            queues=settings.split(queues or "") or [chosen.queue],
             include=list(include),
             loglevel=loglevel,
             # Workers need not know one another; waiting for the others' clocks costs a second at every start.

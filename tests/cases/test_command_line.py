@@ -181,6 +181,33 @@ def test_c14_a_state_directory_that_others_can_enter(tmp_path: Path) -> None:
     assert f"chmod 700 {folder}" in answer.stderr
 
 
+@pytest.mark.parametrize("folder", ["/", "/etc", "/usr/lib"])
+def test_c14_no_hint_closes_a_directory_that_others_need(folder: str) -> None:
+    """`RUNNER_STATE_DIR=/` was answered with "chmod 700 /"."""
+    answer = runner("runs", RUNNER_STATE_DIR=folder)
+    assert answer.code == 4
+    assert "chmod" not in answer.stderr
+    assert "RUNNER_STATE_DIR" in answer.stderr
+
+
+def test_c14_a_hint_can_be_pasted_whatever_the_directory_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "a b; c"
+    folder.mkdir()
+    (folder / "users.lock").touch()
+    folder.chmod(0o755)
+    command = runner("runs", RUNNER_STATE_DIR=str(folder)).stderr.split("hint: ")[1]
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "1e999", "0", "-1"])
+def test_a_timeout_is_a_number_of_seconds(seconds: str) -> None:
+    """`--timeout nan` is no time: nothing is ever later than it."""
+    answer = runner("run", DEFAULT, "--topic", "x", "--timeout", seconds)
+    assert answer.code == 2
+    assert "--timeout" in answer.stderr
+
+
 def test_c14_a_state_directory_that_cannot_be_made() -> None:
     answer = runner("runs", RUNNER_STATE_DIR="/proc/nowhere")
     assert answer.code == 4

@@ -284,6 +284,23 @@ with embedded.serve(chosen):
 
         assert starts(state_dir) == 1
 
+    def test_a_hint_names_no_log_that_is_not_there(self, state_dir: Path) -> None:
+        """A remedy named a file that nobody could read."""
+        with brokers.open(settings.read()):
+            (state_dir / "valkey.log").unlink()
+            server = server_of(state_dir)
+            os.kill(server, signal.SIGSTOP)
+            try:
+                with (
+                    pytest.raises(BrokerUnavailable, match="does not answer") as refused,
+                    brokers.open(settings.read()),
+                ):
+                    pass
+            finally:
+                os.kill(server, signal.SIGCONT)
+        assert "valkey.log" not in refused.value.hint
+        assert "RUNNER_STATE_DIR" in refused.value.hint
+
     def test_a_ruined_file_is_reported_and_the_hint_mends_it(self, state_dir: Path) -> None:
         with brokers.open(settings.read()) as broker:
             hit(broker.url)

@@ -55,7 +55,7 @@ def test_a_step_goes_to_the_queue_it_names(tmp_path: Path) -> None:
     )
     with (
         working(tmp_path / "log", "runner", "worker", "--name", "light@here"),
-        working(tmp_path / "log2", "runner", "worker", "--name", "heavy@here", "--queues", "heavy"),
+        working(tmp_path / "log2", "runner", "worker", "--name", "heavy@here", "--queues", "other, heavy"),
     ):
         steps = runner("run", str(workflow), "--json").json["steps"]
     assert [(step["id"], step["worker"]) for step in steps[:2]] == [("light", "light@here"), ("heavy", "heavy@here")]

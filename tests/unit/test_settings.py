@@ -218,3 +218,16 @@ def test_reading_settings_imports_neither_celery_nor_redis() -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["reconcile_every", "grace", "visibility", "lease", "wait_for_task"])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_number_of_seconds_is_finite(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`RUNNER_RECONCILE_EVERY=inf` was taken, and nothing that was lost was ever looked for."""
+    monkeypatch.setenv(f"RUNNER_{name.upper()}", value)
+    with pytest.raises(InvalidSettings, match=f'RUNNER_{name.upper()}="{value}"'):
+        settings.read()
+
+
+def test_the_words_of_a_list_are_stripped() -> None:
+    assert settings.split(" a, b ,,c") == ["a", "b", "c"]
