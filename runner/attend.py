@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from runner import program, progress, report, run, screen, streams
 from runner.damage import MissingData
-from runner.entries import EXIT_CODES, Event, Outcome, Run
+from runner.entries import EXIT_CODES, Event, Outcome, Run, Underway
 from runner.errors import UnknownRun
 from runner.interrupts import Interrupted
 from runner.mask import mask
@@ -42,7 +42,7 @@ class CameOf:
     """What has come of a run.
 
     Args:
-        running: the steps that are being executed, with the seconds that their leases last.
+        underway: the steps that are being executed, or tried again.
         unended: if it has ended, the first of the collectors with ``foreach`` that have no outcome.
     """
 
@@ -50,7 +50,7 @@ class CameOf:
     outcomes: dict[str, Outcome]
     tally: Tallies
     result: Any
-    running: dict[str, float]
+    underway: dict[str, Underway]
     unended: list[str]
 
 
@@ -139,7 +139,7 @@ def _tell(run_id: str, here: Session, plan: Plan, wish: Wish, *, summary: bool =
             came.result,
             tally=came.tally,
             unended=came.unended,
-            running=came.running,
+            underway=came.underway,
         )
         click.echo(report.as_json(told))
     if summary and not (wish.quiet and came.run.status == "succeeded"):
@@ -156,7 +156,7 @@ def _came_of(run_id: str, ledger: Store, plan: Plan) -> CameOf:
         outcomes=ledger.outcomes(run_id, plan),
         tally=ledger.tally(run_id),
         result=ledger.value(run_id, plan.steps[-1].id),
-        running=ledger.leased(run_id),
+        underway=ledger.underway(run_id),
         unended=_unended(run_id, ledger, plan) if ended.ended else [],
     )
 

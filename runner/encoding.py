@@ -6,7 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, Literal, get_args
 
-from runner.entries import Claim, Error, Event, Outcome, Run, RunStatus, StepStatus, Sweep
+from runner.entries import (
+    Claim,
+    Error,
+    Event,
+    FailedAttempt,
+    Outcome,
+    Postponed,
+    Run,
+    RunStatus,
+    StepStatus,
+    Sweep,
+    Underway,
+)
 from runner.plan import Item, Step
 from runner.raised import TRACEBACK_LIMIT, valid
 
@@ -148,6 +160,7 @@ def _one_of(words: Any, word: str) -> Any:
     return word
 
 
+FAILURE_LIMIT = 300  # characters of the message of an attempt that is tried again
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -183,6 +196,32 @@ def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
         worker,
         json=value or "",
     )
+
+
+def dumped_failure(postponed: Postponed) -> str:
+    """A failed attempt as it is stored: the first line of its message, of which there may be a million."""
+    message = postponed.error.message.strip().partition("\n")[0][:FAILURE_LIMIT]
+    times = (round(postponed.started_at, 3), round(postponed.finished_at, 3))
+    return _compact((postponed.attempt, *times, postponed.worker, postponed.error.type, message))
+
+
+def read_failures(text: str) -> list[FailedAttempt]:
+    """The failed attempts of a step, from what was stored of each, with a comma after it."""
+    failures = json.loads(f"[{text.removesuffix(',')}]")
+    return [
+        FailedAttempt(attempt, started_at, finished_at, worker, Error(type_, message))
+        for attempt, started_at, finished_at, worker, type_, message in failures
+    ]
+
+
+def read_underway(text: str, now: float) -> Underway | None:
+    """What a step that has no outcome is at; None if nobody is, as its lease has run out or was given back."""
+    until, holder, attempts, _, _, _, worker = text.split(" ", 6)
+    seconds = float(until) - now
+    if holder == "-":
+        # It was postponed; or its process died, or was to begin with others and did not: then it is anyone's at once.
+        return Underway("retrying", int(attempts), seconds, worker) if float(until) else None
+    return Underway("running", int(attempts), seconds, worker) if seconds > 0 else None
 
 
 def read_event(event_id: str, fields: Mapping[str, str]) -> Event:

@@ -58,12 +58,53 @@ class Postponed:
     Args:
         attempt: its number.
         seconds: until the next one.
+        started_at: seconds since the epoch by the broker's clock.
+        finished_at: the same.
     """
 
     step: str
     error: Error
     attempt: int
     seconds: float
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt that failed before the last one of its step.
+
+    Args:
+        attempt: its number.
+        started_at: seconds since the epoch by the broker's clock.
+        finished_at: the same.
+        error: without its traceback.
+    """
+
+    attempt: int
+    started_at: float
+    finished_at: float
+    worker: str
+    error: Error
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """A step that was started, and has no outcome.
+
+    Args:
+        status: whether it is being executed, or waits for its next attempt.
+        attempts: how often it was started.
+        seconds: until its lease runs out, or until the next attempt; less than nothing if that is due.
+        error: why the last attempt failed, if it is retrying.
+    """
+
+    status: Literal["running", "retrying"]
+    attempts: int
+    seconds: float
+    worker: str = ""
+    error: Error | None = None
 
 
 @dataclass(frozen=True, slots=True)

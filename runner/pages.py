@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from runner import text
-from runner.entries import Outcome, Run
+from runner.entries import FailedAttempt, Outcome, Run, Underway
 from runner.errors import RunnerError, echo
 from runner.plan import Plan, Step, written
 from runner.status import FAILED, ORDER
@@ -34,12 +34,15 @@ class Page:
     """Some of the collectors of a ``foreach``.
 
     Args:
+        step: the collector with ``foreach``.
         counts: how many there are of each status.
         number: from 1.
         last: how many pages there are; 0 if nothing is on them.
-        status: the only one that is shown; empty for all.
+        status: the only one that is shown, or ``failed`` for all that did; empty for all.
         statuses: of those on the page, in their order.
         outcomes: of those that have ended, without values.
+        underway: those that are being executed, or tried again.
+        failures: the attempts before the last of those that were tried again.
     """
 
     step: Step
@@ -49,6 +52,8 @@ class Page:
     status: str
     statuses: Mapping[str, str]
     outcomes: Mapping[str, Outcome]
+    underway: Mapping[str, Underway] = field(default_factory=dict)
+    failures: Mapping[str, Sequence[FailedAttempt]] = field(default_factory=dict)
 
 
 def read(ledger: Store, run: Run, plan: Plan, step: Step, *, number: int = 1, status: str = "") -> Page:
@@ -59,9 +64,9 @@ def read(ledger: Store, run: Run, plan: Plan, step: Step, *, number: int = 1, st
     Raises:
         NoSuchPage: there are fewer.
     """
-    running = frozenset() if run.ended else frozenset(ledger.leased(run.id))
-    there = counts(run, step, ledger.tally(run.id), running)
-    last = -(-(there.get(status, 0) if status else step.count) // SIZE)
+    underway = {} if run.ended else ledger.underway(run.id)
+    there = counts(run, step, ledger.tally(run.id), underway)
+    last = -(-(sum(there.get(each, 0) for each in _meant(status)) if status else step.count) // SIZE)
     if number > max(last, 1):
         only = f" with status {status}" if status else ""
         raise NoSuchPage(f"{echo(step.id)} has {text.count(last, 'page')}{only}, and no page {number:,}")
@@ -69,27 +74,42 @@ def read(ledger: Store, run: Run, plan: Plan, step: Step, *, number: int = 1, st
     if not status:
         ids = ledger.page(run.id, step, start, SIZE)
         outcomes = ledger.outcomes_of(run.id, ids)
-        statuses = {each: status_of(each, run, outcomes, running) for each in ids}
-        return Page(step, there, number, last, status, statuses, outcomes)
-    found = dict(islice(_of(ledger, run, plan, step, status=status, running=running), start, start + SIZE))
-    outcomes = {step_id: outcome for step_id, outcome in found.items() if outcome}
-    return Page(step, there, number, last, status, dict.fromkeys(found, status), outcomes)
+        statuses = {each: status_of(each, run, outcomes, underway) for each in ids}
+    else:
+        found = dict(islice(_of(ledger, run, plan, step, status=status, underway=underway), start, start + SIZE))
+        outcomes = {step_id: outcome for step_id, outcome in found.items() if outcome}
+        statuses = {each: status_of(each, run, outcomes, underway) for each in found}
+    failures = ledger.failures(run.id, list(statuses))
+    return Page(step, there, number, last, status, statuses, outcomes, underway, failures)
 
 
-def counts(run: Run, step: Step, tallies: Tallies | None, running: Collection[str] = frozenset()) -> dict[str, int]:
+def counts(
+    run: Run, step: Step, tallies: Tallies | None, underway: Mapping[str, Underway] | None = None
+) -> dict[str, int]:
     """How many collectors of a ``foreach`` there are of each status; none is told of which there are none."""
     told = Counter((tallies or {}).get(step.id, {}))
     left = step.count - told.total()
-    busy = 0 if run.ended else min(left, sum(written(each) == step.id for each in running))
-    told += Counter({"running": busy, _unended(run): left - busy})
+    busy = Counter() if run.ended else _busy(step, underway or {})
+    if busy.total() > left:  # some of them have ended since
+        busy = Counter({"running": left})
+    told += busy + Counter({_unended(run): left - busy.total()})
     return {status: told[status] for status in ORDER if told[status]}
 
 
-def status_of(step_id: str, run: Run, outcomes: Mapping[str, Outcome], running: Collection[str]) -> str:
+def _busy(step: Step, underway: Mapping[str, Underway]) -> Counter[str]:
+    return Counter(is_.status for step_id, is_ in underway.items() if written(step_id) == step.id)
+
+
+def status_of(step_id: str, run: Run, outcomes: Mapping[str, Outcome], underway: Mapping[str, Underway]) -> str:
     """Of a step: how it ended, or what it does."""
     if step_id in outcomes:
         return outcomes[step_id].status
-    return "running" if step_id in running and not run.ended else _unended(run)
+    return underway[step_id].status if step_id in underway and not run.ended else _unended(run)
+
+
+def _meant(status: str) -> tuple[str, ...]:
+    """The statuses that a user means: what was not in time has failed as well."""
+    return FAILED if status == "failed" else (status,)
 
 
 def _unended(run: Run) -> str:
@@ -100,13 +120,13 @@ def _unended(run: Run) -> str:
 
 
 def _of(
-    ledger: Store, run: Run, plan: Plan, step: Step, *, status: str, running: frozenset[str]
+    ledger: Store, run: Run, plan: Plan, step: Step, *, status: str, underway: Mapping[str, Underway]
 ) -> Iterator[tuple[str, Outcome | None]]:
     """Those of a status, in their order."""
     for ids in _among(ledger, run, plan, step, status=status):
         outcomes = ledger.outcomes_of(run.id, ids)
         for each in ids:
-            if status_of(each, run, outcomes, running) == status:
+            if status_of(each, run, outcomes, underway) in _meant(status):
                 yield each, outcomes.get(each)
 
 

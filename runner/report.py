@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -18,13 +18,13 @@ from runner import mask as masks
 from runner import plan as plans
 from runner.catalogue import Task
 from runner.drawings import tree
-from runner.entries import Outcome, Run
+from runner.entries import Error, FailedAttempt, Outcome, Run, Underway
 from runner.errors import InvalidWorkflow, RunnerError
 from runner.mask import mask
 from runner.pages import Page, Tallies, counts, status_of
 from runner.plan import Plan, Step, written
 from runner.screen import PLAIN, Screen
-from runner.status import FAILED, sign, together
+from runner.status import FAILED, OPEN, sign, together
 from runner.text import as_json
 
 __all__ = [
@@ -50,6 +50,7 @@ Outcomes = Mapping[str, "Outcome"]
 # What of a sent message can be shown: its name in Flower, the Celery task, its arguments, the queue.
 Message = tuple[str, str, Sequence[Any], str]
 
+_NOTHING: Mapping[str, Underway] = {}
 ITEMS = 1000  # collectors of a `foreach` that the JSON lists; `show --step` has all
 _MANY = 20  # failures that a summary names, and succeeded collectors that `show` lists; --json has all
 
@@ -62,22 +63,23 @@ def document(
     *,
     tally: Tallies | None = None,
     unended: Sequence[str] = (),
-    running: Collection[str] = frozenset(),
+    underway: Mapping[str, Underway] = _NOTHING,
 ) -> dict[str, Any]:
     """The one object of ``--json``. Times are ISO 8601 in UTC, durations seconds.
 
     Args:
         result: the final value; None if there is none.
         unended: collectors of a ``foreach`` that the run, which has ended, never came to.
-        running: ids of the steps that are being executed.
+        underway: the steps that are being executed, or tried again.
     """
     told = run_document(run)
     steps = []
     for step in _steps(plan, [each for each in (*outcomes, *unended) if "[" in each][:ITEMS]):
         if step.foreach:
-            steps.append(_many_document(step, counts(run, step, tally, running)))
+            steps.append(_many_document(step, counts(run, step, tally, underway)))
         else:
-            steps.append(_step(step, status_of(step.id, run, outcomes, running), outcomes.get(step.id), plan))
+            status = status_of(step.id, run, outcomes, underway)
+            steps.append(_step(step, status, outcomes.get(step.id), plan, underway.get(step.id)))
     return {
         **{name: told.pop(name) for name in ("run_id", "workflow", "status")},
         "result": mask(result, plan),
@@ -86,7 +88,7 @@ def document(
         "steps": steps,
         **told,
         **({"cause": mask(run.cause, plan)} if run.cause else {}),
-        **({"note": note} if (note := _note(run, plan, running)) else {}),
+        **({"note": note} if (note := _note(run, plan, underway)) else {}),
     }
 
 
@@ -105,23 +107,34 @@ def run_document(run: Run) -> dict[str, Any]:
     }
 
 
-def step_document(plan: Plan, step: Step, outcome: Outcome | None, *, status: str = "pending") -> dict[str, Any]:
+def step_document(
+    plan: Plan,
+    step: Step,
+    outcome: Outcome | None,
+    *,
+    status: str = "pending",
+    underway: Underway | None = None,
+    failures: Sequence[FailedAttempt] = (),
+) -> dict[str, Any]:
     """What ``document`` says of a step, and its value, or its traceback.
 
     Args:
         status: if it has no outcome.
+        underway: if it is being executed, or tried again.
+        failures: the attempts before the last.
     """
-    told = _step(step, outcome.status if outcome else status, outcome, plan)
+    told = _step(step, outcome.status if outcome else status, outcome, plan, underway)
     if outcome and outcome.error:
         told["error"]["traceback"] = mask(outcome.error.traceback, plan)
     item = {"item": mask(step.item.value, plan)} if step.item else {}
-    return {**told, **item, "value": mask(outcome.value, plan) if outcome else None}
+    attempts = {"failed_attempts": [_attempt_document(each, plan) for each in failures]} if failures else {}
+    return {**told, **attempts, **item, "value": mask(outcome.value, plan) if outcome else None}
 
 
 def page_document(plan: Plan, page: Page) -> dict[str, Any]:
     """A page of the collectors of a ``foreach``, each as ``document`` says it of a step."""
     items = [
-        _step(replace(page.step, id=step_id), status, page.outcomes.get(step_id), plan)
+        _step(replace(page.step, id=step_id), status, page.outcomes.get(step_id), plan, page.underway.get(step_id))
         for step_id, status in page.statuses.items()
     ]
     return {**_many_document(page.step, page.counts), "page": page.number, "pages": page.last, "items": items}
@@ -182,7 +195,7 @@ def details(
     outcomes: Outcomes,
     *,
     tally: Tallies | None = None,
-    running: Collection[str] = frozenset(),
+    underway: Mapping[str, Underway] = _NOTHING,
     screen: Screen = PLAIN,
 ) -> str:
     """One run: how it ended, what it was given, and every step. Of a wide fan-out, the collectors that did not succeed."""
@@ -191,7 +204,7 @@ def details(
         "run": run.id,
         "workflow": f"{text.printable(run.workflow)} ({run.hash})",
         "status": screen.paint(sign(run.status).word, sign(run.status).style),
-        "note": _note(run, plan, running),
+        "note": _note(run, plan, underway),
         "cause": _cause(run, plan),
         "coverage": _covered(plan, outcomes, tally),
         "started": _local(run.started_at),
@@ -203,12 +216,13 @@ def details(
     rows = [(f"… {text.count(len(hidden), 'collector')}", "succeeded", "", "", "", "")] if hidden else []
     for step in plan.steps:
         if step.foreach:
-            told = counts(run, step, tally, running)
+            told = counts(run, step, tally, underway)
             rows += [(step.id, together(told), f"{told.get('succeeded', 0):,} of {step.count:,}", "", "", "")]
         elif step.id not in hidden:
-            rows += [_row(step.id, status_of(step.id, run, outcomes, running), outcomes.get(step.id))]
+            rows += [_row(step.id, status_of(step.id, run, outcomes, underway), outcomes.get(step.id), underway)]
     table = _table(("STEP", "STATUS", "SUCCEEDED", "ATTEMPTS", "DURATION", "WORKER"), rows, screen)
-    failures = _failures(run, plan, outcomes, tally, screen)
+    again = {} if run.ended else {step: is_ for step, is_ in underway.items() if is_.status == "retrying"}
+    failures = [*_retrying(again, plan, screen), *_failures(run, plan, outcomes, tally, screen)]
     return "\n".join([_header(header, screen), "", table, *(["", *failures] if failures else [])])
 
 
@@ -223,10 +237,15 @@ def page_details(run: Run, plan: Plan, page: Page, *, screen: Screen = PLAIN) ->
         "status": f"{screen.paint(f'{icon} {word}', style)}{': ' if told else ''}{told}",
     }
     rows = [
-        _row(text.printable(masks.name(step_id, plan)), status, page.outcomes.get(step_id))
+        (
+            text.printable(masks.name(step_id, plan)),
+            *_row(step_id, status, page.outcomes.get(step_id), page.underway)[1:],
+            _error_of(step_id, page, plan),
+        )
         for step_id, status in page.statuses.items()
     ]
-    table = _table(("STEP", "STATUS", "SUCCEEDED", "ATTEMPTS", "DURATION", "WORKER"), rows, screen) if rows else ""
+    headings = ("STEP", "STATUS", "SUCCEEDED", "ATTEMPTS", "DURATION", "WORKER", "ERROR")
+    table = _table(headings, rows, screen) if rows else ""
     if page.last:
         only = f", {sign(page.status).word} only" if page.status else ""
         lines = [screen.paint(f"page {page.number:,} of {page.last:,}{only}", "dim")]
@@ -239,19 +258,32 @@ def page_details(run: Run, plan: Plan, page: Page, *, screen: Screen = PLAIN) ->
 
 
 def step_details(
-    plan: Plan, step: Step, outcome: Outcome | None, *, status: str = "pending", screen: Screen = PLAIN
+    plan: Plan,
+    step: Step,
+    outcome: Outcome | None,
+    *,
+    status: str = "pending",
+    underway: Underway | None = None,
+    failures: Sequence[FailedAttempt] = (),
+    screen: Screen = PLAIN,
 ) -> str:
-    """One step of a run: how it ended, then its value as JSON, or its error with the traceback.
+    """One step of a run: how it ended, and its attempts, then its value as JSON, or its error with the traceback.
 
     Args:
         status: if it has no outcome.
+        underway: if it is being executed, or tried again.
+        failures: the attempts before the last.
     """
+    earlier = "\n".join(_attempts(failures, plan, screen))
     header = {"step": f"{_name(step, plan)} ({step.kind})", "task": text.printable(step.task or "")}
     header["place"] = text.printable(step.place)
     if step.item:
         header["item"] = _json(mask(step.item.value, plan))
     if outcome is None:
-        return _header({**header, "status": sign(status).word}, screen)
+        header["status"] = _underway_words(status, underway)
+        if underway:
+            header |= {"attempts": str(underway.attempts), "worker": text.printable(underway.worker)}
+        return "\n\n".join(filter(None, [_header(header, screen), earlier]))
     icon, word, style = sign(outcome.status)
     header |= {
         "status": screen.paint(f"{icon} {word}", style),
@@ -264,7 +296,7 @@ def step_details(
         body = as_json(mask(outcome.value, plan))
     else:
         body = _why(outcome, plan)
-    return "\n\n".join(filter(None, [_header(header, screen), text.block(body)]))
+    return "\n\n".join(filter(None, [_header(header, screen), earlier, text.block(body)]))
 
 
 def dry_run(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
@@ -341,24 +373,80 @@ def _name(step: Step, plan: Plan) -> str:
     return text.printable(masks.name(step.id, plan))
 
 
-def _row(name: str, status: str, outcome: Outcome | None) -> tuple[str, str, str, str, str, str]:
-    attempts, worker = (str(outcome.attempts or ""), text.printable(outcome.worker)) if outcome else ("", "")
+def _row(
+    name: str, status: str, outcome: Outcome | None, underway: Mapping[str, Underway]
+) -> tuple[str, str, str, str, str, str]:
+    is_ = outcome or underway.get(name)
+    attempts, worker = (str(is_.attempts or ""), text.printable(is_.worker)) if is_ else ("", "")
     return (name, status, "", attempts, _duration(_step_seconds(outcome)), worker)
 
 
-def _step(step: Step, status: str, outcome: Outcome | None, plan: Plan) -> dict[str, Any]:
+def _error_of(step_id: str, page: Page, plan: Plan) -> str:
+    """Why a collector failed, on one line; of one that is tried again, why the last attempt did."""
+    if outcome := page.outcomes.get(step_id):
+        return _first_line(outcome, plan) if outcome.status in FAILED else ""
+    failures = page.failures.get(step_id, ())
+    return _told(failures[-1].error, plan) if failures and page.statuses[step_id] == "retrying" else ""
+
+
+def _retrying(again: Mapping[str, Underway], plan: Plan, screen: Screen) -> Iterator[str]:
+    """The first steps that are tried again, each with when, and why the last attempt failed."""
+    for step_id, is_ in [*again.items()][:_MANY]:
+        name = text.printable(masks.name(step_id, plan))
+        yield f"  {screen.paint(f'{sign(is_.status).icon} {name}', sign(is_.status).style)} {_underway_words(is_.status, is_)}"
+        if is_.error:
+            yield f"      {_told(is_.error, plan)}"
+    if len(again) > _MANY:
+        yield f"  … {len(again) - _MANY:,} more retrying"
+
+
+def _underway_words(status: str, underway: Underway | None) -> str:
+    """A status, of a step without an outcome: ``retrying after 2 attempts, the next in 40s``."""
+    if underway is None or underway.status != "retrying":
+        return sign(status).word
+    when = f"in {text.duration(underway.seconds)}" if underway.seconds > 0 else "as soon as a worker is free"
+    return f"{sign(status).word} after {text.count(underway.attempts, 'attempt')}, the next {when}"
+
+
+def _attempts(failures: Sequence[FailedAttempt], plan: Plan, screen: Screen) -> Iterator[str]:
+    """The attempts before the last, a line each."""
+    if failures:
+        yield screen.paint("earlier attempts", "dim")
+    for each in failures:
+        took = text.duration(each.finished_at - each.started_at)
+        yield f"  {each.attempt}  failed after {took} on {text.printable(each.worker)}: {_told(each.error, plan)}"
+
+
+def _attempt_document(failure: FailedAttempt, plan: Plan) -> dict[str, Any]:
+    return {
+        "attempt": failure.attempt,
+        "started_at": _iso(failure.started_at),
+        "duration_s": round(failure.finished_at - failure.started_at, 3),
+        "worker": failure.worker,
+        "error": {"type": failure.error.type, "message": mask(failure.error.message, plan)},
+    }
+
+
+def _told(error: Error, plan: Plan) -> str:
+    return text.cut(masks.line(f"{error.type}: {error.message}", plan), 300)
+
+
+def _step(
+    step: Step, status: str, outcome: Outcome | None, plan: Plan, underway: Underway | None = None
+) -> dict[str, Any]:
+    is_ = outcome or underway
     told: dict[str, Any] = {
         "id": masks.name(step.id, plan),
         "kind": step.kind,
         "task": step.task,
         "status": status,
-        "attempts": outcome.attempts if outcome else 0,
+        "attempts": is_.attempts if is_ else 0,
         "duration_s": _step_seconds(outcome),
-        "worker": outcome.worker if outcome else "",
+        "worker": is_.worker if is_ else "",
         "place": step.place,
     }
-    if outcome and outcome.error:
-        told["error"] = {"type": outcome.error.type, "message": mask(outcome.error.message, plan)}
+    if is_ and is_.error:
+        told["error"] = {"type": is_.error.type, "message": mask(is_.error.message, plan)}
     return told
 
 
@@ -373,7 +461,7 @@ def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
     collectors = [step for step in steps if step["kind"] == "collector"]
     alone = Counter(step["status"] for step in collectors if "statuses" not in step and "[" not in step["id"])
     told = sum((Counter(step["statuses"]) for step in collectors if "statuses" in step), alone)
-    there = {"succeeded", "pending", "running"}
+    there = {"succeeded", *OPEN}
     missing = [step["id"] for step in collectors if "statuses" not in step and step["status"] not in there]
     return {
         "succeeded": told["succeeded"],
@@ -387,9 +475,9 @@ def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _note(run: Run, plan: Plan, running: Collection[str]) -> str:
+def _note(run: Run, plan: Plan, underway: Mapping[str, Underway]) -> str:
     """What a run waits for, that would go on otherwise."""
-    return "" if run.ended or running else masks.line(run.waits_for, plan)
+    return "" if run.ended or underway else masks.line(run.waits_for, plan)
 
 
 def _cause(run: Run, plan: Plan) -> str:
@@ -420,10 +508,9 @@ def _failures(run: Run, plan: Plan, outcomes: Outcomes, tally: Tallies | None, s
     if number > _MANY:
         lines += [f"  … {number - _MANY:,} more"]
     lines += [
-        _hint(f"`{program.command('show', run.id, '--step', name, '--status', status)}` lists them", screen)
+        _hint(f"`{program.command('show', run.id, '--step', name, '--status', 'failed')}` lists them", screen)
         for name, told in (tally or {}).items()
-        for status in FAILED
-        if told.get(status, 0) > _MANY
+        if sum(told.get(status, 0) for status in FAILED) > _MANY
     ]
     traced = [step for step in failed if (error := outcomes[step.id].error) and error.traceback]
     if traced:

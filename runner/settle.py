@@ -66,7 +66,15 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
         _log_failure(attempt, result)
         return _ended(attempt, status, result, after)
     logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), wait)  # as Celery tells its retries
-    return Postponed(step.id, result.error, claim.attempt, wait)
+    return Postponed(
+        step.id,
+        result.error,
+        claim.attempt,
+        wait,
+        started_at=claim.started_at + after,
+        finished_at=attempt.now,
+        worker=attempt.worker,
+    )
 
 
 def _log_failure(attempt: Attempt, failure: Failure) -> None:

@@ -18,7 +18,7 @@ import redis
 from runner import encoding, mask, program, transitions
 from runner import plan as plans
 from runner.damage import MissingData, UnreadableRun, of_a_run, readable
-from runner.entries import Claim, Event, Outcome, Postponed, Run, RunStatus, Sweep
+from runner.entries import Claim, Event, FailedAttempt, Outcome, Postponed, Run, RunStatus, Sweep, Underway
 from runner.errors import RunnerError, UnknownRun, listed
 from runner.plan import Plan, Step
 from runner.settings import Settings
@@ -200,7 +200,8 @@ class Store:
         """Note failed attempts that are tried again; answers the steps of which there is something left to try."""
         flat: list[Any] = []
         for each in postponed:
-            flat += (each.step, each.seconds, f"{each.error.type}: {each.error.message}", each.attempt)
+            message = f"{each.error.type}: {each.error.message}"
+            flat += (each.step, each.seconds, message, each.attempt, encoding.dumped_failure(each))
         return cast("list[str]", self._postpone(self._keys(run_id), [self._life, *flat]))
 
     @of_a_run
@@ -440,13 +441,27 @@ class Store:
     @of_a_run
     def leased(self, run_id: str) -> dict[str, float]:
         """The steps that somebody is executing, or was when he was lost; the seconds until their leases run out."""
+        return {step: is_.seconds for step, is_ in self.underway(run_id).items() if is_.status == "running"}
+
+    @of_a_run
+    def underway(self, run_id: str) -> dict[str, Underway]:
+        """The steps that somebody is executing, and those that wait for their next attempt, of the first hundred with the error."""
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._key(run_id, "open"))
             pipe.time()
             begun, (seconds, micros) = pipe.execute()
-        held = {step: text.split(" ", 2)[:2] for step, text in begun.items()}
-        left = {step: float(until) - seconds - micros / 1e6 for step, (until, holder) in held.items() if holder != "-"}
-        return {step: wait for step, wait in left.items() if wait > 0}
+        steps = {step: encoding.read_underway(text, seconds + micros / 1e6) for step, text in begun.items()}
+        there = {step: is_ for step, is_ in steps.items() if is_ is not None}
+        again = [step for step, is_ in there.items() if is_.status == "retrying"]
+        for step, failures in self.failures(run_id, again[:100]).items():
+            there[step] = replace(there[step], error=failures[-1].error)
+        return there
+
+    @of_a_run
+    def failures(self, run_id: str, steps: Sequence[str]) -> dict[str, list[FailedAttempt]]:
+        """For each of the steps that was tried again, the attempts that failed before the last."""
+        texts = cast("list[str | None]", self.client.hmget(self._key(run_id, "failures"), list(steps)) if steps else [])
+        return {step: encoding.read_failures(text) for step, text in zip(steps, texts, strict=True) if text}
 
     @of_a_run
     def left(self, run_id: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ messages.
 #   left      for each ref of collectors (itself, or its batch): how many of them have no outcome
 #   open      for each step that was begun and has no outcome: until, token, attempts, first start, attempts that were lost
 #             with their workers, ref, worker. It is leased until then; with "-" for a token, postponed until then.
+#   failures  for each step that was tried again: its attempts that failed, as JSON with a comma after each
 #   waits     for each ref or step that no worker has the task of: since when, and until when somebody looks again
 #   outcomes  for each step that has ended: how, as JSON that begins with the status
 #   values    for each step that has one: its value, as JSON
@@ -30,8 +31,8 @@ _PRELUDE = """
 local function key(name) return KEYS[1] .. name end
 local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
 local OUTCOMES, VALUES, ABSENT, TALLY = key('outcomes'), key('values'), key('absent'), key('tally')
-local EVENTS, END = key('events'), key('end')
-local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END}
+local EVENTS, END, FAILURES = key('events'), key('end'), key('failures')
+local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES}
 local TTL, forward = string.match(ARGV[1], '^(%S+) (%S+)$')
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000 + tonumber(forward)
@@ -323,12 +324,13 @@ POSTPONE = (
     + """
 local postponed, told_of = {}, {}
 if not status or ended then return postponed end
-for at = 2, #ARGV, 4 do
+for at = 2, #ARGV, 5 do
   local step = ARGV[at]
   if redis.call('HEXISTS', OUTCOMES, step) == 0 then
     local is = opened(step)
     is.until_, is.token = now + ARGV[at + 1], '-'
     open(step, is)
+    redis.call('HSET', FAILURES, step, (redis.call('HGET', FAILURES, step) or '') .. ARGV[at + 4] .. ',')
     postponed[#postponed + 1] = step
     local collector = many(is.ref)
     local fields = {event = 'postponed', step = step, attempt = ARGV[at + 3], message = ARGV[at + 2], seconds = ARGV[at + 1]}
@@ -341,7 +343,7 @@ for at = 2, #ARGV, 4 do
   end
 end
 for _, fields in pairs(told_of) do event(fields) end
-keep(OPEN)
+keep(OPEN, FAILURES)
 return postponed
 """
 )
@@ -485,7 +487,7 @@ for _, each in ipairs(cjson.decode(ARGV[3])) do
 end
 local again = tonumber(ARGV[4])
 for at = 5, 4 + again do forget(ARGV[at]) end
-redis.call('DEL', EVENTS, END, OPEN, WAITS)
+redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
 event({event = 'resumed'})

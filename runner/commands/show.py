@@ -7,7 +7,7 @@ from itertools import islice
 import click
 
 from runner import errors, options, pages, program, report, screen, session, settings
-from runner.entries import Run
+from runner.entries import Run, Underway
 from runner.errors import UnknownRun
 from runner.plan import Plan, Step
 from runner.run_ids import check_run_id
@@ -25,7 +25,7 @@ from runner.store import Store
 )
 @click.option("--page", type=click.IntRange(min=1), help="Which page of them; the first by default.")
 @click.option(
-    "--status", "only", type=click.Choice([each for each in ORDER if each != "retrying"]), help="Only those of them."
+    "--status", "only", type=click.Choice(ORDER), help="Only those of them; failed: also those timed out or late."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, as `run --json` prints it.")
 @options.broker_options
@@ -52,28 +52,33 @@ def command(run_id: str, step_id: str | None, page: int | None, only: str | None
                 else report.page_details(run, plan, shown, screen=screen.of(sys.stdout))
             )
         else:
-            outcome = ledger.outcome(run_id, step.id)
-            status = pages.status_of(step.id, run, {}, _running(ledger, run))
-            told = (
-                report.as_json(report.step_document(plan, step, outcome, status=status))
-                if as_json
-                else report.step_details(plan, step, outcome, status=status, screen=screen.of(sys.stdout))
-            )
+            told = _step(ledger, run, plan, step, as_json=as_json)
     click.echo(told)
 
 
 def _run(ledger: Store, run: Run, plan: Plan, *, as_json: bool) -> str:
     outcomes, tally = ledger.outcomes(run.id, plan), ledger.tally(run.id)
-    running = _running(ledger, run)
+    underway = _underway(ledger, run)
     if not as_json:
-        return report.details(run, plan, outcomes, tally=tally, running=running, screen=screen.of(sys.stdout))
+        return report.details(run, plan, outcomes, tally=tally, underway=underway, screen=screen.of(sys.stdout))
     unended = list(islice(ledger.unended(run.id, plan), report.ITEMS)) if run.ended else []
     value = ledger.value(run.id, plan.steps[-1].id)
-    return report.as_json(report.document(run, plan, outcomes, value, tally=tally, unended=unended, running=running))
+    return report.as_json(report.document(run, plan, outcomes, value, tally=tally, unended=unended, underway=underway))
 
 
-def _running(ledger: Store, run: Run) -> frozenset[str]:
-    return frozenset() if run.ended else frozenset(ledger.leased(run.id))
+def _step(ledger: Store, run: Run, plan: Plan, step: Step, *, as_json: bool) -> str:
+    outcome, underway = ledger.outcome(run.id, step.id), _underway(ledger, run)
+    failures = ledger.failures(run.id, [step.id]).get(step.id, [])
+    status, now = pages.status_of(step.id, run, {}, underway), underway.get(step.id)
+    if as_json:
+        told = report.step_document(plan, step, outcome, status=status, underway=now, failures=failures)
+        return report.as_json(told)
+    here = screen.of(sys.stdout)
+    return report.step_details(plan, step, outcome, status=status, underway=now, failures=failures, screen=here)
+
+
+def _underway(ledger: Store, run: Run) -> dict[str, Underway]:
+    return {} if run.ended else ledger.underway(run.id)
 
 
 def _found(ledger: Store, run_id: str, plan: Plan, step_id: str) -> Step:

@@ -11,7 +11,7 @@ import pytest
 
 from runner import report
 from runner.catalogue import Parameter, Task
-from runner.entries import Error, Outcome, Run
+from runner.entries import Error, FailedAttempt, Outcome, Run, Underway
 from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownRun
 from runner.pages import Page, counts
 from runner.plan import Foreach, Item, Plan, Step
@@ -46,6 +46,14 @@ WELL = {step.id: Outcome(step.id, "succeeded", None, None, 1, AT + 1, AT + 2, "c
 TOLERANT = replace(NEWS, collectors=tuple(replace(each, required=False) for each in NEWS.collectors), deadline=90)
 PARTIAL = replace(RUN, status="partial", cause="1 of 2 collectors did not succeed: reddit")
 MISSING_ONE = WELL | {"reddit": OUTCOMES["reddit"]}
+
+
+BUSY = {
+    "page[9]": Underway("running", 1, 30),
+    "page[8]": Underway("running", 1, 30),
+    "page[7]": Underway("retrying", 1, 4),
+    "hn": Underway("running", 1, 30),
+}
 
 
 def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
@@ -105,7 +113,9 @@ def test_the_document_tells_of_each_step_how_it_ended() -> None:
 
 def test_steps_of_a_run_that_goes_on_are_running_or_pending() -> None:
     run = replace(RUN, status="running", finished_at=None)
-    steps = report.document(run, NEWS, {"hn": OUTCOMES["hn"]}, None, running={"reddit"})["steps"]
+    steps = report.document(run, NEWS, {"hn": OUTCOMES["hn"]}, None, underway={"reddit": Underway("running", 1, 30)})[
+        "steps"
+    ]
     assert [step["status"] for step in steps] == ["succeeded", "running", "pending", "pending"]
 
 
@@ -233,7 +243,7 @@ def test_details_tell_what_a_run_waits_for_until_it_has_ended() -> None:
     waiting = replace(RUN, status="running", waits_for="waits for a worker that has \x1b[31m")
     assert "note      waits for a worker that has \\x1b[31m" in report.details(waiting, NEWS, {})
     assert "waits for" not in report.details(replace(waiting, status="failed"), NEWS, {})
-    assert "waits for" not in report.details(waiting, NEWS, {}, running={"hn"})
+    assert "waits for" not in report.details(waiting, NEWS, {}, underway={"hn": Underway("running", 1, 30)})
 
 
 def test_the_document_has_the_same_note() -> None:
@@ -454,8 +464,30 @@ def test_details_have_one_row_for_a_foreach() -> None:
 
 def test_what_is_executed_is_counted_while_the_run_goes_on() -> None:
     going_on = replace(RUN, status="running", finished_at=None)
-    told = counts(going_on, PAGE, {"page": {"succeeded": 7}}, {"page[9]", "page[8]", "hn"})
-    assert told == {"succeeded": 7, "running": 2, "pending": 991}
+    told = counts(going_on, PAGE, {"page": {"succeeded": 7}}, BUSY)
+    assert told == {"succeeded": 7, "running": 2, "retrying": 1, "pending": 990}
+
+
+def test_what_has_ended_meanwhile_is_not_counted_twice() -> None:
+    going_on = replace(RUN, status="running", finished_at=None)
+    assert counts(going_on, PAGE, {"page": {"succeeded": 999}}, BUSY) == {"succeeded": 999, "running": 1}
+
+
+def test_a_step_that_is_tried_again_is_told_with_its_error_and_without_the_secret() -> None:
+    going_on = replace(RUN, status="running", finished_at=None)
+    told = report.details(going_on, NEWS, {}, underway={"hn": Underway("retrying", 2, 40, "celery@box", REFUSED)})
+    assert "hn      retrying  2         celery@box" in told
+    assert told.splitlines()[-2:] == [
+        "  ↻ hn retrying after 2 attempts, the next in 40s",
+        "      ConnectionError: refused by ***",
+    ]
+
+
+def test_the_earlier_attempts_of_a_step_are_told_before_its_value() -> None:
+    earlier = [FailedAttempt(1, AT, AT + 2.5, "celery@box", REFUSED)]
+    outcome = replace(OUTCOMES["hn"], attempts=2, value=3)
+    told = report.step_details(NEWS, NEWS.collectors[0], outcome, failures=earlier)
+    assert told.endswith("earlier attempts\n  1  failed after 2.5s on celery@box: ConnectionError: refused by ***\n\n3")
 
 
 def page(**changed: Any) -> Page:
@@ -472,9 +504,9 @@ def test_a_page_of_a_foreach_has_a_line_for_each_and_says_how_to_turn_it() -> No
         "place     pages.yaml:7:5",
         "status    ! partial: 998 succeeded · 1 failed · 1 timed out",
         "",
-        "STEP            STATUS     ATTEMPTS  DURATION  WORKER",
+        "STEP            STATUS     ATTEMPTS  DURATION  WORKER      ERROR",
         "page[41]        succeeded",
-        "page[42]        timed out  1         5s        celery@box",
+        "page[42]        timed out  1         5s        celery@box  Timeout: 5s",
         "page[\\x1b ***]  skipped",
         "",
         "page 2 of 20",
