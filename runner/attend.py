@@ -75,17 +75,17 @@ def attend(run_id: str, here: Session, wish: Wish, begin: Callable[[], None]) ->
         return _leave(run_id, here, 0)
     try:
         if _watch(plan, run_id, here, wish):
-            return _tell(run_id, here, plan, wish)
+            return tell(run_id, here.ledger, plan, wish)
         _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `{program.command('show', run_id)}`")
         if wish.as_json:
-            _tell(run_id, here, plan, wish, summary=False)
+            tell(run_id, here.ledger, plan, wish, summary=False)
         return _leave(run_id, here, STILL_RUNNING)
     except Interrupted as interrupted:
         return _cancel(run_id, here, interrupted, wish)
     except UnknownRun:
         run.lose(run_id, plan, here.ledger)
         _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `{program.command('doctor')}` looks")
-        return _tell(run_id, here, plan, wish)
+        return tell(run_id, here.ledger, plan, wish)
     except WorkerEnded as ended:
         fail(run_id, here.ledger, str(ended))
         # The end of its log is in it, and there a task may have written anything.
@@ -128,9 +128,9 @@ def _reconcile(run_id: str, here: Session) -> None:
         logger.info("cannot reconcile: %s", error)  # the server is away: `follow` waits for it
 
 
-def _tell(run_id: str, here: Session, plan: Plan, wish: Wish, *, summary: bool = True) -> int:
+def tell(run_id: str, ledger: Store, plan: Plan, wish: Wish, *, summary: bool = True) -> int:
     """The summary, the result, the exit code. ``--quiet`` is about what went well: a run that did not must be found again."""
-    came = _patiently(lambda: _came_of(run_id, here.ledger, plan))
+    came = _patiently(lambda: _came_of(run_id, ledger, plan))
     if wish.as_json:
         told = report.document(
             came.run,
@@ -187,7 +187,7 @@ def _cancel(run_id: str, here: Session, interrupted: Interrupted, wish: Wish) ->
     try:
         _say(f"\ncancelling run {run_id}; once more to leave it as it is")
         run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
-        _tell(run_id, here, here.ledger.plan(run_id), wish)
+        tell(run_id, here.ledger, here.ledger.plan(run_id), wish)
     except UnknownRun:
         raise interrupted from None  # it had not been accepted
     except Interrupted:

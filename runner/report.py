@@ -34,6 +34,7 @@ __all__ = [
     "dry_run",
     "history",
     "mask",
+    "nothing_to_resume",
     "page_details",
     "page_document",
     "problem",
@@ -167,6 +168,23 @@ def summary(run: Run, plan: Plan, outcomes: Outcomes, *, tally: Tallies | None =
     elif run.cause and (plan.tolerant or not (failed and failed[0].id in run.cause)):
         lines += [f"  {_cause(run, plan)}"]
     return "\n".join([*lines, *_failures(run, plan, outcomes, tally, screen)])
+
+
+def nothing_to_resume(run: Run, plan: Plan, missing: Sequence[str], *, screen: Screen = PLAIN) -> str:
+    """That a run with a result stays as it is, and how what is missing from it can be collected again.
+
+    Args:
+        missing: the collectors that did not succeed.
+    """
+    names = [masks.name(step_id, plan) for step_id in missing]
+    without = f", without {errors.listed(names)}" if names else ""
+    line = f"run {run.id} has ended {sign(run.status).word}{without}: nothing is left to execute"
+    start = written(missing[0]) if missing else plan.steps[-1].id
+    again = program.command("resume", run.id, "--from", start)
+    hint = f"`{again}` executes {start} and what follows again, as a new run"
+    if len({written(step_id) for step_id in missing}) > 1:
+        hint = f"run the workflow again for all of them; {hint}"
+    return f"{line}\n{_hint(hint, screen)}"
 
 
 def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = PLAIN) -> str:

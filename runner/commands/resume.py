@@ -1,11 +1,12 @@
 """`resume RUN`: what has no successful outcome is executed."""
 
 import math
+import sys
 from dataclasses import replace
 
 import click
 
-from runner import catalogue, garbage, interrupts, options, session, settings, source, spec, text
+from runner import catalogue, garbage, interrupts, options, report, screen, session, settings, source, spec, text
 from runner import plan as plans
 from runner.bind import bind
 from runner.errors import listed
@@ -23,6 +24,8 @@ from runner.settings import Settings
 def command(run_id: str, start: str | None, file: str | None, wish: options.Wish) -> int:
     """Go on with a run: execute what has no successful outcome.
 
+    A run that has a result, also a partial one, stays as it is.
+
     With --from or --file a new run is started, which takes the outcomes of the earlier steps: collect once, and work on
     the processing. A step that FILE changes is executed again, and so is all after it.
     """
@@ -38,6 +41,14 @@ def command(run_id: str, start: str | None, file: str | None, wish: options.Wish
 
             celery_app.make_current()
 
+        if name == run_id and (ended := ledger.run(run_id)).status in {"succeeded", "partial"}:
+            # Not followed: all its progress would come again, and look as if something were executed.
+            missing = ledger.absent(run_id, old) if ended.status == "partial" else []
+            click.echo(report.nothing_to_resume(ended, old, missing, screen=screen.of(sys.stderr)), err=True)
+            if wish.detach:
+                click.echo(report.as_json({"run_id": run_id}) if wish.as_json else run_id)
+                return 0
+            return attend.tell(run_id, ledger, old, wish)
         with session.started(chosen, name, plan) as here:
 
             def begin() -> None:

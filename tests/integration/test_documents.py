@@ -244,6 +244,7 @@ def anonymous(session: str) -> list[str]:
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+": "TIME",
         r"\b\d+(\.\d+)?s\b": "SECONDS",
         r"\bworker-\d+@\S+": "WORKER",
+        r"(?<=WORKER  \w{4})\w.*…$": "…",  # how much of an error fits, the length of the machine's name decides
         r"\s+": " ",
     }
     lines = []

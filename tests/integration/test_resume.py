@@ -43,6 +43,40 @@ def test_a_run_that_fails_again_can_be_resumed_again(folder: Path) -> None:
     assert [runner("resume", "one").code for _ in range(2)] == [1, 0]
 
 
+def test_who_resumes_a_partial_run_is_told_that_nothing_is_executed_and_how_it_could_be(folder: Path) -> None:
+    """It replayed the old lines, "collector started", and did nothing."""
+    file = folder / "flow.yaml"
+    file.write_text(file.read_text().replace("id: bad,", "id: bad, required: false,"))
+    assert runner("run", str(file), "--run-id", "one").code == 0
+    answer = runner("resume", "one")
+    assert (answer.code, json.loads(answer.stdout)) == (0, {"last": ["good"]})
+    assert answer.first_line == "run one has ended partial, without bad: nothing is left to execute"
+    assert "started" not in answer.stderr
+    assert (starts(folder, "good"), starts(folder, "bad")) == (1, 1)
+
+    command = re.search(r"hint: `python -m runner (.*)` executes bad and what follows again", answer.stderr)
+    assert command is not None
+    again = runner(*command[1].split())
+    assert (again.code, json.loads(again.stdout)) == (0, {"last": ["good", "bad"]})
+    assert (starts(folder, "good"), starts(folder, "bad")) == (1, 2)
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 0), (("--strict",), 1)])
+def test_resume_of_a_partial_run_ends_with_the_code_of_the_run(words: tuple[str, ...], code: int, folder: Path) -> None:
+    file = folder / "flow.yaml"
+    file.write_text(file.read_text().replace("id: bad,", "id: bad, required: false,"))
+    runner("run", str(file), "--run-id", "one")
+    assert runner("resume", "one", *words).code == code
+
+
+def test_who_resumes_a_run_that_has_succeeded_is_told_so(folder: Path) -> None:
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
+    answer = runner("resume", "one", "--json")
+    assert answer.json["status"] == "succeeded"
+    assert answer.first_line == "run one has ended succeeded: nothing is left to execute"
+    assert "hint: `python -m runner resume one --from last` executes last and what follows again" in answer.stderr
+
+
 def test_a_cancelled_run_is_resumed(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0", "--detach")
     runner("cancel", "one")

@@ -539,3 +539,19 @@ def test_a_collector_of_a_foreach_is_shown_with_its_item() -> None:
     step = PAGE.of(Item({"url": "/7", "key": "hunter22"}, "7", 7))
     assert 'item      {"url": "/7", "key": "***"}' in report.step_details(PAGES, step, SOME["page[7]"])
     assert report.step_document(PAGES, step, None, status="cancelled")["item"] == {"url": "/7", "key": "***"}
+
+
+def test_a_partial_run_without_several_is_to_be_run_again() -> None:
+    told = report.nothing_to_resume(PARTIAL, NEWS, ["hn", "reddit"]).splitlines()
+    assert told == [
+        "run news-1 has ended partial, without hn, reddit: nothing is left to execute",
+        (
+            "hint: run the workflow again for all of them; `python -m runner resume news-1 --from hn` executes hn and what"
+            " follows again, as a new run"
+        ),
+    ]
+
+
+def test_a_partial_run_without_items_starts_from_their_collector() -> None:
+    told = report.nothing_to_resume(PARTIAL, PAGES, ["page[7]", "page[42]"])
+    assert "hint: `python -m runner resume news-1 --from page` executes page and what follows again" in told
