@@ -25,7 +25,21 @@ messages.
 #   end       a stream with an entry once the run has ended: it wakes who waits for that alone
 
 # The names of a run's keys.
-KEYS = ("run", "plan", "items", "left", "open", "waits", "outcomes", "values", "absent", "tally", "events", "end", "failures")
+KEYS = (
+    "run",
+    "plan",
+    "items",
+    "left",
+    "open",
+    "waits",
+    "outcomes",
+    "values",
+    "absent",
+    "tally",
+    "events",
+    "end",
+    "failures",
+)
 
 _PRELUDE = """
 local function key(name) return KEYS[1] .. name end
