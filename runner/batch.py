@@ -21,7 +21,7 @@ from typing import Any, cast
 from billiard.process import current_process
 from celery.utils.log import get_task_logger
 
-from runner import endings, leases, mask
+from runner import endings, leases, mask, notes
 from runner import plan as plans
 from runner.call import call, call_async, function_of, in_loop, is_async
 from runner.canvas import HARD_LIMIT_AFTER
@@ -234,8 +234,8 @@ def _called(batch: Batch, held: leases.Held, attempt: Attempt) -> Success | Fail
     if isinstance(arguments, Failure):
         return arguments
     timeout, limit = attempt.step.timeout, batch.settings.value_limit
-    with _limited(held, attempt.step):
-        return call(batch.function, (), arguments, timeout=timeout, value_limit=limit)
+    with _limited(held, attempt.step), notes.kept() as noted:
+        return endings.noted(call(batch.function, (), arguments, timeout=timeout, value_limit=limit), noted)
 
 
 async def _calling(
@@ -247,8 +247,9 @@ async def _calling(
     if isinstance(arguments, Failure):
         return arguments
     timeout, limit = attempt.step.timeout, batch.settings.value_limit
-    with _limited(held, attempt.step):
-        return await call_async(batch.function, arguments, timeout=timeout, value_limit=limit)
+    with _limited(held, attempt.step), notes.kept() as noted:
+        result = await call_async(batch.function, arguments, timeout=timeout, value_limit=limit)
+        return endings.noted(result, noted)
 
 
 def _arguments(batch: Batch, attempt: Attempt) -> dict[str, Any] | Failure:

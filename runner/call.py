@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
@@ -260,7 +261,7 @@ def _left_behind_after(seconds: float, work: Callable[[], Any]) -> Any:
         except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
             outcome.set_exception(error)
 
-    threading.Thread(target=run, name="step", daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(run,), name="step", daemon=True).start()
     return outcome.result(seconds + HARD_LIMIT_AFTER)
 
 

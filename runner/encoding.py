@@ -170,14 +170,16 @@ def dumped(outcome: Outcome) -> tuple[str, str]:
     Half a surrogate pair in a text of an error is escaped: the scripts read outcomes, and Lua's cjson takes none.
     """
     error = [valid(each, TRACEBACK_LIMIT) for each in astuple(outcome.error)] if outcome.error else None
-    fields = (outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error)
+    fields = [outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error]
+    if outcome.notes:  # as a text in the text: Lua's JSON refuses half a surrogate pair, and need not read them
+        fields.append(_compact(outcome.notes))
     value = outcome.json or _compact(outcome.value) if outcome.status == "succeeded" else ""
     return _compact(fields), value
 
 
 def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
     """An outcome; with its value, if that was read as well."""
-    status, attempts, started_at, finished_at, worker, error = json.loads(text)
+    status, attempts, started_at, finished_at, worker, error, *more = json.loads(text)
     if not (isinstance(attempts, int) and isinstance(worker, str) and isinstance(error, list | None)):
         raise TypeError("an outcome has another shape")
     for at in (started_at, finished_at):
@@ -185,6 +187,9 @@ def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
             raise TypeError("an outcome has another shape")
     if error is not None and not all(isinstance(each, str) for each in error):
         raise TypeError("an error has another shape")
+    notes = json.loads(*more) if more else {}
+    if not isinstance(notes, dict):
+        raise TypeError("notes have another shape")
     return Outcome(
         step,
         _one_of(StepStatus, status),
@@ -195,6 +200,7 @@ def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
         finished_at,
         worker,
         json=value or "",
+        notes=notes,
     )
 
 

@@ -4,7 +4,7 @@ Whatever calls, interrupts or loses a step says which of these endings it was; w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Literal
 
@@ -70,10 +70,12 @@ class Success:
     Args:
         value: anything JSON.
         json: it as JSON.
+        notes: what the task has noted of itself.
     """
 
     value: Any
     json: str = field(default="", compare=False)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ending(self) -> Ending:
@@ -89,6 +91,7 @@ class Failure:
             attribute ``names``.
         retryable: false if the task says that trying again cannot help.
         retry_after: seconds before which trying again cannot help, if the task says so.
+        notes: what the task has noted of itself.
     """
 
     error: Error
@@ -96,6 +99,11 @@ class Failure:
     names: frozenset[str] = frozenset()
     retryable: bool = True
     retry_after: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def noted(result: Success | Failure, notes: Mapping[str, Any]) -> Success | Failure:
+    return replace(result, notes=dict(notes)) if notes else result
 
 
 class Unread(BaseException):

@@ -37,6 +37,7 @@ class Outcome:
         worker: the worker that executed it; empty if none did.
         ref: of a collector of a ``foreach``, the batch that it belongs to.
         json: the value as it is stored (values.py), if somebody has made it already.
+        notes: what the task has noted of itself (notes.py).
     """
 
     step: str
@@ -49,6 +50,7 @@ class Outcome:
     worker: str = ""
     ref: str = ""
     json: str = field(default="", compare=False)
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

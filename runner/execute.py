@@ -20,7 +20,7 @@ from celery.exceptions import Reject
 from celery.signals import worker_init
 from celery.utils.log import get_task_logger
 
-from runner import application, batch, endings, fan_in, here, raised, text, values
+from runner import application, batch, endings, fan_in, here, notes, raised, text, values
 from runner import plan as plans
 from runner.backend import FanIn
 from runner.batch import Batch
@@ -228,7 +228,8 @@ def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings) 
         if fan_in.wants_outcomes(task):
             kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)
     limit = chosen.value_limit if step.task else chosen.fan_in_limit
-    return call(task, (value,), kwargs, timeout=step.timeout, value_limit=limit)
+    with notes.kept() as noted:
+        return endings.noted(call(task, (value,), kwargs, timeout=step.timeout, value_limit=limit), noted)
 
 
 def _worker(message: Task) -> str:

@@ -167,6 +167,8 @@ def summary(run: Run, plan: Plan, outcomes: Outcomes, *, tally: Tallies | None =
     # Where nothing may fail, the failures below say it, each with its cause.
     elif run.cause and (plan.tolerant or not (failed and failed[0].id in run.cause)):
         lines += [f"  {_cause(run, plan)}"]
+    noted = [step for step in plan.tail if step.id in outcomes and outcomes[step.id].notes]
+    lines += [f"  {_name(step, plan)}: {_notes(outcomes[step.id], plan)}" for step in noted]
     return "\n".join([*lines, *_failures(run, plan, outcomes, tally, screen)])
 
 
@@ -309,6 +311,7 @@ def step_details(
         "started": _local(outcome.started_at),
         "duration": _duration(_step_seconds(outcome)),
         "worker": text.printable(outcome.worker),
+        "notes": _notes(outcome, plan),
     }
     if outcome.error is None and (outcome.status == "succeeded" or outcome.value is not None):
         body = as_json(mask(outcome.value, plan))
@@ -465,7 +468,14 @@ def _step(
     }
     if is_ and is_.error:
         told["error"] = {"type": is_.error.type, "message": mask(is_.error.message, plan)}
+    if outcome and outcome.notes:
+        told["notes"] = mask(dict(outcome.notes), plan)
     return told
+
+
+def _notes(outcome: Outcome, plan: Plan) -> str:
+    """What the task has noted, on one line."""
+    return masks.line(", ".join(f"{name} = {_json(value)}" for name, value in outcome.notes.items()), plan)
 
 
 def _covered(plan: Plan, outcomes: Outcomes, tally: Tallies | None) -> str:

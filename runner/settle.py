@@ -197,6 +197,7 @@ def _ended(attempt: Attempt, status: StepStatus, result: Success | Failure, afte
         worker=attempt.worker,
         ref=attempt.step.ref,
         json=result.json if isinstance(result, Success) else "",
+        notes=result.notes,
     )
 
 

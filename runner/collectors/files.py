@@ -14,6 +14,7 @@ import yaml
 from celery import shared_task
 
 from runner.collectors import charsets
+from runner.notes import note
 
 Format = Literal["text", "json", "jsonl", "csv", "yaml"]
 Patterns = str | list[str]
@@ -176,7 +177,13 @@ def _find(root: str, patterns: list[str], exclude: list[str], *, hidden: bool, a
     if not found and not allow_none:
         message = f"no file in {root} matches {', '.join(patterns)}"
         raise FilesFailure(f"{message}; with allow_none: true that is no failure")
+    if empty := [pattern for pattern, parts in zip(patterns, wanted, strict=True) if not _any_matches(found, parts)]:
+        note(matched_nothing=empty[:20])
     return ["/".join(parts) for parts in sorted(found)]
+
+
+def _any_matches(found: Iterable[tuple[str, ...]], pattern: tuple[str, ...]) -> bool:
+    return any(parts == pattern or _matches(parts, pattern) for parts in found)
 
 
 def _walk(root: str, unwanted: list[tuple[str, ...]], *, hidden: bool) -> Iterator[tuple[str, ...]]:

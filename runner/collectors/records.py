@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import shared_task
 
+from runner.notes import note
 from runner.values import text_of
 
 Keys = str | list[str]
@@ -23,6 +24,9 @@ class NotRecords(ValueError):
 def dedupe(records: list[Any], by: Keys | None = None) -> list[Any]:
     """Keep the first of the records that are the same.
 
+    Records that have none of the keys, or null there, say nothing about being the same: all of them are kept, and the step's
+    notes have their number.
+
     Args:
         records: objects; without `by`, anything.
         by: the key or keys to compare, where a missing one is as null; by default, the whole record.
@@ -31,10 +35,18 @@ def dedupe(records: list[Any], by: Keys | None = None) -> list[Any]:
         NotRecords: a record is not an object, with `by`.
     """
     _check(records, by, "records.dedupe")
-    keys = _keys(by)
+    keys = [key.removesuffix("?") for key in _keys(by)]
     first: dict[str, Any] = {}
+    without = 0
     for record in records:
-        first.setdefault(_text([record.get(key) for key in keys] if keys else record), record)
+        values = [record.get(key) for key in keys] if keys else [record]
+        if keys and all(value is None for value in values):
+            without += 1
+            first[f"without {without}"] = record  # never equal to the JSON of a list
+        else:
+            first.setdefault(_text(values), record)
+    if without:
+        note(without_key=without)
     return list(first.values())
 
 
@@ -45,14 +57,17 @@ def sort(records: list[dict[str, Any]], by: Keys, *, reverse: bool = False) -> l
     Args:
         records: objects.
         by: the key or keys to sort by, the most important first. What has none, or null, comes last, also in reverse.
-            Values of different kinds sort as booleans, numbers, texts, then lists and objects by their JSON.
+            Values of different kinds sort as booleans, numbers, texts, then lists and objects by their JSON. A key that no
+            record has is a failure, unless it is written with a `?` at its end.
         reverse: from the largest to the smallest.
 
     Raises:
-        NotRecords: a record is not an object.
+        NotRecords: a record is not an object, or none has the key.
     """
     _check(records, by, "records.sort")
-    for key in reversed(_keys(by)):  # the sort is stable, so the most important key goes last
+    for key in reversed(
+        _had(records, _keys(by), "records.sort")
+    ):  # the sort is stable, so the most important key goes last
         present = [record for record in records if record.get(key) is not None]
         missing = [record for record in records if record.get(key) is None]
         records = sorted(present, key=lambda record: _rank(record[key]), reverse=reverse) + missing
@@ -65,15 +80,17 @@ def count(records: list[Any], by: str | None = None) -> dict[str, Any]:
 
     Args:
         records: objects; without `by`, anything.
-        by: the key whose values to count. Values that are not text count as their JSON; a missing one as null.
+        by: the key whose values to count. Values that are not text count as their JSON; a missing one as null. A key that
+            no record has is a failure, unless it is written with a `?` at its end.
 
     Raises:
-        NotRecords: a record is not an object, with `by`.
+        NotRecords: a record is not an object, with `by`, or none has the key.
     """
     _check(records, by, "records.count")
     if by is None:
         return {"count": len(records)}
-    values = [record.get(by) for record in records]
+    [key] = _had(records, [by], "records.count")
+    values = [record.get(key) for record in records]
     counted = Counter(value if isinstance(value, str) else _text(value) for value in values)
     return {"count": len(records), "by": dict(counted.most_common())}
 
@@ -91,6 +108,16 @@ def _check(records: object, by: object, task: str) -> None:
 
 def _keys(by: Keys | None) -> Sequence[str]:
     return [by] if isinstance(by, str) else by or []
+
+
+def _had(records: list[dict[str, Any]], keys: Sequence[str], task: str) -> list[str]:
+    """The keys without their `?`; one that no record has is most likely misspelt."""
+    for key in keys:
+        if records and not key.endswith("?") and not any(key in record for record in records):
+            there = ", ".join(list(dict.fromkeys(name for record in records for name in record))[:20])
+            message = f'no record has "{key}" (by of {task}); they have {there or "no keys at all"}'
+            raise NotRecords(f'{message}. Write "{key}?" if all may lack it')
+    return [key.removesuffix("?") for key in keys]
 
 
 def _rank(value: Any) -> tuple[int, Any]:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from celery import shared_task
 
+from runner.notes import note
 from runner.values import text_of
 
 
@@ -25,33 +26,37 @@ class NotWritable(NotWritten):
 
 
 @shared_task(name="write.json")
-def to_json(value: Any, path: str, *, indent: int | None = 2) -> dict[str, Any]:
-    """Write any value to a JSON file, and return `{path, count}`.
+def to_json(value: Any, path: str, *, indent: int | None = 2, receipt: bool = False) -> Any:
+    """Write any value to a JSON file, and hand it on.
 
-    The file is written beside its place and moved there when it is complete. Directories are made as needed.
+    The file is written beside its place and moved there when it is complete. Directories are made as needed. The step's
+    notes have the path and the count: of a list's items, and 1 of anything else.
 
     Args:
-        value: the value. The count is of a list's items, and 1 for anything else.
+        value: the value.
         path: the file, relative to the worker's directory.
         indent: spaces a level; null for one line.
+        receipt: return `{path, count}`, and not the value.
 
     Raises:
         NotWritten: naming the path and the cause.
     """
     with _replaced(path) as file:
         file.write(_dump(value, indent) + "\n")
-    return {"path": path, "count": len(value) if isinstance(value, list) else 1}
+    return _written(value, path, len(value) if isinstance(value, list) else 1, receipt=receipt)
 
 
 @shared_task(name="write.jsonl")
-def to_jsonl(records: list[Any], path: str) -> dict[str, Any]:
-    """Write a list to a JSON Lines file, an item a line, and return `{path, count}`.
+def to_jsonl(records: list[Any], path: str, *, receipt: bool = False) -> Any:
+    """Write a list to a JSON Lines file, an item a line, and hand it on.
 
-    The file is written beside its place and moved there when it is complete. Directories are made as needed.
+    The file is written beside its place and moved there when it is complete. Directories are made as needed. The step's
+    notes have the path and the count.
 
     Args:
         records: the list.
         path: the file, relative to the worker's directory.
+        receipt: return `{path, count}`, and not the list.
 
     Raises:
         NotWritten: naming the path and the cause.
@@ -59,19 +64,22 @@ def to_jsonl(records: list[Any], path: str) -> dict[str, Any]:
     _require(records, list, "write.jsonl takes a list", path)
     with _replaced(path) as file:
         file.writelines(_dump(record) + "\n" for record in records)
-    return {"path": path, "count": len(records)}
+    return _written(records, path, len(records), receipt=receipt)
 
 
 @shared_task(name="write.csv")
-def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | None = None) -> dict[str, Any]:
-    """Write records to a CSV file with a header, and return `{path, count}`.
+def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | None = None, receipt: bool = False) -> Any:
+    """Write records to a CSV file with a header, and hand them on.
 
-    The file is written beside its place and moved there when it is complete. Directories are made as needed.
+    The file is written beside its place and moved there when it is complete. Directories are made as needed. The step's
+    notes have the path and the count.
 
     Args:
         records: objects. Null is an empty cell; lists, objects and booleans are written as JSON.
         path: the file, relative to the worker's directory.
-        columns: the keys to write; by default all, in the order in which they first appear.
+        columns: the keys to write; by default all, in the order in which they first appear. One that no record has is a
+            failure, unless it is written with a `?` at its end.
+        receipt: return `{path, count}`, and not the records.
 
     Raises:
         NotWritten: naming the path and the cause.
@@ -79,12 +87,24 @@ def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | Non
     _require(records, list, "write.csv takes a list of objects", path)
     for record in records:
         _require(record, dict, "write.csv takes a list of objects", path)
-    columns = columns or list(dict.fromkeys(key for record in records for key in record))
+    there = dict.fromkeys(key for record in records for key in record)
+    for column in columns or []:
+        if records and column not in there and not column.endswith("?"):
+            message = (
+                f'cannot write {path}: no record has "{column}" (columns); they have {", ".join(list(there)[:20])}'
+            )
+            raise NotWritable(f'{message}. Write "{column}?" if all may lack it')
+    columns = [column.removesuffix("?") for column in columns] if columns else list(there)
     with _replaced(path) as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(columns)
         rows.writerows([_cell(record.get(column)) for column in columns] for record in records)
-    return {"path": path, "count": len(records)}
+    return _written(records, path, len(records), receipt=receipt)
+
+
+def _written(value: Any, path: str, count: int, *, receipt: bool) -> Any:
+    note(path=path, count=count)
+    return {"path": path, "count": count} if receipt else value
 
 
 def _require(value: object, kind: type, wanted: str, path: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runner.collectors.files import FilesFailure, read, search
+from runner.notes import kept
 
 
 def make(root: Path, files: dict[str, str | bytes]) -> str:
@@ -99,6 +100,12 @@ def test_a_pattern_that_matches_nothing_is_a_failure(tmp_path: Path) -> None:
     """`files.read` of `*.typo` succeeded with nothing."""
     root = make(tmp_path, TREE)
     assert f"no file in {root} matches *.typo, docs/**" in str(failure(paths=["*.typo", "docs/**"], root=root))
+
+
+def test_a_pattern_of_several_that_matches_nothing_is_noted(tmp_path: Path) -> None:
+    with kept() as notes:
+        read(paths=["*.typo", "*.md", "a.py"], root=make(tmp_path, TREE))
+    assert notes == {"matched_nothing": ["*.typo"]}
 
 
 def test_a_search_in_no_file_is_a_failure(tmp_path: Path) -> None:

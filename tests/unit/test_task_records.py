@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from runner.collectors.records import NotRecords, count, dedupe, sort
+from runner.notes import kept
 
 NAMES = [{"n": "b", "at": 2}, {"n": "a"}, {"n": "b", "at": 1}, {"n": "a", "at": None}]
 
@@ -15,6 +16,38 @@ def test_the_first_of_equal_records_is_kept() -> None:
 
 def test_records_are_equal_by_the_keys_given_and_a_missing_one_is_as_null() -> None:
     assert dedupe(NAMES, by=["n", "at"]) == NAMES[:3]
+
+
+def test_records_without_their_key_are_all_kept_and_noted() -> None:
+    """Nulls were taken for equal: ten records of a misspelt field became one."""
+    records = [{"a": 1}, {"b": 1}, {"b": 2}, {"a": None}, {"a": 1}, {"a": None}]
+    with kept() as notes:
+        assert dedupe(records, by="a") == [records[0], *records[1:4], records[5]]
+    assert notes == {"without_key": 4}
+
+
+def test_records_with_one_of_several_keys_are_compared() -> None:
+    records = [{"a": 1}, {"a": 1, "b": None}, {"b": 1}, {"c": 1}, {"c": 1}]
+    assert dedupe(records, by=["a", "b?"]) == [{"a": 1}, {"b": 1}, {"c": 1}, {"c": 1}]
+
+
+@pytest.mark.parametrize("task", [sort, count])
+def test_a_key_that_no_record_has_is_a_failure(task: Any) -> None:
+    with pytest.raises(
+        NotRecords, match=r'no record has "titel" \(by of records\.\w+\); they have title, by'
+    ) as raised:
+        task([{"title": 1}, {"by": 2}], by="titel")
+    assert raised.value.retryable is False
+
+
+def test_a_key_that_no_record_need_have_may_be_missing() -> None:
+    assert sort([{"a": 2}, {"a": 1}], by=["date?", "a"]) == [{"a": 1}, {"a": 2}]
+    assert count([{"a": 2}], by="date?") == {"count": 1, "by": {"null": 1}}
+
+
+@pytest.mark.parametrize("task", [sort, dedupe])
+def test_a_key_of_no_record_at_all_is_no_failure(task: Any) -> None:
+    assert task([], by="titel") == []
 
 
 def test_one_key_need_not_be_a_list() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runner.collectors.write import NotWritable, NotWritten, to_csv, to_json, to_jsonl
+from runner.notes import kept
 
 
 @contextmanager
@@ -26,39 +27,74 @@ def disk_full_after(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_json_is_written_and_counted(tmp_path: Path) -> None:
+def noted(task: Any, *args: Any, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """What a task returns, and what it notes of its step."""
+    with kept() as notes:
+        return task(*args, **arguments), notes
+
+
+@pytest.mark.parametrize("task", [to_json, to_jsonl, to_csv])
+def test_what_is_written_is_handed_on_and_noted(task: Any, tmp_path: Path) -> None:
+    """Of two writing stages the second wrote the receipt of the first."""
+    path, records = str(tmp_path / "a"), [{"a": 1}, {"a": 2}]
+    assert noted(task, records, path) == (records, {"path": path, "count": 2})
+
+
+@pytest.mark.parametrize("task", [to_json, to_jsonl, to_csv])
+def test_a_receipt_is_returned_if_that_is_asked_for(task: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "a")
+    assert noted(task, [{"a": 1}], path, receipt=True) == ({"path": path, "count": 1}, {"path": path, "count": 1})
+
+
+def test_json_is_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "a.json"
-    assert to_json([1, {"ü": None}], str(path)) == {"path": str(path), "count": 2}
+    to_json([1, {"ü": None}], str(path))
     assert json.loads(path.read_text()) == [1, {"ü": None}]
     assert "ü" in path.read_text()
 
 
 def test_a_value_that_is_no_list_counts_one(tmp_path: Path) -> None:
-    assert to_json({"a": 1, "b": 2}, str(tmp_path / "a"), indent=None)["count"] == 1
+    assert noted(to_json, {"a": 1, "b": 2}, str(tmp_path / "a"), indent=None)[1]["count"] == 1
     assert (tmp_path / "a").read_text() == '{"a": 1, "b": 2}\n'
 
 
 def test_json_lines_are_an_item_a_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    assert to_jsonl([{"a": "x\ny"}, 2], str(path)) == {"path": str(path), "count": 2}
+    to_jsonl([{"a": "x\ny"}, 2], str(path))
     assert path.read_text() == '{"a": "x\\ny"}\n2\n'
 
 
 def test_no_records_are_an_empty_file(tmp_path: Path) -> None:
-    assert to_jsonl([], str(tmp_path / "a"))["count"] == 0
+    assert noted(to_jsonl, [], str(tmp_path / "a"))[1]["count"] == 0
     assert (tmp_path / "a").read_text() == ""
 
 
 def test_csv_has_all_columns_in_the_order_in_which_they_appear(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     records = [{"b": 'say "x", y', "a": 1.5}, {"c": ["l"], "a": None, "b": True}]
-    assert to_csv(records, str(path)) == {"path": str(path), "count": 2}
+    to_csv(records, str(path))
     assert path.read_text() == 'b,a,c\n"say ""x"", y",1.5,\ntrue,,"[""l""]"\n'
 
 
 def test_csv_has_the_columns_asked_for(tmp_path: Path) -> None:
-    to_csv([{"a": 1, "b": 2}], str(tmp_path / "a.csv"), columns=["b", "none"])
-    assert (tmp_path / "a.csv").read_text() == "b,none\n2,\n"
+    to_csv([{"a": 1, "b": 2}, {"c": 3}], str(tmp_path / "a.csv"), columns=["c", "b"])
+    assert (tmp_path / "a.csv").read_text() == "c,b\n,2\n3,\n"
+
+
+def test_a_column_that_no_record_has_is_a_failure_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(NotWritable, match=r'no record has "titel" \(columns\); they have title, by'):
+        to_csv([{"title": 1}, {"by": 2}], str(tmp_path / "a.csv"), columns=["by", "titel"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_that_no_record_need_have_is_empty(tmp_path: Path) -> None:
+    to_csv([{"a": 1}], str(tmp_path / "a.csv"), columns=["a", "note?"])
+    assert (tmp_path / "a.csv").read_text() == "a,note\n1,\n"
+
+
+def test_the_columns_of_no_records_are_a_header(tmp_path: Path) -> None:
+    to_csv([], str(tmp_path / "a.csv"), columns=["a"])
+    assert (tmp_path / "a.csv").read_text() == "a\n"
 
 
 def test_half_a_character_pair_is_still_json(tmp_path: Path) -> None:
