@@ -199,6 +199,19 @@ OWN_LIBRARIES = Change("runner/__main__.py", "    del sys.path[0]", "    pass")
 OWN_QUEUE = Change("runner/session.py", "            _forget_messages(store.client, queue)", "            pass")
 NO_CHILD = Change("runner/celery_app.py", ' and process.current_process().name != "MainProcess"', "")
 POOLS = Change("runner/celery_app.py", 'if name not in {"prefork", "thread", "solo"}:', "if False:")
+# Our application is configured by our settings alone, and it is that of its worker, whatever else is made in the process.
+OBEYED = Change(
+    "runner/celery_app.py",
+    'broker_url = property(lambda self: self["broker_url"])',
+    "broker_url = property(CelerySettings.broker_url.fget)",
+)
+TAKEN = Change("runner/celery_app.py", "        app.take_tasks(", "        _ = (")
+CURRENT = Change(
+    "runner/commands/worker.py",
+    "    app = make_current()\n    here.serve(app)\n",
+    "    from runner.celery_app import app\n",
+)
+SERVED = Change("runner/here.py", "    return _worker_app[0] if _worker_app else current_app", "    return current_app")
 # Nothing is recorded of a run before all of it is.
 WHOLE = Change(
     "runner/run.py",
@@ -563,6 +576,32 @@ PROOFS = {
             "forged|s3cret",
         ),
         Proof("encoded", "test_a_secret_that_httpx_has_encoded_is_not_shown", (ENCODED,), "w'ord|p4ss"),
+    ],
+    "environments": [
+        Proof(
+            "variables",
+            "test_a_worker_leaves_the_queue_of_another_application_alone[command0]",
+            (OBEYED,),
+            r"assert \[\] == ",  # its message has been taken
+        ),
+        Proof(
+            "an application",
+            "test_tasks_of_an_application_in_an_included_module_are_executed",
+            (CURRENT,),
+            "assert 5 == 0|assert 1 == 0|TimeoutExpired",
+        ),
+        Proof(
+            "an application, late",
+            "test_tasks_of_an_application_that_a_worker_includes_late_are_executed",
+            (TAKEN,),
+            "assert 5 == 0",
+        ),
+        Proof(
+            "an application, last",
+            "test_an_application_that_a_step_makes_takes_nothing_over",
+            (SERVED,),
+            "assert 5 == 0",
+        ),
     ],
     "pools": [
         Proof("F14 threads", "test_an_attempt_ends_at_its_timeout[threads]", (SOFT_LIMIT,), STILL),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from runner import dead_letters, settings
+from runner import settings
 from runner.store import Store
 from tests import processes
 from tests.command_line import DEFAULT, ROOT, Answer, runner
@@ -66,26 +66,6 @@ class TestTheEnvironmentOfAnotherApplication:
         answer = runner("run", DEFAULT, "--topic", "x", **self.CELERYS)
 
         assert answer.code == 0, answer.stderr
-
-    @pytest.mark.parametrize(
-        "command", [("runner", "worker"), ("celery", "-A", "runner.celery_app", "worker", "-linfo")]
-    )
-    def test_a_worker_leaves_the_queue_of_the_application_alone(
-        self, command: tuple[str, ...], valkey: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It took the messages of the other application, and moved them to the dead letters."""
-        theirs = valkey.client()
-        theirs.lpush("celery", '{"a message": "of the application"}')
-        monkeypatch.setenv("CELERY_BROKER_URL", valkey.url)
-        monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url.replace("/0", "/1"))
-
-        with working(tmp_path / "log", *command):
-            answer = runner("run", DEFAULT, "--topic", "x")
-
-        assert answer.code == 0, answer.stderr
-        assert theirs.lrange("celery", 0, -1) == ['{"a message": "of the application"}']
-        assert dead_letters.count(theirs, settings.read()) == 0
-        assert "CELERY_BROKER_URL: not used" in (tmp_path / "log").read_text()
 
 
 class TestAModuleWithAnApplicationOfItsOwn:
@@ -172,27 +152,6 @@ stages:
 
         assert (answer.code, answer.json["steps"][0]["attempts"]) == (1, 2)
         assert answer.json["steps"][0]["error"]["type"] == "ValueError"
-
-    @pytest.mark.usefixtures("state_dir", "workflow")
-    def test_one_that_is_imported_by_a_step_takes_nothing_over(self, tmp_path: Path) -> None:
-        """Celery makes an application the current one of the thread wherever it is made."""
-        write(
-            tmp_path,
-            "late.py",
-            "from celery import shared_task\n\n@shared_task\ndef first():\n    import proj\n    return proj.add(1, 1)\n\n"
-            "@shared_task\ndef then(value):\n    return value\n",
-        )
-        file = write(
-            tmp_path,
-            "late.yaml",
-            "name: late\ninclude: [late]\ncollectors: [{id: a, task: late.first}]\nstages:\n"
-            "  - {id: b, task: late.then}\n  - {id: c, task: late.then}\n",
-        )
-
-        answer = runner("run", file, RUNNER_CONCURRENCY="1")
-
-        assert answer.code == 0, answer.stderr
-        assert json.loads(answer.stdout) == [2]
 
     @pytest.mark.usefixtures("state_dir")
     def test_one_that_cannot_be_set_up_is_named(self, tmp_path: Path) -> None:
