@@ -13,7 +13,7 @@ import pytest
 
 from runner import settings
 from runner.store import Store
-from tests import processes
+from tests import processes, tls
 from tests.command_line import DEFAULT, ROOT, Answer, runner
 from tests.servers import Server, free_port
 from tests.waiting import wait_until
@@ -379,6 +379,23 @@ class TestAnApplicationThatExecutesSteps:
         client = valkey.client()
         keys = {str(key) for key in client.scan_iter() if client.ttl(key) == -1}
         assert {key for key in keys if not key.startswith(("_kombu.", "unacked"))} == set()
+
+    @pytest.mark.parametrize("scheme", ["redis", "rediss"])
+    def test_obeys_the_tls_options_of_its_broker(
+        self, scheme: str, valkey: Server, tmp_path: Path, workflow: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every step raised: the ledger was asked for without TLS, or without the authority to trust."""
+        with tls.terminated(tmp_path, valkey.port) as (port, authority):
+            options = {"ssl_cert_reqs": "required", "ssl_ca_certs": str(authority)}
+            url = f"{scheme}://127.0.0.1:{port}/0"
+            shop(tmp_path, valkey, "include=['runner.adopt']", f"broker_url={url!r}, broker_use_ssl={options!r}")
+            monkeypatch.delenv("RUNNER_BROKER_URL")
+            with serving(tmp_path / "log", *SHOP):
+                monkeypatch.setenv("RUNNER_BROKER_URL", f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority}")
+                answer = runner("run", workflow)
+
+        assert answer.code == 0, answer.stderr
+        assert json.loads(answer.stdout) == {"count": 7}
 
     @pytest.mark.parametrize(
         ("configuration", "reason"),
