@@ -1,6 +1,7 @@
 """Python source files to the Celery tasks they define, by their syntax alone: nothing is imported."""
 
 import ast
+import copy
 import importlib.util
 import re
 import sys
@@ -48,6 +49,7 @@ class Task:
         takes_any: it has ``**kwargs``.
         takes_more: it has ``*args``.
         summary: the first line of its docstring.
+        doc: the whole of it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Task:
     takes_more: bool = False
     is_async: bool = False
     summary: str = ""
+    doc: str = ""
     file: str = ""
     line: int = 0
 
@@ -219,7 +222,8 @@ def _tasks_of(module: str, folders: tuple[str, ...]) -> list[Task]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    found = (_task(node, module, path, constants) for node in tree.body)
+    aliases = dict(filter(None, map(_alias, tree.body)))
+    found = (_task(node, module, path, constants, aliases) for node in tree.body)
     return [task for task in found if task]
 
 
@@ -264,7 +268,41 @@ def _parsed(path: Path) -> ast.Module:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-def _task(node: ast.stmt, module: str, path: Path, constants: Mapping[str, str]) -> Task | None:
+def _alias(node: ast.stmt) -> tuple[str, ast.expr] | None:
+    """The name of a type, and what it stands for: ``Keys = str | list[str]``, also with ``: TypeAlias``, or after ``type``."""
+    match node:
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=value)
+            | ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="TypeAlias"), value=ast.expr() as value)
+        ):
+            pass
+        case _ if type(node).__name__ == "TypeAlias":  # `type Keys = …`, of Python 3.12
+            name, value = node.name.id, node.value  # type: ignore[attr-defined]
+        case _:
+            return None
+    is_type = isinstance(value, ast.Subscript) or (isinstance(value, ast.BinOp) and isinstance(value.op, ast.BitOr))
+    return (name, value) if is_type else None
+
+
+class _WithoutAliases(ast.NodeTransformer):
+    """An annotation with what its names stand for: `Format` alone says nothing to who writes YAML."""
+
+    def __init__(self, aliases: Mapping[str, ast.expr]) -> None:
+        self._aliases = aliases
+        self._within: list[str] = []
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id not in self._aliases or node.id in self._within or len(self._within) > 8:
+            return node
+        self._within.append(node.id)
+        expanded: ast.expr = self.visit(copy.deepcopy(self._aliases[node.id]))
+        self._within.pop()
+        return expanded
+
+
+def _task(
+    node: ast.stmt, module: str, path: Path, constants: Mapping[str, str], aliases: Mapping[str, ast.expr]
+) -> Task | None:
     """The task that a statement defines, or None if it defines none, or one whose name only running it would tell."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
@@ -285,11 +323,12 @@ def _task(node: ast.stmt, module: str, path: Path, constants: Mapping[str, str])
     return Task(
         name,
         module,
-        _parameters(node.args)[1 if bound else 0 :],
+        _parameters(node.args, aliases)[1 if bound else 0 :],
         takes_any=node.args.kwarg is not None,
         takes_more=node.args.vararg is not None,
         is_async=isinstance(node, ast.AsyncFunctionDef),
         summary=(ast.get_docstring(node) or "").partition("\n")[0],
+        doc=ast.get_docstring(node) or "",
         file=str(path),
         line=node.lineno,
     )
@@ -305,7 +344,7 @@ def _options(decorator: ast.expr) -> dict[str, ast.expr] | None:
     return None
 
 
-def _parameters(arguments: ast.arguments) -> tuple[Parameter, ...]:
+def _parameters(arguments: ast.arguments, aliases: Mapping[str, ast.expr]) -> tuple[Parameter, ...]:
     positional = [*arguments.posonlyargs, *arguments.args]
     missing: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     defaults = [*missing, *arguments.defaults]
@@ -313,7 +352,7 @@ def _parameters(arguments: ast.arguments) -> tuple[Parameter, ...]:
     return tuple(
         Parameter(
             argument.arg,
-            _annotation(argument.annotation),
+            _annotation(argument.annotation, aliases),
             required=default is None,
             default="" if default is None else ast.unparse(default),
             keyword_only=index >= len(positional),
@@ -322,11 +361,14 @@ def _parameters(arguments: ast.arguments) -> tuple[Parameter, ...]:
     )
 
 
-def _annotation(node: ast.expr | None) -> str:
-    match node:
-        case None:
-            return ""
-        case ast.Constant(value=str(quoted)):
+def _annotation(node: ast.expr | None, aliases: Mapping[str, ast.expr]) -> str:
+    if node is None:
+        return ""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        quoted = node.value
+        try:
+            node = ast.parse(quoted, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return quoted
-        case _:
-            return ast.unparse(node)
+    # A copy: the tree is kept for the next catalogue.
+    return ast.unparse(_WithoutAliases(aliases).visit(copy.deepcopy(node)))

@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from runner.inputs import Input
 
@@ -17,6 +18,20 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # `--flag` alone. For inputs of other types neither word may be given: click 8.5 takes a value for optional where `is_flag`
 # is False or `flag_value` is anything, None too, and then one that begins with "-" for an option.
 _ALONE_TRUE: dict[str, Any] = {"is_flag": False, "flag_value": "true"}
+
+
+class File(click.types.StringParamType):
+    """A file, or - for standard input. Only a shell is told that it is one: what is wrong with it, the file's reader says."""
+
+    name = "file"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Seconds(click.FloatRange):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
-from runner import errors, foreach, program, text, tolerance
+from runner import errors, examples, foreach, program, text, tolerance
 from runner import mask as masks
 from runner import plan as plans
 from runner.catalogue import Task
@@ -43,6 +43,7 @@ __all__ = [
     "step_details",
     "step_document",
     "summary",
+    "task_details",
     "task_list",
 ]
 
@@ -349,6 +350,19 @@ def dry_run(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Scr
 def task_list(tasks: Iterable[Task], *, screen: Screen = PLAIN) -> str:
     """What ``task:`` may name, each with the first line of its docstring and its parameters."""
     return "\n\n".join(_task(task, screen) for task in sorted(tasks, key=lambda task: task.name))
+
+
+def task_details(task: Task, *, screen: Screen = PLAIN) -> str:
+    """A task with its parameters, all of its docstring, and an example."""
+    rest = text.block(task.doc.partition("\n")[2].strip())
+    where = f"{task.file}:{task.line}" if task.file else task.module
+    header = f"{_task(task, screen)}\n    {screen.paint(text.printable(where), 'dim')}"
+    return "\n\n".join(filter(None, [header, rest, _example(task, screen)]))
+
+
+def _example(task: Task, screen: Screen) -> str:
+    lines = text.block(examples.example(task)).splitlines()
+    return "\n".join([screen.paint("example", "bold"), *(f"    {line}" for line in lines)])
 
 
 def problem(error: RunnerError, *, screen: Screen = PLAIN) -> str:

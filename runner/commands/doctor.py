@@ -22,7 +22,7 @@ from runner.store import Store
 
 
 @click.command
-@click.argument("file", required=False)
+@click.argument("file", required=False, type=options.File())
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @options.broker_options
 def command(file: str | None, *, as_json: bool) -> None:

@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from runner import catalogue, drawings, screen, settings, source, spec
+from runner import catalogue, drawings, options, screen, settings, source, spec
 from runner import plan as plans
 from runner.drawings import tree
 
 
 @click.command
-@click.argument("file")
+@click.argument("file", type=options.File())
 @click.option("--format", "format_", type=click.Choice(sorted(drawings.FORMATS)), default="tree", show_default=True)
 def command(file: str, format_: str) -> None:
     """Draw a workflow: collectors in parallel, the gather, the stages.

@@ -20,7 +20,7 @@ class NotWritten(RunnerError):
 
 
 @click.command
-@click.argument("directory", metavar="[DIR]", default=".", type=click.Path(file_okay=False))
+@click.argument("directory", metavar="[DIR]", default=".", type=click.Path())
 def command(directory: str) -> None:
     """Write a first workflow into DIR, by default the current directory, and say how to run it.
 

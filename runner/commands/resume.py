@@ -18,7 +18,9 @@ from runner.settings import Settings
 @click.command
 @click.argument("run_id", metavar="RUN")
 @click.option("--from", "start", metavar="STEP", help="Execute STEP and all after it again, as a new run.")
-@click.option("--file", metavar="FILE", help="Go on with this version of the workflow, as a new run.")
+@click.option(
+    "--file", metavar="FILE", type=options.File(), help="Go on with this version of the workflow, as a new run."
+)
 @options.wish_options
 @options.broker_options
 def command(run_id: str, start: str | None, file: str | None, wish: options.Wish) -> int:

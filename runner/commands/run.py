@@ -1,6 +1,7 @@
 """`run FILE`: a workflow file to its result."""
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from runner import (
 )
 from runner import plan as plans
 from runner.bind import bind
+from runner.errors import RunnerError
 from runner.plan import Plan
 from runner.run_ids import check_run_id, new_run_id
 
@@ -42,13 +44,19 @@ class RunCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         name = options.file_among(args, self.params)
-        if name is not None:
-            written = source.read(name)
-            known = catalogue.of(written, settings.read())
-            workflow = spec.read(written, known)
-            taken = [word for param in self.params for word in param.opts]
-            ctx.obj = WorkflowFile(written, known, workflow, options.of_inputs(workflow.inputs, taken))
+        if ctx.resilient_parsing:  # a shell completes: half a name is no fault, and standard input is the terminal
+            with suppress(RunnerError):
+                ctx.obj = self._read(name) if name not in {None, "-"} else None
+        elif name is not None:
+            ctx.obj = self._read(name)
         return super().parse_args(ctx, args)
+
+    def _read(self, name: str) -> WorkflowFile:
+        written = source.read(name)
+        known = catalogue.of(written, settings.read())
+        workflow = spec.read(written, known)
+        taken = [word for param in self.params for word in param.opts]
+        return WorkflowFile(written, known, workflow, options.of_inputs(workflow.inputs, taken))
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)
@@ -63,9 +71,14 @@ class RunCommand(click.Command):
 
 
 @click.command(cls=RunCommand)
-@click.argument("file")
+@click.argument("file", type=options.File())
 @click.option("--input", "pairs", multiple=True, metavar="NAME=VALUE", help="Give an input, whatever its name.")
-@click.option("--inputs-file", metavar="FILE", help="Read inputs from a YAML or JSON file; options come before it.")
+@click.option(
+    "--inputs-file",
+    metavar="FILE",
+    type=options.File(),
+    help="Read inputs from a YAML or JSON file; options come before it.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and start nothing.")
 @click.option("--run-id", metavar="ID", help="The run's id; if there is such a run already, nothing is started.")
 @options.wish_options

@@ -1,28 +1,74 @@
 """`tasks`: what `task:` may name."""
 
+import re
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
-from runner import catalogue, checks, report, screen, settings, source, text
+from runner import catalogue, checks, errors, options, report, screen, settings, source, text
 from runner.catalogue import Catalogue
-from runner.errors import InvalidWorkflow
+from runner.errors import InvalidWorkflow, RunnerError
 from runner.settings import Settings
 from runner.source import Source
 
 
+class FileOrName(options.File):
+    """The name of a task, or a file."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        with suppress(RunnerError):
+            names = sorted(name for name in _offered(settings.read()) if name.startswith(incomplete))
+            return [*map(CompletionItem, names), *super().shell_complete(ctx, param, incomplete)]
+        return super().shell_complete(ctx, param, incomplete)
+
+
 @click.command
-@click.argument("file", required=False)
-def command(file: str | None) -> None:
-    """List the tasks that a workflow may name.
+@click.argument("words", metavar="[FILE] [NAME]", nargs=-1, type=FileOrName())
+def command(words: tuple[str, ...]) -> None:
+    """List the tasks that a workflow may name; with NAME, all that is known of that one, and an example.
 
     With FILE, also those of the modules that it includes.
     """
     chosen = settings.read()
-    found = _of(source.read(file), chosen) if file else catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
-    for name in sorted(found.replaced):
-        click.echo(f"warning: {text.printable(found.choice(name))}", err=True)
-    click.echo(report.task_list(found.values(), screen=screen.of(sys.stdout)))
+    file, name = _file_and_name(words, chosen)
+    found = _of(source.read(file), chosen) if file else _offered(chosen)
+    for each in sorted(found.replaced):
+        click.echo(f"warning: {text.printable(found.choice(each))}", err=True)
+    here = screen.of(sys.stdout)
+    if name is None:
+        click.echo(report.task_list(found.values(), screen=here))
+    elif name in found:
+        click.echo(report.task_details(found[name], screen=here))
+    else:
+        near = errors.nearest(name, found)
+        raise click.UsageError(f"There is no task {name}." + (f" Did you mean {near}?" if near else ""))
+
+
+def _file_and_name(words: tuple[str, ...], chosen: Settings) -> tuple[str | None, str | None]:
+    """Which of one or two words is which: a task of that name, then a file that is there, then what looks like one."""
+    if len(words) > 2:
+        raise click.UsageError("tasks takes a FILE and a NAME, and no more.")
+    if len(words) == 2:
+        return words
+    [word] = words or [None]
+    if word is None or word == "-":
+        return word, None
+    if word not in _offered(chosen) and (
+        Path(word).exists() or not re.fullmatch(r"\w+(\.\w+)*", word) or _is_yaml(word)
+    ):
+        return word, None
+    return None, word
+
+
+def _is_yaml(word: str) -> bool:
+    return word.endswith((".yaml", ".yml", ".json"))
+
+
+def _offered(chosen: Settings) -> Catalogue:
+    return catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
 
 
 def _of(written: Source, chosen: Settings) -> Catalogue:

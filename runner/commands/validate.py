@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from runner import advice, catalogue, errors, foreach, report, screen, settings, source, spec, text
+from runner import advice, catalogue, errors, foreach, options, report, screen, settings, source, spec, text
 from runner import plan as plans
 from runner.errors import InvalidWorkflow
 
 
 @click.command
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=options.File())
 def command(files: tuple[str, ...]) -> int:
     """Check workflow files, and show every fault at its place; of a valid file, what in it has no effect.
 

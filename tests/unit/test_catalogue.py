@@ -134,3 +134,31 @@ def test_a_workflow_has_the_tasks_beside_it_and_those_of_the_settings(tmp_path: 
     found = catalogue.of(workflow, Settings(include=["sited"], tasks=["elsewhere.*"]))
     assert {"beside.work", "sited.work"} <= set(found)
     assert found.knows("elsewhere.work")
+
+
+@pytest.mark.parametrize(
+    ("alias", "annotation", "shown"),
+    [
+        ("Format = Literal['text', 'csv']", "Format", "Literal['text', 'csv']"),
+        ("Format = Literal['text', 'csv']", "Format | None", "Literal['text', 'csv'] | None"),
+        ("Format = Literal['text', 'csv']", "'Format | None'", "Literal['text', 'csv'] | None"),
+        ("Keys = str | list[str]", "Keys", "str | list[str]"),
+        ("Keys: TypeAlias = str | list[str]", "dict[str, Keys]", "dict[str, str | list[str]]"),
+        ("Key = Literal['a']\nKeys = list[Key]", "Keys", "list[Literal['a']]"),
+        ("Tree = dict[str, Tree]", "Tree", "dict[str, Tree]"),
+        ("Limit = 5", "Limit", "Limit"),
+        ("Keys = str | list[str]", "elsewhere.Keys", "elsewhere.Keys"),
+        ("Keys = str | list[str]", "'not a type ('", "not a type ("),
+    ],
+)
+def test_an_annotation_is_told_with_what_its_names_stand_for(
+    alias: str, annotation: str, shown: str, tmp_path: Path
+) -> None:
+    """`tasks` said `format: Format`, and which formats there are was nowhere."""
+    task = only_task(tmp_path, f"{alias}\n@app.task\ndef work(a: {annotation}): ...")
+    assert task.parameters[0].annotation == shown
+
+
+def test_the_whole_docstring_is_kept(tmp_path: Path) -> None:
+    task = only_task(tmp_path, '@app.task\ndef work(): """Say.\n\n    More.\n    """')
+    assert task.doc == "Say.\n\nMore."

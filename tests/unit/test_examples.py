@@ -1,0 +1,68 @@
+"""A task to an example of it."""
+
+import pytest
+import yaml
+
+from runner import catalogue, examples, plan, source, spec
+from runner.catalogue import Parameter, Task
+from runner.settings import Settings
+
+BUILT_IN = catalogue.read(catalogue.offered(Settings()))
+REST = {
+    "collectors": "name: x\n",
+    "gather": "name: x\ncollectors: [{id: a, task: collector_1, with: {topic: x}}]\n",
+    "stages": "name: x\ncollectors: [{id: a, task: collector_1, with: {topic: x}}]\n",
+}
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_the_example_of_a_built_in_task_is_valid(name: str) -> None:
+    example = examples.example(BUILT_IN[name])
+    written = source.parse(REST[example.partition(":")[0]] + example, "x.yaml")
+    plan.make(spec.read(written, BUILT_IN), written)
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("http.get", "collector"),
+        ("command.run", "collector"),
+        ("gather.concat", "gather"),
+        ("collector_gathering", "gather"),
+        ("records.sort", "stage"),
+        ("write.csv", "stage"),
+        ("cleanup", "stage"),
+    ],
+)
+def test_the_example_of_a_task_is_a_step_that_it_is_for(name: str, role: str) -> None:
+    assert examples.role(BUILT_IN[name]) == role
+
+
+def test_an_example_needs_nothing_that_has_a_default() -> None:
+    parameters = (Parameter("url", "str"), Parameter("format", "Literal['json']", required=False, default="'json'"))
+    assert examples.example(Task("shop.prices", "shop", parameters)).splitlines() == [
+        "collectors:",
+        "  - id: shop_prices",
+        "    task: shop.prices",
+        "    with:",
+        "      url: https://example.org/items.json",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        ("str", "text"),
+        ("int", 1),
+        ("float | None", 1.5),
+        ("bool", True),
+        ("list[int]", ["text"]),
+        ("dict[str, Any]", {"name": "text"}),
+        ("Literal['no', 'yes']", "no"),
+        ("Literal[3]", 3),
+        ("", "text"),
+    ],
+)
+def test_an_example_has_a_value_of_the_type(annotation: str, value: object) -> None:
+    written = yaml.safe_load(examples.example(Task("a", "m", (Parameter("what", annotation),))))
+    assert written["collectors"][0]["with"] == {"what": value}
