@@ -145,7 +145,9 @@ class Application(Celery):  # type: ignore[misc]
 
 
 # Neither the current app nor the default one: whoever imports this may have an application, and tasks that are sent by it.
-app = Application("runner", loader=Loader, set_as_current=False)
+app = Application(
+    "runner", loader=f"{__name__}:{Loader.__qualname__}", set_as_current=False
+)  # a name, as Django's fixup reads it
 app.config_from_object(configuration(settings.read()))
 
 

@@ -67,6 +67,13 @@ class TestTheEnvironmentOfAnotherApplication:
 
         assert answer.code == 0, answer.stderr
 
+    @pytest.mark.usefixtures("state_dir")
+    def test_a_run_from_a_django_project_works(self) -> None:
+        """Celery's fixup for Django is made wherever the variable is set, and reads the name of the loader."""
+        answer = runner("run", DEFAULT, "--topic", "x", DJANGO_SETTINGS_MODULE="shop.settings")
+
+        assert answer.code == 0, answer.stderr
+
 
 class TestAModuleWithAnApplicationOfItsOwn:
     """The first example of Celery's own tutorial, as the module of a workflow (OpenTranscribe#485, celery#2568)."""
