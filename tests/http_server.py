@@ -13,7 +13,7 @@ many times it fails first, with `status` (default 503) and `retry_after`, if giv
     /drop           half a body              /echo    the headers and query that came
     /members        /gzip in three members   /log-in  a page of HTML
     /cookie?url=    a redirect with a cookie /latin   "grüße" in ISO 8859-1, and does not say so
-    /charset/x      "grüße" in UTF-8, said to be in x      /raw  {"page": 1}, said to be text
+    /charset/x      `text` in UTF-8, said to be in x      /raw  {"page": 1}, said to be text
 """
 
 import gzip
@@ -86,7 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ["raw"]:
                 self._answer(b'\xef\xbb\xbf{"page": 1}', headers={"Content-Type": "text/plain"})
             case ["charset", charset]:
-                self._answer("grüße".encode(), headers={"Content-Type": f"text/plain; charset={charset}"})
+                text = query.get("text", "grüße")
+                self._answer(text.encode(), headers={"Content-Type": f"text/plain; charset={charset}"})
             case ["bomb"]:
                 self._start(200, {"Content-Encoding": "gzip"})
                 self._write_zeros()
@@ -104,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._start(200, {"Content-Length": "100"})
                 self.wfile.write(b"only this")
             case ["echo"]:
-                self._json({"headers": {name.lower(): value for name, value in self.headers.items()}, "query": query})
+                headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
+                self._json({"headers": headers, "query": query})
             case _:
                 self._answer(b"no such page", 404)
 

@@ -162,3 +162,24 @@ def test_an_annotation_is_told_with_what_its_names_stand_for(
 def test_the_whole_docstring_is_kept(tmp_path: Path) -> None:
     task = only_task(tmp_path, '@app.task\ndef work(): """Say.\n\n    More.\n    """')
     assert task.doc == "Say.\n\nMore."
+
+
+def test_the_value_before_never_says_what_a_built_in_task_executes_reads_or_fetches() -> None:
+    """It was `argv` of `command.run`, and the URL of `http.get`: what a server answered was executed, or fetched with our headers."""
+    kinds = ("command", "files", "gather", "http", "records", "write")
+    built_in = catalogue.read([f"runner.collectors.{kind}" for kind in kinds])
+
+    assert {name: task.first.name if task.first else None for name, task in built_in.items()} == {
+        "command.run": "stdin",
+        "files.read": None,
+        "files.search": None,
+        "gather.concat": "values",
+        "gather.merge": "values",
+        "http.get": None,
+        "records.count": "records",
+        "records.dedupe": "records",
+        "records.sort": "records",
+        "write.csv": "records",
+        "write.json": "value",
+        "write.jsonl": "records",
+    }
