@@ -47,11 +47,11 @@ _pace: dict[str, float] = {}
 
 @dataclass(slots=True)
 class Batch:
-    """Collectors of one task, of one message.
+    """Collectors of one message that are executed in turn, or all of them together.
 
     Args:
         steps: in their order.
-        task: what they call, or why there is nothing to call.
+        tasks: for the task of each of them, what is called, or why there is nothing to call.
         waiting: for each that is not ours now, when it may be, by this process's monotonic clock.
     """
 
@@ -59,23 +59,30 @@ class Batch:
     plan: Plan
     run_id: str
     steps: Sequence[Step]
-    task: Callable[..., Any] | RunnerError
+    tasks: Mapping[str, Callable[..., Any] | RunnerError]
     worker: str
     settings: Settings
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     waiting: dict[str, float] = field(default_factory=dict)
-    function: Callable[..., Any] = field(init=False)
+    functions: dict[str, Callable[..., Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.function = function_of(self.task) if callable(self.task) else _nothing
+        self.functions = {name: function_of(task) if callable(task) else _nothing for name, task in self.tasks.items()}
+
+    def task(self, step: Step) -> Callable[..., Any] | RunnerError:
+        return self.tasks[step.task or ""]
+
+    def function(self, step: Step) -> Callable[..., Any]:
+        return self.functions[step.task or ""]
 
 
 def execute(batch: Batch) -> dict[str, float]:
     """Execute those of the steps that are ours to execute; answers the others that must wait, with the seconds."""
     first = batch.steps[0]
-    in_threads = not (callable(batch.task) and is_async(batch.task))
+    in_threads = not all(callable(task) and is_async(task) for task in batch.tasks.values())
     limit = first.max_concurrency or (1 if in_threads else CONCURRENCY)
-    overdue = partial(_end_the_process, batch) if first.timeout and len(batch.steps) > 1 and _is_child() else None
+    timed = any(step.timeout for step in batch.steps)
+    overdue = partial(_end_the_process, batch) if timed and len(batch.steps) > 1 and _is_child() else None
     renewed = leases.renewed(batch.ledger, batch.run_id, token=batch.token, lease=batch.settings.lease, overdue=overdue)
     with renewed as held:
         if len(batch.steps) > 1 and limit > 1:
@@ -235,7 +242,9 @@ def _called(batch: Batch, held: leases.Held, attempt: Attempt) -> Success | Fail
         return arguments
     timeout, limit = attempt.step.timeout, batch.settings.value_limit
     with _limited(held, attempt.step), notes.kept() as noted:
-        return endings.noted(call(batch.function, (), arguments, timeout=timeout, value_limit=limit), noted)
+        return endings.noted(
+            call(batch.function(attempt.step), (), arguments, timeout=timeout, value_limit=limit), noted
+        )
 
 
 async def _calling(
@@ -248,14 +257,15 @@ async def _calling(
         return arguments
     timeout, limit = attempt.step.timeout, batch.settings.value_limit
     with _limited(held, attempt.step), notes.kept() as noted:
-        result = await call_async(batch.function, arguments, timeout=timeout, value_limit=limit)
+        result = await call_async(batch.function(attempt.step), arguments, timeout=timeout, value_limit=limit)
         return endings.noted(result, noted)
 
 
 def _arguments(batch: Batch, attempt: Attempt) -> dict[str, Any] | Failure:
     """What the task is called with, or why it is not."""
-    if isinstance(batch.task, RunnerError):
-        return endings.refused(batch.task)
+    task = batch.task(attempt.step)
+    if isinstance(task, RunnerError):
+        return endings.refused(task)
     if gone := endings.lost_too_often(attempt.claim):
         return gone
     try:

@@ -24,7 +24,7 @@ from runner import application, batch, endings, fan_in, here, notes, raised, tex
 from runner import plan as plans
 from runner.backend import FanIn
 from runner.batch import Batch
-from runner.call import call
+from runner.call import call, is_async
 from runner.canvas import COLLECT, GATHER, STAGE
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.damage import MissingData, UnreadableRun
@@ -90,7 +90,13 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
     """Execute collectors of a run; those that must wait, for a retry say, come back in the same message, later."""
     waiting: dict[str, float] = {}
     with _ledger(run_id) as (ledger, plan):
-        waiting = {ref: seconds for ref in refs if (seconds := _collect(self, ledger, plan, run_id, ref)) is not None}
+        together = _together(self, ledger, plan, run_id, refs)
+        if together is not None:
+            waiting = batch.execute(together)
+            refs = [ref for ref in refs if ref not in {step.id for step in together.steps}]
+        for ref in refs:
+            if (seconds := _collect(self, ledger, plan, run_id, ref)) is not None:
+                waiting[ref] = seconds
     if waiting:
         _again(self, min(waiting.values()), args=(run_id, list(waiting)))
 
@@ -151,6 +157,18 @@ def _ledger(run_id: str) -> Iterator[tuple[Store, Plan]]:
         raise Reject(f"{raised.class_name(error)}: {raised.message(error)}", requeue=False) from error
 
 
+def _together(message: Task, ledger: Store, plan: Plan, run_id: str, refs: list[str]) -> Batch | None:
+    """Those collectors of a message that only wait, to be executed together; None if there are not several."""
+    ids, worker, ours = set(refs), _worker(message), here.app().tasks
+    steps = [step for step in plan.collectors if step.foreach is None and step.id in ids and step.task in ours]
+    tasks = {step.task or "": _registered(step, worker) for step in steps}
+    steps = [step for step in steps if is_async(tasks[step.task or ""])]
+    if len(steps) < 2:
+        return None
+    tasks = {name: task for name, task in tasks.items() if is_async(task)}
+    return Batch(ledger, plan, run_id, steps, tasks, worker, here.settings())
+
+
 def _collect(message: Task, ledger: Store, plan: Plan, run_id: str, ref: str) -> float | None:
     """Execute the collectors of one ref; answers the seconds until the first of those that must wait may be."""
     steps = ledger.steps(run_id, plan, ref)
@@ -161,7 +179,8 @@ def _collect(message: Task, ledger: Store, plan: Plan, run_id: str, ref: str) ->
         task = _registered(steps[0], _worker(message))
     except RunnerError as error:
         task = error
-    waiting = batch.execute(Batch(ledger, plan, run_id, steps, task, _worker(message), here.settings()))
+    tasks = {steps[0].task or "": task}
+    waiting = batch.execute(Batch(ledger, plan, run_id, steps, tasks, _worker(message), here.settings()))
     return _moment(waiting.values()) if waiting else None
 
 

@@ -11,7 +11,9 @@ from typing import Any, TypeVar, cast
 import click
 from click.shell_completion import CompletionItem
 
+from runner import program
 from runner.inputs import Input
+from runner.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -84,6 +86,29 @@ def wish_options(command: Command) -> Command:
     ):
         with_wish = option(with_wish)
     return cast("Command", with_wish)
+
+
+def concurrency_option(command: Command) -> Command:
+    """`--concurrency`: of the worker that a run brings along; given as ``concurrency``."""
+    return click.option(
+        "--concurrency",
+        "-c",
+        type=click.IntRange(min=1),
+        help="Steps that the run's own worker executes at once. Default: the CPUs, at least 4.",
+    )(command)
+
+
+def check_concurrency(concurrency: int | None, chosen: Settings) -> None:
+    """Return unless it would have no effect.
+
+    Raises:
+        click.UsageError: the workers are not the run's own.
+    """
+    if concurrency and chosen.broker_url:
+        raise click.UsageError(
+            "--concurrency is of a run's own worker, and with a broker of yours the workers are yours:"
+            f" `{program.command('worker')} --concurrency {concurrency}`"
+        )
 
 
 def broker_options(command: Command) -> Command:

@@ -99,6 +99,7 @@ class Step:
         batch: how many of a ``foreach`` share a message; None to let that follow from their number.
         max_concurrency: how many of a batch are executed at once; None to let that follow from the task.
         item: what this collector of a ``foreach`` is for.
+        message: which of the messages of the run it shares with other collectors; None for one of its own.
     """
 
     id: str
@@ -115,6 +116,7 @@ class Step:
     batch: int | None = None
     max_concurrency: int | None = None
     item: Item | None = None
+    message: int | None = None
 
     @property
     def count(self) -> int:
@@ -240,7 +242,7 @@ def written(step_id: str) -> str:
 def _deed(step: Step) -> Step:
     """A step without what its value does not depend on; the number of its items follows from the inputs."""
     foreach = replace(step.foreach, count=0, batch=0) if step.foreach else None
-    return replace(step, place="", queue=None, foreach=foreach, batch=None, max_concurrency=None)
+    return replace(step, place="", queue=None, foreach=foreach, batch=None, max_concurrency=None, message=None)
 
 
 def make(workflow: spec.Workflow, source: Source) -> Plan:
@@ -305,14 +307,14 @@ def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
 def equip(plan: Plan, catalogue: Catalogue) -> Plan:
     """The plan with what its tasks say of themselves.
 
-    That is every module that a worker of its own must import, besides those it includes, and how many collectors of a
-    ``foreach`` are executed at once: a task that awaits can wait 64 times.
+    That is every module that a worker of its own must import, besides those it includes, and how many collectors are
+    executed at once in one process: a task that awaits can wait 64 times.
     """
     used = [catalogue[step.task].module for step in plan.steps if step.task and step.task in catalogue]
 
     def equipped(step: Step) -> Step:
         task = catalogue.get(step.task) if step.task else None
-        if step.foreach is None or step.max_concurrency is not None or task is None:
+        if step.max_concurrency is not None or task is None or not (step.foreach or task.is_async):
             return step
         return replace(step, max_concurrency=64 if task.is_async else 1)
 

@@ -89,7 +89,7 @@ def ready(plan: Plan, ledger: Store, *, queue: str, own_queue: bool, slots: int 
     """The plan with its queues, and its batches."""
     application.check(here.app(), here.settings())
     routed = plans.route(plan, queue, everything=own_queue)
-    if not any(step.foreach for step in plan.collectors):
+    if not sizes.is_wide(plan):
         return routed
     return sizes.sized(routed, slots or ledger.slots())
 

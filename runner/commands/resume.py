@@ -21,9 +21,10 @@ from runner.settings import Settings
 @click.option(
     "--file", metavar="FILE", type=options.File(), help="Go on with this version of the workflow, as a new run."
 )
+@options.concurrency_option
 @options.wish_options
 @options.broker_options
-def command(run_id: str, start: str | None, file: str | None, wish: options.Wish) -> int:
+def command(run_id: str, *, start: str | None, file: str | None, concurrency: int | None, wish: options.Wish) -> int:
     """Go on with a run: execute what has no successful outcome.
 
     A run that has a result, also a partial one, stays as it is.
@@ -32,7 +33,8 @@ def command(run_id: str, start: str | None, file: str | None, wish: options.Wish
     the processing. A step that FILE changes is executed again, and so is all after it.
     """
     check_run_id(run_id)
-    chosen = settings.read()
+    chosen = settings.read(concurrency=concurrency)
+    options.check_concurrency(concurrency, chosen)
     with interrupts.raised(), session.ledger(chosen) as ledger:
         old = ledger.plan(run_id)
         plan = _edited(file, old, chosen) if file else old

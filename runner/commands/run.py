@@ -81,6 +81,7 @@ class RunCommand(click.Command):
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and start nothing.")
 @click.option("--run-id", metavar="ID", help="The run's id; if there is such a run already, nothing is started.")
+@options.concurrency_option
 @options.wish_options
 @options.broker_options
 @click.pass_obj
@@ -93,6 +94,7 @@ def command(
     inputs_file: str | None,
     dry_run: bool,
     run_id: str | None,
+    concurrency: int | None,
     wish: options.Wish,
     **words: Any,
 ) -> int:
@@ -105,7 +107,8 @@ def command(
     plan = plans.equip(plans.make(given.workflow, given.source), given.known)
     plan = bind(plan, given.workflow, values, given.source, words=typed)
     name = check_run_id(run_id) if run_id else new_run_id(plan)
-    chosen = settings.read()
+    chosen = settings.read(concurrency=concurrency)
+    options.check_concurrency(concurrency, chosen)
     if dry_run:
         queue = session.queue_of(chosen, name)
         routed = plans.route(plan, queue, everything=chosen.broker_url is None)

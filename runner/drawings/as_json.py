@@ -26,7 +26,7 @@ def draw(plan: Plan) -> str:
 def _node(step: Step) -> dict[str, Any]:
     """What only a collector with ``foreach`` has, is told of one only; its count is 0 until the inputs are known."""
     node = asdict(step)
-    del node["item"]
+    del node["item"], node["message"]
     if step.foreach is None:
         del node["foreach"], node["batch"], node["max_concurrency"]
     else:

@@ -39,7 +39,8 @@ def notes(plan: Plan, step: Step) -> list[str]:
         f"queue {text.printable(step.queue)}" if step.queue is not None else "",
         f"priority {step.priority}" if step.priority is not None else "",
         f"batch {step.batch:,}" if step.batch is not None else "",
-        f"{step.max_concurrency:,} at once" if step.max_concurrency is not None else "",
+        f"{step.max_concurrency:,} at once" if step.foreach and step.max_concurrency is not None else "",
+        "shares a process" if step.message is not None else "",
     ]
     return [note for note in noted if note]
 

@@ -311,7 +311,12 @@ PROOFS = {
             (MISSED_VALUE,),
             "'succeeded' == 'failed'",
         ),
-        Proof("F51 stage", "test_a_stage_whose_value_before_is_lost_fails_and_names_it", (MISSED_BEFORE,), UNENDED),
+        Proof(
+            "F51 stage",
+            "test_a_stage_whose_value_before_is_lost_fails_and_names_it",
+            (MISSED_BEFORE,),
+            "stage stage failed",
+        ),
         Proof("F51 plan", "test_a_run_whose_plan_is_lost_fails_and_says_so", (MISSED_PLAN,), UNENDED),
         Proof("F51 items", "test_a_run_whose_items_are_lost_fails_and_names_them", (MISSED_ITEMS,), UNENDED),
         Proof("F51 result", "test_a_result_that_is_lost_is_not_told_as_null", (MISSED_RESULT,), "0 == 7"),

@@ -28,7 +28,7 @@ def ledger(valkey: Any) -> Store:
 
 def execute(ledger: Store, task: Any, folder: Path) -> None:
     steps = ledger.steps("run-1", PLAN, "page/0")
-    batch.execute(Batch(ledger, PLAN, "run-1", steps, task, "w1", Settings(state_dir=folder)))
+    batch.execute(Batch(ledger, PLAN, "run-1", steps, {"slow": task}, "w1", Settings(state_dir=folder)))
 
 
 def noted(begun: list[int], *, seconds: float) -> Callable[[int], int]:

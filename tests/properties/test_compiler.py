@@ -17,7 +17,7 @@ from runner.backend import Backend
 from runner.bind import bind
 from runner.celery_app import configuration
 from runner.drawings import FORMATS
-from runner.plan import Plan
+from runner.plan import Plan, Step
 from runner.settings import Settings
 from runner.settings import read as read_settings
 from runner.store import Store
@@ -36,7 +36,8 @@ def planned(data: dict[str, Any]) -> Plan:
     """A workflow of the strategies to its plan; it declares no input that has no default."""
     written = source.parse(as_yaml(data), "generated.yaml")
     workflow = spec.read(written, CATALOGUE)
-    return sizes.sized(bind(plans.make(workflow, written), workflow, {}, written), slots=2)
+    plan = plans.equip(plans.make(workflow, written), CATALOGUE)
+    return sizes.sized(bind(plan, workflow, {}, written), slots=2)
 
 
 PLANS = workflows().map(planned)
@@ -50,12 +51,16 @@ def plans_partly_done(draw: st.DrawFn) -> tuple[Plan, set[str]]:
 
 
 def parts(plan: Plan) -> list[str]:
-    """What is sent of a plan: the collectors, alone or in their batches, and the steps after them."""
+    """What is sent of a plan: the collectors, alone or in their batches, and the steps after them. Some share a message."""
     return [*plan.refs, *(step.id for step in plan.tail)]
 
 
 def sent(composed: Any) -> list[str]:
-    return [name.partition(".")[2] for name, *_ in canvas.messages(composed)]
+    return [
+        part
+        for name, task, args, _ in canvas.messages(composed)
+        for part in (args[1] if task == canvas.COLLECT else [name.partition(".")[2]])
+    ]
 
 
 @given(PLANS)
@@ -68,7 +73,21 @@ def test_the_header_has_one_entry_per_message_also_for_one(plan: Plan) -> None:
     assume(plan.refs)  # with no items there is nothing to wait for
     composed = canvas.compose(plan, "r")
     assert isinstance(composed, _chord)
-    assert composed.__length_hint__() == len(plan.refs)
+    shared = [step for step in plan.collectors if step.message is not None]
+    assert composed.__length_hint__() == len(plan.refs) - len(shared) + len({step.message for step in shared})
+
+
+@given(PLANS)
+def test_what_shares_a_message_only_waits_and_has_its_queue_and_priority(plan: Plan) -> None:
+    messages: dict[int, list[Step]] = {}
+    for step in plan.collectors:
+        if step.message is not None:
+            messages.setdefault(step.message, []).append(step)
+    assert all(len(steps) > 1 for steps in messages.values())
+    assert all(len({(step.queue, step.priority) for step in steps}) == 1 for steps in messages.values())
+    assert all(
+        CATALOGUE[step.task or ""].is_async and not step.foreach for steps in messages.values() for step in steps
+    )
 
 
 @given(PLANS)
@@ -85,7 +104,8 @@ def test_composing_twice_is_equal(plan: Plan) -> None:
 @given(plans_partly_done())
 def test_exactly_what_is_not_done_is_composed(case: tuple[Plan, set[str]]) -> None:
     plan, done = case
-    assert sent(canvas.compose(plan, "r", done)) == [part for part in parts(plan) if part not in done]
+    composed = sent(canvas.compose(plan, "r", done))
+    assert sorted(composed) == sorted(part for part in parts(plan) if part not in done)
 
 
 @given(PLANS)

@@ -1,9 +1,11 @@
 """What a plan is composed to."""
 
+from dataclasses import replace
+
 from celery.canvas import _chain, _chord
 
 from runner import canvas
-from runner.plan import Plan, Step
+from runner.plan import Plan, Retry, Step
 
 
 def plan(collectors: int = 3, stages: int = 2) -> Plan:
@@ -21,6 +23,19 @@ def test_a_plan_is_a_chord_of_collectors_with_the_rest_as_its_body() -> None:
     assert isinstance(composed, _chord)
     assert [each.args for each in composed.tasks] == [("run-1", ["c0"]), ("run-1", ["c1"]), ("run-1", ["c2"])]
     assert [each.task for each in composed.body.tasks] == [canvas.GATHER, canvas.STAGE, canvas.STAGE]
+
+
+def test_those_that_share_a_message_come_with_one_whose_limit_has_room_for_all_of_them() -> None:
+    news = plan(collectors=4)
+    shared = tuple(
+        replace(step, message=0, timeout=at, retry=Retry(max_retries=1)) for at, step in enumerate(news.collectors, 1)
+    )
+    composed = canvas.compose(replace(news, collectors=shared), "run-1", done={"c1"})
+    assert isinstance(composed, _chord)
+    [message] = composed.tasks
+    assert message.args == ("run-1", ["c0", "c2", "c3"])
+    assert message.options["shadow"] == "news.c0"
+    assert message.options["time_limit"] == (4 + canvas.HARD_LIMIT_AFTER) * 3
 
 
 def test_one_collector_is_a_chord_too() -> None:

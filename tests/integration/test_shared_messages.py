@@ -1,0 +1,93 @@
+"""Collectors that only wait share a message: they are executed at once, however few processes a worker has."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import runner
+from tests.servers import Server
+from tests.workers import working
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+TOGETHER = 30
+
+
+def written(folder: Path, *collectors: str) -> str:
+    """A workflow of collectors that wait for one another."""
+    (folder / "met").mkdir(exist_ok=True)
+    lines = [
+        "name: meeting",
+        "include: [tests.batch_tasks]",
+        "collectors:",
+        *(f"  - {{id: c{at}, {words}}}" for at, words in enumerate(collectors)),
+    ]
+    file = folder / "meeting.yaml"
+    file.write_text("\n".join(lines))
+    return str(file)
+
+
+def meeting(folder: Path, number: int, more: str = "") -> list[str]:
+    """So many collectors, each of which ends once all have begun."""
+    return [
+        f"task: batch.meet, timeout: 20, with: {{folder: {folder / 'met'}, name: c{at}, number: {number}}}{more}"
+        for at in range(number)
+    ]
+
+
+def test_thirty_written_out_async_collectors_are_executed_at_once_in_four_processes(tmp_path: Path) -> None:
+    """They were executed four at a time: 27 s where 5 s would do, and nothing explained it."""
+    answer = runner("run", written(tmp_path, *meeting(tmp_path, TOGETHER)), "--json", "--concurrency", "4", timeout=60)
+
+    assert answer.code == 0, answer.stderr
+    assert answer.json["result"] == [f"c{at}" for at in range(TOGETHER)]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_on_a_shared_worker_they_are_executed_at_once_too(pool: str, valkey: Server, tmp_path: Path) -> None:
+    words = ("runner", "worker", "--concurrency", "1", "--pool", pool, "--include", "tests.batch_tasks")
+    with working(tmp_path / "log", *words, RUNNER_BROKER_URL=valkey.url):
+        answer = runner("run", written(tmp_path, *meeting(tmp_path, 8)), "--json", "--broker", valkey.url, timeout=60)
+
+    assert answer.code == 0, answer.stderr
+    assert len(answer.json["result"]) == 8
+
+
+def test_one_that_fails_and_one_that_is_tried_again_are_their_own(tmp_path: Path) -> None:
+    collectors = [
+        "task: batch.fussy_async, with: {value: 1, dislikes: []}",
+        "task: batch.fussy_async, with: {value: 2, dislikes: [2]}, retry: {max_retries: 2, delay: 0.2, jitter: none}",
+        "task: batch.fussy_async, with: {value: 3, dislikes: []}",
+        *["task: batch.fussy_async, with: {value: 1, dislikes: []}"] * 6,
+    ]
+    answer = runner("run", written(tmp_path, *collectors), "--json", "--concurrency", "2")
+
+    assert answer.code == 1
+    steps = {step["id"]: step for step in answer.json["steps"]}
+    assert (steps["c1"]["status"], steps["c1"]["attempts"]) == ("failed", 3)
+    assert {steps[f"c{at}"]["status"] for at in (0, 2, 3, 4, 5, 6, 7, 8)} == {"succeeded"}
+    assert {steps[f"c{at}"]["attempts"] for at in (0, 2, 3, 4, 5, 6, 7, 8)} == {1}
+
+
+def test_the_dry_run_shows_the_messages_that_are_sent(tmp_path: Path) -> None:
+    workflow = written(
+        tmp_path,
+        *meeting(tmp_path, 6),
+        "task: batch.fussy, with: {value: 1, dislikes: []}",
+        *meeting(tmp_path, 2, ", priority: 3"),
+    )
+    answer = runner("run", workflow, "--dry-run", "--concurrency", "2")
+
+    assert answer.code == 0, answer.stderr
+    assert "6 messages would be sent" in answer.stdout
+    assert 'meeting.c0: runner.collect("meeting-' in answer.stdout
+    assert '["c0", "c1", "c2"])' in answer.stdout
+    assert '["c6"])' in answer.stdout
+    assert answer.stdout.count("shares a process") == 6
+
+
+def test_concurrency_is_of_a_worker_of_the_runs_own(valkey: Server, tmp_path: Path) -> None:
+    answer = runner("run", written(tmp_path, *meeting(tmp_path, 1)), "--concurrency", "2", "--broker", valkey.url)
+
+    assert answer.code == 2
+    assert "worker --concurrency 2" in answer.stderr
