@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -14,19 +15,20 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from runner import program, progress, report, run, screen, streams
+from runner import brokers, program, progress, report, run, screen, settings, streams
 from runner.damage import MissingData
 from runner.entries import EXIT_CODES, Event, Outcome, Run, Underway
-from runner.errors import UnknownRun
+from runner.errors import BrokerUnavailable, UnknownRun
 from runner.interrupts import Interrupted
 from runner.mask import mask
 from runner.options import Wish
+from runner.outage import Outage
 from runner.pages import Tallies
 from runner.plan import Plan
 from runner.reconcile import reconcile
 from runner.session import Session
 from runner.settle import fail
-from runner.store import FOLLOW_PATIENCE, Store
+from runner.store import AWAY, FOLLOW_PATIENCE, Store
 from runner.worker import WorkerEnded
 
 logger = logging.getLogger(__name__)
@@ -64,9 +66,25 @@ def attend(run_id: str, here: Session, wish: Wish, begin: Callable[[], None]) ->
     Raises:
         Interrupted: by a second signal, or the end of the terminal; the run is left as it is, to be resumed.
         WorkerEnded: there is no worker any more; the run has failed then.
+        BrokerUnavailable: the broker was waited for in vain; the run is to be resumed.
     """
     try:
         begin()
+    except Interrupted as interrupted:
+        return _cancel(run_id, here, interrupted, wish)
+    try:
+        return _attend(run_id, here, wish)
+    except AWAY as error:
+        why, _ = brokers.reason(error)
+        broker = settings.masked(brokers.url(here.settings))
+        raise BrokerUnavailable(
+            f"run {run_id} is left as it is: broker {broker}: {why}",
+            f"`{program.command('resume', run_id)}` goes on with it, once the broker does",
+        ) from error
+
+
+def _attend(run_id: str, here: Session, wish: Wish) -> int:
+    try:
         plan = _patiently(lambda: here.ledger.plan(run_id))
     except Interrupted as interrupted:
         return _cancel(run_id, here, interrupted, wish)
@@ -94,38 +112,55 @@ def attend(run_id: str, here: Session, wish: Wish, begin: Callable[[], None]) ->
 
 def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
     """Show the run's progress to its end; False if the time is up before."""
-    began = time.monotonic()
-    started = wish.quiet or here.worker is not None
+    began = heard = time.monotonic()
+    outage = Outage(_ignore if wish.quiet else _say)
+    started = False
     with progress.shown(plan, run_id, quiet=wish.quiet) as shown:
-        for event in _followed(run_id, here):
+        for event in _followed(run_id, here, outage):
             shown.tell(event)
+            now = time.monotonic()
+            heard = heard if event is None else now
             started = started or (event is not None and event.event == "started")
-            if not started and time.monotonic() - began > PATIENCE:
-                none = f", and there is none: `{program.command('worker')}` starts one"
-                _say(f"run {run_id} waits for a worker{' that is free' if here.ledger.is_led() else none}")
-                started = True
-            if wish.timeout and time.monotonic() - began > wish.timeout:
+            if here.worker is None and now - heard > PATIENCE and outage.may_say and not outage.of_broker:
+                with suppress(*AWAY):  # `follow` says so
+                    if not here.ledger.is_led():
+                        none = f"and there is none: `{program.command('worker')}` starts one"
+                        outage.tell(f"run {run_id} waits for a worker, {none}")
+                    elif not started:
+                        outage.tell(f"run {run_id} waits for a worker that is free")
+                        started = True  # or will be, one day: once is enough
+            if wish.timeout and now - began > wish.timeout:
                 return False
     return True
 
 
-def _followed(run_id: str, here: Session) -> Iterator[Event | None]:
-    """The run's events to its end; meanwhile its worker is kept alive, and what is lost is sent again."""
+def _followed(run_id: str, here: Session, outage: Outage) -> Iterator[Event | None]:
+    """The run's events to its end; meanwhile its worker and its broker are kept alive, and what is lost is sent again."""
     looked = time.monotonic()
-    for event in here.ledger.follow(run_id):
+
+    def away(error: redis.RedisError) -> None:
+        outage.of_broker = True
+        outage.tell(f"run {run_id} waits for the broker: {brokers.reason(error)[0]}")
+        brokers.revive(here.settings)
+
+    for event in here.ledger.follow(run_id, away=away):
         yield event
         if event is None and here.worker is not None:
             here.worker.keep()
         if event is None and time.monotonic() - looked > here.settings.reconcile_every:
             looked = time.monotonic()
-            _reconcile(run_id, here)
+            _reconcile(run_id, here, outage)
 
 
-def _reconcile(run_id: str, here: Session) -> None:
+def _reconcile(run_id: str, here: Session, outage: Outage) -> None:
     try:
         reconcile(run_id, here.ledger, grace=here.settings.grace)
+        outage.of_broker = False
     except (redis.RedisError, OperationalError) as error:
         logger.info("cannot reconcile: %s", error)  # the server is away: `follow` waits for it
+        why, _ = brokers.reason(error.__cause__ or error)
+        outage.of_broker = True
+        outage.tell(f"run {run_id} waits for the broker, which takes no work: {why}")
 
 
 def tell(run_id: str, ledger: Store, plan: Plan, wish: Wish, *, summary: bool = True) -> int:
@@ -174,7 +209,7 @@ def _patiently(read: Callable[[], Answer]) -> Answer:
     while True:
         try:
             return read()
-        except (redis.ConnectionError, redis.TimeoutError):
+        except AWAY:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
@@ -212,11 +247,15 @@ def _leave(run_id: str, here: Session, code: int) -> int:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     try:
-        for _ in _followed(run_id, here):
+        for _ in _followed(run_id, here, Outage(_ignore)):
             pass
     except WorkerEnded as ended:
         fail(run_id, here.ledger, str(ended))
     return code
+
+
+def _ignore(_text: str) -> None:
+    """For nobody."""
 
 
 def _say(text: str) -> None:

@@ -81,6 +81,16 @@ def of_workers(
         yield Concern(f"worker {name} was refused: {reason}", "change its application, and start it again")
 
 
+def of_replies(unread: int) -> Iterator[Concern]:
+    """Of workers whose answers may not be read."""
+    if unread:
+        yield Concern(
+            f"{text.count(unread, 'worker')} of another app answered in a form that is not read, such as pickle, which may"
+            " execute anything: its tasks and queues are not known",
+            "set task_serializer and result_serializer to json there, or give runs a database of their own (redis://HOST/1)",
+        )
+
+
 def of_plan(plan: Plan, workers: Collection[Worker], chosen: Settings) -> Iterator[Concern]:
     """What a run of this plan would meet, once it is routed to queues."""
     yield from _too_long(plan, chosen)

@@ -24,6 +24,13 @@ from runner.plan import Plan, Step
 from runner.settings import Settings
 
 Thing = TypeVar("Thing")
+# What passes while one waits: nobody answers, too many clients, an old password, a replica that becomes the primary.
+AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+)
 FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a server that does not answer
 # Seconds in which whoever watches is told once what happens, but of the end at once: to be told of each step costs its
 # worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
@@ -685,13 +692,21 @@ class Store:
         return [encoding.read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
 
     @of_a_run
-    def follow(self, run_id: str, *, beat: float = 0.5, patience: float = FOLLOW_PATIENCE) -> Iterator[Event | None]:
+    def follow(
+        self,
+        run_id: str,
+        *,
+        beat: float = 0.5,
+        patience: float = FOLLOW_PATIENCE,
+        away: Callable[[redis.RedisError], None] | None = None,
+    ) -> Iterator[Event | None]:
         """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one.
 
         They come together every ``FOLLOW_EVERY``.
 
         Args:
             patience: seconds for which a server that does not answer is waited for.
+            away: called with the reason, whenever it does not.
         """
         after, gone_since = "0", None
         events: list[Event] = []
@@ -700,10 +715,15 @@ class Store:
                 if events:
                     self.client.xread({self._key(run_id, "end"): "0"}, block=int(FOLLOW_EVERY * 1000))
                 events = self.events(run_id, after, wait=beat)
-            except (redis.ConnectionError, redis.TimeoutError):
+            except (*AWAY, redis.ResponseError) as error:
+                # A primary that becomes a replica answers to a command that waits with an error of its own.
+                if not isinstance(error, AWAY) and not str(error).startswith("UNBLOCKED"):
+                    raise
                 gone_since = gone_since or time.monotonic()
                 if time.monotonic() - gone_since > patience:
                     raise
+                if away is not None:
+                    away(error)
                 time.sleep(beat)
                 yield None
                 continue

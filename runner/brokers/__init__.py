@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from runner.brokers import embedded, external
 from runner.brokers.embedded import prepare
-from runner.brokers.external import Concern, connect, warnings
+from runner.brokers.external import Concern, connect, reason, warnings
 from runner.settings import Settings
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "connect",
     "open",
     "prepare",
+    "reason",
     "revive",
     "starting",
     "url",

@@ -6,6 +6,7 @@ import ssl
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,14 @@ from runner.settings import celery_url, masked
 
 CONNECT_WITHIN = 2.0  # seconds
 CHECK_WITHIN = 4.0  # seconds; with the start of the interpreter, less than 5
+# By OpenSSL's names of alerts, and its codes of X509_V_ERR_….
+ASKS_FOR_A_CERTIFICATE = {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"}
+CERTIFICATES = {
+    10: "have its certificate renewed",
+    62: "use the name that its certificate is for, or ?ssl_check_hostname=false",
+    64: "use the name that its certificate is for, or ?ssl_check_hostname=false",
+}
+RIGHTS = "ACL SETUSER … +@all ~* &*"
 ONCE: dict[str, Any] = {"socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
 
 
@@ -90,7 +99,7 @@ def warnings(url: str) -> list[Concern]:
     except exceptions.RedisError as error:
         return [
             *found,
-            Concern(f"INFO says nothing: {_reason(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
+            Concern(f"INFO says nothing: {reason(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
         ]
     if not info["aof_enabled"]:
         lost = "no append-only file: work since its last snapshot is lost when it restarts"
@@ -114,11 +123,67 @@ def _check(url: str, *, insecure: bool) -> None:
         )
     try:
         with connect(url, **ONCE) as client:
-            with suppress(exceptions.NoPermissionError):  # a user may be denied INFO; the write is tried all the same
+            with suppress(exceptions.NoPermissionError):  # a user may be denied INFO; the rest is tried all the same
                 _refuse(client.info(), url)
-            client.set("runner:probe", 1, px=1)
+            _try(client)
     except exceptions.RedisError as error:
+        if isinstance(error.__cause__ or error.__context__, FileNotFoundError | PermissionError | ssl.SSLError):
+            _check_tls_files(url)
         raise _unavailable(url, error) from error
+
+
+def _try(client: redis.Redis) -> None:
+    """What Celery and we do with a broker, of each kind that a user can be denied: a write, a script, a message to all.
+
+    The channel is that of Celery's questions to workers, as kombu names it; nobody listens to the one that is sent to.
+    """
+    channel = f"/{client.get_connection_kwargs().get('db') or 0}.celery.pidbox"
+    with client.pipeline(transaction=False) as pipe:
+        pipe.set("runner:probe", 1, px=1)
+        pipe.eval("return redis.call('SET', KEYS[1], 1, 'PX', 1)", 1, "runner:probe")
+        pipe.publish(f"{channel}.runner", "")
+        for command in ("PSUBSCRIBE", "PUNSUBSCRIBE"):
+            pipe.execute_command(command, channel)  # type: ignore[no-untyped-call]
+        pipe.execute()
+
+
+def _check_tls_files(url: str) -> None:
+    """Return if the files that the URL names are there, and are what they should be: redis-py does not name them."""
+    options = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for names, load in (
+        (("ssl_ca_certs",), context.load_verify_locations),
+        (("ssl_certfile", "ssl_keyfile"), context.load_cert_chain),
+    ):
+        paths = [options[name] for name in names if name in options]
+        try:
+            for path in paths:
+                Path(path).read_bytes()
+            if names[0] in options:
+                load(*paths)
+        except OSError as error:  # SSLError is one
+            reason = "no such certificates, or a key of others" if isinstance(error, ssl.SSLError) else error.strerror
+            raise BrokerUnavailable(
+                f"broker {masked(url)}: {' and '.join(names)} in its URL: {', '.join(paths)}: {reason}",
+                "name PEM files that this user can read",
+            ) from error
+
+
+def _speaks_tls(url: str) -> bool:
+    """Whether something that has hung up on our words wants TLS first; whose certificate it has does not matter here."""
+    parts = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((parts.hostname or "localhost", parts.port or 6379), CONNECT_WITHIN / 2) as plain,
+            context.wrap_socket(plain),
+        ):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")  # it asks for a certificate of ours, say
+    except OSError:
+        return False
 
 
 def _refuse(info: dict[str, Any], url: str) -> None:
@@ -149,11 +214,14 @@ def _addresses(url: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
 
 
 def _unavailable(url: str, error: Exception) -> BrokerUnavailable:
-    reason, hint = _reason(error)
-    return BrokerUnavailable(f"broker {masked(url)}: {reason}", hint)
+    why, hint = reason(error)
+    hung_up = isinstance(error, exceptions.InvalidResponse | exceptions.ConnectionError)
+    if hung_up and url.startswith("redis://") and "refused" not in why and _speaks_tls(url):
+        why, hint = "TLS is spoken there", f"write {masked(url).replace('redis:', 'rediss:', 1)}"
+    return BrokerUnavailable(f"broker {masked(url)}: {why}", hint)
 
 
-def _reason(error: BaseException) -> tuple[str, str]:
+def reason(error: BaseException) -> tuple[str, str]:
     """Why the broker cannot be used, and what to do about it."""
     said = (str(error) or type(error).__name__).splitlines()[0][:200]
     match error:
@@ -162,9 +230,16 @@ def _reason(error: BaseException) -> tuple[str, str]:
         case exceptions.AuthenticationError():
             return "wrong user or password", 'characters such as "@" and "/" in a password are written percent-encoded'
         case exceptions.NoPermissionError():
-            return f"its user may not do what Celery and we need ({said})", "ACL SETUSER … +@all ~*"
+            return f"its user may not do what Celery and we need ({said})", RIGHTS
         case exceptions.ReadOnlyError():
             return "a read-only replica", "use the address of its primary"
+        case exceptions.MasterDownError():
+            return "a replica that has lost its primary", "use the address of the primary"
+        case exceptions.ConnectionError() if "max number of clients" in said:
+            return (
+                "it has as many clients as it takes (maxclients)",
+                "raise maxclients, or end clients that nobody needs",
+            )
         case exceptions.OutOfMemoryError():
             return "it is full: maxmemory is reached", "raise maxmemory, or delete what is not needed"
         case exceptions.BusyLoadingError():
@@ -174,6 +249,8 @@ def _reason(error: BaseException) -> tuple[str, str]:
                 "what answers there is no Redis or Valkey",
                 "look at the port; if TLS is spoken there, write rediss://",
             )
+        case exceptions.ResponseError() if said.startswith("UNBLOCKED"):
+            return "it has become a replica", "use the address of its primary"
         case exceptions.ResponseError() if said.startswith("MISCONF"):
             return "it takes no writes, as it cannot write to its disk (MISCONF)", "see its log; the disk may be full"
         case exceptions.TimeoutError():
@@ -184,16 +261,24 @@ def _reason(error: BaseException) -> tuple[str, str]:
         case ssl.SSLCertVerificationError():
             return (
                 f"its TLS certificate is not trusted: {error.verify_message}",
-                "name its authority: ?ssl_ca_certs=/path/to/ca.pem",
+                CERTIFICATES.get(error.verify_code, "name its authority: ?ssl_ca_certs=/path/to/ca.pem"),
             )
+        case ssl.SSLError() if error.reason in ASKS_FOR_A_CERTIFICATE:
+            return (
+                "it asks for a client certificate",
+                "name one: ?ssl_certfile=/path/cert.pem&ssl_keyfile=/path/key.pem",
+            )
+        case ssl.SSLError() if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+            return "TLS fails, as none is spoken there", "write redis://"
         case ssl.SSLError():
-            return f"TLS fails ({error.reason})", "if no TLS is spoken there, write redis://"
+            remedy = "if it asks for a client certificate, name one: ?ssl_certfile=…&ssl_keyfile=…"
+            return f"TLS fails ({error.reason or said})", f"{remedy}; if no TLS is spoken there, write redis://"
         case socket.gaierror():
             return f"no such host ({error.strerror})", ""
         case OSError():
             return (error.strerror or said).lower(), "start it, or unset RUNNER_BROKER_URL to use a private Valkey"
         case exceptions.ConnectionError() if cause := error.__cause__ or error.__context__:
-            return _reason(cause)
+            return reason(cause)
         case exceptions.ConnectionError():
             return f"it does not speak with us ({said})", "look at the port; if TLS is spoken there, write rediss://"
         case _:

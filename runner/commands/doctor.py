@@ -42,7 +42,7 @@ def _look(
     chosen: Settings, broker: brokers.Broker, plan: Plan | None, known: Catalogue, *, every_letter: bool
 ) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
-    from runner import concerns, dead_letters  # noqa: PLC0415
+    from runner import concerns, dead_letters, replies  # noqa: PLC0415
     from runner.celery_app import make_current  # noqa: PLC0415
 
     app = make_current()
@@ -55,10 +55,9 @@ def _look(
         server = ""
         with suppress(RedisError):  # `brokers.warnings` says if INFO is denied
             server = _server(client.info())
-    inspect = app.control.inspect(timeout=1)
-    tasks = inspect.registered() or {}
-    queues = (not broker.embedded and inspect.active_queues()) or {}
-    stats = (not broker.embedded and plan and inspect.stats()) or {}
+    tasks, unread = replies.ask(app, "registered")
+    queues = {} if broker.embedded else replies.ask(app, "active_queues")[0]
+    stats = {} if broker.embedded or not plan else replies.ask(app, "stats")[0]
     with brokers.connect(broker.url) as client:  # after the workers: one that has just begun leads by now
         refused, reconciled = Store.of(client, chosen).refused(), Store.of(client, chosen).is_led()
     workers = [
@@ -75,6 +74,7 @@ def _look(
         warnings += concerns.of_workers(workers, chosen.queue, refused=refused, reconciled=reconciled)
         warnings += concerns.of_plan(plan, workers, chosen) if plan else ()
     warnings += concerns.of_tasks(known)
+    warnings += concerns.of_replies(unread)
     warnings += concerns.of_runs(runs)
     warnings += concerns.of_unreadable(
         {each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable

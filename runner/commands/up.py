@@ -13,6 +13,7 @@ from runner import brokers, interrupts, options, settings
 from runner.commands import flower
 from runner.fork import Spawned
 from runner.interrupts import Interrupted
+from runner.settings import Settings
 
 Processes = Mapping[str, Spawned]
 
@@ -45,7 +46,7 @@ def command(
             _started("flower", "--address", address, "--port", str(port), FLOWER_BASIC_AUTH=basic_auth) as page,
         ):
             _say(f"broker: {settings.masked(broker.url)}; Ctrl-C ends all")
-            return _until_the_end({"worker": worker, "Flower": page})
+            return _until_the_end({"worker": worker, "Flower": page}, chosen)
     except Interrupted as interrupted:
         return interrupted.exit_code
 
@@ -62,11 +63,11 @@ def _started(*words: str, **environment: str) -> Iterator[Spawned]:
         process.wait()
 
 
-def _until_the_end(processes: Processes) -> int:
+def _until_the_end(processes: Processes, chosen: Settings) -> int:
     """Wait for the first to end, or for a signal, and then for the others: 0 if we were asked to end."""
     code = 0
     try:
-        name, code = _first_to_end(processes)
+        name, code = _first_to_end(processes, chosen)
         _say(f"{name} has ended by itself (exit code {code}): ending the rest")
     except Interrupted as interrupted:
         if interrupted.signal is not signal.SIGHUP:  # the terminal is gone
@@ -84,12 +85,13 @@ def _until_the_end(processes: Processes) -> int:
     return code
 
 
-def _first_to_end(processes: Processes) -> tuple[str, int]:
-    """Its name, and its exit code, or 1 if a signal or nothing at all made it end."""
+def _first_to_end(processes: Processes, chosen: Settings) -> tuple[str, int]:
+    """Its name, and its exit code, or 1 if a signal or nothing at all made it end; meanwhile the broker is kept alive."""
     while True:
         for name, process in processes.items():
             if (code := process.poll()) is not None:
                 return name, max(code, 0) or 1
+        brokers.revive(chosen)
         time.sleep(0.1)
 
 

@@ -2,14 +2,17 @@
 
 import sys
 from contextlib import suppress
+from functools import partial
 
 import click
 import redis
 
-from runner import options, progress, report, screen, session, settings
+from runner import brokers, options, progress, report, screen, session, settings
 from runner.damage import UnreadableRun
 from runner.entries import EXIT_CODES
+from runner.outage import Outage
 from runner.run_ids import check_run_id
+from runner.store import AWAY
 
 
 @click.command
@@ -21,15 +24,18 @@ def command(run_id: str) -> int:
     Ctrl-C stops watching, and nothing else.
     """
     check_run_id(run_id)
+    outage = Outage(partial(click.echo, err=True))
+
+    def away(error: redis.RedisError) -> None:
+        outage.tell(f"run {run_id} waits for the broker: {brokers.reason(error)[0]}")
+
     with session.ledger(settings.read()) as ledger:
         plan = ledger.plan(run_id)
         with progress.shown(plan, run_id) as shown:
-            for event in ledger.follow(run_id):
+            for event in ledger.follow(run_id, away=away):
                 shown.tell(event)
                 if event is None:
-                    with suppress(
-                        redis.ConnectionError, redis.TimeoutError
-                    ):  # `follow` waits for a broker that is away
+                    with suppress(*AWAY):  # `follow` waits for a broker that is away
                         ledger.run(run_id)  # one that is back may have lost its data, and the run
         ended = ledger.run(run_id)
         outcomes, tally = ledger.outcomes(run_id, plan), ledger.tally(run_id)

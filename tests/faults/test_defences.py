@@ -195,6 +195,16 @@ NO_DELIVERY = Change("runner/streams.py", "return code or GONE", "return code")
 BEHIND = Change("runner/worker.py", "sys.path.append(beside)", "sys.path.insert(0, beside)")
 CURRENT_BEHIND = Change("runner/worker.py", "sys.path.append(here)", "sys.path.insert(0, here)")
 SAFE_PATH = Change("runner/fork.py", '"-P", "-m"', '"-m"')
+LINKS = Change(
+    "runner/brokers/embedded.py",
+    "for link in filter(Path.is_symlink, (path, *path.absolute().parents)):",
+    "for link in ():",
+)
+STARTED_AGAIN = Change(
+    "runner/brokers/keeper.py", "if (code > 0 and quick) or self.quick_ends > QUICK_ENDS:", "if code == 0 or quick:"
+)
+REVIVED = Change("runner/attend.py", "        brokers.revive(here.settings)", "        pass")
+SAID = Change("runner/attend.py", '        outage.tell(f"run {run_id} waits for the broker: ', '        str(f"')
 OWN_LIBRARIES = Change("runner/__main__.py", "    del sys.path[0]", "    pass")
 OWN_QUEUE = Change("runner/session.py", "            _forget_messages(store.client, queue)", "            pass")
 NO_CHILD = Change("runner/celery_app.py", ' and process.current_process().name != "MainProcess"', "")
@@ -552,6 +562,25 @@ PROOFS = {
             "test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory[words1]",
             (SAFE_PATH,),
             "has ended by itself",
+        ),
+        Proof("link", "test_a_socket_directory_that_is_a_link_is_refused[ours]", (LINKS,), "DID NOT RAISE"),
+        Proof(
+            "valkey ended",
+            "test_a_private_valkey_that_somebody_ends_is_started_again_and_the_run_goes_on[SIGTERM]",
+            (STARTED_AGAIN, REVIVED),
+            f"{STILL}|assert .4, ",
+        ),
+        Proof(
+            "keeper killed",
+            "test_a_private_valkey_that_somebody_ends_is_started_again_and_the_run_goes_on[keeper killed]",
+            (REVIVED,),
+            f"{STILL}|assert .4, ",
+        ),
+        Proof(
+            "silent broker",
+            "test_a_run_that_waits_for_its_broker_says_why_every_few_seconds[rotated password]",
+            (SAID,),
+            "StopIteration",
         ),
         Proof(
             "path -m",

@@ -5,13 +5,24 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
+from runner import attend, brokers, settings
+from runner.brokers import embedded
+from runner.errors import BrokerUnavailable, StateDirectoryUnusable
+from runner.options import Wish
+from runner.session import Session
+from runner.store import Store
+from tests import processes
 from tests.command_line import ROOT, runner
 from tests.faults import flow
 from tests.faults.journal import Journal
+from tests.servers import Server
+from tests.waiting import wait_until
 from tests.workers import working
 
 READS = """
@@ -235,3 +246,155 @@ def test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory(
     ):
         assert runner("run", file).stdout == '["helper", true, false, false]\n'
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.usefixtures("broker")
+@pytest.mark.parametrize(
+    ("fault", "mend", "reason"),
+    [
+        (
+            lambda client: client.config_set("requirepass", "new"),
+            lambda client: client.config_set("requirepass", ""),
+            "it asks for a password",
+        ),
+        (
+            lambda client: client.config_set("maxclients", 1),
+            lambda client: client.config_set("maxclients", 1000),
+            "it has as many clients as it takes",
+        ),
+        (
+            lambda client: client.replicaof("127.0.0.1", "1"),
+            lambda client: client.replicaof("NO", "ONE"),
+            "replica",
+        ),
+    ],
+    ids=["rotated password", "too few clients", "lost primary"],
+)
+def test_a_run_that_waits_for_its_broker_says_why_every_few_seconds(  # noqa: PLR0917 - its parameters, and what it needs
+    fault: Callable[[redis.Redis], object],
+    mend: Callable[[redis.Redis], object],
+    reason: str,
+    tmp_path: Path,
+    broker: Server,
+    start_worker: Callable[..., "subprocess.Popen[bytes]"],
+) -> None:
+    """`run` said nothing until its timeout."""
+    start_worker()
+    run = flow.begin(tmp_path, "--seconds", "60", file=flow.SMALL, run_id="small")
+    run.journal.await_start("only")
+    with broker.client() as client:
+        fault(client)
+        client.client_kill_filter(_type="normal", skipme=True)
+        assert run.command.stderr
+        said = [next(line for line in run.command.stderr if "waits" in line) for _ in range(2)]
+        mend(client)
+
+    assert [line.startswith("run small waits for the broker") for line in said] == [True, True], said
+    assert [reason in line for line in said] == [True, True], said
+    assert runner("cancel", "small").code == 0
+    assert run.end(within=90).code == 6
+
+
+def test_a_run_whose_workers_are_gone_says_so_every_few_seconds(
+    tmp_path: Path, ledger: Store, start_worker: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    """It said so before its first step only."""
+    worker = start_worker()
+    run = flow.begin(tmp_path, "--seconds", "60", file=flow.SMALL, run_id="small")
+    run.journal.await_start("only")
+    os.killpg(worker.pid, signal.SIGKILL)
+
+    assert run.command.stderr
+    said = [next(line for line in run.command.stderr if "waits" in line) for _ in range(2)]
+
+    assert said == ["run small waits for a worker, and there is none: `python -m runner worker` starts one\n"] * 2
+    assert runner("cancel", "small").code == 0
+    assert run.end(within=90).code == 6
+    assert ledger.run("small").status == "cancelled"
+
+
+def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
+    broker: Server, ledger: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its minute it said "the broker: Error 111", and nothing of `resume`."""
+    chosen = settings.read()
+    monkeypatch.setattr(attend, "FOLLOW_PATIENCE", 0.0)
+    broker.stop()
+
+    with pytest.raises(
+        BrokerUnavailable, match=r"run small is left as it is: broker .*: connection refused"
+    ) as refused:
+        attend.attend("small", Session(ledger, "celery", None, chosen), Wish(), lambda: None)
+
+    assert refused.value.hint == "`python -m runner resume small` goes on with it, once the broker does"
+
+
+def kill_twice(state_dir: Path) -> None:
+    first = server(state_dir)
+    processes.kill(first)
+    wait_until(
+        lambda: server(state_dir) not in {0, first} and embedded._ask(state_dir / "valkey.sock", state_dir),
+        "another answers",
+    )
+    processes.kill(server(state_dir))
+
+
+@pytest.mark.usefixtures("soon_over")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda state_dir: os.kill(server(state_dir), signal.SIGTERM),
+        kill_twice,
+        lambda state_dir: os.kill(keeper(state_dir), signal.SIGTERM),
+        lambda state_dir: processes.kill(keeper(state_dir)),
+    ],
+    ids=["SIGTERM", "killed twice", "SIGTERM to its keeper", "keeper killed"],
+)
+def test_a_private_valkey_that_somebody_ends_is_started_again_and_the_run_goes_on(
+    fault: Callable[[Path], None], tmp_path: Path, state_dir: Path
+) -> None:
+    """`run` waited for 60 seconds, and never said `resume`."""
+    run = flow.begin(tmp_path)
+    run.journal.await_start("three")
+
+    fault(state_dir)
+
+    answer = run.end(within=60)
+    assert (answer.code, answer.json["status"]) == (0, "succeeded"), answer.stderr
+
+
+def server(state_dir: Path) -> int:
+    """The process of the private Valkey, or 0 for a moment."""
+    file = state_dir / "valkey.pid"
+    return int(file.read_text(encoding="ascii") or 0) if file.exists() else 0
+
+
+def keeper(state_dir: Path) -> int:
+    status = Path(f"/proc/{server(state_dir)}/stat").read_text(encoding="ascii")
+    return int(status.rpartition(")")[2].split()[1])
+
+
+def test_up_starts_its_broker_again(tmp_path: Path, state_dir: Path) -> None:
+    """Its worker and its Flower waited for ever."""
+    with working(tmp_path / "log", "runner", "up", "--port", "0"):
+        processes.kill(keeper(state_dir))
+
+        answer = runner("run", flow.SMALL, "--journal", str(tmp_path / "j"))
+
+    assert answer.code == 0, answer.stderr
+
+
+@pytest.mark.parametrize("target", ["ours", "missing"])
+def test_a_socket_directory_that_is_a_link_is_refused(target: str, own_directory: Path) -> None:
+    """Anyone may have made it under /tmp before us: it led to a directory of ours, such as ~/.ssh, and was followed."""
+    (own_directory / "ours").mkdir(mode=0o700)
+    chosen = settings.read(state_dir=own_directory / ("long" * 25))
+    folder = Path(brokers.url(chosen).removeprefix("redis+socket://").partition("?")[0]).parent
+    folder.symlink_to(own_directory / target)
+
+    try:
+        with pytest.raises(StateDirectoryUnusable, match=str(folder)), brokers.open(chosen):
+            pass
+    finally:
+        folder.unlink()
+    assert not list((own_directory / "ours").iterdir())

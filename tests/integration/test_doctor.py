@@ -98,6 +98,29 @@ def test_a_worker_of_another_app_on_our_queue_is_a_warning(valkey: Server, tmp_p
     assert "include runner.adopt" in answer.stdout
 
 
+def test_a_worker_that_answers_in_pickle_is_a_warning_and_the_others_are_looked_at(
+    valkey: Server, tmp_path: Path
+) -> None:
+    """`doctor` failed by itself, as kombu refuses to read a pickle."""
+    (tmp_path / "shop.py").write_text(
+        f"from celery import Celery\napp = Celery('shop', broker={valkey.url!r})\n"
+        "app.conf.update(task_serializer='pickle', accept_content=['json', 'pickle'], result_serializer='pickle')\n"
+    )
+    command = ("celery", "-A", "shop", "worker", "-n", "shop@here", "-c", "1", "-l", "info")
+    with (
+        working(tmp_path / "log", *command, PYTHONPATH=str(tmp_path), C_FORCE_ROOT="1") as shop,
+        working(tmp_path / "log2", "runner", "worker", "--name", "one@here", RUNNER_BROKER_URL=valkey.url),
+    ):
+        answer = runner("doctor", "--broker", valkey.url)
+        shop.terminate()
+        shop.wait(10)
+
+    assert answer.code == 0, answer.stderr
+    assert "1 worker of another app answered in a form that is not read" in answer.stdout
+    assert "workers:  one@here\n" in answer.stdout
+    assert "no worker answers" not in answer.stdout
+
+
 def test_an_invalid_workflow_is_told_before_the_broker_is_asked(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: x\ncolectors: []\n")
 

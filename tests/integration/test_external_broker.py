@@ -1,10 +1,13 @@
 """A broker at a URL: what is refused before work is given to it, in what words, and how soon."""
 
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,62 @@ def without_tls(connection: socket.socket) -> None:
     connection.sendall(b"-ERR what?\r\n")
 
 
+@dataclass(frozen=True)
+class Authority:
+    """A certificate for 127.0.0.1 that is its own authority."""
+
+    folder: Path
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificate.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "key.pem"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    made = Authority(tmp_path_factory.mktemp("tls"))
+    (made.folder / "serial.pem").write_text("no certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(made.key), "-out", str(made.certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+def in_tls(
+    authority: Authority, behind: Server, *, asks: bool = False, version: ssl.TLSVersion | None = None
+) -> Callable[[socket.socket], None]:
+    """TLS in front of a server, as the Valkey of the wheel is built without it; it may ask for a certificate of the client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certificate, authority.key)
+    context.load_verify_locations(authority.certificate)
+    context.verify_mode = ssl.CERT_REQUIRED if asks else ssl.CERT_NONE
+    context.maximum_version = version or ssl.TLSVersion.MAXIMUM_SUPPORTED
+
+    def treat(connection: socket.socket) -> None:
+        with (
+            context.wrap_socket(connection, server_side=True) as secured,
+            socket.create_connection(("127.0.0.1", behind.port)) as plain,
+        ):
+            threading.Thread(target=pass_on, args=(plain, secured), daemon=True).start()
+            pass_on(secured, plain)
+
+    return treat
+
+
+def pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while words := source.recv(65536):
+            target.sendall(words)
+
+
+def secure(url: str) -> str:
+    return url.replace("redis://", "rediss://")
+
+
 @contextmanager
 def listening(treat: Callable[[socket.socket], None]) -> Iterator[str]:
     """The URL of something that is no Redis, and treats each connection in its own way."""
@@ -81,9 +140,8 @@ class TestOneThatServes:
 
     def test_it_is_used_by_a_user_who_may_not_read_info(self, valkey: Server) -> None:
         with valkey.client() as client:
-            client.acl_setuser(
-                "app", enabled=True, passwords=["+x"], keys=["*"], commands=["+set", "+select", "+client"]
-            )
+            commands = ["+@all", "-info"]
+            client.acl_setuser("app", enabled=True, passwords=["+x"], keys=["*"], channels=["*"], commands=commands)
 
         use(f"redis://app:x@127.0.0.1:{valkey.port}/0")
 
@@ -181,6 +239,28 @@ class TestOneThatTakesNoWork:
         with pytest.raises(BrokerUnavailable, match="may not do what Celery and we need"):
             use(f"redis://reader:x@127.0.0.1:{valkey.port}/0")
 
+    @pytest.mark.parametrize("rights", ["-eval", "-@scripting", "-publish", "-psubscribe", "resetchannels"])
+    def test_a_user_who_lacks_what_a_run_needs_is_refused_and_the_hint_mends_it(
+        self, rights: str, valkey: Server
+    ) -> None:
+        """Without scripts the worker died with RestartFreqExceeded; without channels (`&*`) a run waited silently."""
+        with valkey.client() as client:
+            client.execute_command("ACL", "SETUSER", "app", "on", ">x", "+@all", "~*", "&*", rights)
+
+            with pytest.raises(BrokerUnavailable, match="may not do what Celery and we need") as refused:
+                use(f"redis://app:x@127.0.0.1:{valkey.port}/0")
+
+            mended = refused.value.hint.replace("…", "app").split()
+            client.execute_command(*mended)
+        use(f"redis://app:x@127.0.0.1:{valkey.port}/0")
+
+    def test_a_server_with_as_many_clients_as_it_takes_is_recognised(self, valkey: Server) -> None:
+        with valkey.client() as client:
+            client.config_set("maxclients", 1)
+
+            with pytest.raises(BrokerUnavailable, match="as many clients as it takes"):
+                use(valkey.url)
+
     def test_a_read_only_replica_is_recognised(self, start_valkey: Start) -> None:
         server = start_valkey("--replicaof", f"127.0.0.1 {free_port()}")
 
@@ -212,6 +292,66 @@ class TestOneThatTakesNoWork:
     def test_a_database_that_it_does_not_have_is_named(self, valkey: Server) -> None:
         with pytest.raises(BrokerUnavailable, match="DB index is out of range"):
             use(valkey.url.replace("/0", "/99"))
+
+
+class TestTls:
+    """A server that speaks TLS, each mistake that a URL can make with it, and what the hint leads to."""
+
+    @pytest.mark.parametrize("password", ["", ":s3cret@"])
+    def test_a_url_without_it_is_told_so(self, password: str, authority: Authority, valkey: Server) -> None:
+        """It was told that the connection was reset, and to start a server, or to take a private one."""
+        with (
+            listening(in_tls(authority, valkey)) as url,
+            pytest.raises(BrokerUnavailable, match="TLS is spoken there") as refused,
+        ):
+            use(url.replace("redis://", f"redis://{password}"))
+
+        assert refused.value.hint.startswith("write rediss://")
+        assert "s3cret" not in refused.value.hint
+
+    @pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile"])
+    @pytest.mark.parametrize(
+        ("file", "reason"), [("missing.pem", "No such file"), ("serial.pem", "no such certificates")]
+    )
+    def test_a_file_that_is_missing_or_no_certificate_is_named(
+        self, file: str, reason: str, option: str, authority: Authority, valkey: Server
+    ) -> None:
+        """It was told "no such file or directory", and to start a server, or that no TLS is spoken there."""
+        path = authority.folder / file
+        with (
+            listening(in_tls(authority, valkey)) as url,
+            pytest.raises(BrokerUnavailable, match=f"{option}.*{path}.*{reason}"),
+        ):
+            use(f"{secure(url)}?{option}={path}")
+
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    def test_a_missing_client_certificate_is_asked_for(
+        self, version: ssl.TLSVersion, authority: Authority, valkey: Server
+    ) -> None:
+        """It was told to write `redis://`."""
+        with (
+            listening(in_tls(authority, valkey, asks=True, version=version)) as url,
+            pytest.raises(BrokerUnavailable) as refused,
+        ):
+            use(f"{secure(url)}?ssl_ca_certs={authority.certificate}")
+
+        assert "ssl_certfile=" in refused.value.hint
+
+    def test_a_name_that_the_certificate_is_not_for_is_told(self, authority: Authority, valkey: Server) -> None:
+        with (
+            listening(in_tls(authority, valkey)) as url,
+            pytest.raises(BrokerUnavailable, match="mismatch") as refused,
+        ):
+            use(f"{secure(url).replace('127.0.0.1', '0.0.0.0')}?ssl_ca_certs={authority.certificate}")
+
+        assert "the name that its certificate is for" in refused.value.hint
+
+    def test_with_the_authority_and_a_certificate_it_is_used(self, authority: Authority, start_valkey: Start) -> None:
+        """The same server, so that the mistakes above are the URLs' own."""
+        certificate = f"&ssl_certfile={authority.certificate}&ssl_keyfile={authority.key}"
+        server = start_valkey("--requirepass", "s3cret")  # as `listening` has it in its URL
+        with listening(in_tls(authority, server, asks=True)) as url:
+            use(f"{secure(url)}?ssl_ca_certs={authority.certificate}{certificate}")
 
 
 class TestAPublicAddress:

@@ -1,0 +1,34 @@
+"""A question to all workers to what they answer; an answer in a form that may not be read (pickle) is only counted."""
+
+from typing import Any
+
+from celery import Celery
+from celery.app.control import flatten_reply
+from kombu.exceptions import ContentDisallowed
+from kombu.transport.virtual import Message
+
+_UNREAD = ""  # no worker has that name
+
+
+class _Reply(Message):
+    """Kombu would raise in the middle of all replies."""
+
+    def decode(self) -> Any:
+        try:
+            return super().decode()  # type: ignore[no-untyped-call]
+        except ContentDisallowed:
+            return {_UNREAD: str(self.content_type)}
+
+
+def ask(app: Celery, command: str, *, timeout: float = 1.0) -> tuple[dict[str, Any], int]:
+    """What each worker answers to one of Celery's questions (``registered``, ``active_queues``, ``stats``), by its name.
+
+    Returns:
+        The answers, and how many more there were that could not be read: executing a pickle is executing its author.
+    """
+    with app.connection_for_write() as connection:
+        channel = connection.default_channel
+        channel.Message = _Reply
+        replies = app.control.broadcast(command, reply=True, timeout=timeout, connection=connection, channel=channel)
+    read = [reply for reply in replies or () if _UNREAD not in reply]
+    return flatten_reply(read), len(replies or ()) - len(read)
