@@ -113,7 +113,7 @@ GIVEN_BACK = Change("runner/execute.py", "raise Reject(str(error), requeue=True)
 PATIENCE = Change("runner/store.py", "FOLLOW_PATIENCE = 60.0", "FOLLOW_PATIENCE = 0.0")
 CHECKED_WITHIN = Change("runner/brokers/external.py", "outcome.result(CHECK_WITHIN)", "outcome.result()")
 ANSWERED_WITHIN = Change("runner/brokers/external.py", '{"socket_timeout": CONNECT_WITHIN', '{"socket_timeout": 9')
-LOOKED_FOR = Change("runner/attend.py", "            _reconcile(run_id, here)", "            pass")
+LOOKED_FOR = Change("runner/attend.py", "            _reconcile(run_id, here, outage)", "            pass")
 WATCHED = Change("runner/commands/watch.py", "ledger.run(run_id)  # one that is back", "pass  # one that is back")
 KEPT = Change("tests/conftest.py", '"--appendonly", "yes"', '"--appendonly", "no"')
 REFUSED_WRITES = Change(
@@ -204,7 +204,7 @@ STARTED_AGAIN = Change(
     "runner/brokers/keeper.py", "if (code > 0 and quick) or self.quick_ends > QUICK_ENDS:", "if code == 0 or quick:"
 )
 REVIVED = Change("runner/attend.py", "        brokers.revive(here.settings)", "        pass")
-SAID = Change("runner/attend.py", '        outage.tell(f"run {run_id} waits for the broker: ', '        str(f"')
+SAID = Change("runner/outage.py", "            self._say(what)", "            pass")
 OWN_LIBRARIES = Change("runner/__main__.py", "    del sys.path[0]", "    pass")
 OWN_QUEUE = Change("runner/session.py", "            _forget_messages(store.client, queue)", "            pass")
 NO_CHILD = Change("runner/celery_app.py", ' and process.current_process().name != "MainProcess"', "")
