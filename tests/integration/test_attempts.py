@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import runner, start
+from tests.http_server import serve
 from tests.waiting import wait_until
 
 TASKS = """
@@ -104,3 +105,17 @@ def test_the_earlier_attempts_of_a_step_that_has_ended_are_kept(
     assert messages == [f"try {number} of {name}: no answer" for number in range(1, document["attempts"])]
     assert all(each["duration_s"] >= 0 and each["started_at"] for each in document["failed_attempts"])
     assert "  1  failed after 0" in runner("show", "mine", "--step", step).stdout
+
+
+def test_a_retry_after_that_is_too_long_ends_the_step_at_once_with_the_reason(tmp_path: Path) -> None:
+    """It was cut to the five minutes of `max_delay`: the server was asked again and again, within the hour it had named."""
+    with serve() as server:
+        url = server.url("/status/429?retry_after=3600")
+        (tmp_path / "w.yaml").write_text(
+            f"name: w\ncollectors:\n  - {{id: a, task: http.get, retry: {{max_retries: 5}}, with: {{url: '{url}'}}}}\n"
+        )
+        answer = runner("run", str(tmp_path / "w.yaml"))
+        assert server.asked["/status/429"] == 1
+    assert answer.code == 1
+    assert "429" in answer.stderr
+    assert "not tried again: it asks to wait 1h, and retry.max_delay is 5m" in answer.stderr
