@@ -30,6 +30,7 @@ class Parameter:
         required: it has no default.
         default: as written; empty if there is none.
         keyword_only: it cannot be filled by position, and so not by the value before.
+        positional_only: it cannot be filled by name, and so not by ``with``.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Parameter:
     required: bool = True
     default: str = ""
     keyword_only: bool = False
+    positional_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Task:
         parameters: without the ``self`` of a bound task.
         takes_any: it has ``**kwargs``.
         takes_more: it has ``*args``.
+        is_wrapped: another decorator stands between it and Celery's, and may take or add arguments of its own.
         summary: the first line of its docstring.
         doc: the whole of it.
     """
@@ -57,6 +60,7 @@ class Task:
     parameters: tuple[Parameter, ...] = ()
     takes_any: bool = False
     takes_more: bool = False
+    is_wrapped: bool = False
     is_async: bool = False
     summary: str = ""
     doc: str = ""
@@ -306,7 +310,8 @@ def _task(
     """The task that a statement defines, or None if it defines none, or one whose name only running it would tell."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
-    options = next((found for each in node.decorator_list if (found := _options(each)) is not None), None)
+    known = [_options(each) for each in node.decorator_list]
+    options = next((each for each in known if each is not None), None)
     if options is None:
         return None
     name: object = f"{module}.{node.name}"
@@ -326,6 +331,7 @@ def _task(
         _parameters(node.args, aliases)[1 if bound else 0 :],
         takes_any=node.args.kwarg is not None,
         takes_more=node.args.vararg is not None,
+        is_wrapped=known[-1] is None,
         is_async=isinstance(node, ast.AsyncFunctionDef),
         summary=(ast.get_docstring(node) or "").partition("\n")[0],
         doc=ast.get_docstring(node) or "",
@@ -354,8 +360,9 @@ def _parameters(arguments: ast.arguments, aliases: Mapping[str, ast.expr]) -> tu
             argument.arg,
             _annotation(argument.annotation, aliases),
             required=default is None,
-            default="" if default is None else ast.unparse(default),
+            default="" if default is None else _source(default),
             keyword_only=index >= len(positional),
+            positional_only=index < len(arguments.posonlyargs),
         )
         for index, (argument, default) in enumerate(pairs)
     )
@@ -370,5 +377,16 @@ def _annotation(node: ast.expr | None, aliases: Mapping[str, ast.expr]) -> str:
             node = ast.parse(quoted, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return quoted
-    # A copy: the tree is kept for the next catalogue.
-    return ast.unparse(_WithoutAliases(aliases).visit(copy.deepcopy(node)))
+    try:
+        # A copy: the tree is kept for the next catalogue.
+        return _source(_WithoutAliases(aliases).visit(copy.deepcopy(node)))
+    except RecursionError:
+        return _source(node)
+
+
+def _source(node: ast.expr) -> str:
+    """The text of an expression; of one that is nested too deeply to be written again, only that there is one."""
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return "…"

@@ -1,6 +1,7 @@
 """A workflow's data to the faults that no single key shows: ids, tasks, what they are given, expressions."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -10,6 +11,7 @@ from runner.catalogue import Catalogue, Parameter, Task
 from runner.errors import Fault, echo, listed, nearest
 from runner.expressions import Known
 from runner.source import Loc, Source, found, misread
+from runner.text import printable
 
 INPUT_LIMIT = 100  # each is an option of `run`
 BATCH_LIMIT = 1_000  # collectors in a message: a worker that dies takes so many with it
@@ -24,6 +26,7 @@ _FIRST_HINT = "the value before goes there; if the file is to say it, the task m
 _FILLED_HINTS = {"outcomes": "leave it out: it tells how each collector ended"}
 _RUN_NAMES = ("id", "name", "started_at")
 _SHOWN = {"name", "description", "id"}
+_SHAPES = {"list": 'write a list: ["…", "…"]', "dict": "write a mapping: {name: value}"}
 _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"} | {
     "list": "a list",
     "dict": "a mapping",
@@ -31,11 +34,15 @@ _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": 
 }
 
 
-def faults(source: Source, catalogue: Catalogue) -> list[Fault]:
-    """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over."""
+def faults(source: Source, catalogue: Catalogue, unknown: Collection[Loc] = ()) -> list[Fault]:
+    """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over.
+
+    Args:
+        unknown: the places of keys that the language does not have; what stands beneath them is no fault of its own.
+    """
     kinds = (
         include_faults(source, catalogue),
-        _expression_faults(source),
+        _expression_faults(source, unknown),
         _id_faults(source),
         _task_faults(source, catalogue),
         _foreach_faults(source),
@@ -102,19 +109,29 @@ def include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
             yield Fault("E036", message, source.place(("include", index)), hint)
 
 
-def _expression_faults(source: Source) -> Iterator[Fault]:
+def takes(source: Source, catalogue: Catalogue, loc: Loc) -> tuple[str, ...]:
+    """The names that the task of the step at ``loc`` takes under ``with``; none if it is not known."""
+    task = next((step.value("task")[0] for step in steps(source.draft) if step.loc == loc), None)
+    known = catalogue.get(task) if isinstance(task, str) else None
+    return tuple(parameter.name for parameter in known.parameters) if known else ()
+
+
+def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fault]:
     inputs = source.draft.get("inputs") or {}
     told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
     known: Known = {"inputs": tuple(inputs) if told else None}
     secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
     called = _called(source.draft)
-    for loc, text in _expressions(source.draft, ()):
+    for loc, text in _strings(source.draft, ()):
         if (names := _names(loc, called)) is not None:
-            problem = expressions.check(text, {**known, **names})
+            there = {**known, **names}
+            problem = expressions.check(text, there) or expressions.misspelt(text, there)
             if problem:
                 yield Fault(problem.code, problem.message, source.place(loc), problem.hint)
             elif shown := _shown_of(source.draft, loc, text, secrets):
                 yield Fault("E029", shown, source.place(loc))
+        elif "${{" not in text or any(loc[:depth] in unknown for depth in range(1, len(loc) + 1)):
+            continue
         elif loc[-1] in _SHOWN and (used := _used(text, secrets)):
             message = f"{used} is secret, and {echo(loc[-1])} is shown"
             yield Fault("E029", message, source.place(loc), _EXPANDED)
@@ -164,7 +181,7 @@ def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -
     foreach: Any = data
     for step in loc[:-1]:
         foreach = foreach[step]
-    items = [_used(each, secrets) for _, each in _expressions(foreach.get("items"), ())]
+    items = [_used(each, secrets) for _, each in _strings(foreach.get("items"), ())]
     if _item_name(foreach) in {name.partition(".")[0] for name in expressions.references(text)}:
         used = used or max(items, default="")
     return f"{used} is secret, and the key of an item is shown in the id of its collector" if used else ""
@@ -181,17 +198,17 @@ def _used(text: str, secrets: set[str]) -> str:
     return min(secrets if "inputs" in used else secrets & used, default="")
 
 
-def _expressions(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Every string that has an expression, with its place."""
+def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """Every string that has an expression, or what looks like one, with its place."""
     match value:
-        case str() if "${{" in value:
+        case str() if "{" in value or "$" in value:
             yield loc, value
         case list():
             for index, each in enumerate(value):
-                yield from _expressions(each, (*loc, index))
+                yield from _strings(each, (*loc, index))
         case dict():
             for key, each in value.items():
-                yield from _expressions(each, (*loc, key))
+                yield from _strings(each, (*loc, key))
 
 
 def _id_faults(source: Source) -> Iterator[Fault]:
@@ -221,8 +238,18 @@ def default_id(task: str) -> str:
 
 
 def _foreach_faults(source: Source) -> Iterator[Fault]:
-    """Keys that only a collector with ``foreach`` may have; as defaults, they are for those that are."""
+    """Keys that only a collector with ``foreach`` may have (as defaults, they are for those that do); an input that is no list."""
+    declared = _mapping(source.draft.get("inputs"))
     for step in steps(source.draft):
+        foreach, loc = step.value("foreach")
+        items, at = (foreach.get("items"), (*loc, "items")) if isinstance(foreach, dict) else (foreach, loc)
+        used = expressions.alone(items) if step.kind == "collector" and isinstance(items, str) else ""
+        root, _, name = used.partition(".")
+        if root == "inputs" and name in declared:
+            kind = (declared[name] or {}).get("type", "string") if isinstance(declared[name], dict | None) else "array"
+            if kind in {"string", "integer", "number", "boolean", "object"}:
+                hint = f"declare it: {name}: {{type: array}}"
+                yield Fault("E007", f"expected a list, and {used} is of type {kind}", source.place(at), hint)
         if step.kind == "collector" and step.value("foreach")[0] is None:
             for key in ("batch", "max_concurrency"):
                 if step.data.get(key) is not None:
@@ -256,14 +283,34 @@ def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
                     yield fault
                 told |= {where} if where[:1] == ("defaults",) else set()
         elif complete and not catalogue.knows(name):
-            near = nearest(name, catalogue)
-            hint = f"did you mean {echo(near)}?" if near else f"known tasks: {listed(sorted(catalogue))}"
+            hint = _task_hint(name, catalogue)
             told.add(loc)
             yield Fault("E023", f"unknown task {echo(name)}", source.place(loc), hint)
 
 
+def _task_hint(name: str, catalogue: Catalogue) -> str:
+    """What to write instead of the name of a task that there is none of."""
+    near = nearest(name, catalogue)
+    module = name.rpartition(".")[0]
+    beside = [each for each in sorted(catalogue) if module and each.startswith(f"{module}.")]
+    if near and (
+        not module or near.rpartition(".")[0] != module or nearest(name.rpartition(".")[2], [near.rpartition(".")[2]])
+    ):
+        return f"did you mean {echo(near)}?"
+    if beside:
+        return f"tasks of {printable(module)} are {listed(beside)}"
+    own = (
+        f"a module of yours is named under include: [{printable(module)}]; "
+        if module.isidentifier() and module not in sys.stdlib_module_names
+        else ""
+    )
+    return f"{own}known tasks: {listed(sorted(catalogue))}"
+
+
 def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc, Fault]]:
     """What is wrong with a step's ``with``, for what its task takes."""
+    if task.is_wrapped:
+        return
     filled = set()
     if step.kind != "collector":
         if task.first is None and not task.takes_more:
@@ -279,24 +326,36 @@ def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc,
     given = step.given()
     if given is None:
         return
-    parameters = {parameter.name: parameter for parameter in task.parameters}
-    meant = set()  # a misspelt name is one fault, not a second one for the name it stands for
+    parameters = {each.name: each for each in task.parameters if not each.positional_only or each.name in filled}
+    for each in task.parameters:
+        if each.required and each.name not in parameters:
+            loc = step.value("task")[1]
+            message = f"task {echo(task.name)} needs {echo(each.name)}, which cannot be given by name"
+            yield (
+                loc,
+                Fault("E031", message, source.place(loc), "the parameters before / take no name: take the / away"),
+            )
+    # A misspelt name is one fault, not a second one for the name it stands for; nor is one beside `with`.
+    meant = set(step.data)
+    missing = [name for name, each in parameters.items() if each.required and name not in filled and name not in given]
     for name, (value, loc) in given.items():
         if name in filled and name in parameters:
             message = f"{echo(name)} is filled by the runner in a {step.kind}"
             yield loc, Fault("E035", message, source.place(loc, key=True), _FILLED_HINTS.get(name, _FIRST_HINT))
         elif name in parameters:
             if misfit := _misfit(parameters[name], value, source.written(loc)):
-                yield loc, Fault("E007", misfit, source.place(loc))
+                hint = _SHAPES.get(parameters[name].annotation.partition("[")[0].strip(), "")
+                yield loc, Fault("E007", misfit, source.place(loc), hint if isinstance(value, str) else "")
         elif not task.takes_any:
             good = [each for each in parameters if each not in filled]
-            near = nearest(name, good)
+            only = missing[0] if len(missing) == 1 else ""
+            near = nearest(name, good) or (only if only not in meant else "")
             meant.add(near)
             hint = (f"did you mean {echo(near)}? " if near else "") + f"it takes {listed(good)}"
             message = f"task {echo(task.name)} takes no {echo(name)}"
             yield loc, Fault("E027", message, source.place(loc, key=True), hint)
-    for name, parameter in parameters.items():
-        if parameter.required and name not in filled | meant and name not in given:
+    for name in missing:
+        if name not in meant:
             loc = (*step.loc, "with")
             place = source.place(loc, key=True) if "with" in step.data else source.first_key(step.loc)
             message = f"task {echo(task.name)} needs {echo(name)}"

@@ -49,6 +49,7 @@ CODES = {
     "E039": "items of a `foreach` that cannot be read",
     "E040": "too many items, or one that is too large",
     "E041": "two items with one key, or a key that an id cannot have",
+    "E042": "an expression in the braces of another language",
     "E100": "the file cannot be read",
 }
 # The same of what is told of a valid file.

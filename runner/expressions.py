@@ -70,8 +70,39 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_OTHER_BRACES = re.compile(
+    r"""
+      (?<![${]) \{\{ [-~]? \s* (?P<path> [A-Za-z_][\w.]*+ ) (?P<rest> [^{}]{0,200}? ) \s* [-~]? \}\}
+    | (?: \$\{ | \$\( | (?<![${]) \{ ) \s* (?P<dotted> [A-Za-z_]\w*\.[A-Za-z_]\w* ) \s* [})]
+    """,
+    re.VERBOSE | re.ASCII,
+)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 _RANGE = re.compile(r"range\s*\((.*)\)", re.DOTALL)
+
+
+# What other systems have in expressions, and how it is written here.
+_ELSEWHERE = {
+    "secrets": "declare an input that is secret: true, and write ${{ inputs.NAME }}",
+    "env": "the environment is not read: declare an input, and write ${{ inputs.NAME }}",
+    "vars": "declare an input, and write ${{ inputs.NAME }}",
+    "github": "what a run knows is in run",
+    "steps": "a stage is handed the value before it, and needs no name for it",
+    "needs": "a stage is handed the value before it, and needs no name for it",
+    "item": "item is for a collector that has foreach",
+    "matrix": "a collector is repeated with foreach, and what it is for is called item",
+}
+_NO_FUNCTION = {
+    **dict.fromkeys(("now", "today", "date"), "when the run started is run.started_at"),
+    **dict.fromkeys(
+        ("lower", "upper", "split", "join", "replace", "format", "strip"), "there is none in CEL: do it in a task"
+    ),
+}
+_HINTS = {
+    r"\bif\b.*\belse\b": "a choice is written a ? b : c",
+    r"(?<!\|)\|(?!\|)": "there are no filters (|); or is written ||",
+    r"\b(and|or|not)\b": "write &&, || and !",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +168,28 @@ def check(text: str, known: Known) -> Problem | None:
     return next((problem for problem in problems if problem), None)
 
 
+def misspelt(text: str, known: Known) -> Problem | None:
+    """The first expression in the braces of another language: ``{{ inputs.topic }}``, ``${inputs.topic}``.
+
+    Only what begins with a name of ours is meant as one: a template for another program has names of its own. Within a
+    single brace it must have a member, too, as ``${item}`` may be the shell's.
+    """
+    try:
+        parts = _split(text)
+    except _Malformed:
+        return None
+    for part in parts:
+        for found in _OTHER_BRACES.finditer(part) if isinstance(part, str) else ():
+            path = found["path"] or found["dotted"]
+            root, dot, _ = path.partition(".")
+            if root in known and (dot or known[root] is None):
+                hint = f"write ${{{{ {path}{' …' if found['rest'] else ''} }}}}"
+                return Problem(
+                    "E042", f"{echo(found[0])[1:-1]} is not expanded: expressions are written ${{{{ … }}}}", hint
+                )
+    return None
+
+
 def is_one(text: str) -> bool:
     """Whether a string is one expression, and so keeps the type of its value; what does not parse may be meant as one."""
     try:
@@ -144,6 +197,17 @@ def is_one(text: str) -> bool:
     except _Malformed:
         return True
     return len(parts) == 1 and isinstance(parts[0], _Expression)
+
+
+def alone(text: str) -> str:
+    """The name that a string is, where it is one expression that is one name: ``inputs.topic``; empty for any other."""
+    try:
+        match _split(text):
+            case (_Expression(text=path),) if _PATH.fullmatch(path):
+                return path
+    except _Malformed:
+        pass
+    return ""
 
 
 def references(value: Any) -> frozenset[str]:
@@ -225,7 +289,11 @@ def _check(text: str, known: Known) -> Problem | None:
     for function in reading.functions:
         if function not in _FUNCTIONS:
             near = nearest(function, sorted(_FUNCTIONS))
-            hint = f"did you mean {near}?" if near else f"functions are {', '.join(sorted(_FUNCTIONS))}"
+            hint = (
+                f"did you mean {near}?"
+                if near
+                else _NO_FUNCTION.get(function, "") or f"functions are {', '.join(sorted(_FUNCTIONS))}"
+            )
             return Problem("E024", f"unknown function {echo(function)} in {_shown(text)}", hint)
     return None
 
@@ -238,9 +306,15 @@ def _unknown(path: tuple[str, ...], known: Known) -> Problem | None:
             return None
     name = ".".join(path[:2])
     good = _good_names(known)
-    near = next((each for each in good if each.partition(".")[2] == name), "") or nearest(name, good)
-    near = near or nearest(root, [each for each in known if known[each] is None])
-    hint = f"did you mean {near}? names are {listed(good)}" if near else f"names are {listed(good)}"
+    of_root = known.get(root)
+    near = next((each for each in good if each.partition(".")[2] == name), "")
+    if of_root and members:  # of a root that there is, the member is misspelt
+        near = near or (f"{root}.{member}" if (member := nearest(members[0], sorted(of_root))) else "")
+    else:
+        near = near or nearest(name, good) or nearest(root, [each for each in known if known[each] is None])
+    told = "" if root == "item" and "item_index" in known else _ELSEWHERE.get(root, "")
+    told = f"{told}; " if told else f"did you mean {near}? " if near else ""
+    hint = f"{told}names are {listed(good)}"
     return Problem("E024", f"{echo(name)[1:-1]} is not a name that an expression can use", hint)
 
 
@@ -419,12 +493,21 @@ def _compiled(text: str) -> Any:
     except BaseException as error:
         if not _is_from_cel(error):
             raise
-        raise _Malformed(f"{_shown(text)} does not parse: {_first_line(error)}") from error
+        hint = next((hint for sign, hint in _HINTS.items() if re.search(sign, text)), "")
+        raise _Malformed(f"{_shown(text)} does not parse: {_first_line(error)}", hint) from error
 
 
 def _is_from_cel(error: BaseException) -> bool:
     """A panic of the Rust library is a BaseException of no public type (pyo3); it is an answer like any other."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+# What the Rust library says of itself and its values, in words of the language.
+_PLAIN_WORDS = (
+    (re.compile(r"Parsing Error: Error \{.*"), "not a duration, as 90s or 1h30m"),
+    (re.compile(r"Function '(\w+)' error: "), r"\1: "),
+    (re.compile(r"Undefined variable or function: '(\w+)'"), r"\1 is not defined for the values that it is given"),
+)
 
 
 def _first_line(error: BaseException) -> str:
@@ -433,6 +516,8 @@ def _first_line(error: BaseException) -> str:
     found = re.search(r"ERROR: <input>:(\d+:\d+: .*)", text)
     line = found[1] if found else text.partition("\n")[0].partition(". ")[0]
     line = line.partition(" expecting {")[0].replace("mismatched input '<EOF>'", "it ends too early")
+    for words, ours in _PLAIN_WORDS:
+        line = words.sub(ours, line)
     return printable(line)[:200]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from runner import expressions
 from runner.errors import Fault, InvalidExpression, InvalidItems, InvalidWorkflow, echo
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT = 64 * 1024  # bytes of an item's JSON, or of its line
 KEY_LIMIT = 200
+
+_LINE_END = re.compile(rb"(?<=\n)|(?<=\r)(?!\n)")
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
@@ -221,7 +223,7 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
         if Path(path).exists() and not Path(path).is_file():  # a pipe could be read once only, and may never end
             raise _unreadable(path, "not a regular file")
         with Path(path).open("rb") as file:
-            for number, line in enumerate(iter(partial(file.readline, SIZE_LIMIT + 3), b""), start=1):
+            for number, line in enumerate(_cut(file), start=1):
                 if len(line) > SIZE_LIMIT + 2:
                     raise InvalidItems(f"{name}:{number}: a line of over {SIZE_LIMIT:,} bytes, the limit", "E040")
                 # A byte order mark is no part of the text; spreadsheets write one.
@@ -233,6 +235,25 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
         raise _unreadable(path, "no such file" if missing else str(error.strerror).lower()) from error
     except ValueError as error:
         raise _unreadable(path, "no such file: the path has a NUL character") from error
+
+
+def _cut(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file with their ends, whatever those are: a newline, a carriage return (old spreadsheets), or both.
+
+    A line that is too long is cut where that is certain.
+    """
+    rest = b""
+    while chunk := file.read(SIZE_LIMIT + 3):
+        *lines, rest = _LINE_END.split(rest + chunk)
+        # The carriage return at the end of what has been read may be half of an end.
+        if not rest and lines and lines[-1].endswith(b"\r"):
+            rest = lines.pop()
+        yield from lines
+        if len(rest) > SIZE_LIMIT + 2:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
 
 
 def _unreadable(path: str, why: str) -> InvalidItems:

@@ -220,6 +220,9 @@ def _declaration_faults(declared: Input) -> Iterator[tuple[Loc, str, str]]:
         try:
             _regex(declared.pattern)
         except SchemaError as error:
+            if "size limit" in str(error):
+                yield ("pattern",), "E037", "a pattern that is too large: its counts, written out, have over 10 MiB"
+                return
             why = str(error).rpartition("error: ")[2].partition("\n")[0]
             yield ("pattern",), "E037", f"not a regular expression: {why}"
             return

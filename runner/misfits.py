@@ -1,7 +1,7 @@
 """Pydantic's errors to faults: each at its place in the file, with what was expected and what was found."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -30,6 +30,51 @@ _SHAPES = {
     "task": "the name of a task, without spaces, at most 255 characters",
     "queue": "the name of a queue: letters, digits, _ . : and -",
 }
+_NO_SCHEDULE = "a run starts when `run` is called: let cron or a systemd timer call it"
+_ARGV = "task: command.run, with: {argv: [program, argument]}"
+_FOR_EACH = "a collector is repeated with foreach: [a, b]"
+# What other systems have, and how it is written here: of a file, and of a step.
+_HINTS = {
+    **dict.fromkeys(("schedule", "schedules", "cron", "on", "triggers", "trigger", "timetable"), _NO_SCHEDULE),
+    **dict.fromkeys(
+        ("vars", "variables", "env", "environment", "params", "parameters", "args"),
+        "declare inputs, and write ${{ inputs.NAME }}",
+    ),
+    **dict.fromkeys(("secrets", "secret"), "declare an input that is secret: true, and write ${{ inputs.NAME }}"),
+    **dict.fromkeys(("needs", "depends_on", "depends", "edges", "flow", "dependencies"), _FAN_OUT),
+    **dict.fromkeys(
+        ("version", "kind", "apiVersion", "hosts"), "leave it out: the file has name, collectors, gather and stages"
+    ),
+}
+_STEP_HINTS = {
+    **dict.fromkeys(
+        ("needs", "depends_on", "depends", "dependencies", "after", "outputs", "output", "register"), _FAN_OUT
+    ),
+    **dict.fromkeys(
+        ("if", "when", "unless", "only"),
+        "a step has no condition: an expression under `with` may choose, ${{ a ? b : c }}",
+    ),
+    **dict.fromkeys(("run", "command", "cmd", "script", "shell"), _ARGV),
+    **dict.fromkeys(("loop", "with_items", "matrix", "strategy", "for_each", "each", "expand"), _FOR_EACH),
+    **dict.fromkeys(
+        ("env", "environment"), "with: {env: {NAME: value}}, for a task that takes it, as command.run does"
+    ),
+    **dict.fromkeys(
+        ("continue-on-error", "continue_on_error", "ignore_errors", "on_failure", "on_error", "allow_failure"),
+        "a collector that may fail says required: false",
+    ),
+    **dict.fromkeys(("timeout-minutes", "timeout_minutes", "timeout_seconds", "time_limit"), "write timeout: 5m"),
+    **dict.fromkeys(("retries", "max_retries", "attempts"), "write retry: 3, or retry: {max_retries: 3, delay: 2s}"),
+    **dict.fromkeys(
+        ("retry_delay", "retry-delay", "delay", "backoff", "max_delay", "jitter"),
+        "write it under retry: retry: {delay: 2s, backoff: 2}",
+    ),
+    **dict.fromkeys(("schedule", "cron"), _NO_SCHEDULE),
+    **dict.fromkeys(("min_success", "deadline"), "it is for the gather"),
+    "name": "a step has an id: lower-case letters, digits, _ and -",
+}
+# The required key that is meant by what has such a hint: it is not missing, too.
+_MEANT = {_ARGV: "task", _STEP_HINTS["name"]: "id"}
 # What other systems call it.
 _SYNONYMS = {
     "args": "with",
@@ -44,12 +89,21 @@ _SYNONYMS = {
 }
 
 
-def faults(errors: Sequence[ErrorDetails], source: Source, language: type[BaseModel]) -> list[Fault]:
-    """The faults of a file's data, given the model that it was validated against."""
+def faults(
+    errors: Sequence[ErrorDetails],
+    source: Source,
+    language: type[BaseModel],
+    takes: Callable[[Loc], Collection[str]] = lambda _: (),
+) -> list[Fault]:
+    """The faults of a file's data, given the model that it was validated against.
+
+    Args:
+        takes: what the task of the step at a place takes under ``with``.
+    """
     told, meant = [], set()
     for each in errors:
         if each["type"] == "extra_forbidden":
-            unknown, suggestion = _unknown_key(each["loc"], source, language)
+            unknown, suggestion = _unknown_key(each["loc"], source, language, takes)
             told.append(unknown)
             meant.add((*each["loc"][:-1], suggestion))
     others = (each for each in errors if each["type"] != "extra_forbidden")
@@ -72,12 +126,17 @@ def error(code: str, expected: str, hint: str = "") -> PydanticCustomError:
     return PydanticCustomError(code, "{expected}", {"expected": expected, "hint": hint})
 
 
-def _unknown_key(loc: Loc, source: Source, language: type[BaseModel]) -> tuple[Fault, str]:
+def _unknown_key(
+    loc: Loc, source: Source, language: type[BaseModel], takes: Callable[[Loc], Collection[str]]
+) -> tuple[Fault, str]:
     key, good = str(loc[-1]), _keys_at(loc[:-1], language)
     place = source.place(loc, key=True)
     message = f"unknown key {echo(key)}{_owner(loc, source)}"
-    if key in {"needs", "depends_on"}:
-        return Fault("E020", message, place, _FAN_OUT), ""
+    if key in takes(loc[:-1]):
+        return Fault("E020", message, place, "put it under `with`"), ""
+    told = (_STEP_HINTS if "task" in good else _HINTS if len(loc) == 1 else {}).get(key)
+    if told:
+        return Fault("E020", message, place, told), _MEANT.get(told, "")
     synonym = _SYNONYMS.get(key, "")
     near = synonym if synonym in good else nearest(key, good)
     hint = f"did you mean {echo(near)}?" if near else f"keys are {listed(good)}"
@@ -119,6 +178,24 @@ def _owner(loc: Loc, source: Source) -> str:
             return ""
 
 
+def _slug_hint(loc: Loc, value: str) -> str:
+    """The name that is nearest to one that has other letters."""
+    slug = re.sub("[^a-z0-9_]+", "-", value.lower()).strip("-_")[:63].rstrip("-_")
+    return f"write {slug}" if loc[-1] in {"name", "id"} and re.fullmatch("[a-z][a-z0-9_-]*", slug) else ""
+
+
+def _shape_hint(loc: Loc, value: Any) -> str:
+    """What to write instead of a list or a text where a mapping is expected."""
+    match loc, value:
+        case ("inputs",), [str(name), *_] if name.isidentifier():
+            return f"write {{{name}: {{type: string}}}}"
+        case _, [dict(), *_]:
+            return 'leave out the "- " before its keys'
+        case ((("gather",) | ("collectors" | "stages", int())), str(name)) if re.fullmatch(r"[\w.:-]{1,80}", name):
+            return f"write {{task: {name}}}" if loc == ("gather",) else f"write {{id: …, task: {name}}}"
+    return ""
+
+
 def _translated(one: ErrorDetails, source: Source) -> Fault:
     loc, value, details = one["loc"], one["input"], one.get("ctx", {})
     match one["type"]:
@@ -137,17 +214,20 @@ def _translated(one: ErrorDetails, source: Source) -> Fault:
             shape = _SHAPES[str(loc[0])]
             return Fault("E030", f"expected {shape}, found {found(value)}", source.place(loc[:-1], key=True))
         case "string_pattern_mismatch":
-            return fault("E030", f"expected {_SHAPES[str(loc[-1])]}", value, loc, source)
+            return fault("E030", f"expected {_SHAPES[str(loc[-1])]}", value, loc, source, hint=_slug_hint(loc, value))
         case "greater_than_equal":
             return fault("E028", f"expected at least {details['ge']:g}", value, loc, source)
         case "less_than_equal":
             return fault("E028", f"expected at most {details['le']:g}", value, loc, source)
+        case "model_type" if hint := _shape_hint(loc, value):
+            return fault("E007", "expected a mapping", value, loc, source, hint=hint)
         case "literal_error":
             expected = f"expected {details['expected'].replace(chr(39), '')}"
             near = nearest(value, re.findall(r"'(\w+)'", details["expected"])) if isinstance(value, str) else ""
             return fault("E028", expected, value, loc, source, hint=f"did you mean {near}?" if near else "")
         case kind if kind in _TYPES:
             hint = 'put "- " before each' if kind == "list_type" and isinstance(value, dict) else ""
+            hint = hint or (_shape_hint(loc, value) if kind == "dict_type" else "")
             return fault("E007", f"expected {_TYPES[kind]}", value, loc, source, hint=hint)
         case code if code in CODES:
             return fault(code, details["expected"], value, loc, source, hint=details["hint"])

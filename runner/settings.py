@@ -206,7 +206,7 @@ def _project_table(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        tools = tomllib.loads(path.read_text(encoding="utf-8")).get("tool")
+        tools = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("tool")
     except (OSError, ValueError) as error:
         raise InvalidSettings(f"{path}: {error}") from error
     table = tools.get("runner", {}) if isinstance(tools, dict) else {}

@@ -212,6 +212,10 @@ class Source:
         node, _ = self._find(loc)
         return self._lines.place(*next(iter(node.keys.values()), (node.start, node.end)))
 
+    def written_at(self, loc: Loc) -> bool:
+        """Whether there is a value at ``loc``."""
+        return not self._find(loc)[1]
+
     def written(self, loc: Loc) -> str | None:
         """The text of a plain scalar as it stands in the file; None for a quoted one and for what is no scalar."""
         node, rest = self._find(loc)
@@ -369,12 +373,9 @@ class _Builder:
             raise InvalidWorkflow((Fault("E012", f"empty {of}", self.lines.place(0, 0)),))
         if not isinstance(root.value, dict):
             where = self.lines.place(root.start, root.end)
-            raise InvalidWorkflow(
-                (
-                    *self.faults,
-                    Fault("E013", f"expected a mapping, found {kind(root.value)}", where),
-                )
-            )
+            hint = "a workflow is a mapping: name, inputs, collectors, gather, stages" if of == "workflow" else ""
+            fault = Fault("E013", f"expected a mapping, found {kind(root.value)}", where, hint)
+            raise InvalidWorkflow((*self.faults, fault))
         return root
 
     def _events(self) -> Iterator[yaml.Event]:
@@ -412,6 +413,8 @@ class _Builder:
         self._aliases += 1
         if self._aliases > ALIAS_LIMIT:
             raise self._fatal("E003", f"more than {ALIAS_LIMIT} aliases", event)
+        if name not in self._anchors and self.faults and self.faults[-1].code == "E004":
+            raise InvalidWorkflow(tuple(self.faults))  # `<<: *base`: there is no use in giving it an anchor
         if name not in self._anchors:
             raise self._fatal("E014", f"alias {echo(name)} has no anchor before it", event)
         target = self._anchors[name]
@@ -511,7 +514,9 @@ class _Builder:
         if len(self._open) >= DEPTH_LIMIT:
             raise self._fatal("E002", f"nesting deeper than {DEPTH_LIMIT}", event)
         if self._awaits_key():
-            raise self._fatal("E019", "expected a string as key, found a list or a mapping", event)
+            raise self._fatal(
+                "E019", "expected a string as key, found a list or a mapping", event, self._brace_hint(event)
+            )
         start, _ = self._span(event)
         mapping = isinstance(event, yaml.MappingStartEvent)
         node = _Node(start, start + 1, {} if mapping else [])
@@ -572,8 +577,13 @@ class _Builder:
     def _fault(self, code: str, message: str, start: int, end: int, hint: str = "") -> None:
         self.faults.append(Fault(code, message, self.lines.place(start, end), hint))
 
-    def _fatal(self, code: str, message: str, event: yaml.Event) -> InvalidWorkflow:
-        return InvalidWorkflow((Fault(code, message, self._place(event)),))
+    def _brace_hint(self, event: yaml.Event) -> str:
+        """What to write instead of ``{{ inputs.topic }}``, which YAML reads as a mapping whose key is a mapping."""
+        start, _ = _offsets(event)
+        return "an expression is written ${{ … }}" if self.lines.text[start - 1 : start + 1] == "{{" else ""
+
+    def _fatal(self, code: str, message: str, event: yaml.Event, hint: str = "") -> InvalidWorkflow:
+        return InvalidWorkflow((Fault(code, message, self._place(event), hint),))
 
 
 def _offsets(event: yaml.Event) -> tuple[int, int]:
@@ -661,7 +671,12 @@ def _duration(seconds: float) -> str:
     return f"{int(seconds)}s or {parts}" if hours or minutes else f"{int(seconds)}s"
 
 
+_INDENTATION = "check the indentation: the keys of one mapping begin in one column"
 _SYNTAX_HINTS = {
+    "found unexpected end of stream": "a quote that is opened here is closed nowhere",
+    "did not find expected '-' indicator": "the keys of a step stand below its first key: indent this one as far",
+    "did not find expected key": _INDENTATION,
+    "expected <block end>": _INDENTATION,
     "mapping values are not allowed": 'quote a value that has ": " in it',
     "could not find expected ':'": "a key needs a colon and a space after it",
     "cannot start any token": "quote a value that starts with %, @ or `",
@@ -672,7 +687,10 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     problem = error.problem or "unreadable"
     # Of a quote that is never closed, the end of the file is the wrong place to look.
     marks = (error.problem_mark, error.context_mark)
-    mark = next(filter(None, reversed(marks) if "end of stream" in problem else marks), None)
+    opened, found = error.context_mark, error.problem_mark
+    # A list or a mapping between brackets that is still open in a later line: it was to end in its own, most likely.
+    unclosed = bool(opened and found and "flow" in (error.context or "") and found.line > opened.line)
+    mark = next(filter(None, reversed(marks) if "end of stream" in problem or unclosed else marks), None)
     offset = mark.index if mark else 0
     where = lines.place(offset, offset + 1)
     start = lines.starts[where.line - 1]
@@ -681,6 +699,7 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
         at = start + indent.index("\t")
         return Fault("E010", "tab used for indentation", lines.place(at, at + 1), "indent with spaces")
     hint = next((hint for words, hint in _SYNTAX_HINTS.items() if words in problem), "")
+    hint = "what is opened here is closed nowhere, or a comma is missing in it" if unclosed else hint
     before, expression, _ = where.text.partition("${{")
     if expression and ("[" in before or "{" in before):
         hint = "quote ${{ … }} between [ ] or { }"

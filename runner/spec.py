@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,7 +21,7 @@ from runner import checks, expressions, inputs, misfits
 from runner.catalogue import Catalogue
 from runner.errors import Fault, InvalidWorkflow, Place
 from runner.inputs import Input
-from runner.source import Source
+from runner.source import Loc, Source
 
 DAY = 24 * 3600.0
 
@@ -31,12 +32,14 @@ def read(source: Source, catalogue: Catalogue) -> "Workflow":
     Raises:
         InvalidWorkflow: with every fault of the file.
     """
-    workflow, wrong = None, []
+    workflow, wrong, unknown = None, list[Fault](), set[Loc]()
     try:
         workflow = Workflow.model_validate(source.draft)
     except ValidationError as error:
-        wrong = misfits.faults(error.errors(include_url=False)[: checks.FAULT_LIMIT], source, Workflow)
-    told = _merged(checks.faults(source, catalogue), [*wrong, *inputs.faults(source)], source.faults)
+        errors = error.errors(include_url=False)[: checks.FAULT_LIMIT]
+        wrong = misfits.faults(errors, source, Workflow, partial(checks.takes, source, catalogue))
+        unknown = {each["loc"] for each in errors if each["type"] == "extra_forbidden"}
+    told = _merged(checks.faults(source, catalogue, unknown), [*wrong, *inputs.faults(source)], source.faults)
     if told or workflow is None:
         raise InvalidWorkflow(tuple(_without_secrets(told, source)))
     return workflow
@@ -99,7 +102,9 @@ def _as_retry(value: Any) -> Any:
         return {"max_retries": value}
     if isinstance(value, dict):
         return value
-    raise misfits.error("E007", "expected a number of retries, or a mapping")
+    raise misfits.error(
+        "E007", "expected a number of retries, or a mapping", "write retry: 3, or {max_retries: 3, delay: 2s}"
+    )
 
 
 def _jitter(value: Any) -> Any:
@@ -114,6 +119,7 @@ def _error_name(value: Any) -> Any:
     raise misfits.error("E030", "expected the name of an exception, or http_429, http_5xx")
 
 
+_FILE_NAME = re.compile(r"[\w./-]{1,80}\.\w{1,8}")
 _PERCENTAGE = "^(100|[1-9]?[0-9])%$"
 
 
@@ -133,6 +139,13 @@ def _min_success(value: Any) -> Any:
 
 
 def _as_foreach(value: Any) -> Any:
+    if isinstance(value, str) and not expressions.is_one(value):
+        hint = (
+            f"write {{items: {{file: {value}}}}}"
+            if _FILE_NAME.fullmatch(value)
+            else "write ${{ inputs.NAME }}, or a list"
+        )
+        raise misfits.error("E007", "expected a list of items, an expression that comes to one, or a mapping", hint)
     if isinstance(value, list | str):
         return {"items": value}
     if isinstance(value, dict):
@@ -146,7 +159,11 @@ def _items(value: Any) -> Any:
     if isinstance(value, dict):
         return ItemsFile.model_validate(value)
     raise misfits.error(
-        "E007", "expected a list of items, one expression that comes to a list, or a file", "write {file: items.txt}"
+        "E007",
+        "expected a list of items, one expression that comes to a list, or a file",
+        f"write {{file: {value}}}"
+        if isinstance(value, str) and _FILE_NAME.fullmatch(value)
+        else "write {file: items.txt}",
     )
 
 

@@ -129,7 +129,7 @@ def run(
     if process.returncode not in ok_codes:
         message = f"{words[0]} {_ending(process.returncode)}{_said(complaint)}"
         raise CommandFailure(message, names=(_ending_name(process.returncode),))
-    value = _parsed(printed.decode("utf-8", errors="replace"), format, fields, separator, words[0])
+    value = _parsed(printed.decode("utf-8-sig", errors="replace"), format, fields, separator, words[0])
     return _labelled(value, labels, words[0]) if labels else value
 
 

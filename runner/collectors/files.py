@@ -441,7 +441,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         with path.open("rb") as file:
             if b"\0" in file.read(8192):
                 return
-        with path.open(encoding="utf-8", errors="replace") as text:
+        with path.open(encoding="utf-8-sig", errors="replace") as text:
             for number, line in enumerate(text, start=1):
                 yield number, line.rstrip("\n")
     except OSError as error:

@@ -55,7 +55,7 @@ def test_an_expression_that_cannot_be_worked_out_is_told_before_the_run() -> Non
     with pytest.raises(InvalidWorkflow) as told:
         bound(text, {"n": 0})
     [fault] = told.value.faults
-    assert (fault.code, str(fault.place)) == ("E038", "made.yaml:4:5")
+    assert (fault.code, str(fault.place)) == ("E038", "made.yaml:4:44")
     assert plans.arguments(bound(text, {"n": 5}), bound(text, {"n": 5}).collectors[0], {"id": "r"}) == {"value": 2}
 
 
@@ -79,7 +79,7 @@ def test_items_are_counted_once_the_inputs_are_known() -> None:
 def test_the_arguments_of_the_first_items_are_tried() -> None:
     text = PAGES.format(value="${{ 1 / item }}")
     assert faults(text, {"pages": [1, 2, 0, 3]}) == [
-        "made.yaml:4:5: E038 ${{ 1 / item }}: division by zero in CEL expression"
+        "made.yaml:4:44: E038 ${{ 1 / item }}: division by zero in CEL expression"
     ]
     assert bound(text, {"pages": [1] * 20 + [0]}).fan_out == 21
 
@@ -94,3 +94,13 @@ def test_more_successes_than_collectors_are_told_once_they_are_counted() -> None
     assert faults(text, {"pages": [1, 2]}) == [
         "made.yaml:5:47: E028 expected at most 2, the number of collectors, found 3"
     ]
+
+
+def test_an_expression_that_cannot_be_worked_out_is_placed_where_it_stands() -> None:
+    """The fault pointed at the `id:` of its step, of whatever argument it was."""
+    text = (
+        "inputs: {n: {type: integer, default: 0}}\n"
+        "defaults: {collectors: {task: pure.echo, with: {value: '${{ 1 / inputs.n }}'}}}\n"
+        "collectors:\n  - {id: a}\n  - {id: b, with: {value: [1, {x: '${{ 2 / inputs.n }}'}]}}\n"
+    )
+    assert [told.partition(" ")[0] for told in faults(text, {})] == ["made.yaml:3:56:", "made.yaml:6:35:"]

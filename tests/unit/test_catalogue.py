@@ -5,14 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from runner import catalogue, source
+from runner import catalogue, source, spec
 from runner.catalogue import Catalogue, Parameter, Task
+from runner.errors import InvalidWorkflow
 from runner.settings import Settings
 
 
 def catalogue_of(folder: Path, text: str) -> Catalogue:
     (folder / "tasks_under_test.py").write_text(text, encoding="utf-8")
     return catalogue.read(["tasks_under_test"], [folder])
+
+
+def faults_of(text: str, folder: Path) -> list[str]:
+    """The codes of what is wrong with a workflow that includes the module `shop` of a folder."""
+    written = source.parse(text, str(folder / "a.yaml"))
+    try:
+        spec.read(written, catalogue.read(["shop"], [folder]))
+    except InvalidWorkflow as error:
+        return [fault.code for fault in error.faults]
+    return []
 
 
 def only_task(folder: Path, text: str) -> Task:
@@ -64,7 +75,7 @@ def test_parameters_are_as_written(tmp_path: Path) -> None:
         '@app.task\nasync def work(a: str, /, b: "list[int]", c=1 + 1, *, d: int | None = None, e): "Say.\\n\\nMore."',
     )
     assert task.parameters == (
-        Parameter("a", "str"),
+        Parameter("a", "str", positional_only=True),
         Parameter("b", "list[int]"),
         Parameter("c", required=False, default="1 + 1"),
         Parameter("d", "int | None", required=False, default="None", keyword_only=True),
@@ -183,3 +194,39 @@ def test_the_value_before_never_says_what_a_built_in_task_executes_reads_or_fetc
         "write.json": "value",
         "write.jsonl": "records",
     }
+
+
+def test_a_default_that_is_nested_deeply_is_not_written_out(tmp_path: Path) -> None:
+    """A sum of 400 terms was exit 70."""
+    text = f"@app.task\ndef work(a={'+'.join('1' * 900)}, b: {'|'.join('x' * 900)} = 1): ..."
+    assert [(each.name, each.required) for each in only_task(tmp_path, text).parameters] == [("a", False), ("b", False)]
+
+
+@pytest.mark.parametrize("arguments", ["", "with: {branch: ulm}", "with: {other: 1}"])
+def test_of_a_task_with_a_decorator_of_its_own_no_argument_is_missed(arguments: str, tmp_path: Path) -> None:
+    """Celery PR 10281: a decorator that injects an argument was told as `needs "session"`."""
+    (tmp_path / "shop.py").write_text(
+        "@shared_task(name='w')\n@with_session\ndef work(session, branch): ...", encoding="utf-8"
+    )
+    assert faults_of(f"name: a\ninclude: [shop]\ncollectors: [{{id: a, task: w, {arguments}}}]", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("signature", "step", "told"),
+    [
+        ("a, /", "collectors: [{id: a, task: w, with: {a: 1}}]", ["E027", "E031"]),
+        ("a, /", "collectors: [{id: a, task: w}]", ["E031"]),
+        ("a=1, /", "collectors: [{id: a, task: w}]", []),
+        ("a=1, /", "collectors: [{id: a, task: w, with: {a: 1}}]", ["E027"]),
+        ("a, /", "collectors: [{id: a, task: pure}]\ngather: {task: w}", []),
+        ("a, b, /", "collectors: [{id: a, task: pure}]\ngather: {task: w, with: {b: 1}}", ["E027", "E031"]),
+        ("a, /, b", "collectors: [{id: a, task: pure}]\nstages: [{id: s, task: w, with: {b: 1}}]", []),
+    ],
+)
+def test_a_parameter_that_takes_no_name_cannot_be_given_one(
+    signature: str, step: str, told: list[str], tmp_path: Path
+) -> None:
+    """It was valid, and the call failed with a TypeError."""
+    text = f"@shared_task(name='w')\ndef work({signature}): ...\n@shared_task(name='pure')\ndef pure(): ..."
+    (tmp_path / "shop.py").write_text(text, encoding="utf-8")
+    assert sorted(faults_of(f"name: a\ninclude: [shop]\n{step}", tmp_path)) == told

@@ -179,6 +179,44 @@ def test_cel_is_given_no_more_than_the_expression_names() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "{{ user.name }} {{ inputs }} {{ page }}",
+        "${HOME} $(ls) ${item} for i in a; do echo ${i}; done",
+        '{"inputs": {"topic": 1}, "run": {"id": 2}}',
+        "{{{ inputs.topic }}}",
+        '${{ "{{ inputs.topic }} ${inputs.topic}" }}',
+        "{{" * 20_000,
+        "{{ inputs." * 5_000,
+        "{{ " + "a" * 60_000,
+        "{inputs" * 8_000,
+    ],
+)
+def test_braces_that_are_not_ours_are_text(text: str) -> None:
+    assert expressions.misspelt(text, {**KNOWN, "item": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a {{ inputs.topic }} b", "write ${{ inputs.topic }}"),
+        ("{{inputs.topik}}", "write ${{ inputs.topik }}"),
+        ("{{- inputs.topic | lower -}}", "write ${{ inputs.topic … }}"),
+        ("{{ item }}", "write ${{ item }}"),
+        ("${inputs.topic}", "write ${{ inputs.topic }}"),
+        ("${ item.url }", "write ${{ item.url }}"),
+        ("$(run.id)", "write ${{ run.id }}"),
+        ("https://example.org/{inputs.topic}?a=${{ run.id }}", "write ${{ inputs.topic }}"),
+    ],
+)
+def test_an_expression_in_other_braces_is_told_with_the_right_ones(text: str, hint: str) -> None:
+    """Found in use: `{{ inputs.topic }}` was valid, and sent as it stands."""
+    found = expressions.misspelt(text, {**KNOWN, "item": None})
+    assert found is not None
+    assert (found.code, found.hint) == ("E042", hint)
+
+
+@pytest.mark.parametrize(
     ("text", "one"),
     [("${{ a }}", True), ("${{ a", True), ("x${{ a }}", False), ("${{ a }}${{ b }}", False), ("", False)],
 )

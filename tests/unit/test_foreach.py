@@ -291,3 +291,40 @@ def test_a_path_that_is_no_text_is_refused() -> None:
 def test_every_item_is_json() -> None:
     made = values(file("x.csv", "a,b\n1\n"))
     assert json.loads(json.dumps(made)) == made
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("format_", "lines", "expected"),
+    [
+        ("lines", ["a", "", "b", "c"], ["a", "b", "c"]),
+        ("jsonl", ['{"a": 1}', "2", "[3]"], [{"a": 1}, 2, [3]]),
+        ("csv", ["x,y", "1,2", "", "3,4"], [{"x": "1", "y": "2"}, {"x": "3", "y": "4"}]),
+    ],
+)
+def test_lines_of_a_file_end_in_whatever_way(format_: str, lines: list[str], expected: list[Any], end: str) -> None:
+    """testplan#74: a table of an old spreadsheet, whose lines end in a carriage return, was one line of many columns."""
+    assert values(file("a", end.join(lines), format_)) == expected
+    assert values(file("a", end.join([*lines, ""]), format_)) == expected
+
+
+def test_a_line_that_ends_where_the_file_was_read_to_is_no_two() -> None:
+    text = "x" * (foreach.SIZE_LIMIT - 1)
+    assert values(file("a", f"{text}\r\n\r\na\r\n{text}\r\nb", "lines")) == [text, "a", text, "b"]
+    assert values(file("a", f"xx\r\n{text}\r\nb", "lines")) == ["xx", text, "b"]
+
+
+@pytest.mark.parametrize("shift", range(6))
+def test_an_end_of_two_characters_may_lie_in_two_reads(shift: int) -> None:
+    line = "x" * 99
+    written = "y" * shift + "\r\n" + f"{line}\r\n" * 2_000
+    assert len(values(file("a", written, "lines"))) == 2_000 + bool(shift)
+
+
+def test_the_line_of_a_fault_is_counted_in_a_file_with_carriage_returns() -> None:
+    with pytest.raises(InvalidItems, match=r"a\.csv:3: 3 cells"):
+        values(file("a.csv", "x,y\r1,2\r1,2,3\r"))
+
+
+def test_a_carriage_return_within_quotes_is_part_of_its_cell() -> None:
+    assert values(file("a.csv", 'x,y\n"1\r2",3\n')) == [{"x": "1\r2", "y": "3"}]

@@ -354,3 +354,10 @@ def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
 def test_a_failure_survives_the_way_from_a_pool_process() -> None:
     error = pickle.loads(pickle.dumps(CommandFailure("x", retryable=False, names=("exit_2",))))  # noqa: S301 - our own
     assert (str(error), error.retryable, error.names) == ("x", False, ("exit_2",))
+
+
+@pytest.mark.parametrize(("format_", "value"), [("text", '{"a": 1}\n'), ("json", {"a": 1}), ("jsonl", [{"a": 1}])])
+def test_a_byte_order_mark_is_no_part_of_the_output(format_: Any, value: Any) -> None:
+    """Programs that were written on Windows begin with one; JSON was refused for it."""
+    printed = r"\357\273\277{\"a\": 1}\n"
+    assert run(argv=["printf", printed], format=format_) == value
