@@ -353,4 +353,4 @@ def test_a_search_that_cannot_be_answered_says_why(tmp_path: Path, arguments: An
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbftea\n")
-    assert search("^tea", root=str(tmp_path), regex=True) == [{"path": "a.txt", "line": 1, "text": "tea"}]
+    assert search(pattern="^tea", root=str(tmp_path), regex=True) == [{"path": "a.txt", "line": 1, "text": "tea"}]
