@@ -44,8 +44,6 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # Celery's own may notice only after 5 s that a child has died.
         "worker_pool": "runner.prefork:TaskPool",
-        # Our results are in the ledger.
-        "task_ignore_result": True,
         # It skips the chord's count of a task that is delivered again, and the fan-in hangs (measured on 5.7.0).
         "worker_deduplicate_successful_tasks": False,
         "task_default_queue": chosen.queue,

@@ -30,7 +30,7 @@ def generate_collector_request(topic: str) -> dict[str, str]:
     return {"request_id": f"request-{uuid.uuid4().hex[:12]}", "topic": topic}
 
 
-@shared_task(name="collector_request", ignore_result=False, **_TRANSIENT)  # its caller wants the id
+@shared_task(name="collector_request", **_TRANSIENT)
 def collector_request(topic: str) -> str:
     """Start a run of the default workflow and return its request id at once, without waiting for the result."""
     request = generate_collector_request(topic)

@@ -273,6 +273,19 @@ class TestAProcessThatImportsUs:
         assert first == second
         assert first.startswith("request-")
 
+    @pytest.mark.parametrize("task", ["collector_1", "gather.concat"])
+    def test_gets_the_result_of_any_task_that_it_calls(self, task: str, valkey: Server, tmp_path: Path) -> None:
+        """Results were ignored: `.get()` gave None, or waited for ever, by whether the caller has imported the task."""
+        arguments = {"collector_1": ["tea"], "gather.concat": [[[1], [2]]]}
+        code = (
+            f"from runner.celery_app import app\nprint(app.send_task({task!r}, {arguments[task]!r}).get(timeout=20))\n"
+        )
+        with working(tmp_path / "log", "runner", "worker", RUNNER_BROKER_URL=valkey.url):
+            answer = python(code, tmp_path, RUNNER_BROKER_URL=valkey.url)
+
+        assert answer.code == 0, answer.stderr
+        assert answer.stdout.startswith("[")
+
 
 SHOP = ("celery", "-A", "shop", "worker", "-linfo", "-c2", "-n", "shop@here")
 TASKS = """
