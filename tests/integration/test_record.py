@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from runner import brokers
+from runner.damage import UnreadableRun
 from runner.endings import Success
 from runner.entries import Claim, Error, Outcome, Postponed
 from runner.plan import Plan, Step
@@ -39,7 +40,7 @@ def told(ledger: Store) -> dict[str, tuple[str, str]]:
 
 def test_the_ledger_refuses_half_a_surrogate_pair(ledger: Store) -> None:
     """Why there is something to be tested here."""
-    with pytest.raises(redis.ResponseError):
+    with pytest.raises(UnreadableRun):
         ledger.finish("run-1", [Outcome("a", "succeeded", 1, worker=REFUSED)], PLAN)
 
 
