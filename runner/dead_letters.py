@@ -20,6 +20,7 @@ from celery import Celery
 from celery.exceptions import InvalidTaskError
 from celery.utils.log import get_logger
 from celery.worker import consumer
+from kombu.asynchronous import get_event_loop
 from kombu.transport import redis as transport
 from kombu.transport import virtual
 
@@ -29,6 +30,7 @@ from runner.settings import Settings
 
 logger = get_logger(__name__)
 
+AGAIN = 1.0  # seconds until a message is moved to the dead letters that could not be
 KEPT = 1000  # letters; a sender that is broken sends the same again and again
 
 
@@ -99,7 +101,14 @@ class OwnQoS(transport.QoS):
         message = self._delivered.get(delivery_tag)
         if not requeue and message is not None:
             reason = message.reason or f"rejected by {message.headers.get('task')}"
-            self.channel.bury(message.queue, message.taken, reason)
+            try:
+                self.channel.bury(message.queue, message.taken, reason)
+            except BaseException:  # what is raised here ends the worker, or leaves the message taken for good
+                logger.exception("a message in queue %s cannot be moved to the dead letters yet", message.queue)
+                if (loop := get_event_loop()) is not None:
+                    loop.call_later(AGAIN, self.reject, delivery_tag)
+                    return
+                requeue = True
         super().reject(delivery_tag, requeue=requeue)
 
 

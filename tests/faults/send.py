@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner import brokers, catalogue, celery_app, run, settings, source, spec  # noqa: F401 - the app becomes current
+from runner import brokers, catalogue, celery_app, run, settings, source, spec
 from runner import plan as plans
 from runner.bind import bind
 from runner.store import Store
@@ -12,6 +12,7 @@ from tests.command_line import ROOT
 
 
 def main(*files: str) -> None:
+    celery_app.make_current()
     chosen = settings.read()
     ledger = Store.of(brokers.connect(brokers.url(chosen)), chosen)
     for file in files:

@@ -35,6 +35,7 @@ PLACES = (
     "runner.store:Store.postpone",
     "runner.here:plan",
     "runner.reconcile:Reconciler._look",
+    "runner.dead_letters:add",
 )
 # Those that only a pool of processes meets: one of them has died, or is to.
 OF_PROCESSES = (
