@@ -119,8 +119,8 @@ def exception(error: BaseException, *, retryable: bool = True) -> Failure:
         raised.error(error),
         Ending.EXCEPTION if issubclass(type(error), Exception) else Ending.EXIT,
         names=raised.names(error),
-        retryable=retryable and raised.attribute(error, "retryable") is not False,
-        retry_after=raised.seconds(raised.attribute(error, "retry_after")),
+        retryable=retryable and not raised.says_final(error),
+        retry_after=raised.wait(error),
     )
 
 

@@ -21,6 +21,8 @@ Thing = TypeVar("Thing")
 MESSAGE_LIMIT = 8 * 1024
 TRACEBACK_LIMIT = 64 * 1024
 NAME_LIMIT = 200
+FAMILY = 100  # exceptions that are read of those that one came of, and of a group's members
+MEMBERS = 20  # of a group whose tracebacks are told
 FRAMES = 2000  # that are read of a traceback: a recursion may have been allowed a million
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a pair: no text that UTF-8 can carry, and no JSON to Lua
@@ -30,7 +32,7 @@ _CELERY = str(Path("celery", "app", "task.py"))
 
 def error(raised: BaseException) -> Error:
     """Its class, its message and the frames of the user's code, within their limits."""
-    return Error(class_name(raised), message(raised), traceback(raised))
+    return Error(class_name(raised), _message_with_members(raised), traceback(raised))
 
 
 def class_name(raised: BaseException) -> str:
@@ -70,23 +72,33 @@ def valid(text: str, limit: int = MESSAGE_LIMIT) -> str:
 def traceback(raised: BaseException) -> str:
     """The frames of the user's task, and the exception: frames of ours and of Celery's say nothing to its author.
 
-    Empty where there is none: what was raised by us, before the task began.
+    As Python does, it tells what an exception was raised from, or while which other was handled, and the members of a
+    group. Empty where there is none: what was raised by us, before the task began.
     """
-    stack = _asked(lambda: list(_frames(raised)))[0] or []
-    if not stack:
-        return ""
-    lines = _asked(lambda: _formatted(stack))[0] or "".join(_bare(*each) for each in stack)
-    return _cut_middle(lines + _last_lines(raised), TRACEBACK_LIMIT)
+    text = _with_its_causes(raised, set())
+    return _cut_middle(text, TRACEBACK_LIMIT) if text else ""
 
 
 def names(raised: BaseException) -> frozenset[str]:
-    """What it may be called: its classes, with and without their modules, ``http_…``, and what its attribute ``names`` has."""
-    classes = _asked(lambda: type(raised).__mro__)[0] or ()
-    found = {name for cls in classes if (name := name_of(cls))} - {"object", "BaseException"}
-    found |= {name for cls in classes if (name := _qualified(cls))}
-    for ask in (lambda: _statuses(attribute(raised, "status_code")), lambda: _own(attribute(raised, "names"))):
-        found |= _asked(ask)[0] or set()
-    return frozenset(found)
+    """What it, what it was raised from, and the members of a group may be called.
+
+    Each is called by its classes, with and without their modules, ``http_…``, and what its attribute ``names`` has.
+    """
+    return frozenset().union(*map(_names, _family(raised)))
+
+
+def says_final(raised: BaseException) -> bool:
+    """Whether it says that trying again cannot help, or, where it says nothing, the next that does of those it comes of.
+
+    Of a group, one member is enough: all of them are tried again together.
+    """
+    return _says_final(raised, set()) or False
+
+
+def wait(raised: BaseException) -> float | None:
+    """Seconds before which trying again cannot help: the longest that it, its members or its causes say."""
+    said = [seconds(attribute(each, "retry_after")) for each in _family(raised)]
+    return max((each for each in said if each is not None), default=None)
 
 
 def seconds(value: Any) -> float | None:
@@ -97,6 +109,62 @@ def seconds(value: Any) -> float | None:
 def attribute(raised: BaseException, name: str) -> Any:
     """An attribute of it; None if it has none, or none that can be read."""
     return _asked(lambda: getattr(raised, name, None))[0]
+
+
+def _message_with_members(raised: BaseException) -> str:
+    """Of a group, also what its first members say: "unhandled errors in a TaskGroup" says nothing."""
+    members = _members(raised)
+    if not members:
+        return message(raised)
+    told = [f"{class_name(each)}: {message(each)}" for each in members[:3]]
+    return valid(f"{message(raised)}: {'; '.join(told)}{'; …' if len(members) > 3 else ''}")
+
+
+def _names(raised: BaseException) -> set[str]:
+    classes = _asked(lambda: type(raised).__mro__)[0] or ()
+    found = {name for cls in classes if (name := name_of(cls))} - {"object", "BaseException"}
+    found |= {name for cls in classes if (name := _qualified(cls))}
+    for ask in (lambda: _statuses(attribute(raised, "status_code")), lambda: _own(attribute(raised, "names"))):
+        found |= _asked(ask)[0] or set()
+    return found
+
+
+def _family(raised: BaseException) -> list[BaseException]:
+    """It, its members, what it was raised from, and theirs; each once."""
+    family: dict[int, BaseException] = {}
+    left = [raised]
+    while left and len(family) < FAMILY:
+        each = left.pop(0)
+        if id(each) not in family:
+            family[id(each)] = each
+            left += [*_members(each), *filter(None, [_cause(each)])]
+    return list(family.values())
+
+
+def _members(raised: BaseException) -> tuple[BaseException, ...]:
+    if not issubclass(type(raised), BaseExceptionGroup):
+        return ()
+    members = attribute(raised, "exceptions")
+    return tuple(each for each in members if issubclass(type(each), BaseException)) if type(members) is tuple else ()
+
+
+def _cause(raised: BaseException) -> BaseException | None:
+    """What it was raised from, explicitly: what was merely being handled says nothing about it."""
+    cause = attribute(raised, "__cause__")
+    return cause if issubclass(type(cause), BaseException) else None
+
+
+def _says_final(raised: BaseException, seen: set[int]) -> bool | None:
+    if id(raised) in seen or len(seen) > FAMILY:
+        return None
+    seen.add(id(raised))
+    own = attribute(raised, "retryable")
+    if own is not None:
+        return own is False
+    if members := _members(raised):
+        return any(_says_final(each, seen) for each in members)
+    cause = _cause(raised)
+    return None if cause is None else _says_final(cause, seen)
 
 
 def _asked(ask: Callable[[], Thing]) -> tuple[Thing | None, BaseException | None]:
@@ -129,6 +197,41 @@ def _seconds(value: Any) -> float | None:
 
 def _qualified(cls: type) -> str:
     return _asked(lambda: valid(f"{cls.__module__}.{cls.__qualname__}", NAME_LIMIT))[0] or ""
+
+
+_FROM = "\nThe above exception was the direct cause of the following exception:\n\n"
+_DURING = "\nDuring handling of the above exception, another exception occurred:\n\n"
+
+
+def _with_its_causes(raised: BaseException, seen: set[int]) -> str:
+    """What it came of first, as Python tells it; each exception is told once."""
+    parts: list[str] = []
+    each: BaseException | None = raised
+    while each is not None and id(each) not in seen and len(seen) < FAMILY:
+        seen.add(id(each))
+        parts.append(_alone(each, seen))
+        cause, context = _cause(each), attribute(each, "__context__")
+        hidden = attribute(each, "__suppress_context__")
+        following = cause or (context if not hidden and issubclass(type(context), BaseException) else None)
+        if following is not None and id(following) not in seen:
+            parts.append(_FROM if cause is not None else _DURING)
+        each = following
+    return "".join(reversed(parts))
+
+
+def _alone(raised: BaseException, seen: set[int]) -> str:
+    """Its frames, what it says, and its members."""
+    stack = _asked(lambda: list(_frames(raised)))[0] or []
+    members = _members(raised)
+    if not stack and not members and not seen - {id(raised)}:
+        return ""  # of ours, and all there is
+    lines = _asked(lambda: _formatted(stack))[0] or "".join(_bare(*each) for each in stack)
+    lines += _last_lines(raised)
+    for number, member in enumerate(members[:MEMBERS], start=1):
+        told = _with_its_causes(member, seen).splitlines()
+        lines += f"  | member {number} of {len(members)}:\n" + "".join(f"  | {line}\n" for line in told)
+    left = len(members) - MEMBERS
+    return lines + (f"  | … and {left} more\n" if left > 0 else "")
 
 
 def _frames(raised: BaseException) -> Iterator[tuple[FrameType, int]]:

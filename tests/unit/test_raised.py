@@ -319,3 +319,112 @@ def test_python_itself_would_have_raised() -> None:
     """What is done here is not done by the standard library."""
     with pytest.raises(KeyError):
         traceback.format_exception_only(AttributesRaise("boom"))
+
+
+class Unusable(Exception):
+    """What a source's answer may be."""
+
+    retryable = False
+    retry_after = 7
+
+
+def _from_a_cause() -> NoReturn:
+    try:
+        raise ConnectionRefusedError("port 1 refused")
+    except OSError as error:
+        raise LookupError("no prices") from error
+
+
+def _while_another_is_handled() -> NoReturn:
+    try:
+        raise ConnectionRefusedError("port 1 refused")
+    except OSError:
+        raise LookupError("no prices")  # noqa: B904 - as many write it
+
+
+def _in_a_group() -> NoReturn:
+    raise ExceptionGroup("several", [LookupError("no prices"), ExceptionGroup("inner", [_raised(_from_a_cause)])])
+
+
+def _in_a_circle() -> NoReturn:
+    first, second = LookupError("first"), LookupError("second")
+    first.__cause__, second.__cause__ = second, first
+    raise first
+
+
+def _raised(function: Callable[[], NoReturn]) -> Exception:
+    try:
+        function()
+    except Exception as error:  # noqa: BLE001 - any
+        return error
+
+
+@pytest.mark.parametrize(
+    ("function", "parts"),
+    [
+        (
+            _from_a_cause,
+            ["ConnectionRefusedError: port 1 refused", "direct cause of the following", "LookupError: no prices"],
+        ),
+        (
+            _while_another_is_handled,
+            ["ConnectionRefusedError: port 1 refused", "During handling of the above", "LookupError: no prices"],
+        ),
+        (
+            _in_a_group,
+            [
+                "ExceptionGroup: several (2 sub-exceptions)",
+                "  | member 1 of 2:",
+                "  | LookupError: no prices",
+                "  |   | ConnectionRefusedError: port 1 refused",
+                "  |   | LookupError: no prices",
+            ],
+        ),
+        (_in_a_circle, ["LookupError: second", "direct cause of the following", "LookupError: first"]),
+    ],
+)
+def test_a_traceback_tells_causes_and_members_in_order(function: Callable[[], NoReturn], parts: list[str]) -> None:
+    """distributed#2530: of `raise Unusable(…) from error` the error was lost, and of a TaskGroup all that had failed in it."""
+    told = raised.traceback(_raised(function))
+    places = [told.find(part) for part in parts]
+    assert -1 not in places, told
+    assert places == sorted(places), told
+
+
+@pytest.mark.parametrize("function", [_from_a_cause, _in_a_group])
+def test_retry_on_sees_causes_and_members(function: Callable[[], NoReturn]) -> None:
+    names = raised.names(_raised(function))
+    assert {"LookupError", "OSError", "ConnectionRefusedError", "builtins.ConnectionRefusedError"} <= names
+
+
+def test_retry_on_does_not_see_what_was_merely_being_handled() -> None:
+    """A KeyError that was handled on the way, as in many libraries, says nothing about what went wrong later."""
+    assert "ConnectionRefusedError" not in raised.names(_raised(_while_another_is_handled))
+
+
+@pytest.mark.parametrize(
+    ("error", "final", "wait"),
+    [
+        (ExceptionGroup("all", [LookupError(), Unusable()]), True, 7),
+        (ExceptionGroup("all", [LookupError(), TimeoutError()]), False, None),
+        (Unusable(), True, 7),
+        (LookupError(), False, None),
+    ],
+    ids=repr,
+)
+def test_one_member_that_is_final_makes_its_group_final(error: Exception, final: bool, wait: float | None) -> None:  # noqa: FBT001 - a case
+    assert (raised.says_final(error), raised.wait(error)) == (final, wait)
+
+
+def test_what_an_exception_says_itself_goes_before_what_its_cause_says() -> None:
+    error = LookupError()
+    error.__cause__ = Unusable()
+    assert raised.says_final(error)
+    error.retryable = True  # type: ignore[attr-defined]
+    assert not raised.says_final(error)
+
+
+def test_a_group_says_what_its_members_say() -> None:
+    assert raised.error(_raised(_in_a_group)).message.startswith(
+        "several (2 sub-exceptions): LookupError: no prices; ExceptionGroup: inner"
+    )
