@@ -23,15 +23,16 @@ from celery.utils.log import get_task_logger
 
 from runner import endings, leases, mask, notes
 from runner import plan as plans
-from runner.call import call, call_async, function_of, in_loop, is_async
-from runner.canvas import HARD_LIMIT_AFTER
+from runner.call import call, call_async, in_loop
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.endings import Failure, Success
 from runner.entries import Outcome, Postponed
 from runner.errors import RunnerError
+from runner.executions import Limits, execution, limits
 from runner.plan import Plan, Step
 from runner.settings import Settings
-from runner.settle import Attempt, judged, record
+from runner.settle import Attempt, judged, record, settle
+from runner.step_task import StepTask, function_of, is_async
 from runner.store import Store
 
 logger = get_task_logger(__name__)
@@ -64,7 +65,8 @@ class Batch:
     settings: Settings
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     waiting: dict[str, float] = field(default_factory=dict)
-    functions: dict[str, Callable[..., Any]] = field(init=False)
+    functions: dict[str, Callable[..., Any] | StepTask] = field(init=False)
+    _limits: dict[tuple[str | None, float | None], Limits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.functions = {name: function_of(task) if callable(task) else _nothing for name, task in self.tasks.items()}
@@ -72,8 +74,14 @@ class Batch:
     def task(self, step: Step) -> Callable[..., Any] | RunnerError:
         return self.tasks[step.task or ""]
 
-    def function(self, step: Step) -> Callable[..., Any]:
+    def function(self, step: Step) -> Callable[..., Any] | StepTask:
         return self.functions[step.task or ""]
+
+    def limits(self, step: Step) -> Limits:
+        key = step.task, step.timeout
+        if key not in self._limits:
+            self._limits[key] = limits(step, self.task(step))
+        return self._limits[key]
 
 
 def execute(batch: Batch) -> dict[str, float]:
@@ -81,8 +89,10 @@ def execute(batch: Batch) -> dict[str, float]:
     first = batch.steps[0]
     in_threads = not all(callable(task) and is_async(task) for task in batch.tasks.values())
     limit = first.max_concurrency or (1 if in_threads else CONCURRENCY)
-    timed = any(step.timeout for step in batch.steps)
-    overdue = partial(_end_the_process, batch) if timed and len(batch.steps) > 1 and _is_child() else None
+    # Of a message with one step, its timeout is the message's hard limit (canvas.py); a task's own is not known there.
+    timed = any(batch.limits(step).hard for step in batch.steps)
+    ends = timed and (len(batch.steps) > 1 or first.timeout is None) and is_child()
+    overdue = partial(_overdue, batch) if ends else None
     renewed = leases.renewed(batch.ledger, batch.run_id, token=batch.token, lease=batch.settings.lease, overdue=overdue)
     with renewed as held:
         if len(batch.steps) > 1 and limit > 1:
@@ -240,11 +250,11 @@ def _called(batch: Batch, held: leases.Held, attempt: Attempt) -> Success | Fail
     arguments = _arguments(batch, attempt)
     if isinstance(arguments, Failure):
         return arguments
-    timeout, limit = attempt.step.timeout, batch.settings.value_limit
-    with _limited(held, attempt.step), notes.kept() as noted:
-        return endings.noted(
-            call(batch.function(attempt.step), (), arguments, timeout=timeout, value_limit=limit), noted
-        )
+    function, limit = execution(batch.function(attempt.step), attempt), batch.settings.value_limit
+    within = batch.limits(attempt.step)
+    with limited(held, attempt.step, within), notes.kept() as noted:
+        result = call(function, (), arguments, timeout=within.soft, value_limit=limit, may_catch=within.may_catch)
+        return endings.noted(result, noted)
 
 
 async def _calling(
@@ -255,9 +265,10 @@ async def _calling(
     arguments = _arguments(batch, attempt)
     if isinstance(arguments, Failure):
         return arguments
-    timeout, limit = attempt.step.timeout, batch.settings.value_limit
-    with _limited(held, attempt.step), notes.kept() as noted:
-        result = await call_async(batch.function(attempt.step), arguments, timeout=timeout, value_limit=limit)
+    function, limit = execution(batch.function(attempt.step), attempt), batch.settings.value_limit
+    within = batch.limits(attempt.step)
+    with limited(held, attempt.step, within), notes.kept() as noted:
+        result = await call_async(function, arguments, timeout=within.soft, value_limit=limit)
         return endings.noted(result, noted)
 
 
@@ -277,37 +288,40 @@ def _arguments(batch: Batch, attempt: Attempt) -> dict[str, Any] | Failure:
 
 
 @contextmanager
-def _limited(held: leases.Held, step: Step) -> Iterator[None]:
+def limited(held: leases.Held, step: Step, within: Limits) -> Iterator[None]:
     """Have what is executed in the block end with its process, if it lets nothing else end it."""
-    if held.overdue is not None and step.timeout is not None:
-        held.limits[step.id] = time.monotonic() + step.timeout + HARD_LIMIT_AFTER
+    if held.overdue is not None and within.hard is not None:
+        held.limits[step.id] = time.monotonic() + within.hard
     try:
         yield
     finally:
         held.limits.pop(step.id, None)
 
 
-def _is_child() -> bool:
+def is_child() -> bool:
     """Whether this is a process of a pool, which another takes the place of when it ends."""
     return hasattr(current_process(), "index")
 
 
-def _end_the_process(batch: Batch, step_id: str) -> None:
+def _overdue(batch: Batch, step_id: str) -> None:
+    step = next(step for step in batch.steps if step.id == step_id)
+    end_the_process(batch.ledger, batch.plan, batch.run_id, step, within=batch.limits(step), worker=batch.worker)
+
+
+def end_the_process(ledger: Store, plan: Plan, run_id: str, step: Step, *, within: Limits, worker: str) -> None:
     """A step lets nothing interrupt it, not even Python: its process ends, as at the hard limit of a message with one step.
 
     What else the process had claimed counts as lost, and is executed again by another.
     """
-    step = next(step for step in batch.steps if step.id == step_id)
-    failure = endings.past_the_hard_limit(step.timeout)
+    failure = endings.past_the_hard_limit(within.soft)
     try:
-        for claim in batch.ledger.release(batch.run_id, [step_id], worker=batch.worker):
-            attempt = Attempt(batch.plan, batch.run_id, step, claim, batch.worker)
-            record(batch.ledger, batch.plan, batch.run_id, [judged(attempt, failure)])
+        for claim in ledger.release(run_id, [step.id], worker=worker):
+            settle(ledger, Attempt(plan, run_id, step, claim, worker), failure)
     except Exception as error:
         if endings.is_away(error):
             raise  # it is recorded the next time that the leases are looked at
-        logger.exception("%s: its timeout cannot be recorded", mask.line(step_id, batch.plan))
-    logger.error("%s: %s", mask.line(step_id, batch.plan), failure.error.message)
+        logger.exception("%s: its timeout cannot be recorded", mask.line(step.id, plan))
+    logger.error("%s: %s", mask.line(step.id, plan), failure.error.message)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -10,19 +10,23 @@ from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
 from billiard.common import terminate_handler_fired
-from celery import Task
 from celery.exceptions import SoftTimeLimitExceeded, WorkerTerminate
+from celery.utils.log import get_task_logger
 from celery.worker import state
 
 from runner import endings, raised, values
 from runner.canvas import HARD_LIMIT_AFTER
 from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError
+from runner.step_task import Execution, is_async
 from runner.surroundings import restored
+
+logger = get_task_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -40,7 +44,13 @@ class StepTimedOut(RunnerError):
 
 
 def call(
-    task: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], *, timeout: float | None, value_limit: int
+    task: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    timeout: float | None,
+    value_limit: int,
+    may_catch: bool = False,
 ) -> Success | Failure:
     """Call a task and tell what came of it; never raises what the task raises.
 
@@ -48,57 +58,73 @@ def call(
         timeout: seconds. A coroutine is cancelled; a plain function is interrupted where it runs in a main thread
             (prefork, solo), and left behind in others.
         value_limit: bytes that the value may have as JSON.
+        may_catch: the timeout is the task's own `soft_time_limit`, which it may catch, and return a value all the same.
     """
-    started, timed, stopped = time.monotonic(), False, terminate_handler_fired()
+    work: Callable[[], Success | Failure] = partial(
+        _attempt, task, args, kwargs, timeout, value_limit, may_catch=may_catch
+    )
+    if timeout is None or _in_main_thread() or is_async(task):
+        return work()
     try:
-        if timeout is not None and not _in_main_thread() and not is_async(task):
-            value = _left_behind_after(timeout, lambda: _value(task, args, kwargs, timeout))
-        else:
-            timed = _interruption.after(timeout)
-            try:
-                value = _value(task, args, kwargs, timeout)
-            finally:
-                if timed:
-                    _interruption.never()
+        return _left_behind_after(timeout, work)
+    except TimeoutError:
+        return endings.timed_out(timeout)
+
+
+def _attempt(
+    task: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    timeout: float | None,
+    value_limit: int,
+    *,
+    may_catch: bool,
+) -> Success | Failure:
+    """All of a call that has to be in one thread: what surrounds the task, the task, and its hooks."""
+    started, timed, stopped = time.monotonic(), False, terminate_handler_fired()
+    surroundings = None
+    try:
+        surroundings = restored()
+        timed = _interruption.after(timeout)
+        try:
+            value = _value(task, args, kwargs, timeout)
+        finally:
+            if timed:
+                _interruption.never()
     except BaseException as error:  # noqa: BLE001 - the user's task may raise anything
         _raise_if_stopped(error, already=stopped)
-        return _raised(error, started, timeout)
-    if (timed and _interruption.happened) or (timeout is not None and time.monotonic() - started > timeout + 0.1):
-        return endings.timed_out(timeout)  # it swallowed the interruption
-    return _checked(value, value_limit)
+        result = _with_hooks(task, _raised(error, started, timeout), error)
+    else:
+        late = timeout is not None and time.monotonic() - started > timeout + 0.1
+        if ((timed and _interruption.happened) or late) and not may_catch:
+            result = _with_hooks(task, endings.timed_out(timeout), None)  # it swallowed the interruption
+        else:
+            result = _with_hooks(task, _checked(value, value_limit), None)
+    if surroundings is not None:
+        surroundings.tidy()
+    return result
 
 
-def function_of(task: Callable[..., Any]) -> Callable[..., Any]:
-    """What calls a Celery task the fastest: its own function, unless the task is bound or is called in a way of its own.
-
-    Calling the task makes a context for it first, of which an unbound one knows nothing (24 of 60 microseconds, measured
-    on 5.7).
-    """
-    kind = type(task)
-    if isinstance(task, Task) and kind.__call__ is Task.__call__:
-        run = inspect.getattr_static(kind, "run", None)
-        if isinstance(run, staticmethod):
-            function: Callable[..., Any] = run.__func__
-            return function
-    return task
-
-
-def is_async(task: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(getattr(task, "run", task))
+def _with_hooks(task: Callable[..., Any], result: Success | Failure, error: BaseException | None) -> Success | Failure:
+    """The result, once the task's hooks know of it."""
+    if isinstance(task, Execution):
+        stopped = terminate_handler_fired()
+        try:
+            task.ended(result, error)
+        except BaseException as raised_by_hook:
+            _raise_if_stopped(raised_by_hook, already=stopped)
+            logger.exception("a hook of a task has raised")
+    return result
 
 
 def _value(task: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None) -> Any:
-    surroundings = restored()
-    try:
-        value = task(*args, **kwargs)
-        if not inspect.iscoroutine(value):
-            return value
-        ended = in_loop(_ended(value, timeout))
-        if ended.error is not None:
-            raise ended.error
-        return ended.value
-    finally:
-        surroundings.tidy()
+    value = task(*args, **kwargs)
+    if not inspect.iscoroutine(value):
+        return value
+    ended = in_loop(_ended(value, timeout))
+    if ended.error is not None:
+        raise ended.error
+    return ended.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +168,9 @@ async def call_async(
     except BaseException as error:  # noqa: BLE001 - as above
         ended = _Ended(error=error)
     if ended.error is None:
-        return _checked(ended.value, value_limit)
+        return _with_hooks(task, _checked(ended.value, value_limit), None)
     _raise_if_stopped(ended.error, already=stopped)
-    return _raised(ended.error, started, timeout)
+    return _with_hooks(task, _raised(ended.error, started, timeout), ended.error)
 
 
 _loops = threading.local()
@@ -247,13 +273,13 @@ def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def _left_behind_after(seconds: float, work: Callable[[], Any]) -> Any:
+def _left_behind_after(seconds: float, work: Callable[[], Result]) -> Result:
     """What the work returns, in a thread of its own: there is no way to end one, so the step goes on without it.
 
     Raises:
         TimeoutError: it has not returned a second after its time, when a process would be ended.
     """
-    outcome: Future[Any] = Future()
+    outcome: Future[Result] = Future()
 
     def run() -> None:
         try:

@@ -30,10 +30,12 @@ from runner.crashpoints import Crashpoint, crashpoint
 from runner.damage import MissingData, UnreadableRun
 from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError, UnknownRun
+from runner.executions import Limits, execution, limits
 from runner.leases import renewed
 from runner.plan import Plan, Step
 from runner.settings import Settings
 from runner.settle import Attempt, fail, judge, settle
+from runner.step_task import function_of
 from runner.store import Store
 
 logger = get_task_logger(__name__)
@@ -203,12 +205,19 @@ def _execute(message: Task, ledger: Store, plan: Plan, run_id: str, step: Step) 
         return claim.wait
     if claim.answer != "yours":
         return None
-    with renewed(ledger, run_id, token=token, lease=chosen.lease) as held:
+    within = limits(step, current_app.tasks.get(step.task))
+    ends = within.hard and step.timeout is None and batch.is_child()  # with a timeout, the message ends its process
+
+    def overdue(_: str) -> None:
+        batch.end_the_process(ledger, plan, run_id, step, within=within, worker=worker)
+
+    with renewed(ledger, run_id, token=token, lease=chosen.lease, overdue=overdue if ends else None) as held:
         held.steps.add(step.id)
-        return _carry_out(ledger, Attempt(plan, run_id, step, claim, worker), chosen)
+        with batch.limited(held, step, within):
+            return _carry_out(ledger, Attempt(plan, run_id, step, claim, worker), chosen, within)
 
 
-def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | None:
+def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings, within: Limits) -> float | None:
     """Execute a step and record what came of it; answers the seconds to wait if it is to be tried again."""
     absent = judge(ledger, attempt.plan, attempt.run_id, attempt.claim) if attempt.step.kind == "gather" else []
     if absent is None:
@@ -219,7 +228,7 @@ def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | Non
     if gone := endings.lost_too_often(attempt.claim):
         return settle(ledger, attempt, gone)
     try:
-        result = _call(ledger, attempt, absent, chosen)
+        result = _call(ledger, attempt, absent, chosen, within)
     except Unread as unread:
         if not isinstance(unread.__cause__, RunnerError):
             raise
@@ -233,7 +242,7 @@ def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings) -> float | Non
     return settle(ledger, attempt, result)
 
 
-def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings) -> Success | Failure:
+def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings, within: Limits) -> Success | Failure:
     plan, step = attempt.plan, attempt.step
     task = _registered(step, attempt.worker)
     kwargs = plans.arguments(plan, step, batch.names(attempt))
@@ -247,8 +256,10 @@ def _call(ledger: Store, attempt: Attempt, absent: list[str], chosen: Settings) 
         if fan_in.wants_outcomes(task):
             kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)
     limit = chosen.value_limit if step.task else chosen.fan_in_limit
+    function = execution(function_of(task), attempt)
     with notes.kept() as noted:
-        return endings.noted(call(task, (value,), kwargs, timeout=step.timeout, value_limit=limit), noted)
+        result = call(function, (value,), kwargs, timeout=within.soft, value_limit=limit, may_catch=within.may_catch)
+        return endings.noted(result, noted)
 
 
 def _worker(message: Task) -> str:

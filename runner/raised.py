@@ -26,7 +26,7 @@ MEMBERS = 20  # of a group whose tracebacks are told
 FRAMES = 2000  # that are read of a traceback: a recursion may have been allowed a million
 
 _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a pair: no text that UTF-8 can carry, and no JSON to Lua
-_CALL = str(Path(__file__).with_name("call.py"))
+_OURS = {str(Path(__file__).with_name(name)) for name in ("call.py", "step_task.py")}
 _CELERY = str(Path("celery", "app", "task.py"))
 
 
@@ -247,7 +247,7 @@ def _frames(raised: BaseException) -> Iterator[tuple[FrameType, int]]:
 
 
 def _is_ours(file: str) -> bool:
-    return file == _CALL or file.endswith(_CELERY)
+    return file in _OURS or file.endswith(_CELERY)
 
 
 def _formatted(stack: list[tuple[FrameType, int]]) -> str:

@@ -26,6 +26,7 @@ class Attempt:
 
     Args:
         began: this process's monotonic clock when it was claimed.
+        chance: of the jitter, uniform in [0, 1).
     """
 
     plan: Plan
@@ -34,6 +35,7 @@ class Attempt:
     claim: Claim
     worker: str
     began: float = field(default_factory=time.monotonic)
+    chance: float = field(default_factory=random.random)
 
     @property
     def now(self) -> float:
@@ -53,27 +55,33 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
         raise ValueError(f"nothing is recorded of a step of which {result.ending.value}")
     if isinstance(result, Success):
         return _ended(attempt, status, result, after)
-    wait = wait_before_retry(
-        step.retry,
-        result,
-        # An attempt that was lost with its worker says nothing about the step, and uses no retry up.
-        attempt=claim.attempt - claim.lost,
-        elapsed=attempt.now - claim.first_started_at,
-        chance=random.random(),  # noqa: S311 - jitter, not a secret
-    )
-    if isinstance(wait, NoRetry):
-        result = _explained(result, wait.reason)
+    seconds = wait(attempt, result)
+    if isinstance(seconds, NoRetry):
+        result = _explained(result, seconds.reason)
         _log_failure(attempt, result)
         return _ended(attempt, status, result, after)
-    logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), wait)  # as Celery tells its retries
+    logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), seconds)  # as Celery tells its retries
     return Postponed(
         step.id,
         result.error,
         claim.attempt,
-        wait,
+        seconds,
         started_at=claim.started_at + after,
         finished_at=attempt.now,
         worker=attempt.worker,
+    )
+
+
+def wait(attempt: Attempt, failure: Failure) -> float | NoRetry:
+    """Seconds until a step is tried again, or why it is not; the same whenever it is asked."""
+    claim = attempt.claim
+    return wait_before_retry(
+        attempt.step.retry,
+        failure,
+        # An attempt that was lost with its worker says nothing about the step, and uses no retry up.
+        attempt=claim.attempt - claim.lost,
+        elapsed=attempt.now - claim.first_started_at,
+        chance=attempt.chance,
     )
 
 

@@ -1,0 +1,164 @@
+"""What Celery gives a task, where the task is called by a step: a request, hooks, signals, limits."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import ROOT, Answer, runner
+
+pytestmark = pytest.mark.usefixtures("state_dir")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "tests" / "workflows" / "featured.py", tmp_path)
+    return tmp_path
+
+
+def _run(folder: Path, workflow: str, *words: str) -> Answer:
+    file = folder / "featured.yaml"
+    file.write_text(f"name: featured\ninclude: [featured]\n{workflow}")
+    return runner("run", str(file), "--json", *words, FEATURED_JOURNAL=str(folder / "journal"))
+
+
+def _journal(folder: Path) -> list[str]:
+    return (folder / "journal").read_text().splitlines()
+
+
+_FOUR = "foreach: [0, 1, 2, 3], with: {n: '${{ item }}'}"
+
+
+@pytest.mark.parametrize(
+    "collector",
+    [
+        pytest.param("task: featured.request, batch: 1", id="messages"),
+        pytest.param("task: featured.request, batch: 4", id="in turn"),
+        pytest.param("task: featured.request, batch: 4, max_concurrency: 4", id="in threads"),
+        pytest.param("task: featured.request_later, batch: 4", id="async"),
+    ],
+)
+def test_each_collector_of_a_foreach_has_a_request_of_its_own(collector: str, folder: Path) -> None:
+    """Celery #1977 and the best-known Flask example: `self.request.id` was None, and `self.update_state` failed by it."""
+    answer = _run(folder, f"collectors: [{{id: a, {collector}, {_FOUR}}}]\n", "--run-id", "asked")
+    found = answer.json["result"]
+    assert [each["headers"] for each in found] == [
+        {"run_id": "asked", "step_id": f"a[{n}]", "workflow": "featured"} for n in range(4)
+    ]
+    assert [each["kwargs"] for each in found] == [{"n": n} for n in range(4)]
+    assert len({each["id"] for each in found}) == 4
+    assert len({each["root_id"] for each in found}) == 1
+    assert {each["hostname"].partition("-")[0] for each in found} == {"worker"}
+    assert [(each["retries"], each["is_eager"], each["called_directly"]) for each in found] == [(0, False, False)] * 4
+    assert [each["id"] for each in found] == [each.get("before", each["id"]) for each in found], "also after an await"
+
+
+@pytest.mark.parametrize("step", ["gather: {task: featured.request}", "stages: [{id: b, task: featured.request}]"])
+def test_a_gather_and_a_stage_have_a_request_too(step: str, folder: Path) -> None:
+    found = _run(folder, f"collectors: [{{id: a, task: featured.plain}}]\n{step}\n").json["result"]
+    assert found["args"] == [[0]]
+    assert found["current"] == found["by its name"] == found["id"]
+
+
+def test_update_state_works(folder: Path) -> None:
+    answer = _run(folder, "collectors: [{id: a, task: featured.progress}]\n")
+    assert answer.json["result"] == [["PROGRESS", {"done": 1}]], answer.stderr
+
+
+@pytest.mark.parametrize(
+    "collector",
+    [
+        pytest.param("task: featured.hooked", id="in turn"),
+        pytest.param("task: featured.hooked, max_concurrency: 3", id="in threads"),
+        pytest.param("task: featured.hooked_later", id="async"),
+    ],
+)
+def test_the_hooks_of_a_base_class_are_called(collector: str, folder: Path) -> None:
+    """The workflow's `retry` decides: `on_retry` for what is tried again, `on_failure` for the last."""
+    _run(
+        folder,
+        f"collectors: [{{id: a, {collector}, batch: 3, retry: {{max_retries: 1, delay: 1ms}},"
+        " foreach: [fine, fail, a set], with: {what: '${{ item }}'}}]\ngather: {task: gather.concat, min_success: 1}\n",
+    )
+    assert sorted(_journal(folder)) == [
+        "after_return a[0] SUCCESS",
+        "after_return a[1] FAILURE",
+        "after_return a[2] FAILURE",
+        "before_start a[0] True fine",
+        "before_start a[1] True fail",
+        "before_start a[1] True fail",
+        "before_start a[2] True a set",
+        "on_failure a[1] ConnectionError ExceptionInfo",
+        "on_failure a[2] StepFailed ExceptionInfo",
+        "on_retry a[1] ConnectionError 0",
+        "on_success a[0] fine",
+    ]
+
+
+def test_a_way_of_its_own_to_be_called_is_kept_and_has_the_request(folder: Path) -> None:
+    [found] = _run(folder, "collectors: [{id: a, task: featured.in_context}]\n").json["result"]
+    assert found["in context"] == found["id"] != None  # noqa: E711 - one line
+
+
+def test_what_a_task_remembers_stays_with_its_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_CONCURRENCY", "1")
+    answer = _run(
+        folder,
+        f"collectors: [{{id: a, task: featured.remembering, batch: 1, {_FOUR}}}]\n",
+    )
+    assert answer.json["result"] == [1, 1, 1, 1], answer.stderr
+
+
+@pytest.mark.parametrize("task", ["featured.retrying", "featured.retrying_itself"])
+def test_a_tasks_own_retry_is_counted_by_the_workflow_and_sends_nothing(task: str, folder: Path) -> None:
+    answer = _run(folder, f"collectors: [{{id: a, task: {task}, retry: {{max_retries: 3, delay: 1ms}}}}]\n")
+    assert answer.json["result"] == ["done"], answer.stderr
+    assert _journal(folder) == ["retrying 0", "retrying 1", "retrying 2"]
+
+
+def test_a_task_that_would_be_replaced_fails_and_says_why(folder: Path) -> None:
+    answer = _run(folder, "collectors: [{id: a, task: featured.replaced}]\n")
+    assert "featured.replaced calls self.replace(), and a step cannot be replaced" in answer.stderr
+
+
+@pytest.mark.parametrize("foreach", ["", ", foreach: [1]", ", foreach: [1, 2], max_concurrency: 2"])
+def test_a_signal_is_sent_for_each_step(foreach: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an application connects for its tasks, as Django's fixup does and OpenTelemetry, was called for messages only."""
+    monkeypatch.setenv("FEATURED_SIGNALS", "1")
+    _run(
+        folder,
+        f"collectors: [{{id: a, task: featured.plain{foreach}}}, {{id: b, task: featured.failing,"
+        " retry: {max_retries: 1, delay: 1ms}}]\ngather: {task: gather.concat, min_success: 0}\n",
+    )
+    of_b = [line.rpartition(" ")[0] for line in _journal(folder) if line.endswith(" b")]
+    assert of_b == ["task_prerun", "task_retry", "task_postrun", "task_prerun", "task_failure", "task_postrun"]
+    of_a = [line.rpartition(" ")[0] for line in _journal(folder) if not line.endswith(" b")]
+    assert sorted(set(of_a)) == ["task_postrun", "task_prerun", "task_success"]
+
+
+@pytest.mark.parametrize("foreach", ["", ", foreach: [1, 2], batch: 2"])
+def test_a_tasks_soft_time_limit_interrupts_each_step(foreach: str, folder: Path) -> None:
+    """Celery #2652's neighbour: `soft_time_limit` of a decorator had no effect."""
+    answer = _run(folder, f"collectors: [{{id: a, task: featured.soft{foreach}}}]\n")
+    assert "took longer than 0.3 s" in answer.stderr
+
+
+def test_a_task_may_catch_its_soft_time_limit_and_return(folder: Path) -> None:
+    answer = _run(folder, "collectors: [{id: a, task: featured.soft, with: {catch: true}}]\n")
+    assert answer.json["result"] == ["what there is so far"], answer.stderr
+
+
+@pytest.mark.parametrize(
+    "workflow",
+    [
+        "collectors: [{id: a, task: featured.hard}]\n",
+        "collectors: [{id: a, task: featured.hard, foreach: [1, 2], batch: 2}]\n",
+        "collectors: [{id: a, task: featured.plain}]\nstages: [{id: b, task: featured.hard}]\n",
+    ],
+    ids=["collector", "foreach", "stage"],
+)
+def test_a_tasks_time_limit_ends_its_process(workflow: str, folder: Path) -> None:
+    answer = _run(folder, workflow)
+    assert answer.code == 1
+    assert "took longer than 1 s, and its process had to be ended" in answer.stderr
+    assert set(_journal(folder)) == {"it goes on"}
