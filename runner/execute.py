@@ -17,7 +17,7 @@ from typing import Any
 import redis
 from celery import Celery, Task, shared_task
 from celery.exceptions import Reject
-from celery.signals import worker_init
+from celery.signals import celeryd_after_setup, worker_init
 from celery.utils.log import get_task_logger
 
 from runner import application, batch, endings, fan_in, here, notes, raised, text, values
@@ -63,10 +63,23 @@ class StepTask(Task):  # type: ignore[misc]
     serializer = "json"
     max_retries = None
     ignore_result = True
+    # The application's `task_time_limit` and `task_soft_time_limit` are those of a step (executions.py), and a message may
+    # carry hundreds. None would mean them.
+    time_limit = 0
+    soft_time_limit = 0
 
     @property
     def backend(self) -> FanIn:
         return _fan_in(self.app)
+
+
+@celeryd_after_setup.connect
+def _limit_steps_alone(instance: Any, conf: Any, **_: Any) -> None:
+    """Have the pool itself apply them to no message either; Celery's own tasks have them from their class."""
+    options = instance.pool.options
+    for name, limit in (("timeout", conf.task_time_limit), ("soft_timeout", conf.task_soft_time_limit)):
+        if options.get(name) == limit:
+            options[name] = None
 
 
 @worker_init.connect

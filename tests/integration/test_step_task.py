@@ -1,11 +1,15 @@
 """What Celery gives a task, where the task is called by a step: a request, hooks, signals, limits."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import ROOT, Answer, runner
+from tests.servers import Server
+from tests.workers import working
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -162,3 +166,48 @@ def test_a_tasks_time_limit_ends_its_process(workflow: str, folder: Path) -> Non
     assert answer.code == 1
     assert "took longer than 1 s, and its process had to be ended" in answer.stderr
     assert set(_journal(folder)) == {"it goes on"}
+
+
+_APPLICATION = """
+from celery import Celery
+
+app = Celery("proj", broker={url!r}, backend={url!r}, include=["runner.execute", "runner.reconcile", "featured"])
+app.conf.update(task_default_queue="celery", task_time_limit=2, task_soft_time_limit=1)
+"""
+
+
+@pytest.fixture
+def application(folder: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An application with limits for its tasks, as cookiecutter-django makes it, and a worker of it with one process."""
+    (folder / "proj.py").write_text(_APPLICATION.format(url=valkey.url))
+    monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+@contextmanager
+def _worker(folder: Path, *options: str) -> Iterator[None]:
+    """It ends in its own time: Celery's own pool leaves a temporary directory behind when it is killed."""
+    with working(folder / "log", "celery", "-A", "proj", "worker", "-c", "1", "-linfo", *options) as process:
+        yield
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo"])
+def test_the_limits_of_an_application_are_those_of_each_step(pool: str, application: Path) -> None:
+    """cookiecutter-django ships 300 and 60 s: of 20 collectors of a second, in one message, 7 failed at limits of 5 and 3."""
+    many = "foreach: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], batch: 10"
+    with _worker(application, "--pool", pool):
+        answer = _run(
+            application, f"collectors: [{{id: a, task: featured.brief, {many}, with: {{n: '${{{{ item }}}}'}}}}]\n"
+        )
+    assert answer.json["result"] == list(range(1, 11)), answer.stderr
+
+
+@pytest.mark.parametrize("foreach", ["", ", foreach: [1, 2], batch: 2"])
+def test_an_applications_limit_interrupts_a_step_that_takes_longer(foreach: str, application: Path) -> None:
+    with _worker(application):
+        answer = _run(application, f"collectors: [{{id: a, task: featured.forever{foreach}}}]\n")
+    assert answer.code == 1
+    assert "took longer than 1 s" in answer.stderr

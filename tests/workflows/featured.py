@@ -173,6 +173,12 @@ def brief(n: int) -> int:
     return n
 
 
+@shared_task(name="featured.forever")
+def forever() -> str:
+    time.sleep(60)
+    return "never interrupted"
+
+
 @shared_task(name="featured.plain")
 def plain(n: int = 0) -> int:
     return n
