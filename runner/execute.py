@@ -218,7 +218,7 @@ def _execute(message: Task, ledger: Store, plan: Plan, run_id: str, step: Step) 
         return claim.wait
     if claim.answer != "yours":
         return None
-    within = limits(step, current_app.tasks.get(step.task))
+    within = limits(step, here.app().tasks.get(step.task))
     ends = within.hard and step.timeout is None and batch.is_child()  # with a timeout, the message ends its process
 
     def overdue(_: str) -> None:
@@ -317,15 +317,19 @@ def _registered(step: Step, worker: str) -> Callable[..., Any]:
 def _as_written(task: Task) -> Task:
     """The task without what was put around its call since: an error tracker, which reports each attempt (Sentry).
 
-    Only what `retry` does not try again is a failure, and that is logged (settle.py). Nor with `autoretry_for`, which raises
-    another exception than the task.
+    Only what `retry` does not try again is a failure, and that is logged (settle.py).
     """
+    # Celery makes the class of a decorated task, without a `__call__`: what has one since has another's.
+    around = getattr(task, "_decorated", False) and "__call__" in vars(type(task))
+    return _without_call(task) if around else task
+
+
+@functools.cache
+def _without_call(task: Task) -> Task:
     kind = type(task)
-    # Celery makes the class of a decorated task, without a `__call__`, and with its function: what has either since is another's.
-    around = {"__call__"} & vars(kind).keys() if getattr(task, "_decorated", False) else set()
-    if not around and "run" not in vars(task):
-        return task
-    return type(kind.__name__, (kind,), {name: getattr(kind.__mro__[1], name) for name in around})()
+    bare: Task = object.__new__(type(kind.__name__, (kind,), {"__call__": kind.__mro__[1].__call__}))
+    bare.__dict__ = task.__dict__  # what it remembers stays its own
+    return bare
 
 
 def _itself(values: list[Any]) -> list[Any]:
