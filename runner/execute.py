@@ -24,7 +24,7 @@ from runner import application, batch, endings, fan_in, here, notes, raised, tex
 from runner import plan as plans
 from runner.backend import FanIn
 from runner.batch import Batch
-from runner.call import call, is_async
+from runner.call import call
 from runner.canvas import COLLECT, GATHER, STAGE
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.damage import MissingData, UnreadableRun
@@ -35,7 +35,7 @@ from runner.leases import renewed
 from runner.plan import Plan, Step
 from runner.settings import Settings
 from runner.settle import Attempt, fail, judge, settle
-from runner.step_task import function_of
+from runner.step_task import function_of, is_async
 from runner.store import Store
 
 logger = get_task_logger(__name__)
