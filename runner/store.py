@@ -17,6 +17,7 @@ import redis
 
 from runner import encoding, mask, program, transitions
 from runner import plan as plans
+from runner.clock import Clock
 from runner.damage import MissingData, UnreadableRun, of_a_run, readable
 from runner.entries import Claim, Event, FailedAttempt, Outcome, Postponed, Run, RunStatus, Sweep, Underway
 from runner.errors import RunnerError, UnknownRun, listed
@@ -57,6 +58,8 @@ class Store:
         self._prefix = prefix
         self._ttl = int(ttl)
         self.forward = 0.0
+        self._clock = Clock(client, f"{prefix}:clock", self._ttl)
+        self._lead = client.register_script(transitions.LEAD)
         self._accept = client.register_script(transitions.ACCEPT)
         self._claim = client.register_script(transitions.CLAIM)
         self._renew = client.register_script(transitions.RENEW)
@@ -315,10 +318,7 @@ class Store:
 
     def lead(self, who: str, seconds: float) -> bool:
         """Whether this one is to reconcile for so many seconds: one worker of all does it."""
-        key = self._shared("leader")
-        if self.client.set(key, who, nx=True, px=int(seconds * 1000)):
-            return True
-        return self.client.get(key) == who and bool(self.client.pexpire(key, int(seconds * 1000)))
+        return bool(self._lead([self._shared("leader")], [self._life, who, seconds]))
 
     def serve(self, who: str, slots: int, tasks: Iterable[str], seconds: float) -> None:
         """Note that a worker is there, for so many seconds; how many steps it executes at once, and which tasks it has."""
@@ -360,7 +360,8 @@ class Store:
 
     def is_led(self) -> bool:
         """Whether there is a worker that reconciles, or was until a moment ago."""
-        return bool(self.client.exists(self._shared("leader")))
+        until, _, _ = cast("str", self.client.get(self._shared("leader")) or "0").partition(" ")
+        return float(until) > self._now()
 
     def cancel(self, run_id: str, cause: str) -> RunStatus:
         """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before.
@@ -453,11 +454,9 @@ class Store:
     @of_a_run
     def underway(self, run_id: str) -> dict[str, Underway]:
         """The steps that somebody is executing, and those that wait for their next attempt, of the first hundred with the error."""
-        with self.client.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self._key(run_id, "open"))
-            pipe.time()
-            begun, (seconds, micros) = pipe.execute()
-        steps = {step: encoding.read_underway(text, seconds + micros / 1e6) for step, text in begun.items()}
+        begun = cast("dict[str, str]", self.client.hgetall(self._key(run_id, "open")))
+        now = self._now()
+        steps = {step: encoding.read_underway(text, now) for step, text in begun.items()}
         there = {step: is_ for step, is_ in steps.items() if is_ is not None}
         again = [step for step, is_ in there.items() if is_.status == "retrying"]
         for step, failures in self.failures(run_id, again[:100]).items():
@@ -744,12 +743,12 @@ class Store:
         return cast("list[str]", texts)
 
     def _now(self) -> float:
-        seconds, micros = self.client.time()
-        return seconds + micros / 1e6
+        return self._clock.read()[1] + self.forward
 
     @property
     def _life(self) -> str:
-        return f"{self._ttl} {self.forward}"
+        offset, now = self._clock.read()
+        return f"{self._ttl} {offset + self.forward:.6f} {now + self.forward:.6f}"
 
     def _shared(self, name: str) -> str:
         """A key of all runs together."""

@@ -5,9 +5,11 @@ steps at once, and told in one event for all of a batch: a hundred thousand coll
 messages.
 """
 
+from runner.clock import TOLERANCE
+
 # Every script is given how the keys of the run begin, up to and with its slot: twelve of them in every command were 3 % of
-# the default workflow. ARGV[1] is the time to live in seconds, and by how many more the clock is put forward (0, but in
-# tests).
+# the default workflow. ARGV[1] is the time to live in seconds, how many are added to the server's time, and what time it is
+# by the caller's clock (clock.py).
 #
 #   run       what `Run` tells, and `collectors_left`: how many have no outcome
 #   plan      the plan, as JSON
@@ -41,15 +43,22 @@ KEYS = (
     "failures",
 )
 
-_PRELUDE = """
+# The ledger's time (clock.py): the server's with what is agreed on, unless that has been set since.
+_NOW = f"""
+local TTL, offset, expected = string.match(ARGV[1], '^(%S+) (%S+) (%S+)$')
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000 + tonumber(offset)
+if math.abs(now - tonumber(expected)) > {TOLERANCE} then now = tonumber(expected) end
+"""
+
+_PRELUDE = (
+    _NOW
+    + """
 local function key(name) return KEYS[1] .. name end
 local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
 local OUTCOMES, VALUES, ABSENT, TALLY = key('outcomes'), key('values'), key('absent'), key('tally')
 local EVENTS, END, FAILURES = key('events'), key('end'), key('failures')
 local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES}
-local TTL, forward = string.match(ARGV[1], '^(%S+) (%S+)$')
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000 + tonumber(forward)
 local status = redis.call('HGET', RUN, 'status')
 local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
 local function stamp(t) return string.format('%.6f', t) end
@@ -186,6 +195,7 @@ local function finish_run(final, cause)
   redis.call('EXPIRE', END, TTL)
 end
 """
+)
 
 # ARGV: ttl, plan, where the items are, how many fields and values follow, those of the run, how many refs and numbers of
 # collectors follow, those, then as JSON what is taken from another run: id, ref, outcome, value of each step. The same
@@ -562,12 +572,12 @@ return lost
 
 # ARGV: ttl, the cause. A run that cannot be read is cancelled: whatever stands where its state belongs is replaced, so that
 # no worker executes anything of it and nobody waits for it. The prelude would fail over it.
-BURY = """
+BURY = (
+    _NOW
+    + """
 local function key(name) return KEYS[1] .. name end
 if redis.call('EXISTS', key('run'), key('plan')) == 0 then return false end
-local ttl = string.match(ARGV[1], '^%S+')
-local time = redis.call('TIME')
-local now = string.format('%.6f', time[1] + time[2] / 1000000)
+now = string.format('%.6f', now)
 local run = {status = 'cancelled', finished_at = now, cause = ARGV[2], submitted_at = now, workflow = '', hash = '', inputs = '{}'}
 if redis.call('TYPE', key('run')).ok == 'hash' then
   run.workflow = redis.call('HGET', key('run'), 'workflow') or ''
@@ -578,9 +588,21 @@ redis.call('DEL', key('run'), key('open'), key('waits'), key('events'), key('end
 for name, value in pairs(run) do redis.call('HSET', key('run'), name, value) end
 redis.call('XADD', key('events'), '*', 'at', now, 'event', 'ended', 'status', 'cancelled', 'message', ARGV[2])
 redis.call('XADD', key('end'), '*', 'status', 'cancelled')
-for _, name in ipairs({'run', 'events', 'end'}) do redis.call('EXPIRE', key(name), ttl) end
+for _, name in ipairs({'run', 'events', 'end'}) do redis.call('EXPIRE', key(name), TTL) end
 return 'cancelled'
 """
+)
+
+# KEYS: which worker reconciles, and until when. ARGV: ttl, who would, for how many seconds. Returns 1 if it is to.
+LEAD = (
+    _NOW
+    + """
+local until_, who = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (.*)$')
+if who and who ~= ARGV[2] and (tonumber(until_) or 0) > now then return 0 end
+redis.call('SET', KEYS[1], string.format('%.6f', now + ARGV[3]) .. ' ' .. ARGV[2], 'EX', TTL)
+return 1
+"""
+)
 
 # KEYS: how the keys of a chord begin. ARGV: ttl, the id of the message of its header that has been executed. Returns 1 for the
 # last of them, once.

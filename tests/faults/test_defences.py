@@ -71,6 +71,10 @@ MISSED_ITEMS = Change("runner/execute.py", "    except MissingData as error:", "
 MISSED_RESULT = Change(
     "runner/store.py", "        if lost := [step for step in without", "        if lost := [step for step in ()"
 )
+# The ledger's time goes on by the clocks of those who ask, whatever the server's says.
+EXPECTED = Change("runner/transitions.py", "if math.abs(now - tonumber(expected)) > {TOLERANCE} then", "if false then")
+AGREED = Change("runner/clock.py", "if expected and math.abs(now - expected) > tolerance", "if false and true")
+AWAKE = Change("runner/clock.py", " and expected > seen - tolerance", "")
 # A lease is renewed for as long as the work takes; a step whose leases were lost too often is given up.
 LEASES = Change("runner/leases.py", "if steps := list(self.steps):", "if steps := []:")
 UNCOUNTED = Change("runner/settle.py", "attempt=claim.attempt - claim.lost", "attempt=claim.attempt")
@@ -299,6 +303,28 @@ PROOFS = {
             "test_a_file_that_does_not_fit_on_the_disk_leaves_the_one_before",
             (BESIDE, NEW_FILE),
             "No such file.*out.json",
+        ),
+    ],
+    "clocks": [
+        Proof(
+            "F50",
+            "test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_is_set[+600]",
+            (EXPECTED,),
+            "'yours' == 'busy'",
+        ),
+        Proof(
+            "F50 back",
+            "test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_is_set[-600]",
+            (EXPECTED,),
+            "the retry is due",
+        ),
+        Proof("F50 later", "test_who_comes_later_has_the_same_time[+600]", (AGREED,), "'yours' == 'busy'"),
+        Proof("F50 asleep", "test_one_that_has_slept_adopts_the_time_of_the_others", (AWAKE,), "assert"),
+        Proof(
+            "F50 run",
+            "test_a_run_with_a_retry_and_a_deadline_ends_as_if_nothing_were[+600]",
+            (EXPECTED, AGREED),
+            "assert",
         ),
     ],
     "damaged_ledgers": [

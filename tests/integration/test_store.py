@@ -316,7 +316,7 @@ def test_every_key_expires(accepted: Store) -> None:
 def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Store) -> None:
     claim(accepted, A)
     keys = accepted.client.keys()
-    assert sorted(key for key in keys if "{run-1}" not in key) == ["runner:active", "runner:runs"]
+    assert sorted(key for key in keys if "{run-1}" not in key) == ["runner:active", "runner:clock", "runner:runs"]
 
 
 # Collectors with `foreach`: five pages, two to a message.
