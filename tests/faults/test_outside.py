@@ -152,10 +152,10 @@ def shell(words: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-PLAIN = """
+PLAIN = f"""
 name: plain
-collectors: [{id: one, task: command.run, with: {argv: [sh, -c, 'echo "$PYTHONPATH"'], format: lines}}]
-gather: {id: gather, task: gather.concat}
+collectors:
+  - {{id: one, task: command.run, with: {{argv: ["{sys.executable}", -c, 'import os; print(os.environ.get("PYTHONPATH"))']}}}}
 """
 INCLUDES = """
 name: includes
