@@ -52,7 +52,8 @@ def bind(
     if problems:
         raise InvalidInputs("\n".join(problems))
     plan = foreach.counted(replace(plan, inputs=bound), source)
-    if faults := (*_expression_faults(plan, source), *_min_success_faults(plan, source)):
+    # What is wrong with a default is wrong for every step, and told once.
+    if faults := tuple(dict.fromkeys([*_expression_faults(plan, source), *_min_success_faults(plan, source)])):
         raise InvalidWorkflow(faults)
     return plan
 
@@ -61,29 +62,22 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
     """Work every expression out once, so that what can be known before a run is told before it."""
     run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
     for written, loc in _placed(plan):
-        step = written
-        try:
-            for step in _first(plan, written):
-                arguments(plan, step, run)
-        except InvalidExpression as problem:
-            yield Fault("E038", mask.line(str(problem), plan), source.place(_failing(plan, step, run, loc, source)))
-
-
-def _failing(plan: Plan, step: Step, run: Mapping[str, str], loc: Loc, source: Source) -> Loc:
-    """Where the first string of a step stands that cannot be worked out: in its own ``with``, or in that of the defaults."""
-    for within, text in _strings(step.arguments, ()):
-        try:
-            arguments(plan, replace(step, arguments={"": text}), run)
-        except InvalidExpression:
-            own: Loc = (*loc, "with", *within)
-            return own if source.written_at(own) else ("defaults", str(loc[0]), "with", *within)
-    return loc
+        strings = list(_strings(written.arguments, ()))
+        steps = list(_first(plan, written)) if strings else []
+        for within, text in strings:
+            try:
+                for step in steps:
+                    arguments(plan, replace(step, arguments={"": text}), run)
+            except InvalidExpression as problem:
+                own: Loc = (*loc, "with", *within)
+                there = own if source.written_at(own) else ("defaults", str(loc[0]), "with", *within)
+                yield Fault("E038", mask.line(str(problem), plan), source.place(there))
 
 
 def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Every string in a JSON value, with its place."""
+    """Every string of a JSON value that has an expression, with its place."""
     match value:
-        case str():
+        case str() if "${{" in value:
             yield loc, value
         case list():
             for index, each in enumerate(value):

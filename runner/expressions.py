@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from runner.errors import InvalidExpression, echo, listed, nearest
+from runner.sandbox import Sandbox, TooMuch
 from runner.text import printable
 
 LENGTH_LIMIT = 1_000
@@ -21,6 +22,12 @@ MACRO_LIMIT = 3
 # What nested macros over the longest list may cost, as its length to the power of their depth + 1: a list of 5,000 in
 # one macro, of 292 in two, of 70 in three take about three seconds each (cel 0.10 copies the list at every step).
 WORK_LIMIT = 25_000_000
+VALUE_LIMIT = 5 * 1024 * 1024  # bytes of JSON that one expression may come to
+VALUE_WEIGHT = 16  # bytes that any value counts as, where what an expression may take is estimated
+HERE_LIMIT = (
+    100_000_000  # of what is copied, by that estimate, in this process, which nothing can interrupt: about 0.2 s
+)
+HERE_RANGE = 50  # the longest range that needs no estimate
 ITEM_LIMIT = 1_000_000  # of a range, and of a `foreach`
 
 # The roots of every name, and the members of those whose members are known (None: any).
@@ -81,6 +88,7 @@ _INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 _RANGE = re.compile(r"range\s*\((.*)\)", re.DOTALL)
 
 
+_SANDBOX = Sandbox("runner.expressions:worked_out", seconds=5, memory=1 << 30, size=VALUE_LIMIT)
 # What other systems have in expressions, and how it is written here.
 _ELSEWHERE = {
     "secrets": "declare an input that is secret: true, and write ${{ inputs.NAME }}",
@@ -121,12 +129,16 @@ class _Reading:
     Args:
         paths: each name that is no macro's, with the members behind it: ``("inputs", "topic")``.
         functions: the names of those called.
+        uses: how often a value is named, also by a name that a macro binds.
+        macros: how many there are.
         depth: of macros in one another.
         items: more than any list written in it has.
     """
 
     paths: tuple[tuple[str, ...], ...]
     functions: tuple[str, ...]
+    uses: int
+    macros: int
     depth: int
     items: int
 
@@ -362,12 +374,56 @@ def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
         raise InvalidExpression(f"{_shown(text)}: {problem}") from problem
     reading = _reading(text)
     needed = _needed(names, reading)
-    longest = max(_longest(needed), reading.items)
+    longest, weight = _measured(needed)
+    longest = max(longest, reading.items, HERE_RANGE if "range" in reading.functions else 0)
     if reading.depth and longest ** (reading.depth + 1) > WORK_LIMIT:
         raise InvalidExpression(f"{_shown(text)}: a list of {longest:,} is too long for {reading.depth} nested macros")
+    if _is_much(reading, longest, weight + len(text)):
+        return _apart(text, needed)
     try:
-        return _plain(_executed(program, reading, needed), text)
-    except InvalidExpression:
+        return _worked_out(program, text, reading, needed, HERE_RANGE)
+    except _TooLongHere:
+        return _apart(text, needed)
+
+
+def _is_much(reading: _Reading, longest: int, weight: int) -> bool:
+    """Whether an expression may come to much, or take long, by the most that its words and its values allow.
+
+    Each macro may name its values as often as there are names; CEL copies what a macro has made so far at each item.
+    """
+    made: int = weight * reading.uses ** max(1, reading.macros) * longest**reading.depth
+    return made > VALUE_LIMIT or made * (longest if reading.depth else 1) > HERE_LIMIT
+
+
+def _apart(text: str, names: dict[str, Any]) -> Any:
+    """The value of an expression, in a process that can be ended: CEL can be interrupted by nothing."""
+    try:
+        told = _SANDBOX.call([text, names])
+    except TooMuch as problem:
+        raise InvalidExpression(f"{_shown(text)} {problem}") from problem
+    if "problem" in told:
+        raise InvalidExpression(told["problem"])
+    return told["value"]
+
+
+def worked_out(argument: list[Any]) -> dict[str, Any]:
+    """What the process does that `_apart` asks: ``{value}``, or ``{problem}``."""
+    text, names = argument
+    try:
+        return {"value": _worked_out(_compiled(text), text, _reading(text), names, None)}
+    except InvalidExpression as error:
+        return {"problem": str(error)}
+
+
+def _worked_out(program: Any, text: str, reading: _Reading, needed: dict[str, Any], range_limit: int | None) -> Any:
+    """What CEL makes of a program, as JSON.
+
+    Args:
+        range_limit: of a range that may be worked out here; None if this is where much may be.
+    """
+    try:
+        return _plain(_executed(program, reading, needed, range_limit), text)
+    except (InvalidExpression, _TooLongHere):
         raise
     except KeyError as error:
         raise InvalidExpression(f"{_shown(text)}: there is no {error}") from error
@@ -391,26 +447,40 @@ def _needed(names: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     return needed
 
 
-def _executed(program: Any, reading: _Reading, names: dict[str, Any]) -> Any:
+def _executed(program: Any, reading: _Reading, names: dict[str, Any], range_limit: int | None) -> Any:
     if "range" not in reading.functions:
         return program.execute(names)
     import cel  # noqa: PLC0415 - it compiled the program, and so is imported already
 
     # A range is a list like any other: under macros it may not be longer than one that is an input.
     limit = int(WORK_LIMIT ** (1 / (reading.depth + 1)) + 1e-6) if reading.depth else ITEM_LIMIT
-    problems: list[_OutOfRange] = []
+    problems: list[Exception] = []
 
     def called(*ends: Any) -> list[int]:
+        # Nothing is raised through CEL, which writes it to stderr and goes on in its own words.
         try:
-            return _range(ends, limit)
-        except _OutOfRange as problem:  # not raised through CEL, which writes it to stderr and goes on in its own words
+            made = _range(ends, limit)
+        except _OutOfRange as problem:
             problems.append(problem)
             return []
+        if range_limit is not None and len(made) > range_limit:
+            problems.append(_TooLongHere())
+            return []
+        return made
 
-    value = program.execute(cel.Context(variables=names, functions={"range": called}))
+    try:
+        value = program.execute(cel.Context(variables=names, functions={"range": called}))
+    except BaseException as error:
+        if problems and _is_from_cel(error):  # what followed from the empty list is no problem of its own
+            raise problems[0] from error
+        raise
     if problems:
         raise problems[0]
     return value
+
+
+class _TooLongHere(Exception):
+    """A range that is to be worked out where it can be ended."""
 
 
 class _OutOfRange(Exception):
@@ -528,10 +598,11 @@ def _reading(text: str) -> _Reading:
     paths: list[tuple[str, ...]] = []
     functions: list[str] = []
     scopes: list[str | None] = []  # one for each open bracket: the name that its macro binds
-    depth = 0
+    depth = uses = 0
     binds = False  # the next name is one that a macro binds
     for index, token in enumerate(tokens):
         word = token[0]
+        uses += token.lastgroup == "name"
         before = tokens[index - 1][0] if index else ""
         after = tokens[index + 1][0] if index + 1 < len(tokens) else ""
         if token["mark"] and word in "([{":
@@ -551,7 +622,8 @@ def _reading(text: str) -> _Reading:
             paths.append((word, *_members(tokens, index + 1)))
         depth = max(depth, sum(scope is not None for scope in scopes))
     items = sum(token[0] == "," for token in tokens) + 1
-    return _Reading(tuple(paths), tuple(functions), depth, items)
+    macros = sum(name in _MACROS for name in functions)
+    return _Reading(tuple(paths), tuple(functions), uses, macros, depth, items)
 
 
 def _members(tokens: list[re.Match[str]], index: int) -> Iterator[str]:
@@ -564,15 +636,18 @@ def _members(tokens: list[re.Match[str]], index: int) -> Iterator[str]:
             yield name.strip("\"'")
 
 
-def _longest(value: Any) -> int:
-    """How long the longest list in a JSON value is, or its longest map."""
+def _measured(value: Any) -> tuple[int, int]:
+    """How long the longest list in a JSON value is, or its longest map; and about how many bytes of memory all of it takes."""
     match value:
         case list():
-            return max([len(value), *map(_longest, value)])
+            inner = [_measured(each) for each in value]
         case Mapping():
-            return max([len(value), *map(_longest, value.values())])
+            inner = [_measured(each) for each in value.values()]
+        case str():
+            return 0, VALUE_WEIGHT + len(value)
         case _:
-            return 0
+            return 0, VALUE_WEIGHT
+    return max([len(value), *(longest for longest, _ in inner)]), VALUE_WEIGHT + sum(weight for _, weight in inner)
 
 
 def _shown(text: str) -> str:

@@ -101,6 +101,6 @@ def test_an_expression_that_cannot_be_worked_out_is_placed_where_it_stands() -> 
     text = (
         "inputs: {n: {type: integer, default: 0}}\n"
         "defaults: {collectors: {task: pure.echo, with: {value: '${{ 1 / inputs.n }}'}}}\n"
-        "collectors:\n  - {id: a}\n  - {id: b, with: {value: [1, {x: '${{ 2 / inputs.n }}'}]}}\n"
+        "collectors:\n  - {id: a}\n  - {id: c}\n  - {id: b, with: {value: [1, {x: '${{ 2 / inputs.n }}'}]}}\n"
     )
-    assert [told.partition(" ")[0] for told in faults(text, {})] == ["made.yaml:3:56:", "made.yaml:6:35:"]
+    assert [told.partition(" ")[0] for told in faults(text, {})] == ["made.yaml:3:56:", "made.yaml:7:35:"]

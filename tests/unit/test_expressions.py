@@ -156,6 +156,62 @@ def test_macros_over_a_long_list_are_refused_before_they_take_minutes() -> None:
         expressions.expand("${{ inputs.xs.map(a, inputs.xs.map(b, inputs.xs.map(c, c))) }}", names)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${{ inputs.big.map(x, inputs.big) }}",
+        "${{ range(290).map(x, range(290).map(y, ['a long text, and a long text', 'another long text', y])) }}",
+        "${{ ['a long text'] CHAIN }}".replace("CHAIN", ".map(a, a + a + a)" * 30),
+    ],
+)
+def test_what_would_come_to_too_much_is_ended(text: str) -> None:
+    """Found by an adversary: a list of 1,000 in a list of 1,000 took 55 s, another 1.75 GB, and nothing could end it."""
+    big = [{"id": number, "text": "a text of some length"} for number in range(1_000)]
+    with pytest.raises(
+        InvalidExpression, match=r"takes more than 5 s of the processor|takes more than 1,024 MiB|comes to"
+    ):
+        expressions.expand(text, {"inputs": {"big": big}})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${{ inputs.big.filter(x, x.id > 997).map(x, x.text + 'é') }}", ["t998é", "t999é"]),
+        ("${{ size(inputs.big) + inputs.n }}", 1005),
+        ("${{ range(100).map(i, i * inputs.n)[99] }}", 495),
+        ("${{ {'b': inputs.big.map(x, x.id).size(), 'a': 1} }}", {"a": 1, "b": 1000}),
+    ],
+)
+def test_what_may_come_to_much_comes_to_the_same(text: str, value: Any) -> None:
+    big = [{"id": number, "text": f"t{number}"} for number in range(1_000)]
+    assert expressions.expand(text, {"inputs": {"big": big, "n": 5}}) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("${{ inputs.big.map(x, x.id / 0) }}", "division by zero"),
+        ("${{ inputs.big.map(x, x.nothing) }}", "there is no"),
+        ("${{ range(100).map(x, 1 + 'a') }}", "No such overload"),
+        ("${{ inputs.big.map(x, range(5001)) }}", "a range of 5,001, limit 5,000"),
+    ],
+)
+def test_what_cannot_be_worked_out_apart_is_told_as_here(text: str, told: str) -> None:
+    with pytest.raises(InvalidExpression) as raised:
+        expressions.expand(text, {"inputs": {"big": [{"id": 1}] * 1_000}})
+    assert told in str(raised.value)
+
+
+def test_what_is_little_is_worked_out_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process takes 0.3 s to start, which most workflows need not wait for."""
+    monkeypatch.setattr(expressions, "_SANDBOX", None)
+    tags = [f"tag {number}" for number in range(30)]
+    names = {"inputs": {"tags": tags, "topic": "tea" * 1_000}, "item": {"id": 5, "name": "n" * 100}}
+    assert expressions.expand("${{ inputs.tags.map(t, inputs.topic + t).size() }}", names) == 30
+    assert expressions.expand("${{ range(20).map(i, i + item.id)[19] }}", names) == 24
+    assert expressions.expand("${{ {'a': item, 'b': inputs.tags} }}", names)["a"]["id"] == 5
+
+
 @pytest.mark.parametrize("text", ["${{ a.b }}", "${{ range(1, a.b) }}"])
 def test_a_path_is_looked_up_without_cel(text: str) -> None:
     """Importing cel takes 0.16 s: `graph` and `validate` promise an answer within 0.5 s of CPU."""
