@@ -20,6 +20,7 @@ FAULT_LIMIT = 1_000
 # At which depth of the file the keys of a step stand. The strings of two of them may hold expressions.
 _KEYS_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
 _EXPANDED = "expressions are expanded under `with` and `foreach` only"
+_KEY_HINT = "write the whole mapping as one expression: ${{ {inputs.name: 1} }}"
 # What the value before it means to a task is the task's matter: to leave the name out may be to have a path deleted that
 # another machine named.
 _FIRST_HINT = "the value before goes there; if the file is to say it, the task must have another first parameter"
@@ -137,6 +138,9 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
             yield Fault("E029", message, source.place(loc), _EXPANDED)
         else:
             yield Fault("E026", "no expression is expanded here", source.place(loc), _EXPANDED)
+    for loc in _keys(source.draft, ()):
+        if _names(loc, called) is not None:
+            yield Fault("E026", "no expression is expanded in a key", source.place(loc, key=True), _KEY_HINT)
 
 
 def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
@@ -209,6 +213,15 @@ def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
         case dict():
             for key, each in value.items():
                 yield from _strings(each, (*loc, key))
+
+
+def _keys(value: Any, loc: Loc) -> Iterator[Loc]:
+    """The place of every key that has an expression."""
+    if isinstance(value, dict):
+        yield from ((*loc, key) for key in value if "${{" in key)
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from _keys(each, (*loc, key))
 
 
 def _id_faults(source: Source) -> Iterator[Fault]:
@@ -346,7 +359,7 @@ def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc,
             if misfit := _misfit(parameters[name], value, source.written(loc)):
                 hint = _SHAPES.get(parameters[name].annotation.partition("[")[0].strip(), "")
                 yield loc, Fault("E007", misfit, source.place(loc), hint if isinstance(value, str) else "")
-        elif not task.takes_any:
+        elif not task.takes_any and "${{" not in name:
             good = [each for each in parameters if each not in filled]
             only = missing[0] if len(missing) == 1 else ""
             near = nearest(name, good) or (only if only not in meant else "")

@@ -23,6 +23,8 @@ MACRO_LIMIT = 3
 # one macro, of 292 in two, of 70 in three take about three seconds each (cel 0.10 copies the list at every step).
 WORK_LIMIT = 25_000_000
 VALUE_LIMIT = 5 * 1024 * 1024  # bytes of JSON that one expression may come to
+SECONDS_LIMIT = 5  # of the processor, for one expression
+MEMORY_LIMIT = 1 << 30  # bytes, for one expression
 VALUE_WEIGHT = 16  # bytes that any value counts as, where what an expression may take is estimated
 HERE_LIMIT = (
     100_000_000  # of what is copied, by that estimate, in this process, which nothing can interrupt: about 0.2 s
@@ -88,7 +90,7 @@ _INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
 _RANGE = re.compile(r"range\s*\((.*)\)", re.DOTALL)
 
 
-_SANDBOX = Sandbox("runner.expressions:worked_out", seconds=5, memory=1 << 30, size=VALUE_LIMIT)
+_SANDBOX = Sandbox("runner.expressions:worked_out", seconds=SECONDS_LIMIT, memory=MEMORY_LIMIT, size=VALUE_LIMIT)
 # What other systems have in expressions, and how it is written here.
 _ELSEWHERE = {
     "secrets": "declare an input that is secret: true, and write ${{ inputs.NAME }}",

@@ -365,7 +365,7 @@ class Workflow(_Model):
     """Collectors in parallel, then the gather, then stages in a row."""
 
     name: Slug = Field(description="Its name: lower-case letters, digits, _ and -.")
-    description: str = Field("", description="Shown in help, graph and history.")
+    description: str = Field("", description="Shown by `run FILE --help` and in the drawing.")
     include: Annotated[list[str], BeforeValidator(_or_list)] = Field(
         [], description="Python modules beside this file that define its tasks."
     )

@@ -30,7 +30,7 @@ _FORMATS: dict[str, Format] = {
 
 _MAX_YAML_VALUES = 1_000_000  # aliases can make many of a few bytes, and so can merge keys
 _MAX_YAML_DEPTH = 100  # PyYAML 6.0.4 takes half a minute for a line of 10,000 brackets, and it grows with their square
-_MAX_LINE_SHOWN = 1000  # characters: a minified file is one line
+LINE_SHOWN = 1000  # characters: a minified file is one line
 
 
 class FilesFailure(Exception):
@@ -73,8 +73,9 @@ def read(
             without any of these must be there, and one that is the name of a file stands for that file alone. `**` does
             not follow symbolic links to directories.
         root: the directory to look in, relative to the worker's.
-        exclude: patterns of files and whole directories that `paths` with patterns leave out, as they do `.git`.
-        hidden: patterns also find files and directories whose names begin with a dot.
+        exclude: patterns of files and whole directories that `paths` with patterns leave out.
+        hidden: `*`, `?` and `**` also find files and directories whose names begin with a dot. Without it a pattern finds
+            them where it begins with a dot itself (`.github/*.yaml`), and `.git` only where it is written.
         format: text, json, jsonl, csv or yaml; by default what the suffix says, else text.
         encoding: of all the files.
         labels: added to each record, so that a reader can tell where it comes from.
@@ -124,8 +125,9 @@ def search(
             without any of these must be there, and one that is the name of a file stands for that file alone. `**` does
             not follow symbolic links to directories.
         root: the directory to look in, relative to the worker's.
-        exclude: patterns of files and whole directories that `paths` with patterns leave out, as they do `.git`.
-        hidden: patterns also find files and directories whose names begin with a dot.
+        exclude: patterns of files and whole directories that `paths` with patterns leave out.
+        hidden: `*`, `?` and `**` also find files and directories whose names begin with a dot. Without it a pattern finds
+            them where it begins with a dot itself (`.github/*.yaml`), and `.git` only where it is written.
         regex: `pattern` is a regular expression of Python's.
         ignore_case: upper and lower case are the same.
         labels: added to each record, so that a reader can tell where it comes from.
@@ -146,7 +148,7 @@ def search(
                     f"more than {max_matches:,} lines match {pattern!r} (max_matches); narrow the pattern or paths"
                 )
                 raise FilesFailure(message, retryable=False)
-            text = line if len(line) <= _MAX_LINE_SHOWN else line[:_MAX_LINE_SHOWN] + "…"
+            text = line if len(line) <= LINE_SHOWN else line[:LINE_SHOWN] + "…"
             records.append({"path": _shown(path), "line": number, "text": text})
     return _labelled(records, labels) if labels else records
 
@@ -172,8 +174,8 @@ def _find(root: str, patterns: list[str], exclude: list[str], *, hidden: bool, a
             raise FilesFailure(f"there is no file {'/'.join(parts)} in {root}")
     if wild:
         # is_file comes last because it asks the disk; opening a named pipe would wait without end.
-        walk = _walk(root, unwanted, hidden=hidden)
-        found |= {parts for parts in walk if _matches_any(parts, wild) and Path(root, *parts).is_file()}
+        walk = _walk(root, wild, unwanted, hidden=hidden)
+        found |= {parts for parts in walk if _matches_any(parts, wild, hidden=hidden) and Path(root, *parts).is_file()}
     if not found and not allow_none:
         message = f"no file in {root} matches {', '.join(patterns)}"
         raise FilesFailure(f"{message}; with allow_none: true that is no failure")
@@ -186,10 +188,17 @@ def _any_matches(found: Iterable[tuple[str, ...]], pattern: tuple[str, ...]) -> 
     return any(parts == pattern or _matches(parts, pattern) for parts in found)
 
 
-def _walk(root: str, unwanted: list[tuple[str, ...]], *, hidden: bool) -> Iterator[tuple[str, ...]]:
+def _walk(
+    root: str, wanted: list[tuple[str, ...]], unwanted: list[tuple[str, ...]], *, hidden: bool
+) -> Iterator[tuple[str, ...]]:
+    dotted = {part for pattern in wanted for part in pattern if part.startswith(".")}
+
     def kept(parts: tuple[str, ...]) -> bool:
         name = parts[-1]
-        return name != ".git" and (hidden or not name.startswith(".")) and not _matches_any(parts, unwanted)
+        if name == ".git":
+            return name in dotted
+        is_named = hidden or not name.startswith(".") or any(fnmatchcase(name, part) for part in dotted)
+        return is_named and not _matches_any(parts, unwanted)
 
     for directory, directories, names in os.walk(root, onerror=_refuse_directory):
         above = Path(directory).relative_to(root).parts
@@ -208,17 +217,23 @@ def _parts(pattern: str) -> tuple[str, ...]:
     return parts
 
 
-def _matches_any(parts: tuple[str, ...], patterns: Iterable[tuple[str, ...]]) -> bool:
-    return any(_matches(parts, pattern) for pattern in patterns)
+def _matches_any(parts: tuple[str, ...], patterns: Iterable[tuple[str, ...]], *, hidden: bool = True) -> bool:
+    return any(_matches(parts, pattern, hidden=hidden) for pattern in patterns)
 
 
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """As `Path.full_match` of Python 3.13 does; here, 3.11 has to do."""
+def _matches(parts: Sequence[str], pattern: Sequence[str], *, hidden: bool = True) -> bool:
+    """As `Path.full_match` of Python 3.13 does; here, 3.11 has to do.
+
+    Args:
+        hidden: whether `*`, `?` and `**` also stand for a name that begins with a dot. A dot that is written always does.
+    """
     if not pattern:
         return not parts
-    if pattern[0] == "**":
-        return _matches(parts, pattern[1:]) or (bool(parts) and _matches(parts[1:], pattern))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+    first, *rest = pattern
+    is_open = bool(parts) and (hidden or first.startswith(".") or not parts[0].startswith("."))
+    if first == "**":
+        return _matches(parts, rest, hidden=hidden) or (is_open and _matches(parts[1:], pattern, hidden=hidden))
+    return is_open and fnmatchcase(parts[0], first) and _matches(parts[1:], rest, hidden=hidden)
 
 
 def _shown(path: str) -> str:

@@ -176,6 +176,7 @@ def _client() -> Iterator[httpx.AsyncClient]:
             chosen = _Client(httpx.AsyncClient(timeout=None, limits=limits, verify=_trust()))  # noqa: S113
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             raise HTTPFailure(f"the proxy that the environment names cannot be used: {error}") from error
+        chosen.sends.headers.clear()  # else it sends its own `User-Agent` where the file says null
         # A cookie of one site's user is none of the next collector's.
         chosen.sends.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         clients.append(chosen)
@@ -265,7 +266,7 @@ def _set_cookies(request: httpx.Request, own: str, cookies: httpx.Cookies) -> No
 
 def _request(client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, Any]) -> httpx.Request:
     # A name may be written in any case, and is sent once.
-    sent = httpx.Headers({"User-Agent": "celery-collectors", "Accept-Encoding": "gzip"})
+    sent = httpx.Headers({"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "celery-collectors"})
     try:
         for name, value in headers.items():
             if isinstance(value, list | dict):

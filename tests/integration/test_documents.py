@@ -4,6 +4,7 @@ The comment above a block says what becomes of it: `file: NAME` is a file for th
 executed, `test: session` is executed and compared, and `command: NAME` is executed by `.ci/run`.
 """
 
+import inspect
 import json
 import os
 import pty
@@ -15,14 +16,18 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from runner import catalogue, cli, drawings, errors, expressions, source, spec
+from runner import catalogue, cli, drawings, errors, expressions, foreach, source, spec
 from runner import plan as plans
-from runner.settings import Settings
+from runner.collectors import files
+from runner.collectors.command import INHERITED, run
+from runner.collectors.http import get
+from runner.entries import StepStatus
+from runner.settings import MIB, Settings
 from tests.command_line import DEFAULT, ROOT, runner
 
 README, GUIDE = ROOT / "README.md", ROOT / "workflows" / "README.md"
@@ -396,6 +401,50 @@ def test_every_fault_is_listed_with_its_meaning() -> None:
 
 def test_every_warning_is_listed_with_its_meaning() -> None:
     assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "warnings")} == errors.WARNINGS
+
+
+def test_every_status_of_a_step_is_listed() -> None:
+    assert {codes(row[0])[0] for row in table(GUIDE, "statuses")} == set(get_args(StepStatus))
+
+
+def test_every_variable_that_a_command_inherits_is_listed() -> None:
+    """The guide left `*_proxy` out, and says that a command inherits nothing else."""
+    listed = (
+        GUIDE.read_text("utf-8").split("A command inherits from the worker", 1)[1].split("It inherits nothing else")[0]
+    )
+    assert codes(listed) == list(INHERITED)
+
+
+def test_the_limits_are_those_that_are_listed() -> None:
+    settings, schema = Settings(), spec.schema()
+    read, found, got, printed = (
+        inspect.signature(task.run).parameters for task in (files.read, files.search, get, run)
+    )
+    retry = schema["$defs"]["Retry"]["properties"]["max_retries"]
+    assert {row[0]: row[1] for row in table(GUIDE, "limits")} == {
+        "a file": f"{source.FILE_LIMIT // MIB} MiB, {source.EVENT_LIMIT:,} YAML events, {source.DEPTH_LIMIT} levels, "
+        f"{source.ALIAS_LIMIT} aliases",
+        "a string in it": f"{source.STRING_LIMIT // 1024} KiB",
+        "an integer": f"less than 2^{source.INTEGER_LIMIT.bit_length() - 1}, as every JSON reader can carry",
+        "collectors in the file": f"{schema['properties']['collectors']['maxItems']:,}",
+        "items of a `foreach`, or of a `range`": f"{expressions.ITEM_LIMIT:,}, each {foreach.SIZE_LIMIT // 1024} KiB of JSON",
+        "stages": f"{schema['properties']['stages']['maxItems']}",
+        "inputs": f"{schema['properties']['inputs']['maxProperties']}",
+        "an expression": f"{expressions.LENGTH_LIMIT:,} characters, {expressions.MACRO_LIMIT} nested macros, "
+        f"{expressions.SECONDS_LIMIT} s of the processor, {expressions.MEMORY_LIMIT // MIB // 1024} GiB of memory, "
+        f"a value of {expressions.VALUE_LIMIT // MIB} MiB of JSON",
+        "a timeout": f"1 ms to {spec.DAY / 3600:g} h",
+        "retries of a step": f"{retry['maximum']}",
+        "a step's value": f"{settings.value_limit // MIB} MiB of JSON (`RUNNER_VALUE_LIMIT`)",
+        "the list of the collectors' values": f"{settings.fan_in_limit // MIB} MiB of JSON (`RUNNER_FAN_IN_LIMIT`); none for a "
+        "gather that takes an `Iterator`",
+        "an answer to `http.get`": f"{got['max_bytes'].default // MIB} MiB (`max_bytes`)",
+        "files of `files.read`": f"{read['max_files'].default:,} files (`max_files`), "
+        f"{read['max_bytes'].default // MIB} MiB together (`max_bytes`)",
+        "lines of `files.search`": f"{found['max_matches'].default:,} (`max_matches`), each cut after "
+        f"{files.LINE_SHOWN:,} characters",
+        "the output of `command.run`": f"{printed['max_bytes'].default // MIB} MiB (`max_bytes`)",
+    }
 
 
 @pytest.mark.parametrize("row", table(GUIDE, "expressions"), ids=lambda row: str(row[0]))

@@ -52,6 +52,12 @@ def test_an_ending_is_followed_by_what_the_table_says(
     assert {name: followed(policy, failure) for name, policy in policies.items()} == again
 
 
+def test_a_step_whose_workers_are_lost_has_failed_with_the_fourth() -> None:
+    """The guide said that it has failed after three."""
+    failures = [endings.lost_too_often(Claim("a", "yours", lost=lost)) for lost in range(6)]
+    assert [failure is not None for failure in failures] == [False, False, False, False, True, True]
+
+
 def followed(policy: Retry, failure: Failure) -> str:
     """The attempts, of the first three, after which there is another."""
     return "".join(

@@ -63,6 +63,27 @@ def test_hidden_directories_are_found_if_asked_for_and_git_never(tmp_path: Path)
     assert paths(make(tmp_path, TREE), "**/[ef].py", hidden=True) == [".hidden/e.py"]
 
 
+@pytest.mark.parametrize(
+    ("patterns", "found"),
+    [
+        (".hidden/*.py", [".hidden/e.py"]),
+        (".h*/*.py", [".hidden/e.py"]),
+        (".git/*", [".git/f.py"]),
+        ([".hidden/*.none", "**/*.py"], ["a.py", "build/g.py", "src/c.py", "src/deep/d.py"]),
+    ],
+)
+def test_a_pattern_that_begins_with_a_dot_finds_hidden_files_as_in_a_shell(
+    tmp_path: Path, patterns: Any, found: list[str]
+) -> None:
+    """`paths: .github/*.yaml` found nothing, and nothing said why."""
+    assert paths(make(tmp_path, TREE), patterns) == found
+
+
+@pytest.mark.parametrize("arguments", [{"hidden": True}, {}])
+def test_excluded_hidden_directories_are_left_out(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    assert paths(make(tmp_path, TREE), ["a.py", ".*/*.py"], exclude=".hidden", **arguments) == ["a.py"]
+
+
 def test_a_hidden_file_can_be_named(tmp_path: Path) -> None:
     assert paths(make(tmp_path, TREE), ".hidden/e.py") == [".hidden/e.py"]
 
