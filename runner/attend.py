@@ -189,9 +189,9 @@ def _came_of(run_id: str, ledger: Store, plan: Plan) -> CameOf:
     return CameOf(
         run=ended,
         outcomes=ledger.outcomes(run_id, plan),
-        tally=ledger.tally(run_id),
+        tally=ledger.tally(run_id) if any(step.foreach for step in plan.collectors) else {},
         result=ledger.value(run_id, plan.steps[-1].id),
-        underway=ledger.underway(run_id),
+        underway={} if ended.ended else ledger.underway(run_id),
         unended=_unended(run_id, ledger, plan) if ended.ended else [],
     )
 

@@ -111,22 +111,32 @@ class Store:
         }
         flat = [part for pair in fields.items() for part in pair]
         left = [part for pair in refs.items() for part in pair]
-        accepted = self._accept(
-            self._keys(run_id),
-            [self._life, plans.dump(plan), staged, len(flat), *flat, len(left), *left, json.dumps(taken)],
-        )
-        if accepted:
-            # The index is the one key that is not in the run's slot, so it is written beside the script, not in it.
-            seconds = float(accepted)
-            with self.client.pipeline(transaction=False) as pipe:
-                for index in (self._shared("runs"), self._shared("active")):
-                    pipe.zadd(index, {run_id: seconds})
-                    pipe.zremrangebyscore(index, 0, seconds - self._ttl)
-                    pipe.expire(index, self._ttl)
-                pipe.execute()
-        else:
+        words = [self._life, plans.dump(plan), staged, len(flat), *flat, len(left), *left, json.dumps(taken)]
+        accepted = self._accept_and_index(run_id, words)
+        if not accepted:
             self.client.delete(staged)
-        return bool(accepted)
+        return accepted
+
+    def _accept_and_index(self, run_id: str, words: Sequence[str | float]) -> bool:
+        """In one round trip. The index is not in the run's slot, so it is written beside the script, not in it.
+
+        A run that is in it stays where it is: it may be another's of this id, which is not accepted. One that is in the
+        index and nowhere else is retired by the next reconciler.
+        """
+        now = self._now()
+        while True:
+            with self.client.pipeline(transaction=False) as pipe:
+                pipe.evalsha(self._accept.sha, 1, *self._keys(run_id), *words)
+                for index in (self._shared("runs"), self._shared("active")):
+                    pipe.zremrangebyscore(index, 0, now - self._ttl)
+                    pipe.zadd(index, {run_id: now}, nx=True)
+                    pipe.expire(index, self._ttl)
+                try:
+                    accepted, *_ = pipe.execute()
+                except redis.exceptions.NoScriptError:
+                    self.client.script_load(self._accept.script)
+                else:
+                    return bool(float(accepted))
 
     @of_a_run
     def reopen(
@@ -675,9 +685,10 @@ class Store:
     @of_a_run
     def unended(self, run_id: str, plan: Plan) -> Iterator[str]:
         """The collectors of every ``foreach`` that have no outcome, in their order; only batches that lack one are read."""
-        left = set(self.left(run_id))
-        for step in plan.collectors:
-            for ref in step.refs if step.foreach else ():
+        many = [step for step in plan.collectors if step.foreach]
+        left = set(self.left(run_id)) if many else set()
+        for step in many:
+            for ref in step.refs:
                 if ref in left:
                     ids = [each.id for each in self.steps(run_id, plan, ref)]
                     ended = self.ended(run_id, ids)

@@ -1,5 +1,6 @@
 """A broker's URL to a client for it, and to the certainty that what answers there may be given work."""
 
+import inspect
 import ipaddress
 import socket
 import ssl
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import redis
-from redis import exceptions
+from redis import connection, exceptions
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
@@ -29,6 +30,12 @@ CERTIFICATES = {
     64: "use the name that its certificate is for, or ?ssl_check_hostname=false",
 }
 RIGHTS = "ACL SETUSER … +@all ~* &*"
+# The client library tells the server its name and version, in a round trip each of every connection. How not to changed.
+UNNAMED: dict[str, Any] = (
+    {"driver_info": None}
+    if "driver_info" in inspect.signature(connection.AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}
+)
 ONCE: dict[str, Any] = {"socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
 
 
@@ -53,6 +60,7 @@ def connect(url: str, **options: Any) -> redis.Redis:
         # would cost the answers to all other commands of its pipeline. What is JSON is none any more, and is told as that.
         "encoding_errors": "backslashreplace",
         "protocol": 2,  # redis-py 8 speaks 3 unless told otherwise, and gives some answers another shape than 6 and 7
+        **UNNAMED,
         "socket_connect_timeout": CONNECT_WITHIN,
         "socket_timeout": 10.0,
         "retry": Retry(ExponentialBackoff(cap=1, base=0.05), 5, supported_errors=(exceptions.ConnectionError,)),

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from tests.command_line import runner
+from tests.command_line import DEFAULT, runner
+from tests.round_trips import counted
 from tests.servers import Server
 from tests.workers import working
 
@@ -120,3 +121,22 @@ def test_a_collector_of_a_batch_costs_a_small_part_of_a_round_trip(broker: Serve
     of_the_run = [command for command in commands if "{costs}" in command]
     assert len(of_the_run) <= count / 20
     assert len(commands) <= count / 4
+
+
+def test_a_small_run_takes_few_round_trips_before_it_and_after_it(broker: Server, tmp_path: Path) -> None:
+    """At 20 ms each a run of 0.06 s took a second: 31 of them, most to open two connections, and to read what is not there.
+
+    While it is followed it waits (XREAD), and for how often that is depends on how fast it goes.
+    """
+    with (
+        working(tmp_path / "worker.log", "runner", "worker", "--concurrency", "2"),
+        counted(broker.port) as way,
+    ):
+        runner("run", DEFAULT, "--topic", "x", "--quiet", "--json")  # the scripts are known to the server from here on
+        way.trips.clear()
+        answer = runner(
+            "run", DEFAULT, "--topic", "x", "--quiet", "--json", "--broker", f"redis://127.0.0.1:{way.port}"
+        )
+
+    assert answer.code == 0, answer.stderr
+    assert len([trip for trip in way.trips if b"XREAD" not in trip]) <= 14, way.trips
