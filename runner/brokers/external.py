@@ -36,7 +36,7 @@ UNNAMED: dict[str, Any] = (
     if "driver_info" in inspect.signature(connection.AbstractConnection.__init__).parameters
     else {"lib_name": None, "lib_version": None}
 )
-ONCE: dict[str, Any] = {"socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
+ONCE: dict[str, Any] = {"named": True, "socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ class Concern:
     remedy: str
 
 
-def connect(url: str, **options: Any) -> redis.Redis:
+def connect(url: str, *, named: bool = False, **options: Any) -> redis.Redis:
     """A client for any URL that Celery takes. Options are those of redis-py, and go before ours.
+
+    A connection that is ``named`` says first whose it is. What the server says by itself, as that it takes no more clients,
+    is then read as an answer; redis-py reads it as noise otherwise.
 
     A command whose connection breaks is sent again for some two seconds, which is a restart: it may be executed twice.
     One that gets no answer within 10 s is not sent again, as the server may be frozen, and somebody waits.
@@ -60,7 +63,7 @@ def connect(url: str, **options: Any) -> redis.Redis:
         # would cost the answers to all other commands of its pipeline. What is JSON is none any more, and is told as that.
         "encoding_errors": "backslashreplace",
         "protocol": 2,  # redis-py 8 speaks 3 unless told otherwise, and gives some answers another shape than 6 and 7
-        **UNNAMED,
+        **({} if named else UNNAMED),
         "socket_connect_timeout": CONNECT_WITHIN,
         "socket_timeout": 10.0,
         "retry": Retry(ExponentialBackoff(cap=1, base=0.05), 5, supported_errors=(exceptions.ConnectionError,)),

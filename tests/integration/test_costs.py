@@ -139,4 +139,4 @@ def test_a_small_run_takes_few_round_trips_before_it_and_after_it(broker: Server
         )
 
     assert answer.code == 0, answer.stderr
-    assert len([trip for trip in way.trips if b"XREAD" not in trip]) <= 14, way.trips
+    assert len([trip for trip in way.trips if b"XREAD" not in trip]) <= 15, way.trips
