@@ -3,11 +3,15 @@
 import difflib
 import json
 import pkgutil
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import click
+from click.core import augment_usage_errors
 
 from runner import commands, garbage, program, report, screen, streams, text, tracebacks
 from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
@@ -25,6 +29,12 @@ class Context(click.Context):
     """What every command shows its help and its usage line with."""
 
     formatter_class = Printable
+
+    @contextmanager
+    def scope(self, cleanup: bool = True) -> Iterator[Self]:  # noqa: FBT001, FBT002 - click's signature
+        """Name the command in every usage error: click's parser leaves it out of "requires an argument"."""
+        with super().scope(cleanup), augment_usage_errors(self):
+            yield self
 
 
 class Commands(click.Group):
@@ -74,15 +84,14 @@ def main(args: list[str] | None = None) -> NoReturn:
         _say(_usage(error))
         code = error.exit_code
         _tell(words, code, {"type": "UsageError", "message": error.format_message()})
-    except click.Abort:
-        code = 130
+    except click.Abort:  # what click makes of a KeyboardInterrupt
+        code = _interrupted(words, Interrupted(signal.SIGINT))
     except RunnerError as error:
         _say(report.problem(error, screen=screen.of(sys.stderr)))
         code = error.exit_code
         _tell(words, code, _as_json(error))
     except Interrupted as interrupted:
-        code = interrupted.exit_code
-        _tell(words, code, {"type": "Interrupted", "message": str(interrupted)})
+        code = _interrupted(words, interrupted)
     except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md); the other is around the user's task
         # By name: the client is imported only by the commands that need it.
         if type(error).__module__.startswith(("redis.", "kombu.exceptions")):
@@ -94,6 +103,11 @@ def main(args: list[str] | None = None) -> NoReturn:
             code = 70
         _tell(words, code, {"type": type(error).__name__, "message": str(error)})
     sys.exit(streams.exit_code(code))
+
+
+def _interrupted(words: list[str], interrupted: Interrupted) -> int:
+    _tell(words, interrupted.exit_code, {"type": "Interrupted", "message": str(interrupted)})
+    return interrupted.exit_code
 
 
 def _say(words: str) -> None:

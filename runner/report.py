@@ -347,6 +347,29 @@ def dry_run(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Scr
     return mask("\n".join(lines), plan)
 
 
+def dry_run_document(plan: Plan, run_id: str, messages: Sequence[Message]) -> dict[str, Any]:
+    """The same for ``--json``, with every step and every message; the arguments of a ``foreach`` are those of its first item."""
+    hidden = replace(plan, inputs=masks.inputs(plan))
+    return mask(
+        {
+            "run_id": run_id,
+            "workflow": plan.name,
+            "inputs": dict(hidden.inputs),
+            "steps": [_step_of_dry_run(hidden, run_id, step) for step in hidden.steps],
+            "messages": [
+                {"name": name, "task": task, "args": list(args), "queue": queue} for name, task, args, queue in messages
+            ],
+        },
+        plan,
+    )
+
+
+def _step_of_dry_run(plan: Plan, run_id: str, step: Step) -> dict[str, Any]:
+    count = {"count": step.count} if step.foreach else {}
+    arguments = dict(_bound(plan, run_id, _first(plan, step)))
+    return {"id": step.id, "kind": step.kind, "task": step.task, "queue": step.queue, **count, "arguments": arguments}
+
+
 def task_list(tasks: Iterable[Task], *, screen: Screen = PLAIN) -> str:
     """What ``task:`` may name, each with the first line of its docstring and its parameters."""
     return "\n\n".join(_task(task, screen) for task in sorted(tasks, key=lambda task: task.name))

@@ -2,7 +2,7 @@
 
 import click
 
-from runner import options, session, settings
+from runner import options, program, session, settings
 from runner.damage import UnreadableRun
 from runner.errors import RunnerError, UnknownRun
 from runner.run_ids import check_run_id
@@ -30,7 +30,7 @@ def command(run_id: str) -> None:
         except (UnreadableRun, UnknownRun):
             ended = True  # or nobody can tell, or only a part of it is there
         if not ended:
-            raise StillRunning(f"run {run_id} has not ended", hint=f"`python -m runner cancel {run_id}` ends it")
+            raise StillRunning(f"run {run_id} has not ended", hint=f"`{program.command('cancel', run_id)}` ends it")
         if not ledger.forget(run_id):
             raise UnknownRun(f'no run "{run_id}", or it has expired')
     click.echo(f"run {run_id} is forgotten", err=True)

@@ -112,7 +112,7 @@ def command(
     if dry_run:
         queue = session.queue_of(chosen, name)
         routed = plans.route(plan, queue, everything=chosen.broker_url is None)
-        return _show(sizes.sized(routed, chosen.slots), name)
+        return _show(sizes.sized(routed, chosen.slots), name, as_json=wish.as_json)
     with interrupts.raised(), brokers.starting(chosen):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with garbage.spared():
@@ -133,9 +133,12 @@ def command(
             return attend.attend(name, here, wish, begin)
 
 
-def _show(plan: Plan, run_id: str) -> int:
+def _show(plan: Plan, run_id: str, *, as_json: bool) -> int:
     from runner import canvas  # noqa: PLC0415 - imports Celery
 
-    sent = canvas.messages(canvas.compose(plan, run_id))
-    click.echo(report.dry_run(plan, run_id, sent, screen=screen.of(sys.stdout)))
+    messages = canvas.messages(canvas.compose(plan, run_id))
+    if as_json:
+        click.echo(report.as_json(report.dry_run_document(plan, run_id, messages)))
+    else:
+        click.echo(report.dry_run(plan, run_id, messages, screen=screen.of(sys.stdout)))
     return 0

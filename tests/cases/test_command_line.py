@@ -1,5 +1,6 @@
 """Bad use of the command line: the C cases of the fault list, each with its exit code and its first words."""
 
+import json
 import os
 import signal
 import socket
@@ -47,7 +48,16 @@ def test_c02_a_misspelt_command_gets_a_suggestion() -> None:
     assert "Did you mean 'run'?" in answer.stderr
 
 
-@pytest.mark.parametrize("words", [("run",), ("run", DEFAULT, "second.yaml"), ("run", DEFAULT, "--bogus")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run",),
+        ("run", DEFAULT, "second.yaml"),
+        ("run", DEFAULT, "--bogus"),
+        ("run", DEFAULT, "--timeout"),
+        ("show", "--page"),
+    ],
+)
 def test_c03_a_wrong_command_line_gets_one_usage_line(words: tuple[str, ...]) -> None:
     answer = runner(*words)
     assert answer.code == 2
@@ -226,6 +236,20 @@ def test_json_is_one_object_also_when_the_file_is_faulty(tmp_path: Path) -> None
 def test_json_is_one_object_also_when_the_words_are_wrong() -> None:
     answer = runner("run", DEFAULT, "--json", "--bogus")
     assert answer.json["exit_code"] == 2
+
+
+def test_json_is_one_object_also_after_ctrl_c() -> None:
+    """`doctor --json` left standard output empty: only commands that wait for a run printed the object."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        process = start("doctor", "--json", "--broker", f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    error = {"type": "Interrupted", "message": signal.strsignal(signal.SIGINT)}
+    assert json.loads(stdout) == {"error": error, "exit_code": 130}
 
 
 def test_c15_ctrl_c_cancels_and_leaves_nothing_running(tmp_path: Path, own_directory: Path) -> None:

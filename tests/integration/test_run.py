@@ -103,6 +103,17 @@ def test_a_dry_run_shows_what_would_be_sent_and_starts_nothing(state_dir: Path) 
     assert list(state_dir.iterdir()) == []
 
 
+def test_a_dry_run_with_json_is_one_object_with_the_steps_and_the_messages(state_dir: Path) -> None:
+    """`--json` had no effect on `--dry-run`, although the README promised one JSON object whatever happens."""
+    answer = runner("run", DEFAULT, "--topic", "python", "--run-id", "mine", "--dry-run", "--json")
+    assert (answer.code, answer.json["run_id"], answer.json["inputs"]) == (0, "mine", {"topic": "python"})
+    assert answer.json["steps"][0]["arguments"] == {"topic": "python"}
+    steps = ["collector_1", "collector_2", "collector_3", "collector_gathering", "cleanup", "process"]
+    assert [step["id"] for step in answer.json["steps"]] == steps
+    assert [message["name"] for message in answer.json["messages"]] == [f"default.{step}" for step in steps]
+    assert list(state_dir.iterdir()) == []
+
+
 def test_a_dry_run_shows_as_many_messages_as_the_run_sends(tmp_path: Path) -> None:
     """Their number depends on how many steps the run's own worker executes at once, not on what else is there."""
     file = tmp_path / "wide.yaml"

@@ -1,11 +1,13 @@
 """The name that hints call us by."""
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner import program
+from tests.command_line import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,17 @@ def test_a_hint_of_a_script_that_is_not_on_the_path_says_where_it_is(
     monkeypatch.setenv("PATH", "/usr/bin")
     program.call_it(str(script))
     assert program.command("doctor") == f"{script} doctor"
+
+
+@pytest.mark.parametrize(
+    "path", sorted({*(ROOT / "runner").rglob("*.py")} - {ROOT / "runner" / "program.py"}), ids=lambda path: path.stem
+)
+def test_no_other_module_spells_how_we_are_called(path: Path) -> None:
+    """The hint of `forget` said `python -m runner cancel`, which fails after `uv tool install`."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    docstrings = [node.value for node in nodes if isinstance(node, ast.Expr)]
+    texts = [node for node in nodes if isinstance(node, ast.Constant) and node not in docstrings]
+    assert not [node.lineno for node in texts if "python -m runner" in str(node.value)]
 
 
 def test_another_runner_on_the_path_is_not_named(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:

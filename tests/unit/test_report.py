@@ -329,6 +329,15 @@ def test_a_dry_run_shows_the_graph_the_arguments_and_what_would_be_sent() -> Non
     assert "hunter22" not in told
 
 
+def test_the_document_of_a_dry_run_has_no_secret() -> None:
+    told = report.dry_run_document(NEWS, "news-1", [("news.hn", "runner.collect", ("news-1", ["hn"]), "celery")])
+    assert told["inputs"]["key"] == told["steps"][0]["arguments"]["key"] == "***"
+    assert told["messages"] == [
+        {"name": "news.hn", "task": "runner.collect", "args": ["news-1", ["hn"]], "queue": "celery"}
+    ]
+    assert "hunter22" not in json.dumps(told)
+
+
 def test_an_expression_that_works_with_a_secret_is_shown_as_written() -> None:
     count = Step("hn", "collector", "fetch", {"limit": "${{ inputs.pin + 1 }}"})
     plan = replace(NEWS, collectors=(count,), inputs={"pin": 12345}, secrets=("pin",))
