@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import SLACK
+
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = ROOT / "workflows"
 DEFAULT = str(WORKFLOWS / "default.yaml")
@@ -30,7 +32,9 @@ class Answer:
         return (self.stderr.splitlines() or [""])[0]
 
 
-def runner(*words: str, timeout: float = 120, stdin: bytes | None = b"", cwd: Path | None = None, **env: str) -> Answer:
+def runner(
+    *words: str, timeout: float = 30 * SLACK, stdin: bytes | None = b"", cwd: Path | None = None, **env: str
+) -> Answer:
     """Run a command to its end; no terminal, an empty standard input unless another is given."""
     done = subprocess.run(
         [sys.executable, "-m", "runner", *words],
