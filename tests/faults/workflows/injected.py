@@ -42,7 +42,7 @@ OF_PROCESSES = (
     "runner.requests:StepRequest._settle_all",
     "runner.store:Store.release",
     "runner.leases:Held._end_overdue",
-    "runner.batch:_end_the_process",
+    "runner.batch:end_the_process",
 )
 
 
