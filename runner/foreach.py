@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 SIZE_LIMIT = 64 * 1024  # bytes of an item's JSON, or of its line
 KEY_LIMIT = 200
 
-_LINE_END = re.compile(rb"(?<=\n)|(?<=\r)(?!\n)")
+_FIRST_END = re.compile(rb"\n|\r\n|\r(?=[^\n])")
+_NEWLINE = re.compile(rb"(?<=\n)")
+_ANY_END = re.compile(rb"(?<=\n)|(?<=\r)(?!\n)")
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
@@ -238,17 +240,21 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def _cut(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file with their ends, whatever those are: a newline, a carriage return (old spreadsheets), or both.
+    """The lines of a file with their ends: a newline, or what its first line ends in, a carriage return (old spreadsheets).
 
     A line that is too long is cut where that is certain.
     """
-    rest = b""
+    rest, end = b"", None
     while chunk := file.read(SIZE_LIMIT + 3):
-        *lines, rest = _LINE_END.split(rest + chunk)
-        # The carriage return at the end of what has been read may be half of an end.
-        if not rest and lines and lines[-1].endswith(b"\r"):
-            rest = lines.pop()
-        yield from lines
+        rest += chunk
+        if end is None and (first := _FIRST_END.search(rest)):
+            end = _ANY_END if first[0] == b"\r" else _NEWLINE
+        if end is not None:
+            *lines, rest = end.split(rest)
+            # The carriage return at the end of what has been read may be half of an end.
+            if not rest and lines[-1:] and lines[-1].endswith(b"\r"):
+                rest = lines.pop()
+            yield from lines
         if len(rest) > SIZE_LIMIT + 2:
             yield rest
             rest = b""

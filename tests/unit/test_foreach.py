@@ -328,3 +328,7 @@ def test_the_line_of_a_fault_is_counted_in_a_file_with_carriage_returns() -> Non
 
 def test_a_carriage_return_within_quotes_is_part_of_its_cell() -> None:
     assert values(file("a.csv", 'x,y\n"1\r2",3\n')) == [{"x": "1\r2", "y": "3"}]
+
+
+def test_a_carriage_return_within_a_line_is_part_of_it_where_lines_end_in_a_newline() -> None:
+    assert values(file("a", "first\na\rb\nc\n", "lines")) == ["first", "a\rb", "c"]
