@@ -329,10 +329,8 @@ def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc,
         if task.first is None and not task.takes_more:
             loc = step.value("task")[1]
             message = f"task {echo(task.name)} cannot be a {step.kind}: it has no parameter for the value before"
-            yield (
-                loc,
-                Fault("E034", message, source.place(loc), "its parameters are keyword-only: use it in a collector"),
-            )
+            why = "its parameters are keyword-only" if task.parameters else "it has no parameters"
+            yield loc, Fault("E034", message, source.place(loc), f"{why}: use it in a collector")
             return
         filled = {task.first.name} if task.first else set()
         filled |= {"outcomes"} if step.kind == "gather" else set()

@@ -173,7 +173,7 @@ def typed_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any], pairs: 
     """What the user typed for each input, as options of their own or as ``--input name=value``; a list for an array.
 
     Raises:
-        click.UsageError: one is given twice, or is no ``name=value``.
+        click.UsageError: one is given twice, also a list as JSON, or is no ``name=value``.
     """
     words: dict[str, list[str]] = {}
     for pair in pairs:
@@ -188,9 +188,19 @@ def typed_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any], pairs: 
         several = name in inputs and inputs[name].type == "array"
         if len(values) > 1 and not several:
             raise click.UsageError(f'input "{name}" is given {len(values)} times')
+        if len(values) > 1 and any(map(_is_json_list, values)):
+            raise click.UsageError(f'input "{name}" is given {len(values)} times, and once as JSON: give one JSON list')
         if values:
-            typed[name] = values if several and not values[0].lstrip().startswith("[") else values[0]
+            one = len(values) == 1 and values[0].lstrip().startswith("[")
+            typed[name] = values if several and not one else values[0]
     return typed
+
+
+def _is_json_list(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _dashed(name: str) -> str:

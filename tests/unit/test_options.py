@@ -58,6 +58,26 @@ def test_a_boolean_input_alone_is_true(words: tuple[str, ...], expected: dict[st
 
 
 @pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--list", "[1, 2]"), "[1, 2]"),
+        (("--list", "a"), ["a"]),
+        (("--list", "a", "--list", "b"), ["a", "b"]),
+        (("--list", "[draft] a", "--list", "b"), ["[draft] a", "b"]),
+    ],
+)
+def test_an_array_is_json_or_the_option_repeated(words: tuple[str, ...], expected: Any) -> None:
+    assert typed(*words) == {"list": expected}
+
+
+@pytest.mark.parametrize("words", [("--list", "[1]", "--list", "[2]"), ("--list", "a", "--list", '["b"]')])
+def test_an_array_given_as_json_and_again_is_refused(words: tuple[str, ...]) -> None:
+    """Of `--list '[1]' --list '[2]'` the second was dropped, and nothing said so."""
+    with pytest.raises(click.UsageError, match="give one JSON list"):
+        typed(*words)
+
+
+@pytest.mark.parametrize(
     ("words", "file"),
     [
         (["w.yaml", "--n", "-5"], "w.yaml"),
