@@ -159,7 +159,7 @@ def outcomes(folder: Path, ledger: Store, workflows: Mapping[str, str]) -> dict[
         file.write_text(workflows[run_id])
     send.send(*files.values())
     for run_id in files:
-        wait_until(lambda run_id=run_id: ledger.run(run_id).ended, f"{run_id} has ended", 60)  # type: ignore[misc]
+        wait_until(lambda run_id=run_id: ledger.run(run_id).ended, f"{run_id} has ended", 20)  # type: ignore[misc]
     return {run_id: ledger.outcomes(run_id) for run_id in files}
 
 

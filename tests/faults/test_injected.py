@@ -76,7 +76,7 @@ def test_an_exception_at_any_place_costs_no_slot_no_thread_and_no_message(
 
     injured(tmp_path, ledger, pool, ["one", "two", "three"])
 
-    wait_until(lambda: not list(armed.iterdir()), f"each place has raised: {list(armed.iterdir())}", 60)
+    wait_until(lambda: not list(armed.iterdir()), f"each place has raised: {list(armed.iterdir())}", 25)
     is_well(tmp_path, ledger, pool)
 
 
@@ -117,7 +117,7 @@ def injured(folder: Path, ledger: Store, pool: str, names: list[str]) -> None:
         files[-1].write_text(INJURED.format(folder=folder, name=name, more=hurts))
     send.send(*files)
     for name in names:
-        wait_until(lambda name=name: ledger.run(name).ended, f"{name} has ended", 90)  # type: ignore[misc]
+        wait_until(lambda name=name: ledger.run(name).ended, f"{name} has ended", 25)  # type: ignore[misc]
 
 
 def is_well(folder: Path, ledger: Store, pool: str) -> None:
