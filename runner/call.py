@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from runner import endings, raised, values
 from runner.canvas import HARD_LIMIT_AFTER
 from runner.endings import Failure, Success, Unread
 from runner.errors import RunnerError
+from runner.fork import end_copies
 from runner.step_task import Execution, is_async
 from runner.surroundings import restored
 
@@ -64,7 +66,8 @@ def call(
         _attempt, task, args, kwargs, timeout, value_limit, may_catch=may_catch
     )
     if timeout is None or _in_main_thread() or is_async(task):
-        return work()
+        # In a context of its own: what a step sets there (the precision of decimals, a logger's fields) ends with it.
+        return copy_context().run(work)
     try:
         return _left_behind_after(timeout, work)
     except TimeoutError:
@@ -118,13 +121,17 @@ def _with_hooks(task: Callable[..., Any], result: Success | Failure, error: Base
 
 
 def _value(task: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None) -> Any:
-    value = task(*args, **kwargs)
-    if not inspect.iscoroutine(value):
-        return value
-    ended = in_loop(_ended(value, timeout))
-    if ended.error is not None:
-        raise ended.error
-    return ended.value
+    pid = os.getpid()
+    try:
+        value = task(*args, **kwargs)
+        if not inspect.iscoroutine(value):
+            return value
+        ended = in_loop(_ended(value, timeout))
+        if ended.error is not None:
+            raise ended.error
+        return ended.value
+    finally:
+        end_copies(pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +145,13 @@ async def _ended(awaitable: Awaitable[Any], timeout: float | None) -> _Ended:  #
 
     A task may also cancel itself without ending by it; then the next await of ours would raise.
     """
+    pid = os.getpid()
     try:
         async with asyncio.timeout(timeout):
-            ended = _Ended(await awaitable)
+            try:
+                ended = _Ended(await awaitable)
+            finally:  # before the loop goes on: its selector is the parent's, too
+                end_copies(pid)
     except BaseException as error:  # noqa: BLE001 - as in `call`, which raises it again outside of the loop
         ended = _Ended(error=error)
     task = asyncio.current_task()

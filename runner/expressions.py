@@ -350,8 +350,19 @@ def _expand(text: str, names: Mapping[str, Any]) -> Any:
         raise InvalidExpression(malformed.problem.message) from malformed
     values = [part if isinstance(part, str) else _evaluate(part.text, names) for part in parts]
     if len(parts) == 1 and isinstance(parts[0], _Expression):
-        return values[0]
+        return _copy(values[0])
     return "".join(map(_text, values))
+
+
+def _copy(value: Any) -> Any:
+    """A list or mapping of its own: a task may change what it is handed, and the inputs are those of every step."""
+    match value:
+        case list():
+            return [_copy(each) for each in value]
+        case dict():
+            return {key: _copy(each) for key, each in value.items()}
+        case _:
+            return value
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -84,6 +85,34 @@ class Spawned(subprocess.Popen[bytes]):
         os.close(tether)
 
 
+def end_copies(pid: int) -> None:
+    """End this process if it is a copy that code of others has forked, and then let return: it would go on as we do.
+
+    A copy of a pool's child would record an outcome of its own, and take messages from the pool (mediacloud/backend #671).
+    It ends as a script does, with the exception that is being handled.
+
+    Args:
+        pid: of the process that called that code.
+    """
+    if os.getpid() == pid:
+        return
+    error = sys.exception()
+    code = 0 if error is None else 1
+    if isinstance(error, SystemExit):
+        code = _exit_code(error)
+    elif error is not None:
+        with suppress(BaseException):
+            sys.excepthook(type(error), error, error.__traceback__)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):
+            stream.flush()
+    os._exit(code)
+
+
+def _exit_code(end: SystemExit) -> int:
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
 def _become(work: Callable[[int], object], tether: int, log: Path, mask: set[int | signal.Signals]) -> None:
     code = 1
     try:
@@ -102,7 +131,7 @@ def _become(work: Callable[[int], object], tether: int, log: Path, mask: set[int
     except SystemExit as end:
         if isinstance(end.code, str):
             sys.stderr.write(f"{end.code}\n")  # as the interpreter does
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = _exit_code(end)
     except BaseException:  # noqa: BLE001 - it ends here: what stands above in the stack is our parent's
         sys.excepthook(*sys.exc_info())
     finally:

@@ -1,18 +1,22 @@
 """What a task finds in its process: each step begins with what the worker's process began with, whatever the ones before did.
 
 Put back is what another step would take without knowing: the directory that its relative paths are meant for, the umask of
-the files that it writes, the handlers of signals (a process that ignores SIGCHLD is told 0 by every command), a pending
-alarm, the standard streams, and a current event loop. Environment variables, the locale, logging and the like are left as
-a task leaves them, as in any Celery worker: libraries set them for good when they are imported.
+the files that it writes, the handlers of signals (a process that ignores SIGCHLD is told 0 by every command) and those that
+are blocked, a pending alarm, the standard streams, the precision of decimals, and a current event loop. Environment
+variables, the locale, logging and the like are left as a task leaves them, as in any Celery worker: libraries set them for
+good when they are imported.
 """
 
 import asyncio
+import decimal
 import os
 import signal
 import sys
 import threading
 import warnings
-from _signal import getsignal  # type: ignore[import-not-found]  # that of `signal` makes an enum of each answer, which takes five times as long
+
+# Those of `signal` make an enum of each answer, which takes five times as long.
+from _signal import getsignal, pthread_sigmask  # type: ignore[import-not-found]
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +37,14 @@ class Surroundings:
     Args:
         directory: None where it had been deleted.
         handlers: of signals; None for one that Python did not set, which cannot be set again either.
+        mask: the signals that are blocked, of every thread and of the programs that it starts.
         loop: the current one of the main thread.
     """
 
     directory: str | None
     umask: int
     handlers: tuple[Any, ...]
+    mask: frozenset[int]
     stdout: Any
     stderr: Any
     loop: asyncio.AbstractEventLoop | None = None
@@ -48,6 +54,9 @@ class Surroundings:
         if _directory() != self.directory and self.directory is not None:
             self._return_to(self.directory)
         os.umask(self.umask)
+        pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        # A step has a copy of the context variables, but this one's value can be changed itself.
+        decimal.setcontext(decimal.getcontext().copy())
         # A thread of many may have redirected the streams for the time of its own step, and can handle no signals.
         if _in_main_thread():
             self._restore_handlers()
@@ -105,7 +114,8 @@ def _found() -> Surroundings:
     umask = os.umask(0o077)  # it can only be read by setting it
     os.umask(umask)
     handlers = tuple(map(getsignal, _SIGNALS))
-    return Surroundings(_directory(), umask, handlers, sys.stdout, sys.stderr)
+    mask = frozenset(pthread_sigmask(signal.SIG_BLOCK, ()))
+    return Surroundings(_directory(), umask, handlers, mask, sys.stdout, sys.stderr)
 
 
 def _directory() -> str | None:

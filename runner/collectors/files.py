@@ -294,6 +294,8 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 def _rows(path: str, text: str) -> Iterator[dict[str, str | None]]:
     rows = csv.reader(StringIO(text, newline=""), strict=True)
+    # Python refuses a cell of 131,073 characters, for every reader of the process; here max_bytes is the limit.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     try:
         header = next(rows, [])
         if len(set(header)) != len(header):

@@ -286,10 +286,13 @@ def _request(client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, Any])
 
 
 def _raise_for_status(answer: httpx.Response) -> None:
-    if answer.is_success:
-        return
     status = answer.status_code
+    in_part = status == httpx.codes.PARTIAL_CONTENT and "Range" not in answer.request.headers
+    if answer.is_success and not in_part:
+        return
     message = f"{_shown(answer.url)} answered {status} {answer.reason_phrase[:_MAX_SHOWN]}".rstrip()
+    if in_part:
+        raise HTTPFailure(f"{message}, a part of what it has, and all of it was asked for", status)
     if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise HTTPFailure(message, status, retry_after=_retry_after(answer.headers.get("Retry-After", "")))
     raise HTTPFailure(message, status, retryable=False)
@@ -464,9 +467,12 @@ def _records(value: Any, fields: dict[str, str] | None, labels: dict[str, Any], 
 def _picked(records: list[dict[str, Any]], fields: dict[str, str], name: str) -> list[dict[str, Any]]:
     picked: list[dict[str, Any]] = [{} for _ in records]
     for field, written in fields.items():
-        path = str(written).removesuffix("?").split(".")
-        found = [_at(record, path) for record in records]
-        if records and path == str(written).split(".") and not any(has for has, _ in found):
+        found = [_at(record, str(written).split(".")) for record in records]
+        # Else a key of theirs ends so.
+        optional = str(written).endswith("?") and all(value is None for _, value in found)
+        if optional:
+            found = [_at(record, str(written).removesuffix("?").split(".")) for record in records]
+        if records and not optional and not any(has for has, _ in found):
             message = f'{name}: no object has "{written}" (fields: {field}); the first has {_described(records[0])}'
             raise HTTPFailure(f'{message}. Write "{written}?" if all may lack it', retryable=False)
         for record, (_, value) in zip(picked, found, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import shared_task
 
+from runner.collectors.keys import named
 from runner.notes import note
 from runner.values import text_of
 
@@ -35,7 +36,8 @@ def dedupe(records: list[Any], by: Keys | None = None) -> list[Any]:
         NotRecords: a record is not an object, with `by`.
     """
     _check(records, by, "records.dedupe")
-    keys = [key.removesuffix("?") for key in _keys(by)]
+    there = {key for record in records for key in record} if by else set()
+    keys = [named(key, there)[0] for key in _keys(by)]
     first: dict[str, Any] = {}
     without = 0
     for record in records:
@@ -112,12 +114,15 @@ def _keys(by: Keys | None) -> Sequence[str]:
 
 def _had(records: list[dict[str, Any]], keys: Sequence[str], task: str) -> list[str]:
     """The keys without their `?`; one that no record has is most likely misspelt."""
-    for key in keys:
-        if records and not key.endswith("?") and not any(key in record for record in records):
-            there = ", ".join(list(dict.fromkeys(name for record in records for name in record))[:20])
-            message = f'no record has "{key}" (by of {task}); they have {there or "no keys at all"}'
+    there = dict.fromkeys(name for record in records for name in record)
+    found = [named(key, there) for key in keys]
+    for key, optional in found:
+        if records and not optional and key not in there:
+            message = (
+                f'no record has "{key}" (by of {task}); they have {", ".join(list(there)[:20]) or "no keys at all"}'
+            )
             raise NotRecords(f'{message}. Write "{key}?" if all may lack it')
-    return [key.removesuffix("?") for key in keys]
+    return [key for key, _ in found]
 
 
 def _rank(value: Any) -> tuple[int, Any]:

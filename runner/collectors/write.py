@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from celery import shared_task
 
+from runner.collectors.keys import named
 from runner.notes import note
 from runner.values import text_of
 
@@ -88,15 +89,16 @@ def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | Non
     for record in records:
         _require(record, dict, "write.csv takes a list of objects", path)
     there = dict.fromkeys(key for record in records for key in record)
-    for column in columns or []:
-        if records and column not in there and not column.endswith("?"):
+    found = [named(column, there) for column in columns or []]
+    for column, optional in found:
+        if records and not optional and column not in there:
             message = (
                 f'cannot write {path}: no record has "{column}" (columns); they have {", ".join(list(there)[:20])}'
             )
             raise NotWritable(f'{message}. Write "{column}?" if all may lack it')
-    columns = [column.removesuffix("?") for column in columns] if columns else list(there)
+    columns = [column for column, _ in found] if columns else list(there)
     with _replaced(path) as file:
-        rows = csv.writer(file, lineterminator="\n")
+        rows = csv.writer(_Lines(file), lineterminator="\r\n")
         rows.writerow(columns)
         rows.writerows([_cell(record.get(column)) for column in columns] for record in records)
     return _written(records, path, len(records), receipt=receipt)
@@ -116,6 +118,20 @@ def _cell(value: Any) -> Any:
     if isinstance(value, list | dict | bool):
         return _dump(value)
     return value if value is None or isinstance(value, str | int | float) else text_of(value)
+
+
+class _Lines:
+    """A file for a CSV writer that ends rows with CR LF, each of which then ends with LF alone.
+
+    A writer quotes the characters of its own line end only: one whose rows end with LF leaves a CR within a cell as it is
+    (until Python 3.13), and every reader takes that for the end of the row.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 def _dump(value: Any, indent: int | None = None) -> str:

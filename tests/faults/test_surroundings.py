@@ -20,6 +20,9 @@ _EVERYTHING = [
     "ignored children",
     "ignored SIGTERM",
     "the output",
+    "blocked signals",
+    "the decimals",
+    "a context variable",
 ]
 
 
@@ -105,3 +108,51 @@ def test_an_async_collector_that_stops_the_loop_ends_neither_itself_nor_another(
         "gather: {task: gather.concat}\n",
     )
     assert found == ["stopped"] * 5
+
+
+@pytest.mark.parametrize("what", ["blocked signals", "the decimals", "a context variable"])
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_collectors_of_one_batch_find_the_context_of_none_before_them(
+    what: str, concurrency: int, folder: Path
+) -> None:
+    """talisker#443, DataProperty#59, dramatiq#465: a logger's fields, the precision of decimals, a signal that is blocked.
+
+    With two digits, the amounts of every step after it were other numbers.
+    """
+    found = _run(
+        folder,
+        "collectors:\n"
+        f"  - {{id: a, task: spoiling.spoil_and_look, foreach: [1, 2, 3, 4, 5, 6], batch: 6, max_concurrency: {concurrency},"
+        f" with: {{what: {what}}}}}\n"
+        "gather: {task: gather.concat}\n",
+    )
+    assert found == [{"a third": "0.3333333333333333333333333333", "tenant": "nobody", "blocked": []}] * 6
+
+
+@pytest.mark.parametrize(("how", "code"), [("returns", 0), ("exits", 3), ("raises", 1)])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("collectors: [{id: a, task: spoiling.fork, WITH}]", id="collector"),
+        pytest.param("collectors: [{id: a, task: spoiling.fork_later, WITH}]", id="async collector"),
+        pytest.param("collectors: [{id: a, task: spoiling.fork, foreach: [1, 2], batch: 2, WITH}]", id="in turn"),
+        pytest.param(
+            "collectors: [{id: a, task: spoiling.fork, foreach: [1, 2], batch: 2, max_concurrency: 2, WITH}]",
+            id="in threads",
+        ),
+        pytest.param(
+            "collectors: [{id: a, task: spoiling.fork_later, foreach: [1, 2], batch: 2, WITH}]", id="together"
+        ),
+        pytest.param("collectors: [{id: b, task: spoiling.where}]\ngather: {task: spoiling.fork, WITH}", id="gather"),
+        pytest.param(
+            "collectors: [{id: b, task: spoiling.where}]\nstages: [{id: a, task: spoiling.fork, WITH}]", id="stage"
+        ),
+    ],
+)
+def test_a_copy_of_the_process_that_leaves_its_task_ends_there(step: str, how: str, code: int, folder: Path) -> None:
+    """ansible#51633: what a forked process raised was caught by the loop of its parent, which the copy went on with.
+
+    `sys.exit` in it failed the step; a copy that returned took messages from the pool.
+    """
+    found = _run(folder, step.replace("WITH", f"timeout: 20s, with: {{how: {how}}}") + "\n")
+    assert found in (code, [code], [code, code])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -278,3 +279,20 @@ def test_an_expression_in_other_braces_is_told_with_the_right_ones(text: str, hi
 )
 def test_a_string_may_be_one_expression(text: str, one: bool) -> None:  # noqa: FBT001
     assert expressions.is_one(text) == one
+
+
+@pytest.mark.parametrize(
+    ("written", "change"),
+    [
+        ("${{ inputs.xs }}", lambda value: value.append(2)),
+        ({"deep": ["${{ inputs.thing }}"]}, lambda value: value["deep"][0]["a"]["b"].clear()),
+        ("${{ inputs.rows }}", lambda value: value[0].update(a=2)),
+        ("${{ inputs.thing.a }}", lambda value: value.clear()),
+    ],
+)
+def test_what_a_task_does_to_an_argument_changes_no_input(written: Any, change: Callable[[Any], None]) -> None:
+    """airflow#977, ploomber#17: each collector of a `foreach` found what those before it had appended to the input."""
+    names = {"inputs": {"xs": [1], "thing": {"a": {"b": [1]}}, "rows": [{"a": 1}]}}
+    before = json.dumps(names)
+    change(expressions.expand(written, names))
+    assert json.dumps(names) == before

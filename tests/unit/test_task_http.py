@@ -387,3 +387,23 @@ def test_a_header_that_cannot_be_sent_is_named_and_not_retried(server: Server) -
 def test_a_failure_survives_the_way_from_a_pool_process() -> None:
     error = pickle.loads(pickle.dumps(HTTPFailure("x", 429, retry_after=3)))  # noqa: S301 - our own
     assert (str(error), error.status_code, error.retryable, error.retry_after) == ("x", 429, True, 3)
+
+
+def test_a_part_that_nobody_asked_for_is_a_failure(server: Server) -> None:
+    """ansible#68843: a server, or a cache before it, that answers with a part of the file although no range was asked for."""
+    error = failure(server.url("/status/206"))
+    assert "206 Partial Content, a part of what it has" in str(error)
+    assert error.retryable
+
+
+def test_a_part_that_is_asked_for_is_the_value(server: Server) -> None:
+    assert got(server.url("/status/206"), headers={"range": "bytes=0-10"}) == "as you wish"
+
+
+def test_a_field_may_end_with_a_question_mark_itself(server: Server) -> None:
+    server.pages["/forms"] = [{"paid?": True, "by": {"me?": 1}}, {"by": None}]
+    records = got(server.url("/forms"), fields={"paid": "paid?", "me": "by.me?", "note": "note?", "login": "by.login?"})
+    assert records == [
+        {"paid": True, "me": 1, "note": None, "login": None},
+        {"paid": None, "me": None, "note": None, "login": None},
+    ]

@@ -98,3 +98,13 @@ def test_a_record_without_keys_is_named(task: Any) -> None:
 def test_records_come_in_a_list(task: Any) -> None:
     with pytest.raises(NotRecords, match="takes a list of records, not a dict"):
         task({}, by="k")
+
+
+QUESTIONS = [{"paid?": True, "n": 1}, {"paid?": False, "n": 2}, {"paid?": True, "n": 3}]
+
+
+def test_a_question_mark_may_be_the_end_of_the_key_itself() -> None:
+    """Airtable and forms name columns with their questions: all of them counted as null, and were left unsorted."""
+    assert count(QUESTIONS, by="paid?")["by"] == {"true": 2, "false": 1}
+    assert [record["n"] for record in sort(QUESTIONS, by="paid?")] == [2, 1, 3]
+    assert [record["n"] for record in dedupe(QUESTIONS, by=["paid?"])] == [1, 2]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runner.collectors.files import read
 from runner.collectors.write import NotWritable, NotWritten, to_csv, to_json, to_jsonl
 from runner.notes import kept
 
@@ -156,3 +157,27 @@ def test_a_device_is_not_replaced() -> None:
 def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, task: Any, value: Any, message: str) -> None:
     with pytest.raises(NotWritable, match=message):
         task(value, str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["a\rb", "a\r", "\r\n", "\n", 'a "b"', "a,b", "\u2028", "\x85", "\x1a", " a ", "01", "1e5", "x" * 200_000, ""],
+)
+def test_what_is_written_as_csv_is_read_as_it_was(cell: str, tmp_path: Path) -> None:
+    """pandas#10018, cpython#67044: a carriage return was not quoted, and its row became two.
+
+    csvkit#812: "field larger than field limit (131072)".
+    """
+    records = [{"a": cell, "b": "1"}, {"a": "2", "b": cell}]
+    to_csv(records, str(tmp_path / "a.csv"))
+    assert read(root=str(tmp_path), paths="a.csv") == records
+
+
+def test_csv_ends_its_lines_with_a_line_feed(tmp_path: Path) -> None:
+    to_csv([{"a": "1\r\n2", "b\r": 3}], str(tmp_path / "a.csv"))
+    assert (tmp_path / "a.csv").read_bytes() == b'a,"b\r"\n"1\r\n2",3\n'
+
+
+def test_a_column_may_end_with_a_question_mark_itself(tmp_path: Path) -> None:
+    to_csv([{"paid?": "yes"}], str(tmp_path / "a.csv"), columns=["paid?", "note?"])
+    assert (tmp_path / "a.csv").read_text() == "paid?,note\nyes,\n"

@@ -1,6 +1,7 @@
 """Tasks that leave their process another than they found it, and tasks that tell how they found it."""
 
 import asyncio
+import decimal
 import io
 import os
 import signal
@@ -8,10 +9,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from celery import shared_task
+
+_tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
 def _close_the_loop() -> None:
@@ -45,6 +49,9 @@ _SPOILT: dict[str, Callable[[], Any]] = {
     "ignored children": lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
     "ignored SIGTERM": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "the output": lambda: setattr(sys, "stdout", io.StringIO()),
+    "blocked signals": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM, signal.SIGTERM}),
+    "the decimals": lambda: setattr(decimal.getcontext(), "prec", 2),
+    "a context variable": lambda: _tenant.set("somebody"),
 }
 
 
@@ -74,7 +81,50 @@ def look(_value: Any = None) -> dict[str, Any]:
         "exit code": code,
         "SIGTERM is ignored": signal.getsignal(signal.SIGTERM) is signal.SIG_IGN,
         "output": type(sys.stdout).__name__,
+        **_context(),
     }
+
+
+def _context() -> dict[str, Any]:
+    return {
+        "a third": str(decimal.Decimal(1) / 3),
+        "tenant": _tenant.get(),
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+    }
+
+
+@shared_task(name="spoiling.spoil_and_look")
+def spoil_and_look(what: str) -> dict[str, Any]:
+    """What it finds; and then it leaves it otherwise."""
+    found = _context()
+    _SPOILT[what]()
+    return found
+
+
+_LEAVING: dict[str, Callable[[], Any]] = {
+    "returns": lambda: None,
+    "exits": lambda: sys.exit(3),
+    "raises": lambda: 1 / 0,
+}
+
+
+def _fork(how: str) -> int:
+    """The exit code of a copy of this process, which leaves its task; -1 in the copy."""
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _LEAVING[how]()
+    return -1
+
+
+@shared_task(name="spoiling.fork")
+def fork(_value: Any = None, *, how: str) -> int:
+    return _fork(how)
+
+
+@shared_task(name="spoiling.fork_later")
+async def fork_later(_value: Any = None, *, how: str) -> int:
+    await asyncio.sleep(0)
+    return _fork(how)
 
 
 @shared_task(name="spoiling.look_later")
