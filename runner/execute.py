@@ -6,7 +6,9 @@ is tolerable. Delivered twice, a message finds its steps done and does nothing.
 
 import functools
 import math
+import os
 import random
+import signal
 import sys
 import time
 import uuid
@@ -20,7 +22,7 @@ from celery.exceptions import Reject
 from celery.signals import celeryd_after_setup, worker_init
 from celery.utils.log import get_task_logger
 
-from runner import application, batch, endings, fan_in, here, notes, raised, text, values
+from runner import application, batch, endings, fan_in, here, notes, raised, surroundings, text, values
 from runner import plan as plans
 from runner.backend import FanIn
 from runner.batch import Batch
@@ -170,6 +172,19 @@ def _ledger(run_id: str) -> Iterator[tuple[Store, Plan]]:
             raise Reject(str(error), requeue=True) from error
         logger.exception("run %s: a message cannot be dealt with", run_id)
         raise Reject(f"{raised.class_name(error)}: {raised.message(error)}", requeue=False) from error
+    finally:
+        _end_a_spent_process()
+
+
+def _end_a_spent_process() -> None:
+    """End this child of a pool if its steps have left it no descriptors (celery #887, billiard #282); it is replaced.
+
+    It can send no message any more. What follows the step would fail, be sent again and fail, and log 700 lines a second (measured).
+    The message is given back, and finds its steps done.
+    """
+    if batch.is_child() and not surroundings.can_open():
+        logger.error("this process cannot open any more files, as its steps have left too many open, and ends")
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _together(message: Task, ledger: Store, plan: Plan, run_id: str, refs: list[str]) -> Batch | None:

@@ -156,3 +156,16 @@ def test_a_copy_of_the_process_that_leaves_its_task_ends_there(step: str, how: s
     """
     found = _run(folder, step.replace("WITH", f"timeout: 20s, with: {{how: {how}}}") + "\n")
     assert found in (code, [code], [code, code])
+
+
+def test_a_process_whose_steps_have_left_it_no_descriptors_is_replaced(folder: Path) -> None:
+    """celery#887, billiard#282: it could send nothing on, and the run did not end; its log grew by 700 lines a second."""
+    found = _run(
+        folder,
+        "collectors:\n"
+        "  - {id: a, task: spoiling.leak}\n"
+        "  - {id: b, task: spoiling.leak, foreach: [1, 2], batch: 2}\n"
+        "gather: {task: spoiling.leak}\n"
+        "stages: [{id: c, task: spoiling.leak}, {id: d, task: spoiling.where}]\n",
+    )
+    assert found == str(ROOT)

@@ -4,11 +4,13 @@ import asyncio
 import decimal
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,13 @@ def where(_value: Any = None) -> str:
 
 def _directory() -> str:
     return str(Path.cwd())
+
+
+@shared_task(name="spoiling.leak")
+def leak(_value: Any = None) -> str:
+    """Opens all files that it may, and closes none."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    with suppress(OSError):
+        for _ in range(256):
+            os.open(os.devnull, os.O_RDONLY)
+    return "leaked"
