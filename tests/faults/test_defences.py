@@ -118,7 +118,11 @@ AGAIN = Change("runner/brokers/external.py", "Retry(ExponentialBackoff(cap=1, ba
 GIVEN_BACK = Change("runner/execute.py", "raise Reject(str(error), requeue=True) from error", "return")
 PATIENCE = Change("runner/store.py", "FOLLOW_PATIENCE = 60.0", "FOLLOW_PATIENCE = 0.0")
 CHECKED_WITHIN = Change("runner/brokers/external.py", "outcome.result(CHECK_WITHIN)", "outcome.result()")
-ANSWERED_WITHIN = Change("runner/brokers/external.py", '{"socket_timeout": CONNECT_WITHIN', '{"socket_timeout": 9')
+ANSWERED_WITHIN = Change(
+    "runner/brokers/external.py",
+    '"named": True, "socket_timeout": CONNECT_WITHIN',
+    '"named": True, "socket_timeout": 9',
+)
 LOOKED_FOR = Change("runner/attend.py", "            _reconcile(run_id, here, outage)", "            pass")
 WATCHED = Change("runner/commands/watch.py", "ledger.run(run_id)  # one that is back", "pass  # one that is back")
 KEPT = Change("tests/conftest.py", '"--appendonly", "yes"', '"--appendonly", "no"')
