@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from runner import catalogue, checks
 from runner.catalogue import Catalogue, Task
-from runner.errors import Fault, echo, nearest
+from runner.errors import Fault, echo, listed, nearest
 from runner.source import Source
 
 # What every step may fail with, besides what its task raises.
@@ -19,8 +19,35 @@ _OF_PYTHON = {
 
 def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
     """The warnings about a workflow that has no fault, by position."""
-    found = [*_retry_warnings(source, tasks), *_choice_warnings(source, tasks)]
+    found = [*_retry_warnings(source, tasks), *_choice_warnings(source, tasks), *_celery_warnings(source, tasks)]
     return sorted(found, key=lambda each: (each.place.line, each.place.column))
+
+
+def _celery_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+    """What a task says to Celery, and a step does not do: its rate, retries of its own, another task in its place."""
+    told = set()
+    for step in checks.steps(source.data):
+        name, loc = step.value("task")
+        task = tasks.get(name)
+        if task is None or name in told:
+            continue
+        retry, _ = step.value("retry")
+        for said, hint in _without_effect(task, is_retried=retry is not None):
+            told.add(name)
+            yield Fault("W003", f"task {echo(name)}: {said} has no effect in a workflow", source.place(loc), hint)
+
+
+def _without_effect(task: Task, *, is_retried: bool) -> Iterator[tuple[str, str]]:
+    if "rate_limit" in task.options:
+        yield "rate_limit", "its steps run as fast as there are workers; max_concurrency bounds those of a message"
+    retries = sorted(_RETRIES & task.options) + sorted(f"self.{each}()" for each in {"retry"} & task.calls)
+    if retries and not is_retried:
+        yield listed(retries), "give the step a retry"
+    for method in sorted({"replace", "add_to_chord"} & task.calls):
+        yield f"self.{method}()", "it fails; call the other function, or make it a step"
+
+
+_RETRIES = {"autoretry_for", "max_retries", "retry_backoff", "retry_kwargs", "default_retry_delay"}
 
 
 def _choice_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:

@@ -53,6 +53,8 @@ class Task:
         is_wrapped: another decorator stands between it and Celery's, and may take or add arguments of its own.
         summary: the first line of its docstring.
         doc: the whole of it.
+        options: the keywords of its decorator.
+        calls: the methods of ``self`` that it calls.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Task:
     is_async: bool = False
     summary: str = ""
     doc: str = ""
+    options: frozenset[str] = frozenset()
+    calls: frozenset[str] = frozenset()
     file: str = ""
     line: int = 0
 
@@ -335,8 +339,22 @@ def _task(
         is_async=isinstance(node, ast.AsyncFunctionDef),
         summary=(ast.get_docstring(node) or "").partition("\n")[0],
         doc=ast.get_docstring(node) or "",
+        options=frozenset(options),
+        calls=_methods(node) if bound else frozenset(),
         file=str(path),
         line=node.lineno,
+    )
+
+
+def _methods(function: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
+    """The methods of its first parameter that a function calls."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    calls = [each.func for each in ast.walk(function) if isinstance(each, ast.Call)]
+    return frozenset(
+        called.attr
+        for called in calls
+        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and arguments
+        if called.value.id == arguments[0].arg
     )
 
 

@@ -104,6 +104,10 @@ class Configuration(CelerySettings):  # type: ignore[misc]
     result_backend = property(lambda self: self["result_backend"])
 
 
+class NobodyExecutes(RunnerError):
+    """A task of a private run sends another task."""
+
+
 class Application(Celery):  # type: ignore[misc]
     """Celery, but it obeys its own settings alone, and of two tasks of one name it has the one that `catalogue` names."""
 
@@ -120,6 +124,19 @@ class Application(Celery):  # type: ignore[misc]
         if name in self._tasks and self.precedence(fun) > self.precedence(self._tasks[name]):
             del self._tasks[name]
         return super()._task_from_fun(fun, name=name, **options)
+
+    def send_task(self, name: str, *args: Any, **options: Any) -> Any:
+        """Send a message, unless nobody would execute it.
+
+        Raises:
+            NobodyExecutes: this is the worker of one run, which serves its steps alone.
+        """
+        if self.conf.get("runner_alone") and not name.startswith(("runner.", "celery.")):
+            raise NobodyExecutes(
+                f"{name} is sent to a queue that nobody serves: a run with a private Valkey has one worker, for its steps alone."
+                f" Make {name} a step, call its function, or name a broker in RUNNER_BROKER_URL and start workers"
+            )
+        return super().send_task(name, *args, **options)
 
     def precedence(self, task: Any) -> tuple[int, int]:
         """What of two tasks of one name is the greater for the one that counts: see `catalogue.precedence`."""

@@ -31,6 +31,7 @@ class Ending(Enum):
     STOPPED = "the worker is being stopped"
     AWAY = "the ledger or the broker cannot be reached, or refuses everything for now"
     CANCELLED = "the run has ended meanwhile"
+    REVOKED = "somebody has revoked or terminated its message: Flower, or `celery control revoke`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ RULES: Mapping[Ending, Rule] = {
     Ending.STOPPED: Rule(None, "free"),
     Ending.AWAY: Rule(None, "free"),
     Ending.CANCELLED: Rule(None, "never"),
+    Ending.REVOKED: Rule("cancelled", "never"),
 }
 
 
@@ -142,6 +144,15 @@ def process_died(error: BaseException) -> Failure:
     """
     message = f"its process died: {raised.message(error)}"
     return Failure(Error("ProcessDied", message), Ending.DIED, names=frozenset({"ProcessDied"}))
+
+
+def revoked(how: str) -> Failure:
+    """Of a message that somebody has taken back.
+
+    Args:
+        how: Celery's word for it: revoked, terminated or expired.
+    """
+    return Failure(Error("Revoked", f"its message was {how}, by Flower or `celery control`"), Ending.REVOKED)
 
 
 def refused(error: RunnerError) -> Failure:

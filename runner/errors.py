@@ -56,6 +56,7 @@ CODES = {
 WARNINGS = {
     "W001": "a name under `on` or `not_on` of `retry` that nothing the task raises has",
     "W002": "a task that several modules define",
+    "W003": "what a task asks of Celery and a step does not do: `rate_limit`, retries of its own, `self.replace`",
 }
 
 

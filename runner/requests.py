@@ -26,6 +26,7 @@ from runner import endings, here
 from runner.canvas import GATHER
 from runner.damage import UnreadableRun
 from runner.endings import Failure
+from runner.entries import Claim
 from runner.errors import UnknownRun
 from runner.plan import Plan, Step
 from runner.settle import Attempt, settle
@@ -74,7 +75,35 @@ class StepRequest(Request):  # type: ignore[misc]
         with self._raising_nothing():
             return super().on_timeout(soft, timeout) if soft else self._settle(_past_its_limit)
 
+    def _announce_revoked(self, reason: str, *more: Any) -> None:
+        """Cancel the steps of a message that somebody has revoked or terminated, and then do as Celery does.
+
+        Otherwise it would be shown as revoked, and its steps would be executed again once their leases have run out.
+        """
+        with self._raising_nothing():
+            self._cancel(endings.revoked(reason))
+            super()._announce_revoked(reason, *more)
+
+    def _cancel(self, failure: Failure) -> None:
+        run_id, ledger = self.args[0], here.ledger()
+        try:
+            plan, names = here.plan(run_id), self._names()
+            claims = {claim.step: claim for claim in ledger.release(run_id, names, worker=self.hostname)}
+            steps = [
+                _step(ledger, plan, run_id, names, name) for name in names if name in {each.id for each in plan.tail}
+            ]
+            steps += [] if steps else [step for ref in names for step in ledger.steps(run_id, plan, ref)]
+            ended = ledger.ended(run_id, [step.id for step in steps])
+        except (UnknownRun, UnreadableRun):  # nobody waits for it
+            return
+        for step in steps:
+            if step.id not in ended:
+                claim = claims.get(step.id) or Claim(step.id, "yours", started_at=time.time())
+                settle(ledger, Attempt(plan, run_id, step, claim, self.hostname), failure)
+
     def _on_failure(self, exc_info: ExceptionInfo, *more: Any) -> Any:
+        if self._already_revoked:  # its process was ended for it, and its steps are cancelled
+            return None
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc

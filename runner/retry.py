@@ -35,8 +35,9 @@ def wait_before_retry(
         chance: uniform in [0, 1), for the jitter.
     """
     again = RULES[failure.ending].again
-    most = max(policy.max_retries, 1) if again == "once" else policy.max_retries if again == "retry" else 0
-    if attempt > most or not failure.retryable or not _applies(policy, failure):
+    most = max(policy.max_retries, 1) if again == "once" else policy.max_retries
+    # What was never begun, or lost each time, has no attempt.
+    if again not in {"once", "retry"} or attempt > most or not failure.retryable or not _applies(policy, failure):
         return NoRetry()
     # The exponent is bounded because a float overflows: 2 ** 1024. 100 retries are allowed, with any backoff.
     full = min(policy.max_delay, policy.delay * min(policy.backoff, 1e3) ** min(attempt - 1, 100))

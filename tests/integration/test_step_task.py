@@ -1,14 +1,17 @@
 """What Celery gives a task, where the task is called by a step: a request, hooks, signals, limits."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
-from tests.command_line import ROOT, Answer, runner
+from tests.command_line import ROOT, Answer, runner, start
 from tests.servers import Server
+from tests.waiting import wait_until
 from tests.workers import working
 
 pytestmark = pytest.mark.usefixtures("state_dir")
@@ -211,3 +214,69 @@ def test_an_applications_limit_interrupts_a_step_that_takes_longer(foreach: str,
         answer = _run(application, f"collectors: [{{id: a, task: featured.forever{foreach}}}]\n")
     assert answer.code == 1
     assert "took longer than 1 s" in answer.stderr
+
+
+@pytest.mark.parametrize("wait", ["true", "false"])
+def test_a_task_that_sends_another_in_a_private_run_fails_and_says_why(wait: str, folder: Path) -> None:
+    """Celery #2652: `other.delay().get()` was None, the step succeeded, and the message was left for a later worker."""
+    answer = _run(folder, f"collectors: [{{id: a, task: featured.sending, with: {{wait: {wait}}}}}]\n")
+    assert answer.code == 1
+    assert "NobodyExecutes: featured.plain is sent to a queue that nobody serves" in answer.stderr
+
+
+def test_a_task_that_sends_another_to_a_shared_worker_gets_its_result(
+    folder: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    with working(folder / "log", "runner", "worker", "--include", "featured"):
+        answer = _run(folder, "collectors: [{id: a, task: featured.sending}]\n")
+    assert answer.json["result"] == [4], answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("workflow", "step", "statuses"),
+    [
+        pytest.param(
+            "collectors: [{id: a, task: featured.slow}, {id: b, task: featured.plain}]\n"
+            "gather: {task: gather.concat, min_success: 1}\n",
+            "featured.a",
+            {"a": "cancelled", "b": "succeeded", "gather_concat": "succeeded"},
+            id="collector",
+        ),
+        pytest.param(
+            "collectors: [{id: a, task: featured.slow, foreach: [1, 2], batch: 2}, {id: b, task: featured.plain}]\n"
+            "gather: {task: gather.concat, min_success: 1}\n",
+            "featured.a",
+            {"a[0]": "cancelled", "a[1]": "cancelled", "b": "succeeded", "gather_concat": "succeeded"},
+            id="foreach",
+        ),
+        pytest.param(
+            "collectors: [{id: b, task: featured.plain}]\nstages: [{id: a, task: featured.slow}, {id: c, task: featured.slow}]\n",
+            "featured.a",
+            {"b": "succeeded", "gather": "succeeded", "a": "cancelled", "c": "skipped"},
+            id="stage",
+        ),
+    ],
+)
+def test_a_message_that_is_terminated_cancels_its_steps(  # noqa: PLR0917 - a case, and what it needs
+    workflow: str, step: str, statuses: dict[str, str], folder: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's *terminate* showed REVOKED, and the step was executed again once its lease had run out."""
+    monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("RUNNER_LEASE", "3")
+    monkeypatch.setenv("FEATURED_JOURNAL", str(folder / "journal"))
+    file = folder / "featured.yaml"
+    file.write_text(f"name: featured\ninclude: [featured]\n{workflow}")
+    control = Celery(broker=valkey.url, set_as_current=False).control
+    with working(folder / "log", "runner", "worker", "--include", "featured"):
+        process = start("run", str(file), "--run-id", "revoked", "--json")
+        wait_until((folder / "journal").exists, "the step is executed", timeout=20)
+        [active] = (control.inspect(timeout=5).active() or {}).values()
+        [message] = [each["id"] for each in active if each["name"] == step]
+        control.revoke(message, terminate=True, signal="SIGKILL")
+        told, _ = process.communicate(timeout=60)
+    found = {each["id"]: each["status"] for each in json.loads(told)["steps"]}
+    assert statuses.items() <= found.items()
+    assert len(_journal(folder)) == 1, "it was executed once"

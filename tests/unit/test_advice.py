@@ -86,3 +86,49 @@ def test_a_warning_comes_after_valid_and_leaves_the_exit_code(tmp_path: Path) ->
         f"{file}: valid",
         f'{file}:2:66: warning[W001]: task "http.get" raises nothing that is called "exit_2"',
     ]
+
+
+CELERYS = """
+from celery import shared_task
+
+@shared_task(name="slow.limited", rate_limit="1/m")
+def limited(): ...
+
+@shared_task(name="slow.retried", autoretry_for=(OSError,), retry_backoff=True)
+def retried(): ...
+
+@shared_task(name="slow.retrying", bind=True)
+def retrying(self):
+    raise self.retry()
+
+@shared_task(name="slow.replaced", bind=True)
+def replaced(task):
+    return task.replace(limited.s())
+
+@shared_task(name="slow.plain", bind=True, soft_time_limit=3)
+def plain(self):
+    self.update_state(state="HALF")
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "messages"),
+    [
+        ("task: slow.limited", ['task "slow.limited": rate_limit has no effect in a workflow']),
+        ("task: slow.retried", ['task "slow.retried": autoretry_for, retry_backoff has no effect in a workflow']),
+        ("task: slow.retried, retry: 3", []),
+        ("task: slow.retrying", ['task "slow.retrying": self.retry() has no effect in a workflow']),
+        ("task: slow.retrying, retry: 3", []),
+        ("task: slow.replaced", ['task "slow.replaced": self.replace() has no effect in a workflow']),
+        ("task: slow.plain", []),
+    ],
+)
+def test_what_a_task_asks_of_celery_and_a_step_does_not_do_is_warned_of(
+    step: str, messages: list[str], tmp_path: Path
+) -> None:
+    """A task's `rate_limit` and its own retries were ignored silently."""
+    (tmp_path / "slow.py").write_text(CELERYS, encoding="utf-8")
+    written = source.parse(f"name: w\ninclude: [slow]\ncollectors: [{{id: a, {step}}}]", "w.yaml")
+    known = catalogue.read(["slow"], [tmp_path])
+    spec.read(written, known)
+    assert [each.message for each in advice.warnings(written, known)] == messages

@@ -33,6 +33,7 @@ SAMPLES = [
     (endings.past_the_hard_limit(1), Ending.TIMEOUT, "timed_out", {"never": "", "twice": "12", "only": ""}),
     (endings.process_died(OSError("9")), Ending.DIED, "failed", {"never": "1", "twice": "12", "only": "12"}),
     (endings.refused(RunnerError("no")), Ending.REFUSED, "failed", {"never": "", "twice": "", "only": ""}),
+    (endings.revoked("terminated"), Ending.REVOKED, "cancelled", {"never": "", "twice": "", "only": ""}),
     (endings.unrecorded(OSError("no")), Ending.UNRECORDED, "failed", {"never": "", "twice": "", "only": ""}),
     (
         endings.lost_too_often(Claim("a", "yours", lost=4)),

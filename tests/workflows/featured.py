@@ -145,6 +145,19 @@ def replaced(self: Task) -> Any:
     return self.replace(request.s())
 
 
+@shared_task(name="featured.sending")
+def sending(*, wait: bool = True) -> Any:
+    result = plain.delay(4)
+    return result.get(timeout=5, disable_sync_subtasks=False) if wait else str(result.id)
+
+
+@shared_task(name="featured.slow")
+def slow(value: Any = None, n: int = 0) -> int:
+    note("slow", n)
+    time.sleep(60)
+    return n
+
+
 @shared_task(name="featured.soft", soft_time_limit=0.3)
 def soft(*, catch: bool = False) -> str:
     try:
