@@ -65,7 +65,10 @@ def _has_more(kind: Any) -> bool:
 
 
 def _has_own(kind: Any, name: str) -> bool:
-    return mro_lookup(kind, name, stop={Task, object}, monkey_patched=["celery.app.task"]) is not None
+    # A worker replaces `Task.__call__` by one of celery.app.trace, which is no hook of the task's either.
+    return (
+        mro_lookup(kind, name, stop={Task, object}, monkey_patched=["celery.app.task", "celery.app.trace"]) is not None
+    )
 
 
 def _caught(error: Exception) -> Exception:
