@@ -29,6 +29,7 @@ from runner.reconcile import reconcile
 from runner.session import Session
 from runner.settle import fail
 from runner.store import AWAY, FOLLOW_PATIENCE, Store
+from runner.text import printable
 from runner.worker import WorkerEnded
 
 logger = logging.getLogger(__name__)
@@ -114,18 +115,23 @@ def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
     """Show the run's progress to its end; False if the time is up before."""
     began = heard = time.monotonic()
     outage = Outage(_ignore if wish.quiet else _say)
-    started = False
+    started, waits_for = False, ""
     with progress.shown(plan, run_id, quiet=wish.quiet) as shown:
         for event in _followed(run_id, here, outage):
             shown.tell(event)
             now = time.monotonic()
             heard = heard if event is None else now
-            started = started or (event is not None and event.event == "started")
+            if event is not None and event.event in {"waiting", "started", "ended"}:
+                started = started or event.event == "started"
+                waits_for = mask(event.message, plan) if event.event == "waiting" else ""
             if here.worker is None and now - heard > PATIENCE and outage.may_say and not outage.of_broker:
                 with suppress(*AWAY):  # `follow` says so
                     if not here.ledger.is_led():
                         none = f"and there is none: `{program.command('worker')}` starts one"
                         outage.tell(f"run {run_id} waits for a worker, {none}")
+                    elif waits_for:  # as the ledger says it; a worker may well be free
+                        cure = f"`{program.command('worker')} --include MODULE` starts one with the module of the task"
+                        outage.tell(f"run {run_id} {printable(waits_for)}: {cure}")
                     elif not started:
                         outage.tell(f"run {run_id} waits for a worker that is free")
                         started = True  # or will be, one day: once is enough

@@ -3,6 +3,7 @@
 Messages are sent by the Celery application of this process, whose broker the ledger is on.
 """
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
@@ -13,12 +14,18 @@ from runner import plan as plans
 from runner.crashpoints import Crashpoint, crashpoint
 from runner.encoding import packed
 from runner.entries import Outcome, RunStatus
-from runner.errors import BrokerUnavailable, InvalidItems
+from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, listed
 from runner.plan import Plan
 from runner.run_ids import check_run_id
 from runner.send import send
 from runner.settle import fail
 from runner.store import Store
+
+
+class OtherRun(RunnerError):
+    """There is a run of this id, and it is another."""
+
+    exit_code = 3
 
 
 def submit(
@@ -47,6 +54,27 @@ def submit(
     send_rest(routed, run_id, frozenset(), ledger)
     crashpoint(Crashpoint.SUBMIT_AFTER_SEND)
     return True
+
+
+def check_same(run_id: str, plan: Plan, ledger: Store) -> None:
+    """Return if the run of this id does what the plan does, with the same inputs.
+
+    Raises:
+        OtherRun: it does not; its result would be taken for that of another workflow, or of other inputs.
+        UnknownRun: there is none.
+    """
+    other = ledger.plan(check_run_id(run_id))
+    if other.name != plan.name:
+        raise OtherRun(f"run {run_id} exists already, of another workflow: {echo(other.name)}, not {echo(plan.name)}")
+    names = sorted(other.inputs.keys() | plan.inputs.keys())
+    # As JSON: true is no 1.
+    before, now = ({name: json.dumps(each.inputs.get(name)) for name in names} for each in (other, plan))
+    different = [name for name in names if before[name] != now[name]]
+    changed = [f"workflow {echo(plan.name)} has changed since"] if other.hash != plan.hash else []
+    if different:
+        changed.append(f"it has other inputs: {listed(different)}")
+    if changed:
+        raise OtherRun(f"run {run_id} exists already, and {', and '.join(changed)}")
 
 
 def resume(run_id: str, ledger: Store) -> None:

@@ -24,7 +24,7 @@ from runner import (
 )
 from runner import plan as plans
 from runner.bind import bind
-from runner.errors import RunnerError
+from runner.errors import RunnerError, UnknownRun
 from runner.plan import Plan
 from runner.run_ids import check_run_id, new_run_id
 
@@ -80,7 +80,12 @@ class RunCommand(click.Command):
     help="Read inputs from a YAML or JSON file; options come before it.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and start nothing.")
-@click.option("--run-id", metavar="ID", help="The run's id; if there is such a run already, nothing is started.")
+@click.option(
+    "--run-id",
+    metavar="ID",
+    help="The run's id. If that run exists already, no other is started: it goes on, or its result is printed; with another"
+    " workflow or other inputs it is refused.",
+)
 @options.concurrency_option
 @options.wish_options
 @options.broker_options
@@ -120,15 +125,19 @@ def command(
 
             celery_app.make_current()
 
+        if run_id and chosen.broker_url is None:
+            # Before there is a worker: it would serve the queue of the run that exists, without what its workflow includes.
+            with session.ledger(chosen) as ledger, suppress(UnknownRun):
+                run.check_same(name, plan, ledger)
         with session.started(chosen, name, plan) as here:
 
             def begin() -> None:
                 if run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue, slots=here.slots):
                     return
-                other = here.ledger.plan(name)
-                same = (other.hash, other.inputs) == (plan.hash, plan.inputs)
-                note = "" if same else "; it is another workflow, or has other inputs"
-                click.echo(f"run {name} exists already, and this is what came of it{note}", err=True)
+                run.check_same(name, plan, here.ledger)
+                ended = here.ledger.run(name).ended
+                what = "this is what came of it" if ended else "has not ended: going on with it"
+                click.echo(f"run {name} exists already, and {what}", err=True)
 
             return attend.attend(name, here, wish, begin)
 

@@ -50,6 +50,22 @@ def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Sto
     invariants.check("waiting", ledger, run.journal, told=told)
 
 
+def test_a_run_repeats_which_task_its_workers_lack(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+    """It said "waits for a worker that is free" while the only worker was idle, and lacked the task."""
+    start_worker(RUNNER_INCLUDE="")
+    wait_until(ledger.is_led, "the worker looks after runs")
+    run = flow.begin(tmp_path, file=flow.SMALL, run_id="waiting")
+    said = [next(line for line in run.command.stderr or () if "waits" in line) for _ in range(3)]
+    cancelled = runner("cancel", "waiting").code
+
+    lacks = "run waiting waits for a worker that has faulty.collect"
+    cure = "`python -m runner worker --include MODULE` starts one with the module of the task"
+    assert said[0].partition(" ")[2] == f"{lacks}\n"
+    assert said[1:] == [f"{lacks}: {cure}\n"] * 2
+    assert cancelled == 0
+    assert run.end(within=60).code == 6
+
+
 def test_a_run_says_that_there_is_no_worker_or_that_none_is_free(
     tmp_path: Path, ledger: Store, start_worker: StartWorker
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from runner import session, settings
 from tests import processes
 from tests.command_line import DEFAULT, ROOT, WORKFLOWS, runner, start
+from tests.servers import Server
 from tests.waiting import wait_until
 
 SLOW = str(ROOT / "tests" / "workflows" / "slow.yaml")
@@ -144,8 +145,67 @@ def test_inputs_may_come_from_a_file(tmp_path: Path) -> None:
 
 def test_the_same_run_id_again_returns_that_run_and_starts_nothing() -> None:
     first = runner("run", DEFAULT, "--topic", "python", "--run-id", "mine", "--json").json
-    second = runner("run", DEFAULT, "--topic", "other", "--run-id", "mine", "--json").json
-    assert second == first
+    second = runner("run", DEFAULT, "--topic", "python", "--run-id", "mine", "--json")
+    assert second.json == first
+    assert second.first_line == "run mine exists already, and this is what came of it"
+
+
+SECRET = """
+name: %s
+inputs: {token: {type: string, secret: true}, topic: {type: string}}
+collectors:
+  - {id: a, task: command.run, with: {argv: [echo, "${{ inputs.topic }}"]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "different"),
+    [
+        ("news", ("--token", "hunter22", "--topic", "coffee"), "and it has other inputs: topic"),
+        ("news", ("--token", "hunter23", "--topic", "coffee"), "and it has other inputs: token, topic"),
+        ("other", ("--token", "hunter22", "--topic", "tea"), 'of another workflow: "news", not "other"'),
+        (
+            "news\ngather: {task: gather.concat}",
+            ("--token", "hunter22", "--topic", "tea"),
+            'and workflow "news" has changed since',
+        ),
+    ],
+)
+def test_a_run_id_that_another_workflow_or_other_inputs_have_is_refused(
+    tmp_path: Path, state_dir: Path, name: str, words: tuple[str, ...], different: str
+) -> None:
+    """The result of the other run was printed, with exit code 0: a script took it for its own."""
+    (tmp_path / "first.yaml").write_text(SECRET % "news")
+    (tmp_path / "second.yaml").write_text(SECRET % name)
+    first = runner("run", str(tmp_path / "first.yaml"), "--token", "hunter22", "--topic", "tea", "--run-id", "mine")
+    log = (state_dir / "logs" / "mine.log").read_bytes()
+
+    second = runner("run", str(tmp_path / "second.yaml"), *words, "--run-id", "mine")
+    as_json = runner("run", str(tmp_path / "second.yaml"), *words, "--run-id", "mine", "--json")
+
+    assert first.code == 0, first.stderr
+    assert (second.code, second.stdout) == (3, "")
+    assert second.stderr == f"error: run mine exists already, {different}\n"
+    assert (as_json.code, as_json.json["error"]["type"], as_json.json["exit_code"]) == (3, "OtherRun", 3)
+    assert (state_dir / "logs" / "mine.log").read_bytes() == log  # no worker was started for it
+
+
+def test_a_run_id_of_a_broker_of_yours_is_refused_as_well(valkey: Server) -> None:
+    words = ("--run-id", "mine", "--broker", valkey.url)
+    first = runner("run", DEFAULT, "--topic", "tea", "--detach", *words)
+    second = runner("run", DEFAULT, "--topic", "coffee", "--detach", *words)
+    assert (first.code, first.stdout) == (0, "mine\n")
+    assert (second.code, second.stdout) == (3, "")
+    assert second.stderr == "error: run mine exists already, and it has other inputs: topic\n"
+
+
+def test_a_run_that_has_not_ended_goes_on_when_it_is_started_again(valkey: Server) -> None:
+    """It was said "this is what came of it" of a run of which nothing had come yet."""
+    words = ("run", DEFAULT, "--topic", "tea", "--detach", "--run-id", "mine", "--broker", valkey.url)
+    runner(*words)
+    again = runner(*words)
+    assert (again.code, again.stdout) == (0, "mine\n")
+    assert again.stderr == "run mine exists already, and has not ended: going on with it\n"
 
 
 def test_a_collector_added_by_editing_yaml_alone_is_everywhere(tmp_path: Path) -> None:
