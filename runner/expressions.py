@@ -397,6 +397,10 @@ def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
         return _worked_out(program, text, reading, needed, HERE_RANGE)
     except _TooLongHere:
         return _apart(text, needed)
+    except InvalidExpression as problem:
+        if isinstance(problem.__cause__, KeyError) and (others := _others(problem.__cause__, reading, names)):
+            raise InvalidExpression(f"{problem}{others}") from problem.__cause__
+        raise
 
 
 def _is_much(reading: _Reading, longest: int, weight: int) -> bool:
@@ -533,9 +537,22 @@ def _look_up(path: str, names: Mapping[str, Any]) -> Any:
     value: Any = names
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:
-            raise InvalidExpression(f"{_shown(path)}: there is no {echo(name)}")
+            raise InvalidExpression(f"{_shown(path)}: there is no {echo(name)}{_keys(value)}")
         value = value[name]
     return value
+
+
+def _others(missing: KeyError, reading: _Reading, names: Mapping[str, Any]) -> str:
+    """The keys that are there in place of the one that an expression has asked for."""
+    for root, *members in reading.paths:
+        if members and members[0] == str(missing).strip("'"):
+            return _keys(names.get(root))
+    return ""
+
+
+def _keys(value: Any) -> str:
+    """A file with semicolons has one column, which is called like all of them: its name says so."""
+    return f"; it has {listed([echo(key) for key in value])}" if isinstance(value, Mapping) and value else ""
 
 
 def _plain(value: Any, text: str) -> Any:

@@ -15,7 +15,7 @@ from runner.errors import Fault, InvalidExpression, InvalidItems, InvalidWorkflo
 from runner.expressions import ITEM_LIMIT
 from runner.plan import Foreach, Item, Plan, Step
 from runner.source import Source, found, is_json, kind
-from runner.text import cut_middle, printable
+from runner.text import count, cut_middle, printable
 
 if TYPE_CHECKING:
     from runner.source import Loc
@@ -203,11 +203,11 @@ def _of_csv(path: str) -> _Placed:
         # So many characters of a row are within the limit, whatever they are (see _check_size).
         room = SIZE_LIMIT // 6 - sum(len(column) + 3 for column in header)
         for row in rows:
-            if len(row) > len(header):
-                message = f"{name}:{rows.line_num}: {len(row)} cells, and the header has {len(header)}"
+            if row and len(row) != len(header):  # an empty line is none
+                message = f"{name}:{rows.line_num}: {count(len(row), 'cell')}, and the header has {len(header)}"
                 raise InvalidItems(message, "E039")
-            if row:  # an empty line is none
-                value = dict(zip(header, [*row, *[None] * (len(header) - len(row))], strict=True))
+            if row:
+                value = dict(zip(header, row, strict=True))
                 if sum(map(len, row)) > room:
                     _check_size(value, _called(name, rows.line_num), ("items",))
                 yield rows.line_num, value

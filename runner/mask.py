@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from html import escape
 from typing import Any, TypeVar
@@ -34,6 +34,12 @@ def mask(value: Value, plan: Plan) -> Value:
     leaves = [leaf for secret in secrets for leaf in _leaves(secret)]
     masked: Value = _mask(value, leaves, _pattern(tuple(map(str, leaves)))) if leaves else value
     return masked
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """A text, every one of the secrets in it replaced by ``***``, in whichever way of `mask` it is written."""
+    pattern = _pattern(tuple(secrets))
+    return pattern.sub(MASK, text) if pattern else text
 
 
 def line(text: str, plan: Plan) -> str:

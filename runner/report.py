@@ -168,6 +168,8 @@ def summary(run: Run, plan: Plan, outcomes: Outcomes, *, tally: Tallies | None =
     # Where nothing may fail, the failures below say it, each with its cause.
     elif run.cause and (plan.tolerant or not (failed and failed[0].id in run.cause)):
         lines += [f"  {_cause(run, plan)}"]
+    if empty := [_name(step, plan) for step in plan.collectors if step.foreach and step.count == 0]:
+        lines += [f"{screen.paint('warning:', 'yellow', 'bold')} no items: {errors.listed(empty)}"]
     noted = [step for step in plan.tail if step.id in outcomes and outcomes[step.id].notes]
     lines += [f"  {_name(step, plan)}: {_notes(outcomes[step.id], plan)}" for step in noted]
     return "\n".join([*lines, *_failures(run, plan, outcomes, tally, screen)])

@@ -7,7 +7,7 @@ import re
 import stat
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -606,8 +606,10 @@ def kind(value: Any) -> str:
             return "a string"
         case list():
             return "a list"
-        case _:
+        case Mapping():
             return "a mapping"
+        case _:
+            return f"a {type(value).__name__}"
 
 
 def found(value: Any) -> str:

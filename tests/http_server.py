@@ -14,6 +14,7 @@ many times it fails first, with `status` (default 503) and `retry_after`, if giv
     /members        /gzip in three members   /log-in  a page of HTML
     /cookie?url=    a redirect with a cookie /latin   "grüße" in ISO 8859-1, and does not say so
     /charset/x      `text` in UTF-8, said to be in x      /raw  {"page": 1}, said to be text
+    /html           /log-in, and no content type          /said   400, and `server.said`
 """
 
 import gzip
@@ -36,6 +37,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, pages: Mapping[str, Any]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pages = dict(pages)
+        self.said = ""
         self.requests: list[str] = []
         self.asked: Counter[str] = Counter()
         self.closing = threading.Event()
@@ -79,6 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
             case ["log-in"]:
                 page = b"<!DOCTYPE html>\n<title>Log in</title>"
                 self._answer(page, headers={"Content-Type": "text/html; charset=utf-8"})
+            case ["html"]:
+                self._answer(b"\n<!DOCTYPE html>\n<title>Log in</title>")
+            case ["said"]:
+                self._answer(self.server.said.encode(), 400)
             case ["cookie"]:
                 self._answer(b"", 302, {"Location": query["url"], "Set-Cookie": "session=new; Path=/"})
             case ["latin"]:
@@ -96,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ["to"]:
                 self._answer(b"", 302, {"Location": query["url"]})
             case ["drip"]:
-                self._start(200)
+                self._start(int(query.get("status", 200)))
                 while not self.server.closing.wait(0.1):
                     self.wfile.write(b".")
             case ["hang"]:

@@ -15,6 +15,7 @@ from celery import shared_task
 
 from runner.collectors import charsets
 from runner.notes import note
+from runner.text import count
 
 Format = Literal["text", "json", "jsonl", "csv", "yaml"]
 Patterns = str | list[str]
@@ -63,7 +64,8 @@ def read(
     """Read files: text, JSON, JSON Lines, CSV or YAML, in the order of their paths.
 
     A text file is a record `{path, text}`, and a JSON file `{path, data}`, as is each document of a YAML file. JSON
-    Lines and CSV files are records already: one a line, as they are; a CSV's cells are text, keyed by its header.
+    Lines and CSV files are records already: one a line, as they are; a CSV's cells are text, keyed by its header. A row
+    with more or fewer cells than the header is a failure.
 
     YAML is read as version 1.2 (its core schema): `on`, `no` and dates are text, `0755` is the number 755, and `3.10` is
     3.1. Keys are text as written. Merge keys (`<<`) are merged.
@@ -292,7 +294,7 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _rows(path: str, text: str) -> Iterator[dict[str, str | None]]:
+def _rows(path: str, text: str) -> Iterator[dict[str, str]]:
     rows = csv.reader(StringIO(text, newline=""), strict=True)
     # Python refuses a cell of 131,073 characters, for every reader of the process; here max_bytes is the limit.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
@@ -301,11 +303,11 @@ def _rows(path: str, text: str) -> Iterator[dict[str, str | None]]:
         if len(set(header)) != len(header):
             raise FilesFailure(f"{path}:1: two columns have one name", retryable=False)
         for row in rows:
-            if len(row) > len(header):
-                message = f"{path}:{rows.line_num}: {len(row)} cells, and the header has {len(header)}"
+            if row and len(row) != len(header):  # an empty line is none
+                message = f"{path}:{rows.line_num}: {count(len(row), 'cell')}, and the header has {len(header)}"
                 raise FilesFailure(message, retryable=False)
-            if row:  # an empty line is none
-                yield dict(zip(header, [*row, *[None] * (len(header) - len(row))], strict=True))
+            if row:
+                yield dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise FilesFailure(f"{path}:{rows.line_num}: not CSV: {error}", retryable=False) from error
 

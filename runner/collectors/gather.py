@@ -4,6 +4,8 @@ from typing import Any
 
 from celery import shared_task
 
+from runner.source import found, kind
+
 
 class NotGatherable(ValueError):
     """The collectors' values are not of the kind that this gather puts together."""
@@ -16,9 +18,20 @@ def concat(values: list[Any]) -> list[Any]:
     """Put the collectors' lists together into one list, in the order of the collectors.
 
     Args:
-        values: a list is taken apart into its items, null adds nothing, and anything else is an item itself.
+        values: a list is taken apart into its items, an object is an item itself, and null adds nothing. Texts, numbers and
+            booleans are items where all values are such; beside lists and objects, one of them is a failure.
+
+    Raises:
+        NotGatherable: a value is neither a list nor an object, and others are.
     """
     _require_list(values, "gather.concat")
+    alone = [number for number, value in enumerate(values, start=1) if not isinstance(value, list | dict | None)]
+    if alone and any(isinstance(value, list | dict) for value in values):
+        value = values[alone[0] - 1]
+        raise NotGatherable(
+            f"value {alone[0]} of {len(values)} is {found(value)}, neither a list nor an object as others are: "
+            "gather.concat would put it between their records"
+        )
     items: list[Any] = []
     for value in values:
         if isinstance(value, list):
@@ -45,8 +58,8 @@ def merge(values: list[dict[str, Any] | None]) -> dict[str, Any]:
             continue
         if not isinstance(value, dict):
             raise NotGatherable(
-                f"value {number} of {len(values)} is a {type(value).__name__}, and gather.merge puts objects together; "
-                "gather.concat takes anything"
+                f"value {number} of {len(values)} is {kind(value)}, and gather.merge puts objects together; "
+                "gather.concat takes lists"
             )
         merged.update(value)
     return merged
@@ -54,4 +67,4 @@ def merge(values: list[dict[str, Any] | None]) -> dict[str, Any]:
 
 def _require_list(values: object, task: str) -> None:
     if not isinstance(values, list):
-        raise NotGatherable(f"{task} takes a list of values, not a {type(values).__name__}")
+        raise NotGatherable(f"{task} takes a list of values, not {kind(values)}")

@@ -8,8 +8,8 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -22,9 +22,13 @@ import httpx
 from celery import shared_task
 
 from runner.collectors import charsets
+from runner.mask import hide
+from runner.source import kind
 
 MAX_REDIRECTS = 10
 _MAX_SHOWN = 200  # characters of a URL, or of what a server says, in an error
+_SAID_BYTES = 16 * 1024  # that are read of what a 4xx or 5xx says
+_SAID_WITHIN = 1  # seconds
 
 Format = Literal["json", "text", "bytes"]
 
@@ -70,14 +74,15 @@ async def get(
     """Get a URL: its JSON, its text, or its bytes in base64.
 
     Redirects are followed. An answer of 429, 5xx or none at all is worth another try, and `Retry-After` is passed on;
-    any other 4xx, and a body that cannot be used, is not. Cookies are kept for the redirects of one request, and no longer.
+    any other 4xx, and a body that cannot be used, is not. The failure has the beginning of what a 4xx or 5xx says. Cookies
+    are kept for the redirects of one request, and no longer.
 
     Args:
         url: http or https.
         params: added to the query of the URL; null is left out.
         headers: sent with the request; null is left out. A redirect to another host does not take them along.
         format: json, text or bytes; by default json if the content type, or a `select`, `fields` or `labels`, says so,
-            else text.
+            else text. A page of HTML is a failure then, as most often it asks to log in, or tells of an error.
         encoding: of the text or JSON; by default what the answer says, else UTF-8.
         select: where in the JSON the value is, as keys, places in a list, and dots: `message.items`, `pages.0`.
         fields: for each object of the list, the name of a field and where it is: `{title: full_name, by: user.login}`;
@@ -114,6 +119,10 @@ async def get(
         raise HTTPFailure(f"{name} cannot be got: {_first(group)}", retryable=False) from group
 
     wanted = format or ("json" if _is_json(answer) or select or fields or labels else "text")
+    if wanted == "text" and not format and _is_html(answer, body):
+        beginning = _beginning(answer, body, _sent(request_url, headers or {}, answer))
+        message = f"{name} answered with a page of HTML, which begins: {beginning}"
+        raise HTTPFailure(f"{message} (if that is what you want, set format: text)", retryable=False)
     value = _decoded(answer, body, wanted, codec)
     for key in filter(None, str(select).split(".")):
         value = _step_into(value, key, select, name)
@@ -237,7 +246,7 @@ async def _fetch(
         answer = await client.send(request, stream=True)
         try:
             if answer.next_request is None:
-                _raise_for_status(answer)
+                await _raise_for_status(answer, url, headers)
                 return answer, await _body(answer, max_bytes)
         finally:
             await answer.aclose()
@@ -285,7 +294,7 @@ def _request(client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, Any])
         raise HTTPFailure(f"the headers for {_shown(url)} cannot be sent: {error}", retryable=False) from error
 
 
-def _raise_for_status(answer: httpx.Response) -> None:
+async def _raise_for_status(answer: httpx.Response, url: httpx.URL, headers: dict[str, Any]) -> None:
     status = answer.status_code
     in_part = status == httpx.codes.PARTIAL_CONTENT and "Range" not in answer.request.headers
     if answer.is_success and not in_part:
@@ -293,9 +302,35 @@ def _raise_for_status(answer: httpx.Response) -> None:
     message = f"{_shown(answer.url)} answered {status} {answer.reason_phrase[:_MAX_SHOWN]}".rstrip()
     if in_part:
         raise HTTPFailure(f"{message}, a part of what it has, and all of it was asked for", status)
+    body = bytearray()
+    with suppress(TimeoutError, httpx.TransportError, HTTPFailure):  # the status is what counts
+        async with asyncio.timeout(_SAID_WITHIN):
+            await _read(answer, body, _SAID_BYTES)
+    if said := _beginning(answer, bytes(body), _sent(url, headers, answer)):
+        message = f"{message}: {said}"
     if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise HTTPFailure(message, status, retry_after=_retry_after(answer.headers.get("Retry-After", "")))
     raise HTTPFailure(message, status, retryable=False)
+
+
+def _beginning(answer: httpx.Response, body: bytes, secrets: Iterable[str]) -> str:
+    """What a body says, as one line that a message holds."""
+    text = hide(body[:_SAID_BYTES].decode(_mark(body) or _charset(answer) or "utf-8", errors="replace"), secrets)
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _MAX_SHOWN else line[:_MAX_SHOWN] + "…"
+
+
+def _sent(url: httpx.URL, headers: dict[str, Any], answer: httpx.Response) -> Iterator[str]:
+    """What was sent in the query, the headers and as password, whole and in words: it may be secret, and servers repeat it."""
+    for each in (url, answer.request.url):
+        yield from (*each.params.values(), each.username, each.password)
+    for value in (*headers.values(), *answer.request.headers.get_list("Cookie")):
+        text = value if isinstance(value, str) else json.dumps(value)
+        yield text
+        for word in re.split(r"[\s;,]+", text):
+            yield from (word, word.partition("=")[2])
+            with suppress(ValueError):  # of basic authentication
+                yield from base64.b64decode(word, validate=True).decode().split(":")
 
 
 def _retry_after(text: str) -> float | None:
@@ -311,23 +346,33 @@ def _retry_after(text: str) -> float | None:
 
 
 async def _body(answer: httpx.Response, max_bytes: int) -> bytes:
-    """The body, decompressed here and not by httpx, whose decoder has no bound: 64 KiB of gzip can be 64 MiB."""
+    body = bytearray()
+    await _read(answer, body, max_bytes)
+    if len(body) > max_bytes:
+        message = f"{_shown(answer.url)} answered with more than {max_bytes:,} bytes (max_bytes)"
+        raise HTTPFailure(message, retryable=False)
+    return bytes(body)
+
+
+async def _read(answer: httpx.Response, body: bytearray, limit: int) -> None:
+    """Add to `body` what comes, until it is over the limit.
+
+    It is decompressed here and not by httpx, whose decoder has no bound: 64 KiB of gzip can be 64 MiB.
+    """
     name = _shown(answer.url)
     encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip"}:
         raise HTTPFailure(f"{name} answered in {encoding}, though only gzip was asked for", retryable=False)
     unzip = None if encoding == "identity" else _Gunzip()
-    body = bytearray()
     async for chunk in answer.aiter_raw():
         try:
-            body += unzip.decompress(chunk, max_bytes + 1 - len(body)) if unzip else chunk
+            body += unzip.decompress(chunk, limit + 1 - len(body)) if unzip else chunk
         except zlib.error as error:
             raise HTTPFailure(f"{name} answered with broken gzip: {error}") from error
-        if len(body) > max_bytes:
-            raise HTTPFailure(f"{name} answered with more than {max_bytes:,} bytes (max_bytes)", retryable=False)
+        if len(body) > limit:
+            return
     if unzip and body and not unzip.ended:
         raise HTTPFailure(f"{name} answered with gzip that ends early")
-    return bytes(body)
 
 
 class _Gunzip:
@@ -364,6 +409,14 @@ def _is_json(answer: httpx.Response) -> bool:
     return _content_type(answer).endswith(("/json", "+json"))
 
 
+def _is_html(answer: httpx.Response, body: bytes) -> bool:
+    content_type = _content_type(answer)
+    beginning = body[:1000].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return content_type in {"text/html", "application/xhtml+xml"} or (
+        not content_type and beginning.startswith((b"<!doctype html", b"<html"))
+    )
+
+
 def _decoded(answer: httpx.Response, body: bytes, wanted: Format, codec: str) -> Any:
     match wanted:
         case "bytes":
@@ -396,9 +449,10 @@ def _json(answer: httpx.Response, body: bytes, codec: str) -> Any:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         lines = body[:1000].decode(_charset(answer) or "utf-8", errors="replace").strip().splitlines() or [""]
-        kind = _content_type(answer) or "no content type"
+        content_type = _content_type(answer) or "no content type"
         message = (
-            f"{_shown(answer.url)} answered with what is not JSON ({kind}): {error}; it starts with {lines[0][:80]!r}"
+            f"{_shown(answer.url)} answered with what is not JSON ({content_type}): {error}; "
+            f"it starts with {lines[0][:80]!r}"
         )
         raise HTTPFailure(message, retryable=False) from error
 
@@ -426,7 +480,8 @@ def _step_into(value: Any, key: str, select: str, name: str) -> Any:
     has, inner = _inside(value, key)
     if has:
         return inner
-    raise HTTPFailure(f'{name} has no "{key}" for select "{select}": there is {_described(value)}', retryable=False)
+    are = "are" if isinstance(value, dict) and value else "is"
+    raise HTTPFailure(f'{name} has no "{key}" for select "{select}": there {are} {_described(value)}', retryable=False)
 
 
 def _inside(value: Any, key: str) -> tuple[bool, Any]:
@@ -444,7 +499,7 @@ def _described(value: Any) -> str:
             return "the keys " + ", ".join(_printable(key) for key in list(value)[:20])
         case list():
             return f"a list of {len(value)}, with places from 0"
-    return f"a {type(value).__name__}"
+    return kind(value)
 
 
 def _printable(text: str) -> str:
@@ -458,7 +513,7 @@ def _records(value: Any, fields: dict[str, str] | None, labels: dict[str, Any], 
     records = value if isinstance(value, list) else [value]
     for record in records:
         if not isinstance(record, dict):
-            message = f"{name} answered with a {type(record).__name__} where fields or labels need an object"
+            message = f"{name} answered with {kind(record)} where fields or labels need an object"
             raise HTTPFailure(f"{message}; name the list of objects with select", retryable=False)
     shaped = [{**labels, **record, **labels} for record in (_picked(records, fields, name) if fields else records)]
     return shaped if isinstance(value, list) else shaped[0]

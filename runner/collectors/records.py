@@ -10,6 +10,7 @@ from celery import shared_task
 
 from runner.collectors.keys import named
 from runner.notes import note
+from runner.source import kind
 from runner.values import text_of
 
 Keys = str | list[str]
@@ -25,19 +26,19 @@ class NotRecords(ValueError):
 def dedupe(records: list[Any], by: Keys | None = None) -> list[Any]:
     """Keep the first of the records that are the same.
 
-    Records that have none of the keys, or null there, say nothing about being the same: all of them are kept, and the step's
-    notes have their number.
+    Records that have none of the keys, or null there, say nothing about being the same: all of them are kept. The step's
+    notes have their number, and that of the records that were dropped.
 
     Args:
         records: objects; without `by`, anything.
-        by: the key or keys to compare, where a missing one is as null; by default, the whole record.
+        by: the key or keys to compare, where a missing one is as null; by default, the whole record. A key that no record
+            has is a failure, unless it is written with a `?` at its end.
 
     Raises:
-        NotRecords: a record is not an object, with `by`.
+        NotRecords: a record is not an object, with `by`, or none has the key.
     """
     _check(records, by, "records.dedupe")
-    there = {key for record in records for key in record} if by else set()
-    keys = [named(key, there)[0] for key in _keys(by)]
+    keys = _had(records, _keys(by), "records.dedupe") if by else []
     first: dict[str, Any] = {}
     without = 0
     for record in records:
@@ -49,6 +50,8 @@ def dedupe(records: list[Any], by: Keys | None = None) -> list[Any]:
             first.setdefault(_text(values), record)
     if without:
         note(without_key=without)
+    if dropped := len(records) - len(first):
+        note(dropped=dropped)
     return list(first.values())
 
 
@@ -99,12 +102,12 @@ def count(records: list[Any], by: str | None = None) -> dict[str, Any]:
 
 def _check(records: object, by: object, task: str) -> None:
     if not isinstance(records, list):
-        raise NotRecords(f"{task} takes a list of records, not a {type(records).__name__}")
+        raise NotRecords(f"{task} takes a list of records, not {kind(records)}")
     if by is None:
         return
     for number, record in enumerate(records, start=1):
         if not isinstance(record, dict):
-            message = f"record {number} of {len(records)} is a {type(record).__name__}, and has no keys for {task}"
+            message = f"record {number} of {len(records)} is {kind(record)}, and has no keys for {task}"
             raise NotRecords(f"{message} to look at (by: {_text(by)})")
 
 

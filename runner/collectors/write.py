@@ -13,6 +13,7 @@ from celery import shared_task
 
 from runner.collectors.keys import named
 from runner.notes import note
+from runner.source import kind
 from runner.values import text_of
 
 
@@ -40,7 +41,8 @@ def to_json(value: Any, path: str, *, indent: int | None = 2, receipt: bool = Fa
         receipt: return `{path, count}`, and not the value.
 
     Raises:
-        NotWritten: naming the path and the cause.
+        NotWritable: the path is that of something else than a file.
+        NotWritten: the file cannot be written; naming the path and the cause.
     """
     with _replaced(path) as file:
         file.write(_dump(value, indent) + "\n")
@@ -60,9 +62,10 @@ def to_jsonl(records: list[Any], path: str, *, receipt: bool = False) -> Any:
         receipt: return `{path, count}`, and not the list.
 
     Raises:
-        NotWritten: naming the path and the cause.
+        NotWritable: the value is not a list, or the path is that of something else than a file.
+        NotWritten: the file cannot be written; naming the path and the cause.
     """
-    _require(records, list, "write.jsonl takes a list", path)
+    _require_list(records, "write.jsonl takes a list", path)
     with _replaced(path) as file:
         file.writelines(_dump(record) + "\n" for record in records)
     return _written(records, path, len(records), receipt=receipt)
@@ -83,11 +86,13 @@ def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | Non
         receipt: return `{path, count}`, and not the records.
 
     Raises:
-        NotWritten: naming the path and the cause.
+        NotWritable: a record is not an object, none has one of the columns, or the path is that of something else than a
+            file.
+        NotWritten: the file cannot be written; naming the path and the cause.
     """
-    _require(records, list, "write.csv takes a list of objects", path)
-    for record in records:
-        _require(record, dict, "write.csv takes a list of objects", path)
+    _require_list(records, "write.csv takes a list of objects", path)
+    for number, record in enumerate(records, start=1):
+        _require_object(record, f"record {number} of {len(records)}", path)
     there = dict.fromkeys(key for record in records for key in record)
     found = [named(column, there) for column in columns or []]
     for column, optional in found:
@@ -109,9 +114,14 @@ def _written(value: Any, path: str, count: int, *, receipt: bool) -> Any:
     return {"path": path, "count": count} if receipt else value
 
 
-def _require(value: object, kind: type, wanted: str, path: str) -> None:
-    if not isinstance(value, kind):
-        raise NotWritable(f"cannot write {path}: {wanted}, and got a {type(value).__name__}")
+def _require_list(value: object, wanted: str, path: str) -> None:
+    if not isinstance(value, list):
+        raise NotWritable(f"cannot write {path}: {wanted}, and the value is {kind(value)}")
+
+
+def _require_object(record: object, called: str, path: str) -> None:
+    if not isinstance(record, dict):
+        raise NotWritable(f"cannot write {path}: {called} is {kind(record)}, not an object")
 
 
 def _cell(value: Any) -> Any:

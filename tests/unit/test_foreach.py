@@ -96,10 +96,10 @@ def test_a_file_of_json_lines_has_a_value_a_line() -> None:
 
 
 def test_a_csv_file_has_a_row_an_item() -> None:
-    content = '\ufeffname,"a ""note"""\nx,"1,\n2"\n\ny\n'
+    content = '\ufeffname,"a ""note"""\nx,"1,\n2"\n\ny,\n'
     assert values(file("x.csv", content)) == [
         {"name": "x", 'a "note"': "1,\n2"},
-        {"name": "y", 'a "note"': None},
+        {"name": "y", 'a "note"': ""},
     ]
 
 
@@ -250,6 +250,8 @@ def test_a_line_of_more_than_64_kib_is_refused_before_it_is_read_to_its_end() ->
         ("x.jsonl", b'"\\ud800"', "x.jsonl:1: a number or a text that JSON cannot carry exactly"),
         ("x.csv", b"a,a\n", "x.csv:1: two columns have one name"),
         ("x.csv", b"a\n1\n1,2\n", "x.csv:3: 2 cells, and the header has 1"),
+        # It was a null in place of the cell, and the run a success.
+        ("x.csv", b"a,b\n1,2\n\n3\n", "x.csv:4: 1 cell, and the header has 2"),
         ("x.csv", b'a\n"b', "x.csv:2: not CSV: "),
         ("x.txt", b"a\n\xff\n", "x.txt:2: not UTF-8 text"),
     ],
@@ -289,7 +291,7 @@ def test_a_path_that_is_no_text_is_refused() -> None:
 
 
 def test_every_item_is_json() -> None:
-    made = values(file("x.csv", "a,b\n1\n"))
+    made = values(file("x.csv", "a,b\n1,\n"))
     assert json.loads(json.dumps(made)) == made
 
 
@@ -332,3 +334,11 @@ def test_a_carriage_return_within_quotes_is_part_of_its_cell() -> None:
 
 def test_a_carriage_return_within_a_line_is_part_of_it_where_lines_end_in_a_newline() -> None:
     assert values(file("a", "first\na\rb\nc\n", "lines")) == ["first", "a\rb", "c"]
+
+
+@pytest.mark.parametrize("key", ["item.name", "item['name'] + '!'"])
+def test_a_key_of_a_column_that_the_file_does_not_have_names_the_columns_it_has(key: str) -> None:
+    """A file with semicolons has one column: "there is no name" did not say so."""
+    file("x.csv", "name;currency\nulm;EUR\n")
+    [fault] = told(f'{{items: {{file: x.csv}}, key: "${{{{ {key} }}}}"}}')
+    assert fault.endswith('; it has "name;currency"')

@@ -564,3 +564,12 @@ def test_a_partial_run_without_several_is_to_be_run_again() -> None:
 def test_a_partial_run_without_items_starts_from_their_collector() -> None:
     told = report.nothing_to_resume(PARTIAL, PAGES, ["page[7]", "page[42]"])
     assert "hint: `python -m runner resume news-1 --from page` executes page and what follows again" in told
+
+
+def test_the_summary_warns_of_a_foreach_without_items() -> None:
+    """A list of nothing overwrote the file of the day before with an empty one, and the run had succeeded."""
+    foreach = PAGE.foreach
+    assert foreach is not None
+    empty = replace(PAGES, collectors=(replace(PAGE, foreach=replace(foreach, count=0)),))
+    told = report.summary(RUN, empty, {}, tally={"page": {}})
+    assert told.splitlines()[1:] == ["warning: no items: page"]

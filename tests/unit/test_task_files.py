@@ -172,8 +172,8 @@ def test_json_lines_are_records_already(tmp_path: Path) -> None:
 
 
 def test_csv_rows_are_records_keyed_by_the_header(tmp_path: Path) -> None:
-    root = make(tmp_path, {"a.csv": '\ufeffname,price\r\n"a, b",1\r\n\r\n"two\nlines"\r\n'})
-    assert read(paths="*", root=root) == [{"name": "a, b", "price": "1"}, {"name": "two\nlines", "price": None}]
+    root = make(tmp_path, {"a.csv": '\ufeffname,price\r\n"a, b",1\r\n\r\n"two\nlines",\r\n'})
+    assert read(paths="*", root=root) == [{"name": "a, b", "price": "1"}, {"name": "two\nlines", "price": ""}]
 
 
 def test_each_document_of_a_yaml_file_is_a_record(tmp_path: Path) -> None:
@@ -272,6 +272,7 @@ MERGES = "\n".join(
         ("a.json", b"[" * 100_000, "a.json: not JSON"),
         ("a.jsonl", b"1\n{\n", "a.jsonl:2: not JSON"),
         ("a.csv", b"a,b\n1,2,3\n", "a.csv:2: 3 cells, and the header has 2"),
+        ("a.csv", b"a,b\n1,2\n\n3\n", "a.csv:4: 1 cell, and the header has 2"),
         ("a.csv", b"a,a\n", "a.csv:1: two columns have one name"),
         ("a.csv", b'a\n"b', "a.csv:2: not CSV"),
         ("a.yaml", b"a: [", "a.yaml: not YAML"),

@@ -11,8 +11,21 @@ def test_lists_become_one_list_in_the_order_of_the_collectors() -> None:
     assert concat([[2, 1], [], [3]]) == [2, 1, 3]
 
 
-def test_what_is_no_list_is_an_item_and_null_is_none() -> None:
-    assert concat([{"a": 1}, None, [[1]], "text", 0]) == [{"a": 1}, [1], "text", 0]
+def test_an_object_is_an_item_and_null_is_none() -> None:
+    assert concat([{"a": 1}, None, [[1]]]) == [{"a": 1}, [1]]
+
+
+def test_texts_and_numbers_are_items_where_all_values_are_such() -> None:
+    assert concat(["text", None, 0]) == ["text", 0]
+
+
+@pytest.mark.parametrize(("value", "shown"), [("<html>", 'the string "<html>"'), (5, "5"), (True, "true")])
+@pytest.mark.parametrize("other", [[{"a": 1}], {"a": 1}, []])
+def test_a_text_beside_lists_and_objects_is_a_failure_that_names_its_place(value: Any, shown: str, other: Any) -> None:
+    """A page to log in stood between the records of the other collectors, and the run had succeeded."""
+    with pytest.raises(NotGatherable, match=f"value 2 of 3 is {shown}, neither a list nor an object") as raised:
+        concat([None, value, other])
+    assert raised.value.retryable is False
 
 
 def test_objects_become_one_and_the_later_value_stands() -> None:
@@ -30,5 +43,5 @@ def test_merging_what_is_no_object_names_its_place() -> None:
 
 @pytest.mark.parametrize("task", [concat, merge])
 def test_a_gather_takes_a_list(task: Any) -> None:
-    with pytest.raises(NotGatherable, match="takes a list of values, not a dict"):
+    with pytest.raises(NotGatherable, match="takes a list of values, not a mapping"):
         task({})

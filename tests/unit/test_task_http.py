@@ -45,7 +45,7 @@ def test_select_takes_the_list_out_of_the_json(server: Server) -> None:
 def test_select_of_a_missing_key_tells_the_keys_there_are(server: Server) -> None:
     error = failure(server.url("/news"), select="items")
     assert 'no "items"' in str(error)
-    assert "page, hits" in str(error)
+    assert "there are the keys page, hits" in str(error)
     assert error.retryable is False
 
 
@@ -99,7 +99,7 @@ def test_a_field_may_be_an_item_of_a_list(server: Server) -> None:
 
 def test_labels_on_what_is_no_object_are_an_error(server: Server) -> None:
     error = failure(server.url("/text"), format="text", labels={"source": "n"})
-    assert "with a str where fields or labels need an object" in str(error)
+    assert "with a string where fields or labels need an object" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_json_that_is_said_to_be_text_is_read_where_json_is_needed(server: Serve
 def test_a_key_that_is_half_a_character_is_told_in_characters_that_can_be_recorded(server: Server) -> None:
     """A message with half a surrogate pair could not be recorded: three executions, two minutes."""
     server.pages["/half"] = {"\ud800": 1}
-    assert r"there is the keys '\ud800'" in str(failure(server.url("/half"), select="a"))
+    assert r"there are the keys '\ud800'" in str(failure(server.url("/half"), select="a"))
 
 
 def test_text_is_decoded_by_its_charset(server: Server) -> None:
@@ -407,3 +407,48 @@ def test_a_field_may_end_with_a_question_mark_itself(server: Server) -> None:
         {"paid": True, "me": 1, "note": None, "login": None},
         {"paid": None, "me": None, "note": None, "login": None},
     ]
+
+
+@pytest.mark.parametrize("page", ["/log-in", "/html"])
+def test_a_page_of_html_is_no_value_unless_text_is_asked_for(server: Server, page: str) -> None:
+    """A page to log in, with 200, was the value: a text among the records of the other collectors."""
+    error = failure(server.url(page))
+    assert "answered with a page of HTML, which begins: <!DOCTYPE html> <title>Log in</title>" in str(error)
+    assert "set format: text" in str(error)
+    assert error.retryable is False
+    assert got(server.url(page), format="text").strip().startswith("<!DOCTYPE html>")
+
+
+def test_nothing_at_all_is_the_value_of_an_answer_without_a_body(server: Server) -> None:
+    assert got(server.url("/status/204")) == ""
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 503])
+def test_what_a_failure_of_the_server_says_is_told(server: Server, status: int) -> None:
+    """A status alone does not say which parameter is wrong."""
+    assert str(failure(server.url(f"/status/{status}"))).endswith(": as you wish")
+
+
+def test_what_a_failure_says_is_cut_and_of_characters_that_can_be_printed(server: Server) -> None:
+    server.said = "\x1b[31m no\n\n such\tkey " + "x" * 300
+    error = failure(server.url("/said"))
+    assert str(error).partition("Bad Request: ")[2] == "[31m no such key " + "x" * 183 + "…"
+
+
+@pytest.mark.parametrize(
+    "said", ["hidden-1", "hidden-2", "of a=hidden-3", "hidden-4", "hidden%2D1", '"hidden\\u002d2"', "hidden-5"]
+)
+def test_what_a_failure_says_has_nothing_in_it_that_was_sent(server: Server, said: str) -> None:
+    """Servers repeat the key that they do not know."""
+    server.said = f"there is no key {said}"
+    basic = base64.b64encode(b"me:hidden-5").decode()
+    headers = {"Authorization": "Bearer hidden-2", "Cookie": "a=hidden-3; b=hidden-4", "X-Proxy": f"Basic {basic}"}
+    error = failure(server.url("/said"), params={"key": "hidden-1"}, headers=headers)
+    assert "there is no key " in str(error)
+    assert "***" in str(error)
+    assert "hidden" not in str(error)
+
+
+def test_a_failure_whose_body_never_ends_is_told_by_its_status(server: Server) -> None:
+    error = failure(server.url("/drip?status=404"))
+    assert (error.status_code, error.retryable) == (404, False)

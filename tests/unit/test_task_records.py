@@ -23,7 +23,7 @@ def test_records_without_their_key_are_all_kept_and_noted() -> None:
     records = [{"a": 1}, {"b": 1}, {"b": 2}, {"a": None}, {"a": 1}, {"a": None}]
     with kept() as notes:
         assert dedupe(records, by="a") == [records[0], *records[1:4], records[5]]
-    assert notes == {"without_key": 4}
+    assert notes == {"without_key": 4, "dropped": 1}
 
 
 def test_records_with_one_of_several_keys_are_compared() -> None:
@@ -31,8 +31,9 @@ def test_records_with_one_of_several_keys_are_compared() -> None:
     assert dedupe(records, by=["a", "b?"]) == [{"a": 1}, {"b": 1}, {"c": 1}, {"c": 1}]
 
 
-@pytest.mark.parametrize("task", [sort, count])
+@pytest.mark.parametrize("task", [sort, count, dedupe])
 def test_a_key_that_no_record_has_is_a_failure(task: Any) -> None:
+    """Of records.dedupe a misspelt key kept every record, in silence."""
     with pytest.raises(
         NotRecords, match=r'no record has "titel" \(by of records\.\w+\); they have title, by'
     ) as raised:
@@ -43,6 +44,16 @@ def test_a_key_that_no_record_has_is_a_failure(task: Any) -> None:
 def test_a_key_that_no_record_need_have_may_be_missing() -> None:
     assert sort([{"a": 2}, {"a": 1}], by=["date?", "a"]) == [{"a": 1}, {"a": 2}]
     assert count([{"a": 2}], by="date?") == {"count": 1, "by": {"null": 1}}
+    assert dedupe([{"a": 2}, {"a": 2}], by=["date?", "a"]) == [{"a": 2}]
+
+
+def test_records_that_are_dropped_are_counted_in_the_notes_and_none_is_no_note() -> None:
+    with kept() as notes:
+        dedupe([1, 1, 2, 1])
+    assert notes == {"dropped": 2}
+    with kept() as notes:
+        dedupe([1, 2])
+    assert notes == {}
 
 
 @pytest.mark.parametrize("task", [sort, dedupe])
@@ -90,13 +101,13 @@ def test_values_are_counted_the_most_common_first() -> None:
 
 @pytest.mark.parametrize("task", [dedupe, sort, count])
 def test_a_record_without_keys_is_named(task: Any) -> None:
-    with pytest.raises(NotRecords, match="record 2 of 2 is a str, and has no keys for records"):
+    with pytest.raises(NotRecords, match="record 2 of 2 is a string, and has no keys for records"):
         task([{}, "x"], by="k")
 
 
 @pytest.mark.parametrize("task", [dedupe, sort, count])
 def test_records_come_in_a_list(task: Any) -> None:
-    with pytest.raises(NotRecords, match="takes a list of records, not a dict"):
+    with pytest.raises(NotRecords, match="takes a list of records, not a mapping"):
         task({}, by="k")
 
 

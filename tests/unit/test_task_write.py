@@ -149,9 +149,12 @@ def test_a_device_is_not_replaced() -> None:
 @pytest.mark.parametrize(
     ("task", "value", "message"),
     [
-        (to_jsonl, {}, "write.jsonl takes a list, and got a dict"),
-        (to_csv, {}, "write.csv takes a list of objects, and got a dict"),
-        (to_csv, [{}, 1], "write.csv takes a list of objects, and got a int"),
+        (to_jsonl, {}, "write.jsonl takes a list, and the value is a mapping"),
+        (to_csv, {}, "write.csv takes a list of objects, and the value is a mapping"),
+        (to_csv, [{}, 1], "record 2 of 2 is an integer, not an object"),
+        (to_csv, [{}, {}, "x"], "record 3 of 3 is a string, not an object"),
+        (to_csv, [None], "record 1 of 1 is nothing, not an object"),
+        (to_csv, [{1}], "record 1 of 1 is a set, not an object"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, task: Any, value: Any, message: str) -> None:
