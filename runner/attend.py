@@ -40,6 +40,10 @@ STILL_RUNNING = 5
 PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
 
 
+class Left(Interrupted):
+    """The signal by which this process leaves a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class CameOf:
     """What has come of a run.
@@ -93,12 +97,17 @@ def _attend(run_id: str, here: Session, wish: Wish) -> int:
         click.echo(report.as_json({"run_id": run_id}) if wish.as_json else run_id)
         return _leave(run_id, here, 0)
     try:
-        if _watch(plan, run_id, here, wish):
+        ended = _watch(plan, run_id, here, wish)
+        if isinstance(ended, Interrupted):
+            return _tell_cancelled(run_id, here, ended, wish)
+        if ended:
             return tell(run_id, here.ledger, plan, wish)
         _say(f"run {run_id} has not ended after {wish.timeout:g} s, and goes on: `{program.command('show', run_id)}`")
         if wish.as_json:
             tell(run_id, here.ledger, plan, wish, summary=False)
         return _leave(run_id, here, STILL_RUNNING)
+    except Left:
+        raise
     except Interrupted as interrupted:
         return _cancel(run_id, here, interrupted, wish)
     except UnknownRun:
@@ -111,32 +120,44 @@ def _attend(run_id: str, here: Session, wish: Wish) -> int:
         raise WorkerEnded(f"run {run_id} has failed: {mask(str(ended), plan)}", ended.hint) from ended
 
 
-def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool:
-    """Show the run's progress to its end; False if the time is up before."""
+def _watch(plan: Plan, run_id: str, here: Session, wish: Wish) -> bool | Interrupted:
+    """Show the run's progress to its end; False if the time is up before, the signal if one has cancelled it."""
     began = heard = time.monotonic()
     outage = Outage(_ignore if wish.quiet else _say)
     started, waits_for = False, ""
+    latest: Event | None = None
     with progress.shown(plan, run_id, quiet=wish.quiet) as shown:
-        for event in _followed(run_id, here, outage):
-            shown.tell(event)
-            now = time.monotonic()
-            heard = heard if event is None else now
-            if event is not None and event.event in {"waiting", "started", "ended"}:
-                started = started or event.event == "started"
-                waits_for = mask(event.message, plan) if event.event == "waiting" else ""
-            if here.worker is None and now - heard > PATIENCE and outage.may_say and not outage.of_broker:
-                with suppress(*AWAY):  # `follow` says so
-                    if not here.ledger.is_led():
-                        none = f"and there is none: `{program.command('worker')}` starts one"
-                        outage.tell(f"run {run_id} waits for a worker, {none}")
-                    elif waits_for:  # as the ledger says it; a worker may well be free
-                        cure = f"`{program.command('worker')} --include MODULE` starts one with the module of the task"
-                        outage.tell(f"run {run_id} {printable(waits_for)}: {cure}")
-                    elif not started:
-                        outage.tell(f"run {run_id} waits for a worker that is free")
-                        started = True  # or will be, one day: once is enough
-            if wish.timeout and now - began > wish.timeout:
-                return False
+        try:
+            for event in _followed(run_id, here, outage):
+                shown.tell(event)
+                latest = event or latest
+                now = time.monotonic()
+                heard = heard if event is None else now
+                if event is not None and event.event in {"waiting", "started", "ended"}:
+                    started = started or event.event == "started"
+                    waits_for = mask(event.message, plan) if event.event == "waiting" else ""
+                if here.worker is None and now - heard > PATIENCE and outage.may_say and not outage.of_broker:
+                    with suppress(*AWAY):  # `follow` says so
+                        if not here.ledger.is_led():
+                            none = f"and there is none: `{program.command('worker')}` starts one"
+                            outage.tell(f"run {run_id} waits for a worker, {none}")
+                        elif waits_for:  # as the ledger says it; a worker may well be free
+                            cure = (
+                                f"`{program.command('worker')} --include MODULE` starts one with the module of the task"
+                            )
+                            outage.tell(f"run {run_id} {printable(waits_for)}: {cure}")
+                        elif not started:
+                            outage.tell(f"run {run_id} waits for a worker that is free")
+                            started = True  # or will be, one day: once is enough
+                if wish.timeout and now - began > wish.timeout:
+                    return False
+        except Interrupted as interrupted:
+            _stop(run_id, here, interrupted)
+            # What is shown last is how it ended, and not where it was.
+            if latest is None or latest.event != "ended":
+                for event in here.ledger.follow(run_id, after=latest.id if latest else "0"):
+                    shown.tell(event)
+            return interrupted
     return True
 
 
@@ -185,6 +206,8 @@ def tell(run_id: str, ledger: Store, plan: Plan, wish: Wish, *, summary: bool = 
         click.echo(report.as_json(told))
     if summary and not (wish.quiet and came.run.status == "succeeded"):
         _say(report.summary(came.run, plan, came.outcomes, tally=came.tally, screen=screen.of(sys.stderr)))
+        if came.run.status in {"failed", "cancelled"}:
+            _say(report.resumable(came.run, screen=screen.of(sys.stderr)))
     if came.run.status in {"succeeded", "partial"} and not wish.as_json:
         click.echo(report.result(came.result, plan))
     return 1 if came.run.status == "partial" and wish.strict else EXIT_CODES.get(came.run.status, STILL_RUNNING)
@@ -222,19 +245,40 @@ def _patiently(read: Callable[[], Answer]) -> Answer:
 
 
 def _cancel(run_id: str, here: Session, interrupted: Interrupted, wish: Wish) -> int:
-    """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed."""
+    _stop(run_id, here, interrupted)
+    return _tell_cancelled(run_id, here, interrupted, wish)
+
+
+def _stop(run_id: str, here: Session, interrupted: Interrupted) -> None:
+    """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed.
+
+    Raises:
+        Left: the run goes on without us, or there is none.
+    """
     if interrupted.signal is signal.SIGHUP:
-        raise interrupted
+        raise Left(interrupted.signal) from interrupted
     try:
         _say(f"\ncancelling run {run_id}; once more to leave it as it is")
         run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
+    except UnknownRun:
+        raise Left(interrupted.signal) from None  # it had not been accepted
+    except Interrupted as again:
+        raise _left(run_id, again) from again
+
+
+def _tell_cancelled(run_id: str, here: Session, interrupted: Interrupted, wish: Wish) -> int:
+    try:
         tell(run_id, here.ledger, here.ledger.plan(run_id), wish)
     except UnknownRun:
-        raise interrupted from None  # it had not been accepted
-    except Interrupted:
-        _say(f"left as it is: `{program.command('resume', run_id)}`")
-        raise
+        raise Left(interrupted.signal) from None
+    except Interrupted as again:
+        raise _left(run_id, again) from again
     return interrupted.exit_code
+
+
+def _left(run_id: str, again: Interrupted) -> "Left":
+    _say(f"left as it is: `{program.command('resume', run_id)}`")
+    return Left(again.signal)
 
 
 def _leave(run_id: str, here: Session, code: int) -> int:

@@ -122,6 +122,19 @@ def of_runs(runs: Iterable[Run]) -> Iterator[Concern]:
             yield Concern(f"run {run.id} {text.printable(run.waits_for)}", program.command("show", run.id))
 
 
+def of_unattended(runs: Iterable[Run]) -> Iterator[Concern]:
+    """Runs with a worker of their own that is gone, as after `kill -9` of `run`."""
+    for run in runs:
+        if run.unattended:
+            yield Concern(f"run {run.id} has not ended, and nobody executes it", program.command("resume", run.id))
+
+
+def of_variables(unknown: Mapping[str, str]) -> Iterator[Concern]:
+    """Variables that look like a misspelt setting, each with the setting."""
+    for name, near in unknown.items():
+        yield Concern(f"{text.printable(name)} is no setting, and has no effect", f"did you mean {near}?")
+
+
 def of_unreadable(reasons: Mapping[str, str]) -> Iterator[Concern]:
     """Of runs that nobody can read, each with the reason."""
     for run_id, reason in reasons.items():

@@ -139,7 +139,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the ledger knows about a run. Times are seconds since the epoch by the broker's clock."""
+    """What the ledger knows about a run. Times are seconds since the epoch by the broker's clock.
+
+    Args:
+        waits_for: why a step of it is not executed yet.
+        unattended: that nobody goes on with it, and what does; the ledger does not know it (session.py).
+    """
 
     id: str
     workflow: str
@@ -152,6 +157,7 @@ class Run:
     waits_for: str = ""
     inputs: Mapping[str, Any] | None = None
     resumed_at: float | None = None
+    unattended: str = ""
 
     @property
     def ended(self) -> bool:

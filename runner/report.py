@@ -39,6 +39,7 @@ __all__ = [
     "page_document",
     "problem",
     "result",
+    "resumable",
     "run_document",
     "step_details",
     "step_document",
@@ -173,6 +174,11 @@ def summary(run: Run, plan: Plan, outcomes: Outcomes, *, tally: Tallies | None =
     noted = [step for step in plan.tail if step.id in outcomes and outcomes[step.id].notes]
     lines += [f"  {_name(step, plan)}: {_notes(outcomes[step.id], plan)}" for step in noted]
     return "\n".join([*lines, *_failures(run, plan, outcomes, tally, screen)])
+
+
+def resumable(run: Run, *, screen: Screen = PLAIN) -> str:
+    """How a run that has no result goes on."""
+    return _hint(f"`{program.command('resume', run.id)}` executes what did not succeed", screen)
 
 
 def nothing_to_resume(run: Run, plan: Plan, missing: Sequence[str], *, screen: Screen = PLAIN) -> str:
@@ -544,7 +550,9 @@ def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def _note(run: Run, plan: Plan, underway: Mapping[str, Underway]) -> str:
     """What a run waits for, that would go on otherwise."""
-    return "" if run.ended or underway else masks.line(run.waits_for, plan)
+    if run.ended:
+        return ""
+    return run.unattended or ("" if underway else masks.line(run.waits_for, plan))
 
 
 def _cause(run: Run, plan: Plan) -> str:

@@ -60,7 +60,7 @@ def rerun(
             step.id for step in old.collectors if step.id in kept and not _same_items(step, run_id, old, new, ledger)
         }
     if start is not None:
-        wanted = _before(new, start)
+        wanted = before(new, start)
         if lacking := [step.id for step in wanted if step.id not in kept]:
             raise CannotKeep(
                 f"{listed(lacking)} of run {run_id} did not succeed, or is another step now", hint=_EARLIER
@@ -79,8 +79,12 @@ def rerun(
         send_rest(new, new_id, kept | {ref for ref in new.refs if ref not in left}, ledger)
 
 
-def _before(plan: Plan, start: str) -> list[Step]:
-    """The steps that a step needs; of a collector, the other collectors."""
+def before(plan: Plan, start: str) -> list[Step]:
+    """The steps that a step needs; of a collector, the other collectors.
+
+    Raises:
+        CannotKeep: the plan has no such step.
+    """
     if start not in {step.id for step in plan.steps}:
         raise CannotKeep(
             f'the workflow has no step "{start}"', hint=f"it has {listed([step.id for step in plan.steps])}"

@@ -1,15 +1,17 @@
 """Settings to what a command works with: the broker, the ledger on it, and a worker if the broker is our own."""
 
+import fcntl
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import redis
 
-from runner import brokers
+from runner import brokers, program
+from runner.entries import Run
 from runner.plan import Plan
 from runner.settings import Settings
 from runner.store import Store
@@ -54,7 +56,7 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     With the embedded broker each run brings a worker that serves it alone: it imports this workflow's modules as they
     are now, and a second run beside it cannot be handed to it.
     """
-    log = chosen.state_dir / "logs" / f"{run_id}.log"
+    log = _log(chosen, run_id)
     queue = queue_of(chosen, run_id)
     own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
     # The worker first: it has something to import yet, while Valkey is started.
@@ -64,6 +66,41 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
         if process is not None:
             process.end()
             _forget_messages(store.client, queue)
+
+
+def note_unattended(run: Run, store: Store, chosen: Settings) -> Run:
+    """The run, with a note if it has not ended and nobody goes on with it, also of one whose steps are still leased.
+
+    With the embedded broker the worker of another run does not: each serves its own.
+    """
+    if run.ended or run.status == "unreadable":
+        return run
+    if chosen.broker_url is None:
+        note = (
+            ""
+            if _is_served(chosen, run.id)
+            else f"nobody executes it: `{program.command('resume', run.id)}` brings a worker"
+        )
+    else:
+        start = program.command("worker")
+        note = "" if store.is_led() else f"waits for a worker, and there is none: `{start}` starts one"
+    return replace(run, unattended=note)
+
+
+def _is_served(chosen: Settings, run_id: str) -> bool:
+    """Whether there is a command that follows the run, or its worker: they hold its log."""
+    try:
+        with _log(chosen, run_id).open("rb") as log:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _log(chosen: Settings, run_id: str) -> Path:
+    return chosen.state_dir / "logs" / f"{run_id}.log"
 
 
 def queue_of(chosen: Settings, run_id: str) -> str:
@@ -88,6 +125,15 @@ def _forget_messages(client: redis.Redis, queue: str) -> None:
 def _worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
     brokers.prepare(chosen.state_dir)
     log.parent.mkdir(exist_ok=True)
+    # Shared: a copy of us that goes on in the background has it too, and the worker. The kernel ends it with the last of them.
+    with log.open("ab") as locked:
+        fcntl.flock(locked, fcntl.LOCK_SH)
+        with _locked_worker(chosen, queue, plan, log) as worker:
+            yield worker
+
+
+@contextmanager
+def _locked_worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
     for old in log.parent.glob("*.log"):
         if time.time() - old.stat().st_mtime > chosen.ttl:
             old.unlink(missing_ok=True)

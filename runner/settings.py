@@ -36,6 +36,17 @@ def read(**given: Any) -> "Settings":
         raise InvalidSettings("\n".join(lines)) from None  # Pydantic's own words would show the password of a URL
 
 
+def unknown_variables() -> dict[str, str]:
+    """The variables of the environment that look like a misspelt setting, each with the one that they are most like.
+
+    Others may begin as ours do: GitHub Actions sets RUNNER_OS, RUNNER_TEMP and more.
+    """
+    good = {f"RUNNER_{name.upper()}" for name in Settings.model_fields}
+    unknown = [name for name in sorted(os.environ) if name.startswith("RUNNER_") and name not in good]
+    near = {name: difflib.get_close_matches(name, good, n=1, cutoff=0.85) for name in unknown}
+    return {name: matches[0] for name, matches in near.items() if matches}
+
+
 def masked(url: str) -> str:
     """The URL with ``***`` for its password; also one that is no valid URL, and one with the password in its query.
 
@@ -72,6 +83,8 @@ def celery_url(url: str) -> str:
             query = {"virtual_host": query.pop("db", "0")} | query
         case "redis+socket" | "unix":
             raise ValueError("the path of a socket is absolute: redis+socket:///path/to/socket")
+        case _ if re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[\w.-]+)(:\d+)?(/\d*)?", url):
+            raise ValueError(f"a URL has a scheme: redis://{url}")
         case _:
             raise ValueError(f"supported are {SCHEMES}")
     if unknown := set(query) - allowed:

@@ -709,8 +709,9 @@ class Store:
         beat: float = 0.5,
         patience: float = FOLLOW_PATIENCE,
         away: Callable[[redis.RedisError], None] | None = None,
+        after: str = "0",
     ) -> Iterator[Event | None]:
-        """Every event of a run from its beginning, until it has ended; None whenever ``beat`` seconds pass without one.
+        """Every event of a run from its beginning, or after the one of an id, until it has ended; None whenever ``beat`` seconds pass without one.
 
         They come together every ``FOLLOW_EVERY``.
 
@@ -718,7 +719,7 @@ class Store:
             patience: seconds for which a server that does not answer is waited for.
             away: called with the reason, whenever it does not.
         """
-        after, gone_since = "0", None
+        gone_since = None
         events: list[Event] = []
         while True:
             try:

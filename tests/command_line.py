@@ -2,8 +2,13 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,3 +65,41 @@ def start(*words: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[
         env=os.environ | env,
         process_group=0,
     )
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A command on a terminal of its own."""
+
+    process: "subprocess.Popen[bytes]"
+    descriptor: int
+
+    def read(self) -> str:
+        """All that it shows until it ends, one picture after the other, without escape sequences."""
+        shown = b""
+        with suppress(OSError):  # what Linux says when nobody has the other end any more
+            while some := os.read(self.descriptor, 65536):
+                shown += some
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
+@contextmanager
+def on_terminal(*words: str, **env: str) -> Iterator[Terminal]:
+    """Start a command whose standard error is a terminal of 100 columns, which can show colours and moves."""
+    descriptor, end = pty.openpty()
+    termios.tcsetwinsize(end, (40, 100))
+    with subprocess.Popen(
+        [sys.executable, "-m", "runner", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=end,
+        cwd=ROOT,
+        env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"} | env,
+        process_group=0,
+    ) as process:
+        os.close(end)
+        try:
+            yield Terminal(process, descriptor)
+        finally:
+            process.kill()
+            os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from runner import brokers, catalogue, options, program, settings, source, spec, text
+from runner import brokers, catalogue, options, program, session, settings, source, spec, text
 from runner import plan as plans
 from runner.brokers import Concern
 from runner.catalogue import Catalogue
@@ -75,7 +75,10 @@ def _look(
         warnings += concerns.of_plan(plan, workers, chosen) if plan else ()
     warnings += concerns.of_tasks(known)
     warnings += concerns.of_replies(unread)
+    if broker.embedded:
+        warnings += concerns.of_unattended([session.note_unattended(run, ledger, chosen) for run in runs])
     warnings += concerns.of_runs(runs)
+    warnings += concerns.of_variables(settings.unknown_variables())
     warnings += concerns.of_unreadable(
         {each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable
     )

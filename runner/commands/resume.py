@@ -53,6 +53,8 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                 click.echo(report.as_json({"run_id": run_id}) if wish.as_json else run_id)
                 return 0
             return attend.tell(run_id, ledger, old, wish)
+        if start:
+            rerun.before(plan, start)  # before a worker is started, with its log
         with session.started(chosen, name, plan) as here:
 
             def begin() -> None:

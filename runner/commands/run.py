@@ -49,6 +49,9 @@ class RunCommand(click.Command):
                 ctx.obj = self._read(name) if name not in {None, "-"} else None
         elif name is not None:
             ctx.obj = self._read(name)
+        elif not set(args) & {"-h", "--help"}:
+            # Else an option of an input is named, which is unknown only because there is no file.
+            raise click.MissingParameter(ctx=ctx, param=next(each for each in self.params if each.name == "file"))
         return super().parse_args(ctx, args)
 
     def _read(self, name: str) -> WorkflowFile:

@@ -14,11 +14,14 @@ from runner.damage import UnreadableRun
 @options.broker_options
 def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""
-    with session.ledger(settings.read()) as ledger:
-        found = ledger.runs(limit)
+    chosen = settings.read()
+    with session.ledger(chosen) as ledger:
+        found = [session.note_unattended(run, ledger, chosen) for run in ledger.runs(limit)]
     for each in found:
         if each.status == "unreadable":
             click.echo(report.problem(UnreadableRun(each.id, each.cause), screen=screen.of(sys.stderr)), err=True)
+        elif each.unattended:
+            click.echo(f"run {each.id}: {each.unattended}", err=True)
     click.echo(
         report.as_json({"runs": [report.run_document(each) for each in found]})
         if as_json

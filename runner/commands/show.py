@@ -1,7 +1,6 @@
 """`show RUN`: what the ledger knows about a run, or about one step of it."""
 
 import sys
-from dataclasses import replace
 from itertools import islice
 
 import click
@@ -33,11 +32,7 @@ def command(run_id: str, step_id: str | None, page: int | None, only: str | None
     """Show a run: its status, its inputs and how each step ended."""
     chosen = settings.read()
     with session.ledger(chosen) as ledger:
-        run = ledger.run(check_run_id(run_id))
-        if not run.ended and not ledger.is_led():
-            start = program.command(*(("worker",) if chosen.broker_url else ("resume", run_id)))
-            verb = "starts" if chosen.broker_url else "brings"
-            run = replace(run, waits_for=f"waits for a worker, and there is none: `{start}` {verb} one")
+        run = session.note_unattended(ledger.run(check_run_id(run_id)), ledger, chosen)
         plan = ledger.plan(run_id)
         step = None if step_id is None else _found(ledger, run_id, plan, step_id)
         if (page or only) and not (step and step.foreach and not step.item):

@@ -196,3 +196,9 @@ def workflow(folder: Path) -> str:
         "  - {id: heavy, task: collector_2, with: {topic: tea}, queue: heavy}\n"
     )
     return str(path)
+
+
+def test_a_misspelt_variable_is_a_warning(valkey: Server) -> None:
+    answer = runner("doctor", "--broker", valkey.url, RUNNER_LEASES="9")
+    assert "RUNNER_LEASES is no setting, and has no effect" in answer.stdout
+    assert "did you mean RUNNER_LEASE?" in answer.stdout

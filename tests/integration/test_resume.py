@@ -207,3 +207,12 @@ def test_of_a_file_that_has_other_items_now_only_the_new_ones_are_executed(items
     assert answer.code == 0, answer.stderr
     assert answer.json["result"] == {"last": [f"page-{each}" for each in "fabd"]}
     assert executions(items) == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}
+
+
+def test_a_step_that_is_not_there_is_said_before_a_worker_and_its_log_are_there(folder: Path, state_dir: Path) -> None:
+    """`resume RUN --from TYPO` left the empty log of a run that never was."""
+    runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
+    answer = runner("resume", "one", "--from", "typo")
+    assert answer.code == 3
+    assert 'the workflow has no step "typo"' in answer.stderr
+    assert [log.name for log in (state_dir / "logs").iterdir()] == ["one.log"]

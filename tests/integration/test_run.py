@@ -9,7 +9,7 @@ import pytest
 
 from runner import session, settings
 from tests import processes
-from tests.command_line import DEFAULT, ROOT, WORKFLOWS, runner, start
+from tests.command_line import DEFAULT, ROOT, WORKFLOWS, on_terminal, runner, start
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -360,6 +360,61 @@ def test_ctrl_c_with_json_prints_the_cancelled_run(tmp_path: Path) -> None:
     process = start("run", SLOW, "--journal", str(journal), "--json")
     wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    printed, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(printed)["status"] == "cancelled"
+    assert "` executes what did not succeed" in told
+
+
+def test_a_run_whose_command_was_killed_is_said_to_be_executed_by_nobody(tmp_path: Path) -> None:
+    """`runs`, `show` and `doctor` told it as running, with no note, for as long as its leases lasted and after."""
+    journal = tmp_path / "j"
+    process = start("run", SLOW, "--journal", str(journal), "--seconds", "60", "--run-id", "slow-1")
+    wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
+    before = [runner(*words) for words in (("show", "slow-1"), ("runs",), ("doctor",))]
+    process.kill()
+    process.communicate()
+    wait_until(lambda: "nobody executes it" in runner("show", "slow-1").stdout, "`show` says it")
+
+    shown, as_json, listed, looked = (
+        runner(*words) for words in (("show", "slow-1"), ("show", "slow-1", "--json"), ("runs",), ("doctor",))
+    )
+
+    note = "nobody executes it: `python -m runner resume slow-1` brings a worker"
+    assert ["nobody executes it" in told.stdout + told.stderr for told in before] == [False, False, False]
+    assert f"note      {note}\n" in shown.stdout
+    assert as_json.json["note"] == note
+    assert listed.stderr == f"run slow-1: {note}\n"
+    assert "run slow-1 has not ended, and nobody executes it\n" in looked.stdout
+    assert "to do: python -m runner resume slow-1\n" in looked.stdout
+
+
+def test_a_detached_run_is_not_said_to_be_executed_by_nobody(tmp_path: Path) -> None:
+    words = ("--journal", str(tmp_path / "j"), "--seconds", "60", "--run-id", "slow-1", "--detach")
+    assert runner("run", SLOW, *words).code == 0
+    shown = runner("show", "slow-1")
+    assert runner("cancel", "slow-1").code == 0
+    assert "nobody" not in shown.stdout
+
+
+def test_run_without_a_file_says_so_also_where_an_input_is_given() -> None:
+    """`run --topic tea` said "No such option: --topic"."""
+    answer = runner("run", "--topic", "tea")
+    assert (answer.code, answer.stdout) == (2, "")
+    assert "Missing argument 'FILE'" in answer.stderr
+    assert runner("run", "--help").code == 0
+
+
+def test_the_last_picture_of_a_cancelled_run_shows_its_steps_cancelled(tmp_path: Path) -> None:
+    """It stayed as it was at Ctrl-C: steps that ran, and others that waited, above a summary that said otherwise."""
+    journal = tmp_path / "j"
+    with on_terminal("run", SLOW, "--journal", str(journal), "--seconds", "60", "--run-id", "slow-1") as terminal:
+        wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
+        terminal.process.send_signal(signal.SIGINT)
+        told = terminal.read()
+        assert terminal.process.wait(60) == 130
+    last = told[told.rindex("run slow-1 \N{MIDDLE DOT}") :]
+    assert "\N{BLACK SQUARE}" in last
+    assert "running" not in last
+    assert "waiting" not in last
+    assert "resume slow-1` executes what did not succeed" in last

@@ -174,7 +174,7 @@ def test_a_broker_url_that_is_turned_twice_stays_the_same() -> None:
     ("url", "reason"),
     [
         ("amqp://db", "supported are redis://"),
-        ("db:6379", "supported are redis://"),
+        ("db:6379", "a URL has a scheme: redis://db:6379"),
         ("sentinel://db", "supported are redis://"),
         ("redis://db:port", "not a URL"),
         ("redis://db:6379/zero", "number of a database"),
@@ -231,3 +231,39 @@ def test_a_number_of_seconds_is_finite(name: str, value: str, monkeypatch: pytes
 
 def test_the_words_of_a_list_are_stripped() -> None:
     assert settings.split(" a, b ,,c") == ["a", "b", "c"]
+
+
+def test_a_broker_without_a_scheme_is_shown_with_one() -> None:
+    with pytest.raises(InvalidSettings, match="redis://localhost:6399"):
+        settings.read(broker_url="localhost:6399")
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting"), [("RUNNER_LEASES", "RUNNER_LEASE"), ("RUNNER_BROKER", "RUNNER_BROKER_URL")]
+)
+def test_a_variable_that_is_like_a_setting_is_taken_for_a_misspelt_one(
+    monkeypatch: pytest.MonkeyPatch, variable: str, setting: str
+) -> None:
+    monkeypatch.setenv(variable, "x")
+    assert settings.unknown_variables()[variable] == setting
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "RUNNER_QUEUE",
+        "RUNNER_OS",
+        "RUNNER_ARCH",
+        "RUNNER_NAME",
+        "RUNNER_TEMP",
+        "RUNNER_TOOL_CACHE",
+        "RUNNER_DEBUG",
+        "RUNNER_ENVIRONMENT",
+    ],
+)
+def test_a_setting_and_what_github_actions_sets_are_no_misspelt_ones(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """They begin as ours do."""
+    monkeypatch.setenv(variable, "x")
+    assert variable not in settings.unknown_variables()
