@@ -162,8 +162,9 @@ def precedence(module: str, include: Sequence[str]) -> int:
 
 
 def included(source: Source) -> tuple[str, ...]:
-    """The modules under ``include``, as far as they are well formed."""
+    """The modules under ``include``, as far as they are well formed; a name without its list is one, as its tasks are meant."""
     written = source.draft.get("include")
+    written = [written] if isinstance(written, str) else written
     return tuple(name for name in written if isinstance(name, str)) if isinstance(written, list) else ()
 
 

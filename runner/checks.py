@@ -4,6 +4,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from runner import expressions
@@ -105,9 +106,20 @@ def include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
     written = source.draft.get("include")
     for index, module in enumerate(written if isinstance(written, list) else []):
         if isinstance(module, str) and module in catalogue.problems:
-            hint = f"write {echo(module.removesuffix('.py'))}, the name of the module" if module.endswith(".py") else ""
+            hint = _include_hint(module, source)
             message = f"cannot include {echo(module)}: {catalogue.problems[module]}"
             yield Fault("E036", message, source.place(("include", index)), hint)
+
+
+def _include_hint(module: str, source: Source) -> str:
+    """What to write instead of a module that cannot be read: the nearest that lies beside the file."""
+    name = module.removesuffix(".py")
+    folder = Path() if source.name == "<stdin>" else Path(source.name).parent
+    beside = sorted(path.stem for path in islice(folder.glob("*.py"), FAULT_LIMIT))
+    near = nearest(name, beside) if name.isidentifier() and name not in beside else ""
+    if near:
+        return f"did you mean {echo(near)}, which is beside the file?"
+    return f"write {echo(name)}, the name of the module" if module != name else ""
 
 
 def takes(source: Source, catalogue: Catalogue, loc: Loc) -> tuple[str, ...]:
@@ -123,7 +135,10 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
     known: Known = {"inputs": tuple(inputs) if told else None}
     secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
     called = _called(source.draft)
+    misshapen = _misshapen(source.draft)
     for loc, text in _strings(source.draft, ()):
+        if loc[0] in misshapen:
+            continue
         if (names := _names(loc, called)) is not None:
             there = {**known, **names}
             problem = expressions.check(text, there) or expressions.misspelt(text, there)
@@ -139,8 +154,14 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
         else:
             yield Fault("E026", "no expression is expanded here", source.place(loc), _EXPANDED)
     for loc in _keys(source.draft, ()):
-        if _names(loc, called) is not None:
+        if loc[0] not in misshapen and _names(loc, called) is not None:
             yield Fault("E026", "no expression is expanded in a key", source.place(loc, key=True), _KEY_HINT)
+
+
+def _misshapen(data: Mapping[str, Any]) -> set[str]:
+    """The keys whose steps are not the list or the mapping they should be: what stands beneath is no fault of its own."""
+    shapes = {"collectors": list, "gather": dict, "stages": list}
+    return {key for key, shape in shapes.items() if not isinstance(data.get(key), shape)}
 
 
 def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
@@ -153,7 +174,9 @@ def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
         case ("foreach", "key") if loc[:depth] in called:
             return item
         # Items are read before there is a run.
-        case ("foreach",) | ("foreach", int(), *_) | ("foreach", "items", "file") if loc[:depth] in called:
+        case ("foreach",) | ("foreach", int(), *_) | ("foreach", "items", "file") | ("foreach", "file") if (
+            loc[:depth] in called
+        ):
             return {}
         case ("foreach", "items", *rest) if loc[:depth] in called and (not rest or isinstance(rest[0], int)):
             return {}
@@ -284,7 +307,9 @@ def _min_success_faults(source: Source) -> Iterator[Fault]:
 
 def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
     # A module that cannot be read may be the one that defines a task.
-    complete = not catalogue.problems
+    include = source.draft.get("include") or []
+    named = isinstance(include, str) or (isinstance(include, list) and all(isinstance(each, str) for each in include))
+    complete = named and not catalogue.problems
     told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
     for step in steps(source.draft):
         name, loc = step.value("task")
@@ -306,6 +331,9 @@ def _task_hint(name: str, catalogue: Catalogue) -> str:
     near = nearest(name, catalogue)
     module = name.rpartition(".")[0]
     beside = [each for each in sorted(catalogue) if module and each.startswith(f"{module}.")]
+    alike = [each for each in sorted(catalogue) if each.rpartition(".")[2] == name.rpartition(".")[2]]
+    if len(alike) == 1 and not beside:
+        return f"did you mean {echo(alike[0])}?"
     if near and (
         not module or near.rpartition(".")[0] != module or nearest(name.rpartition(".")[2], [near.rpartition(".")[2]])
     ):

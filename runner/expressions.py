@@ -98,14 +98,32 @@ _ELSEWHERE = {
     "vars": "declare an input, and write ${{ inputs.NAME }}",
     "github": "what a run knows is in run",
     "steps": "a stage is handed the value before it, and needs no name for it",
-    "needs": "a stage is handed the value before it, and needs no name for it",
+    **dict.fromkeys(
+        (
+            "needs",
+            "collectors",
+            "collector",
+            "gather",
+            "stages",
+            "jobs",
+            "tasks",
+            "outputs",
+            "value",
+            "values",
+            "previous",
+        ),
+        "a stage is handed the value before it, and needs no name for it",
+    ),
     "item": "item is for a collector that has foreach",
     "matrix": "a collector is repeated with foreach, and what it is for is called item",
 }
+_IN_A_TASK = "there is none in CEL: do it in a task"
+_DAY_HINT = 'for a day, declare an input (day: {type: string}), and run with --day "$(date +%F)"'
 _NO_FUNCTION = {
-    **dict.fromkeys(("now", "today", "date"), "when the run started is run.started_at"),
+    **dict.fromkeys(("now", "today", "date", "strftime", "formatDate"), _DAY_HINT),
     **dict.fromkeys(
-        ("lower", "upper", "split", "join", "replace", "format", "strip"), "there is none in CEL: do it in a task"
+        ("lower", "upper", "split", "join", "replace", "format", "strip", "trim", "substring", "substr", "slice"),
+        _IN_A_TASK,
     ),
 }
 _HINTS = {
@@ -303,11 +321,10 @@ def _check(text: str, known: Known) -> Problem | None:
     for function in reading.functions:
         if function not in _FUNCTIONS:
             near = nearest(function, sorted(_FUNCTIONS))
-            hint = (
-                f"did you mean {near}?"
-                if near
-                else _NO_FUNCTION.get(function, "") or f"functions are {', '.join(sorted(_FUNCTIONS))}"
-            )
+            near = f"did you mean {near}?" if near else f"functions are {', '.join(sorted(_FUNCTIONS))}"
+            hint = _NO_FUNCTION.get(function, near)
+            if hint == _IN_A_TASK and "run.started_at" in text:
+                hint = _DAY_HINT
             return Problem("E024", f"unknown function {echo(function)} in {_shown(text)}", hint)
     return None
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
+from itertools import repeat
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -23,6 +24,7 @@ _TYPES = {
     "model_type": "a mapping",
 }
 _FAN_OUT = "a workflow is collectors (in parallel) → gather → stages (in a row); a stage is handed the value before it"
+_SLUG = "[a-z][a-z0-9_-]*"
 _SHAPES = {
     "name": "a name of lower-case letters, digits, _ and -, starting with a letter, at most 63",
     "id": "an id of lower-case letters, digits, _ and -, starting with a letter, at most 63",
@@ -33,6 +35,8 @@ _SHAPES = {
 _NO_SCHEDULE = "a run starts when `run` is called: let cron or a systemd timer call it"
 _ARGV = "task: command.run, with: {argv: [program, argument]}"
 _FOR_EACH = "a collector is repeated with foreach: [a, b]"
+_NO_OUTPUTS = "leave it out: the value of the last step is the result"
+_OF_COLLECTORS = "it is for collectors only"
 # What other systems have, and how it is written here: of a file, and of a step.
 _HINTS = {
     **dict.fromkeys(("schedule", "schedules", "cron", "on", "triggers", "trigger", "timetable"), _NO_SCHEDULE),
@@ -42,6 +46,7 @@ _HINTS = {
     ),
     **dict.fromkeys(("secrets", "secret"), "declare an input that is secret: true, and write ${{ inputs.NAME }}"),
     **dict.fromkeys(("needs", "depends_on", "depends", "edges", "flow", "dependencies"), _FAN_OUT),
+    **dict.fromkeys(("outputs", "output", "results", "result", "return", "returns"), _NO_OUTPUTS),
     **dict.fromkeys(
         ("version", "kind", "apiVersion", "hosts"), "leave it out: the file has name, collectors, gather and stages"
     ),
@@ -71,10 +76,25 @@ _STEP_HINTS = {
     ),
     **dict.fromkeys(("schedule", "cron"), _NO_SCHEDULE),
     **dict.fromkeys(("min_success", "deadline"), "it is for the gather"),
+    **dict.fromkeys(("foreach", "batch", "max_concurrency", "required"), _OF_COLLECTORS),
     "name": "a step has an id: lower-case letters, digits, _ and -",
 }
-# The required key that is meant by what has such a hint: it is not missing, too.
-_MEANT = {_ARGV: "task", _STEP_HINTS["name"]: "id"}
+# The required keys that are meant by what has such a hint: they are not missing, too.
+_MEANT = {_ARGV: {"task"}, _STEP_HINTS["name"]: {"id"}}
+# What other languages call the type of an input, and how it is written here.
+_INPUT_TYPES = {
+    **dict.fromkeys(("date", "day"), r"write type: string, pattern: '^\d{4}-\d\d-\d\d$'"),
+    **dict.fromkeys(
+        ("datetime", "time", "timestamp", "duration", "url", "uri", "email"), "write type: string, pattern: …"
+    ),
+    **dict.fromkeys(("path", "file", "text", "str", "uuid"), "write string"),
+    **dict.fromkeys(("password", "secret", "token"), "write type: string, secret: true"),
+    **dict.fromkeys(("choice", "enum", "select", "options"), "write type: string, enum: [a, b]"),
+    **dict.fromkeys(("list", "strings", "set", "tuple", "sequence"), "write array"),
+    **dict.fromkeys(("dict", "map", "mapping", "json", "record"), "write object"),
+    **dict.fromkeys(("float", "double", "decimal"), "write number"),
+    **dict.fromkeys(("int", "long"), "write integer"),
+}
 # What other systems call it.
 _SYNONYMS = {
     "args": "with",
@@ -105,7 +125,7 @@ def faults(
         if each["type"] == "extra_forbidden":
             unknown, suggestion = _unknown_key(each["loc"], source, language, takes)
             told.append(unknown)
-            meant.add((*each["loc"][:-1], suggestion))
+            meant |= {(*each["loc"][:-1], key) for key in suggestion}
     others = (each for each in errors if each["type"] != "extra_forbidden")
     # A misspelt required key is one fault, not two.
     told += [_translated(each, source) for each in others if each["type"] != "missing" or each["loc"] not in meant]
@@ -128,19 +148,32 @@ def error(code: str, expected: str, hint: str = "") -> PydanticCustomError:
 
 def _unknown_key(
     loc: Loc, source: Source, language: type[BaseModel], takes: Callable[[Loc], Collection[str]]
-) -> tuple[Fault, str]:
+) -> tuple[Fault, Collection[str]]:
+    """The fault of a key that the language does not have, and the keys that it may stand for."""
     key, good = str(loc[-1]), _keys_at(loc[:-1], language)
     place = source.place(loc, key=True)
     message = f"unknown key {echo(key)}{_owner(loc, source)}"
     if key in takes(loc[:-1]):
-        return Fault("E020", message, place, "put it under `with`"), ""
+        return Fault("E020", message, place, "put it under `with`"), ()
+    if nested := _nested(loc, source):
+        return Fault("E020", message, place, f'write "- id: {key}", and its keys below'), nested
     told = (_STEP_HINTS if "task" in good else _HINTS if len(loc) == 1 else {}).get(key)
     if told:
-        return Fault("E020", message, place, told), _MEANT.get(told, "")
+        return Fault("E020", message, place, told), _MEANT.get(told, ())
     synonym = _SYNONYMS.get(key, "")
     near = synonym if synonym in good else nearest(key, good)
     hint = f"did you mean {echo(near)}?" if near else f"keys are {listed(good)}"
-    return Fault("E020", message, place, hint), near
+    return Fault("E020", message, place, hint), (near,)
+
+
+def _nested(loc: Loc, source: Source) -> tuple[str, ...]:
+    """The required keys of a step that is named by a key of its own: ``- one: {task: …}``; none if that is not so."""
+    match loc:
+        case ("collectors" | "stages" as key, int(index), str(name)) if re.fullmatch(_SLUG, name):
+            step = source.draft[key][index]
+            if next(iter(step)) == name and "id" not in step and isinstance(step[name], dict | None):
+                return ("id",) if step[name] is None else ("id", "task")
+    return ()
 
 
 @lru_cache(maxsize=256)
@@ -181,7 +214,7 @@ def _owner(loc: Loc, source: Source) -> str:
 def _slug_hint(loc: Loc, value: str) -> str:
     """The name that is nearest to one that has other letters."""
     slug = re.sub("[^a-z0-9_]+", "-", value.lower()).strip("-_")[:63].rstrip("-_")
-    return f"write {slug}" if loc[-1] in {"name", "id"} and re.fullmatch("[a-z][a-z0-9_-]*", slug) else ""
+    return f"write {slug}" if loc[-1] in {"name", "id"} and re.fullmatch(_SLUG, slug) else ""
 
 
 def _shape_hint(loc: Loc, value: Any) -> str:
@@ -189,10 +222,27 @@ def _shape_hint(loc: Loc, value: Any) -> str:
     match loc, value:
         case ("inputs",), [str(name), *_] if name.isidentifier():
             return f"write {{{name}: {{type: string}}}}"
+        case ("gather",), [_, _, *_]:
+            return "there is one gather: what comes after it is a stage, under stages"
         case _, [dict(), *_]:
             return 'leave out the "- " before its keys'
         case ((("gather",) | ("collectors" | "stages", int())), str(name)) if re.fullmatch(r"[\w.:-]{1,80}", name):
             return f"write {{task: {name}}}" if loc == ("gather",) else f"write {{id: …, task: {name}}}"
+    return ""
+
+
+def _list_hint(loc: Loc, value: Any) -> str:
+    """What to write instead of a mapping or a text where a list is expected."""
+    match loc, value:
+        case ("collectors" | "stages",), dict() if any(map(isinstance, value.values(), repeat(dict))):
+            name = next(iter(value))
+            return f'write "- id: {name if re.fullmatch(_SLUG, name) else "NAME"}", and its keys below'
+        case _, dict():
+            return 'put "- " before each'
+        case ("include",), str(name) if re.fullmatch(r"[\w.-]{1,80}", name):
+            return f"write [{name.removesuffix('.py')}]"
+        case _, str(name) if re.fullmatch(r"[\w.-]{1,80}", name):
+            return f"write [{name}]"
     return ""
 
 
@@ -224,10 +274,16 @@ def _translated(one: ErrorDetails, source: Source) -> Fault:
         case "literal_error":
             expected = f"expected {details['expected'].replace(chr(39), '')}"
             near = nearest(value, re.findall(r"'(\w+)'", details["expected"])) if isinstance(value, str) else ""
-            return fault("E028", expected, value, loc, source, hint=f"did you mean {near}?" if near else "")
+            hint = _INPUT_TYPES.get(value.lower(), "") if isinstance(value, str) and loc[-1] == "type" else ""
+            return fault("E028", expected, value, loc, source, hint=hint or (f"did you mean {near}?" if near else ""))
         case kind if kind in _TYPES:
-            hint = 'put "- " before each' if kind == "list_type" and isinstance(value, dict) else ""
-            hint = hint or (_shape_hint(loc, value) if kind == "dict_type" else "")
+            hint = (
+                _list_hint(loc, value)
+                if kind == "list_type"
+                else _shape_hint(loc, value)
+                if kind == "dict_type"
+                else ""
+            )
             return fault("E007", f"expected {_TYPES[kind]}", value, loc, source, hint=hint)
         case code if code in CODES:
             return fault(code, details["expected"], value, loc, source, hint=details["hint"])

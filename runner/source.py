@@ -684,6 +684,13 @@ _SYNTAX_HINTS = {
     "cannot start any token": "quote a value that starts with %, @ or `",
 }
 
+# A quote in the middle of a word has ended the string that it was to be a part of.
+_QUOTE_WITHIN = re.compile(r"['\"]\w")
+_QUOTE_HINTS = {
+    "'": "an apostrophe within single quotes is written twice: 'it''s'",
+    '"': r"a quotation mark within double quotes is written \"",
+}
+
 
 def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     problem = error.problem or "unreadable"
@@ -705,5 +712,7 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     before, expression, _ = where.text.partition("${{")
     if expression and ("[" in before or "{" in before):
         hint = "quote ${{ … }} between [ ] or { }"
+    if hint and (within := _QUOTE_WITHIN.match(where.text, max(0, where.column - 2))):
+        hint = _QUOTE_HINTS[within[0][0]]
     context = f", {error.context}" if error.context else ""
     return Fault("E014", f"not YAML: {printable(problem + context)}", where, hint)

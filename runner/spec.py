@@ -114,12 +114,17 @@ def _jitter(value: Any) -> Any:
 
 
 def _error_name(value: Any) -> Any:
+    if (status := str(value)) in _STATUSES and not isinstance(value, bool):
+        raise misfits.error("E030", "expected the name of an exception, or http_429, http_5xx", f"write http_{status}")
     if not isinstance(value, str) or re.fullmatch(r"http_[1-5](xx|\d\d)|(?!http_)[^\W\d]\w*(\.[^\W\d]\w*)*", value):
         return value
     raise misfits.error("E030", "expected the name of an exception, or http_429, http_5xx")
 
 
-_FILE_NAME = re.compile(r"[\w./-]{1,80}\.\w{1,8}")
+_STATUSES = {*map(str, range(100, 600)), "1xx", "2xx", "3xx", "4xx", "5xx"}
+_FILE_NAME = re.compile(r"[\w./-]{1,80}\.[^\W\d]\w{0,7}")
+_FROM_TO = re.compile(r"(\d{1,7}) ?(?:\.\.\.?|-) ?(\d{1,7})")
+_IN_BRACES = re.compile(r"range\([^{}]{1,80}\)|inputs\.\w{1,63}")
 _PERCENTAGE = "^(100|[1-9]?[0-9])%$"
 
 
@@ -140,17 +145,32 @@ def _min_success(value: Any) -> Any:
 
 def _as_foreach(value: Any) -> Any:
     if isinstance(value, str) and not expressions.is_one(value):
-        hint = (
-            f"write {{items: {{file: {value}}}}}"
-            if _FILE_NAME.fullmatch(value)
-            else "write ${{ inputs.NAME }}, or a list"
-        )
+        hint = f"write {{items: {{file: {value}}}}}" if _is_file(value) else _items_hint(value)
         raise misfits.error("E007", "expected a list of items, an expression that comes to one, or a mapping", hint)
     if isinstance(value, list | str):
         return {"items": value}
+    if isinstance(value, dict) and "items" not in value and isinstance(value.get("file"), str):
+        hint = f"write {{items: {{file: {value['file']}}}}}"
+        raise misfits.error("E007", "expected a list of items, an expression, or a mapping that has items", hint)
     if isinstance(value, dict):
         return value
-    raise misfits.error("E007", "expected a list of items, an expression, or a mapping")
+    raise misfits.error("E007", "expected a list of items, an expression, or a mapping", _items_hint(value))
+
+
+def _is_file(text: str) -> bool:
+    return bool(_FILE_NAME.fullmatch(text)) and not text.startswith("inputs.")
+
+
+def _items_hint(value: Any) -> str:
+    """How to write the items that ``1..10``, ``range(10)``, ``inputs.pages`` or ``10`` are meant as."""
+    text = value.strip() if isinstance(value, str) else ""
+    if ends := _FROM_TO.fullmatch(text):
+        return f"write ${{{{ range({int(ends[1])}, {int(ends[2]) + 1}) }}}}"
+    if _IN_BRACES.fullmatch(text):
+        return f"write ${{{{ {text} }}}}"
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return f"write ${{{{ range({value}) }}}}"
+    return "write ${{ inputs.NAME }}, or a list"
 
 
 def _items(value: Any) -> Any:
@@ -161,9 +181,7 @@ def _items(value: Any) -> Any:
     raise misfits.error(
         "E007",
         "expected a list of items, one expression that comes to a list, or a file",
-        f"write {{file: {value}}}"
-        if isinstance(value, str) and _FILE_NAME.fullmatch(value)
-        else "write {file: items.txt}",
+        f"write {{file: {value}}}" if isinstance(value, str) and _is_file(value) else _items_hint(value),
     )
 
 
@@ -188,7 +206,7 @@ def _batch(value: Any) -> Any:
 
 
 def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int) else value
 
 
 def _or_mapping(value: Any) -> Any:
