@@ -5,7 +5,7 @@ import re
 import signal
 from collections.abc import Iterator
 
-from runner import catalogue, checks
+from runner import catalogue, checks, expressions
 from runner.catalogue import Catalogue, Task
 from runner.errors import Fault, echo, listed, nearest
 from runner.source import Source
@@ -19,7 +19,8 @@ _OF_PYTHON = {
 
 def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
     """The warnings about a workflow that has no fault, by position."""
-    found = [*_retry_warnings(source, tasks), *_choice_warnings(source, tasks), *_celery_warnings(source, tasks)]
+    kinds = (_retry_warnings, _choice_warnings, _celery_warnings)
+    found = [*(each for kind in kinds for each in kind(source, tasks)), *_item_warnings(source)]
     return sorted(found, key=lambda each: (each.place.line, each.place.column))
 
 
@@ -56,6 +57,22 @@ def _choice_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
         name, loc = step.value("task")
         if isinstance(name, str) and (choice := tasks.choice(name)):
             yield Fault("W002", choice, source.place(loc), "give yours another name, if it is not to take its place")
+
+
+def _item_warnings(source: Source) -> Iterator[Fault]:
+    """Collectors that are repeated for items which their task is not given: each of them does the same."""
+    told = set()
+    for step in checks.steps(source.data):
+        foreach, loc = step.value("foreach")
+        given = step.given() if step.kind == "collector" and foreach is not None else None
+        if given is None or loc in told:
+            continue
+        name = checks.item_name(foreach)
+        used = {each.partition(".")[0] for each in expressions.references([value for value, _ in given.values()])}
+        if not used & {name, "item_index"}:
+            told.add(loc)
+            message = f"{name} is not used under `with`: every collector of the foreach does the same"
+            yield Fault("W004", message, source.place(loc), f"write ${{{{ {name} }}}} where the task is to be given it")
 
 
 def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:

@@ -71,7 +71,7 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
             except InvalidExpression as problem:
                 own: Loc = (*loc, "with", *within)
                 there = own if source.written_at(own) else ("defaults", str(loc[0]), "with", *within)
-                yield Fault("E038", mask.line(str(problem), plan), source.place(there))
+                yield Fault("E038", mask.line(str(problem), plan), source.place(there), problem.hint)
 
 
 def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:

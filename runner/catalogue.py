@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from runner.settings import Settings
 from runner.source import Source
@@ -39,6 +40,11 @@ class Parameter:
     default: str = ""
     keyword_only: bool = False
     positional_only: bool = False
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The only values that its annotation allows, ``Literal["json", "text"] | None``; none if it allows others."""
+        return _choices(self.annotation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +363,26 @@ def _methods(function: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]
         if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and arguments
         if called.value.id == arguments[0].arg
     )
+
+
+@lru_cache(maxsize=256)
+def _choices(annotation: str) -> tuple[Any, ...]:
+    try:
+        node = ast.parse(annotation, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    nodes, choices = [node], list[Any]()
+    while nodes:
+        match nodes.pop(0):
+            case ast.BinOp(op=ast.BitOr(), left=left, right=right):
+                nodes[:0] = [left, right]
+            case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=within):
+                nodes[:0] = within.elts if isinstance(within, ast.Tuple) else [within]
+            case ast.Constant(value=value) if isinstance(value, str | int | None):
+                choices.append(value)
+            case _:
+                return ()
+    return tuple(choices) if choices != [None] else ()
 
 
 def _options(decorator: ast.expr) -> dict[str, ast.expr] | None:

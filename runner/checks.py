@@ -134,6 +134,7 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
     told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
     known: Known = {"inputs": tuple(inputs) if told else None}
     secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
+    types = _types(_mapping(inputs))
     called = _called(source.draft)
     misshapen = _misshapen(source.draft)
     for loc, text in _strings(source.draft, ()):
@@ -141,7 +142,9 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
             continue
         if (names := _names(loc, called)) is not None:
             there = {**known, **names}
-            problem = expressions.check(text, there) or expressions.misspelt(text, there)
+            problem = (
+                expressions.check(text, there) or expressions.misspelt(text, there) or expressions.mistyped(text, types)
+            )
             if problem:
                 yield Fault(problem.code, problem.message, source.place(loc), problem.hint)
             elif shown := _shown_of(source.draft, loc, text, secrets):
@@ -156,6 +159,26 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
     for loc in _keys(source.draft, ()):
         if loc[0] not in misshapen and _names(loc, called) is not None:
             yield Fault("E026", "no expression is expanded in a key", source.place(loc, key=True), _KEY_HINT)
+
+
+# A value of each type that has no inner types; a number is an integer, where it is written as one.
+_OF_TYPE: Mapping[str, tuple[Any, ...]] = {
+    "string": ("a",),
+    "integer": (1,),
+    "number": (1, 1.5),
+    "boolean": (True, False),
+}
+
+
+def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Of each name whose type is sure, a value of every type that it may have: null, too, of an input that may be left out."""
+    types: dict[str, tuple[Any, ...]] = {f"run.{name}": ("1970-01-01T00:00:00+00:00",) for name in _RUN_NAMES}
+    for name, declared in inputs.items():
+        values = _OF_TYPE.get(str(_mapping(declared).get("type", "string")), ())
+        nullable = _mapping(declared).get("required") is False or _mapping(declared).get("default", "") is None
+        if values and isinstance(declared, dict | None):
+            types[f"inputs.{name}"] = (*values, None) if nullable else values
+    return types
 
 
 def _misshapen(data: Mapping[str, Any]) -> set[str]:
@@ -185,16 +208,16 @@ def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
 
 def _called(data: Mapping[str, Any]) -> dict[Loc, str]:
     """What each collector calls its item; what the defaults say of it must be so for every collector."""
-    called = {step.loc: _item_name(step.value("foreach")[0]) for step in steps(data) if step.kind == "collector"}
+    called = {step.loc: item_name(step.value("foreach")[0]) for step in steps(data) if step.kind == "collector"}
     names = set(called.values())
     return called | {("defaults", "collectors"): names.pop() if len(names) == 1 else ""}
 
 
-def _item_name(foreach: Any) -> str:
+def item_name(foreach: Any) -> str:
     """What an item is called; empty for a step that has none."""
-    if isinstance(foreach, list | str):
-        return "item"
-    name = foreach.get("as", "item") if isinstance(foreach, dict) else ""
+    if not isinstance(foreach, dict):
+        return "" if foreach is None else "item"
+    name = foreach.get("as", "item")
     return name if isinstance(name, str) else "item"
 
 
@@ -209,7 +232,7 @@ def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -
     for step in loc[:-1]:
         foreach = foreach[step]
     items = [_used(each, secrets) for _, each in _strings(foreach.get("items"), ())]
-    if _item_name(foreach) in {name.partition(".")[0] for name in expressions.references(text)}:
+    if item_name(foreach) in {name.partition(".")[0] for name in expressions.references(text)}:
         used = used or max(items, default="")
     return f"{used} is secret, and the key of an item is shown in the id of its collector" if used else ""
 
@@ -382,7 +405,9 @@ def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc,
             message = f"{echo(name)} is filled by the runner in a {step.kind}"
             yield loc, Fault("E035", message, source.place(loc, key=True), _FILLED_HINTS.get(name, _FIRST_HINT))
         elif name in parameters:
-            if misfit := _misfit(parameters[name], value, source.written(loc)):
+            if off := _off_choice(parameters[name], value):
+                yield loc, Fault("E028", off[0], source.place(loc), off[1])
+            elif misfit := _misfit(parameters[name], value, source.written(loc)):
                 hint = _SHAPES.get(parameters[name].annotation.partition("[")[0].strip(), "")
                 yield loc, Fault("E007", misfit, source.place(loc), hint if isinstance(value, str) else "")
         elif not task.takes_any and "${{" not in name:
@@ -399,6 +424,22 @@ def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc,
             place = source.place(loc, key=True) if "with" in step.data else source.first_key(step.loc)
             message = f"task {echo(task.name)} needs {echo(name)}"
             yield (*loc, name), Fault("E031", message, place, f"with: {{{name}: …}}")
+
+
+def _off_choice(parameter: Parameter, value: Any) -> tuple[str, str] | None:
+    """Why a value is none of those that a parameter is annotated with, as ``Literal["json", "text"] | None``, and the nearest."""
+    choices = parameter.choices
+    if not choices or (isinstance(value, str) and "${{" in value) or any(_is_same(value, each) for each in choices):
+        return None
+    good = ["null" if each is None else str(each) for each in choices]
+    near = nearest(value, good) if isinstance(value, str) else ""
+    expected = f"{', '.join(good[:-1])} or {good[-1]}" if len(good) > 1 else good[0]
+    message = f"expected {expected} for {echo(parameter.name)}, found {found(value)}"
+    return message, f"did you mean {near}?" if near else ""
+
+
+def _is_same(value: Any, choice: Any) -> bool:
+    return type(value) is type(choice) and bool(value == choice)
 
 
 def _misfit(parameter: Parameter, value: Any, written: str | None) -> str:

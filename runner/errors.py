@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runner.text import printable, width
+from runner.text import beginning, cut, ending, printable, width
 
 # Every code a fault of a workflow file may carry, and what it means. Stable: a code is never given another meaning.
 CODES = {
@@ -57,6 +57,7 @@ WARNINGS = {
     "W001": "a name under `on` or `not_on` of `retry` that nothing the task raises has",
     "W002": "a task that several modules define",
     "W003": "what a task asks of Celery and a step does not do: `rate_limit`, retries of its own, `self.replace`",
+    "W004": "a `foreach` whose item is not used under `with`",
 }
 
 
@@ -186,6 +187,9 @@ class UnknownRun(RunnerError):
     exit_code = 7
 
 
+_LINE_LIMIT = 128  # columns of the line that a fault shows
+
+
 def echo(value: object) -> str:
     """A value from a user, fit for a message: strings in quotes, the rest as JSON, escaped, at most 80 characters of it."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -210,30 +214,31 @@ def listed(names: Sequence[str], limit: int = 20) -> str:
     return ", ".join(map(printable, names[:limit])) + (", …" if len(names) > limit else "") or "none"
 
 
-def describe(faults: Sequence[Fault], limit: int = 20) -> str:
+def describe(faults: Sequence[Fault], limit: int = 20, columns: int = _LINE_LIMIT) -> str:
     """Faults in the words and the order in which a person reads them.
 
     Args:
         faults: in any order.
         limit: how many are told in full; of the others, only how many.
+        columns: of the screen; the line of the file is cut to them, so that the caret stays beneath what it marks.
 
     Returns:
         For each fault its place, code and message, the line with a caret beneath it, and the hint.
     """
     told = sorted(faults, key=lambda fault: (fault.place.line, fault.place.column, fault.code, fault.message))
-    lines = [line for fault in told[:limit] for line in _describe(fault)]
+    lines = [line for fault in told[:limit] for line in _describe(fault, columns)]
     if len(told) > limit:
         lines.append(f"… and {len(told) - limit} more")
     return "\n".join(lines)
 
 
-def _describe(fault: Fault) -> list[str]:
+def _describe(fault: Fault, columns: int) -> list[str]:
     place = fault.place
     word = "warning" if fault.code in WARNINGS else "error"
     lines = [f"{printable(str(place))}: {word}[{fault.code}]: {printable(fault.message)}"]
     if place.text:
         gutter = f"{place.line:>5}"
-        before, marked, after = _window(place)
+        before, marked, after = _window(place, min(columns, _LINE_LIMIT) - len(gutter) - len(" | "))
         lines.append(f"{gutter} | {before}{marked}{after}")
         lines.append(f"{' ' * len(gutter)} | {' ' * width(before)}{'^' * max(1, width(marked))}")
     if fault.hint:
@@ -241,13 +246,15 @@ def _describe(fault: Fault) -> list[str]:
     return lines
 
 
-def _window(place: Place) -> tuple[str, str, str]:
+def _window(place: Place, columns: int) -> tuple[str, str, str]:
     """The line before, at and after the marked characters, escaped, and cut to what a terminal shows in one row."""
     start = place.column - 1
-    end = start + place.length
-    left = 0 if end <= 100 else max(0, start - 40)
-    before = ("…" if left else "") + printable(place.text[left:start])
-    marked = printable(place.text[start : min(end, start + 60)])
-    right = place.text[min(end, start + 60) :]
-    shown = 120 - (start - left) - min(end - start, 60)
-    return before, marked, printable(right[:shown]) + ("…" if len(right) > shown else "")
+    before = printable(place.text[:start])
+    marked = printable(place.text[start : start + place.length])
+    after = printable(place.text[start + place.length :])
+    if width(marked) > columns // 2:
+        head = beginning(marked, columns // 2)
+        marked, after = head, marked[len(head) :] + after
+    if width(before) + width(marked) > columns * 5 // 6:
+        before = "…" + ending(before, columns // 3)
+    return before, marked, cut(after, columns - width(before) - width(marked))

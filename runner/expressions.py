@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from runner.errors import InvalidExpression, echo, listed, nearest
@@ -78,6 +79,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_METHODS = {"contains", "startsWith", "endsWith", "matches"}
+_MISTYPED = re.compile("No such overload|Unsupported operation|is not defined for the values")
+_TYPED_LIMIT = 4  # names of one expression that `mistyped` tries with every type of each
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _OTHER_BRACES = re.compile(
     r"""
@@ -308,6 +312,59 @@ def _end(text: str, start: int) -> int:
     raise _Malformed(f"{echo(text[start - 3 : start + 30])} has no }}}}", "an expression is written ${{ … }}")
 
 
+def mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None:
+    """The first expression of a string that has no value, whatever its inputs are, as their types do not go together.
+
+    Only expressions of names whose types are known, without a choice and without a macro, are tried: what another part of
+    them comes to, and whether that part is worked out at all, depends on the values.
+
+    Args:
+        types: of each name (``inputs.topic``) a value of every type that it may have.
+    """
+    try:
+        expressions = [part.text for part in _split(text) if isinstance(part, _Expression)]
+    except _Malformed:
+        return None
+    return next(filter(None, (_mistyped(each, types) for each in expressions)), None)
+
+
+def _mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None:
+    reading = _reading(text)
+    paths = sorted({".".join(path) for path in reading.paths})
+    open_ended = reading.macros or "range" in reading.functions or "?" in text
+    if _PATH.fullmatch(text) or open_ended or not types.keys() >= set(paths) or len(paths) > _TYPED_LIMIT:
+        return None
+    problem = None
+    for values in product(*(types[path] for path in paths)):
+        names: dict[str, dict[str, Any]] = {}
+        for path, value in zip(paths, values, strict=True):
+            root, _, member = path.partition(".")
+            names.setdefault(root, {})[member] = value
+        try:
+            _compiled(text).execute(names)
+        except BaseException as error:
+            if not _is_from_cel(error):
+                raise
+            line = _first_line(error)
+            if not _MISTYPED.search(line):  # of such a value, not of its type: it may do with another
+                return None
+            problem = problem or Problem("E038", f"{_shown(text)}: {line}", _overload_hint(text))
+        else:
+            return None
+    return problem
+
+
+def _overload_hint(text: str) -> str:
+    """What to write instead of operators and functions that take no values of such types."""
+    words = [found[0] for found in _TOKEN.finditer(text) if found.lastgroup not in {"space", "string"}]
+    called = next((word for at, word in enumerate(words[:-1]) if word in _METHODS and words[at + 1] == "("), "")
+    if called and words[max(0, words.index(called) - 1)] != ".":
+        return f'it is called on the text: inputs.NAME.{called}("a")'
+    if any(pair in text for pair in ("||", "&&")):
+        return 'a choice is written a ? b : c, as inputs.NAME != "" ? inputs.NAME : "x"; && and || take booleans'
+    return "types do not mix: convert with double(…), int(…) or string(…)"
+
+
 def _check(text: str, known: Known) -> Problem | None:
     if not text:
         return Problem("E025", "empty expression", f"names are {listed(_good_names(known))}")
@@ -436,17 +493,17 @@ def _apart(text: str, names: dict[str, Any]) -> Any:
     except TooMuch as problem:
         raise InvalidExpression(f"{_shown(text)} {problem}") from problem
     if "problem" in told:
-        raise InvalidExpression(told["problem"])
+        raise InvalidExpression(told["problem"], told["hint"])
     return told["value"]
 
 
 def worked_out(argument: list[Any]) -> dict[str, Any]:
-    """What the process does that `_apart` asks: ``{value}``, or ``{problem}``."""
+    """What the process does that `_apart` asks: ``{value}``, or ``{problem, hint}``."""
     text, names = argument
     try:
         return {"value": _worked_out(_compiled(text), text, _reading(text), names, None)}
     except InvalidExpression as error:
-        return {"problem": str(error)}
+        return {"problem": str(error), "hint": error.hint}
 
 
 def _worked_out(program: Any, text: str, reading: _Reading, needed: dict[str, Any], range_limit: int | None) -> Any:
@@ -464,7 +521,9 @@ def _worked_out(program: Any, text: str, reading: _Reading, needed: dict[str, An
     except BaseException as error:
         if not _is_from_cel(error):
             raise
-        raise InvalidExpression(f"{_shown(text)}: {_first_line(error)}") from error
+        line = _first_line(error)
+        hint = _overload_hint(text) if _MISTYPED.search(line) else ""
+        raise InvalidExpression(f"{_shown(text)}: {line}", hint) from error
 
 
 def _needed(names: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:

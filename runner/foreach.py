@@ -63,7 +63,7 @@ def counted(plan: Plan, source: Source) -> Plan:
         except InvalidItems as problem:
             faults.append(Fault(problem.code, str(problem), source.place(_loc(source, at, problem)), problem.hint))
         except InvalidExpression as problem:
-            faults.append(Fault("E038", str(problem), source.place(_loc(source, at))))
+            faults.append(Fault("E038", str(problem), source.place(_loc(source, at)), problem.hint))
     if faults:
         raise InvalidWorkflow(tuple(faults))
     return replace(plan, collectors=tuple(collectors))
@@ -124,7 +124,7 @@ def _key(foreach: Foreach, inputs: Mapping[str, Any], value: Any, index: int, ca
     try:
         key = expressions.expand(foreach.key, names)
     except InvalidExpression as problem:
-        raise InvalidItems(f"{called}: {problem}", "E038", _key_loc(foreach, index)) from problem
+        raise InvalidItems(f"{called}: {problem}", "E038", _key_loc(foreach, index), problem.hint) from problem
     if isinstance(key, int) and not isinstance(key, bool):
         return str(key)
     if isinstance(key, str) and 0 < len(key) <= KEY_LIMIT and key.isprintable():

@@ -399,7 +399,7 @@ def _example(task: Task, screen: Screen) -> str:
 def problem(error: RunnerError, *, screen: Screen = PLAIN) -> str:
     """What went wrong, for a person: ``error: …``, then ``hint: …`` if there is something to do about it."""
     if isinstance(error, InvalidWorkflow):
-        return errors.describe(error.faults)
+        return errors.describe(error.faults, columns=screen.width)
     label = screen.paint("error:", "red", "bold")
     lines = [f"{label} {text.printable(line)}" for line in str(error).splitlines()]
     return "\n".join([*lines, *([_hint(error.hint, screen)] if error.hint else [])])

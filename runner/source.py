@@ -712,7 +712,7 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     before, expression, _ = where.text.partition("${{")
     if expression and ("[" in before or "{" in before):
         hint = "quote ${{ … }} between [ ] or { }"
-    if hint and (within := _QUOTE_WITHIN.match(where.text, max(0, where.column - 2))):
+    if "expected" in problem and (within := _QUOTE_WITHIN.match(where.text, max(0, where.column - 2))):
         hint = _QUOTE_HINTS[within[0][0]]
     context = f", {error.context}" if error.context else ""
     return Fault("E014", f"not YAML: {printable(problem + context)}", where, hint)

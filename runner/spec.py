@@ -151,7 +151,7 @@ def _as_foreach(value: Any) -> Any:
         return {"items": value}
     if isinstance(value, dict) and "items" not in value and isinstance(value.get("file"), str):
         hint = f"write {{items: {{file: {value['file']}}}}}"
-        raise misfits.error("E007", "expected a list of items, an expression, or a mapping that has items", hint)
+        raise misfits.error("E007", "expected a list of items, an expression, or a mapping with the key items", hint)
     if isinstance(value, dict):
         return value
     raise misfits.error("E007", "expected a list of items, an expression, or a mapping", _items_hint(value))

@@ -45,15 +45,26 @@ def cut(text: str, columns: int) -> str:
     """The text, or as much of its beginning as fits, with an ellipsis."""
     if width(text) <= columns:
         return text
-    return _beginning(text, columns - 1) + "…" if columns > 0 else ""
+    return beginning(text, columns - 1) + "…" if columns > 0 else ""
 
 
 def cut_middle(text: str, columns: int) -> str:
     """The text, or its two ends around an ellipsis: names that begin alike often end differently."""
     if width(text) <= columns:
         return text
-    tail = _beginning(text[::-1], columns // 2 - 1)[::-1]
+    tail = ending(text, columns // 2 - 1)
     return cut(text, columns - width(tail)) + tail
+
+
+def beginning(text: str, columns: int) -> str:
+    """As much of a text as fits, with the accents of its last letter."""
+    fitting = takewhile(lambda total: total <= columns, accumulate(map(_columns, text)))
+    return text[: sum(1 for _ in fitting)]
+
+
+def ending(text: str, columns: int) -> str:
+    """As much of the end of a text as fits."""
+    return beginning(text[::-1], columns)[::-1]
 
 
 def wrap(line: str, columns: int) -> list[str]:
@@ -65,7 +76,7 @@ def wrap(line: str, columns: int) -> list[str]:
             lines[-1] += f" {rest}"
             continue
         while width(rest) > columns:
-            lines.append(_beginning(rest, columns))
+            lines.append(beginning(rest, columns))
             rest = rest[len(lines[-1]) :]
         lines.append(rest)
     return lines
@@ -103,12 +114,6 @@ def rate(each_second: float) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
-
-
-def _beginning(text: str, columns: int) -> str:
-    """As much of a text as fits, with the accents of its last letter."""
-    fitting = takewhile(lambda total: total <= columns, accumulate(map(_columns, text)))
-    return text[: sum(1 for _ in fitting)]
 
 
 def _columns(char: str) -> int:

@@ -16,7 +16,7 @@ def command(files: tuple[str, ...]) -> int:
 
     Nothing is run, imported or connected to. FILE may be - for standard input.
     """
-    chosen = settings.read()
+    chosen, shown_on = settings.read(), screen.of(sys.stderr)
     code = 0
     for name in files:
         try:
@@ -25,10 +25,10 @@ def command(files: tuple[str, ...]) -> int:
             workflow = spec.read(written, known)
             foreach.check(plans.make(workflow, written), written)
         except InvalidWorkflow as error:
-            click.echo(report.problem(error, screen=screen.of(sys.stderr)), err=True)
+            click.echo(report.problem(error, screen=shown_on), err=True)
             code = error.exit_code
         else:
             click.echo(f"{text.printable(name)}: valid", err=True)
             if found := advice.warnings(written, known):
-                click.echo(errors.describe(found), err=True)
+                click.echo(errors.describe(found, columns=shown_on.width), err=True)
     return code

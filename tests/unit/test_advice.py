@@ -132,3 +132,45 @@ def test_what_a_task_asks_of_celery_and_a_step_does_not_do_is_warned_of(
     known = catalogue.read(["slow"], [tmp_path])
     spec.read(written, known)
     assert [each.message for each in advice.warnings(written, known)] == messages
+
+
+REPEATED = """
+name: w
+include: [shop]
+collectors:
+  - {id: a, task: shop.prices, foreach: FOREACH, with: {branch: BRANCH}}
+"""
+
+
+def warned_of_items(folder: Path, foreach: str, branch: str) -> list[str]:
+    (folder / "shop.py").write_text(SHOP, encoding="utf-8")
+    written = source.parse(REPEATED.replace("FOREACH", foreach).replace("BRANCH", branch).encode(), "w.yaml")
+    known = catalogue.read(["shop"], [folder])
+    spec.read(written, known)
+    return [f"{each.code} {each.message}" for each in advice.warnings(written, known)]
+
+
+@pytest.mark.parametrize(
+    ("foreach", "branch", "name"),
+    [
+        ("[1, 2]", "ulm", "item"),
+        ("{items: [1, 2], as: page}", '"${{ run.id }}"', "page"),
+        ('{items: [1, 2], key: "${{ item }}"}', "ulm", "item"),
+    ],
+)
+def test_a_foreach_whose_item_is_not_used_is_warned_of(foreach: str, branch: str, name: str, tmp_path: Path) -> None:
+    """Found in use: a newcomer fetched one URL for each of 500 items, and nothing said so."""
+    message = f"W004 {name} is not used under `with`: every collector of the foreach does the same"
+    assert warned_of_items(tmp_path, foreach, branch) == [message]
+
+
+@pytest.mark.parametrize(
+    ("foreach", "branch"),
+    [
+        ("[1, 2]", '"${{ item }}"'),
+        ("[1, 2]", '["a ${{ item_index }}"]'),
+        ("{items: [1, 2], as: page}", '{"q": "${{ page + 1 }}"}'),
+    ],
+)
+def test_a_foreach_whose_item_is_used_is_not_warned_of(foreach: str, branch: str, tmp_path: Path) -> None:
+    assert warned_of_items(tmp_path, foreach, branch) == []

@@ -296,3 +296,61 @@ def test_what_a_task_does_to_an_argument_changes_no_input(written: Any, change: 
     before = json.dumps(names)
     change(expressions.expand(written, names))
     assert json.dumps(names) == before
+
+
+TYPES = {
+    "inputs.topic": ("a",),
+    "inputs.note": ("a", None),
+    "inputs.n": (1,),
+    "inputs.share": (1, 1.5),
+    "inputs.deep": (True, False),
+    "run.id": ("a",),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("${{ inputs.topic || 'x' }}", "a choice is written a ? b : c"),
+        ("${{ inputs.note || 'x' }}", "a choice is written a ? b : c"),
+        ("${{ inputs.deep && 'b' || 'c' }}", "a choice is written a ? b : c"),
+        ("${{ contains(inputs.topic, 'a') }}", 'it is called on the text: inputs.NAME.contains("a")'),
+        ("at ${{ run.id }}/${{ inputs.n / 2.0 }}", "types do not mix: convert with double(…)"),
+        ("${{ run.id + inputs.n }}", "types do not mix"),
+    ],
+)
+def test_types_that_do_not_go_together_are_told_without_values(text: str, hint: str) -> None:
+    """Found in use: the commonest habits of GitHub's expressions were valid, and ended at the run as "No such overload"."""
+    found = expressions.mistyped(text, TYPES)
+    assert found is not None
+    assert (found.code, found.hint.startswith(hint)) == ("E038", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${{ inputs.n * 2 }}",
+        "${{ inputs.share * 2 }}",
+        "${{ inputs.share * 2.0 }}",
+        "${{ inputs.note + 'x' }}",
+        "${{ inputs.topic == null || inputs.deep }}",
+        "${{ inputs.deep && inputs.n > 1.0 }}",
+        "${{ int(inputs.topic) + 1 }}",
+        "${{ inputs.deep ? inputs.n / 2.0 : 1.0 }}",
+        "${{ [1].map(x, x + inputs.topic) }}",
+        "${{ item + 1 }}",
+        "${{ item || 'x' }}",
+        "${{ inputs.other || 'x' }}",
+        "${{ inputs['topic'] + '||' }}",
+        "${{ inputs.topic.contains('a') }}",
+        "${{ 1 / (inputs.n - 1) }}",
+    ],
+)
+def test_an_expression_that_may_have_a_value_is_not_refused(text: str) -> None:
+    assert expressions.mistyped(text, TYPES) is None
+
+
+def test_a_run_is_told_how_an_expression_is_written_that_does_not_go_with_its_values() -> None:
+    with pytest.raises(InvalidExpression) as raised:
+        expressions.expand("${{ inputs.xs[0] / 2.0 }}", NAMES)
+    assert raised.value.hint == "types do not mix: convert with double(…), int(…) or string(…)"

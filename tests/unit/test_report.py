@@ -16,6 +16,7 @@ from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownR
 from runner.pages import Page, counts
 from runner.plan import Foreach, Item, Plan, Step
 from runner.screen import Screen
+from runner.text import width
 
 AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
@@ -573,3 +574,18 @@ def test_the_summary_warns_of_a_foreach_without_items() -> None:
     empty = replace(PAGES, collectors=(replace(PAGE, foreach=replace(foreach, count=0)),))
     told = report.summary(RUN, empty, {}, tally={"page": {}})
     assert told.splitlines()[1:] == ["warning: no items: page"]
+
+
+@pytest.mark.parametrize("before", ["a: ", "a: " + "x" * 200, "a: " + "日本語" * 30, "a: " + "\x1b" * 40])
+@pytest.mark.parametrize("marked", ["wrong", "wrong" * 40, "誤り" * 20])
+@pytest.mark.parametrize("columns", [20, 40, 60, 80])
+def test_the_line_of_a_fault_fits_the_screen_with_its_caret(before: str, marked: str, columns: int) -> None:
+    """Found in use: at 60 columns the line was cut at 120, wrapped, and the caret stood beneath another row."""
+    place = Place("w.yaml", 7, len(before) + 1, len(marked), f"{before}{marked} and more {'after ' * 40}")
+    told = report.problem(InvalidWorkflow((Fault("E020", "no", place),)), screen=Screen(width=columns))
+    _, line, carets = told.splitlines()
+    assert max(width(line), width(carets)) <= columns
+    start = len(carets) - len(carets.lstrip(" |"))
+    shown = next(line[at:] for at in range(len(line)) if width(line[:at]) == start)
+    assert marked.startswith(shown[:1])
+    assert carets.strip(" |") == "^" * carets.count("^") != ""
