@@ -37,8 +37,8 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
     options.check_concurrency(concurrency, chosen)
     with interrupts.raised(), session.ledger(chosen) as ledger:
         old = ledger.plan(run_id)
-        plan = _edited(file, old, chosen) if file else old
-        name = new_run_id(plan) if start or file else run_id
+        plan = old if file is None else _edited(file, old, chosen)
+        name = run_id if start is None and file is None else new_run_id(plan)
         # As in `run`: before the worker begins.
         with garbage.spared():
             from runner import attend, celery_app, rerun, run  # noqa: PLC0415
@@ -64,7 +64,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                         seconds = text.duration(math.ceil(max(leased.values())))
                         click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
                 else:
-                    edited = plan if file else None
+                    edited = None if file is None else plan
                     rerun.rerun(
                         run_id,
                         name,

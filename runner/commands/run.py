@@ -110,11 +110,12 @@ def command(
 
     With FILE, --help lists its inputs, each an option. FILE may be - for standard input.
     """
-    values = inputs.read(inputs_file, given.workflow.inputs) if inputs_file else {}
+    values = {} if inputs_file is None else inputs.read(inputs_file, given.workflow.inputs)
     typed = options.typed_inputs(given.workflow.inputs, words, pairs)
     plan = plans.equip(plans.make(given.workflow, given.source), given.known)
     plan = bind(plan, given.workflow, values, given.source, words=typed)
-    name = check_run_id(run_id) if run_id else new_run_id(plan)
+    # An empty one is no run id either: with `--run-id "$ID"` and no ID, each start would be another run.
+    name = new_run_id(plan) if run_id is None else check_run_id(run_id)
     chosen = settings.read(concurrency=concurrency)
     options.check_concurrency(concurrency, chosen)
     if dry_run:

@@ -43,6 +43,14 @@ def test_a_run_that_fails_again_can_be_resumed_again(folder: Path) -> None:
     assert [runner("resume", "one").code for _ in range(2)] == [1, 0]
 
 
+@pytest.mark.parametrize("option", ["--from", "--file"])
+def test_resume_refuses_an_empty_step_and_an_empty_file_name(option: str, folder: Path) -> None:
+    """`--from "$STEP"` without a STEP resumed the run itself, as if the option were not there."""
+    assert runner("run", str(folder / "flow.yaml"), "--run-id", "one").code == 1
+    assert runner("resume", "one", option, "").code == 3
+    assert (starts(folder, "good"), starts(folder, "bad")) == (1, 1)
+
+
 def test_who_resumes_a_partial_run_is_told_that_nothing_is_executed_and_how_it_could_be(folder: Path) -> None:
     """It replayed the old lines, "collector started", and did nothing."""
     file = folder / "flow.yaml"

@@ -208,6 +208,21 @@ def test_a_run_that_has_not_ended_goes_on_when_it_is_started_again(valkey: Serve
     assert again.stderr == "run mine exists already, and has not ended: going on with it\n"
 
 
+def test_an_empty_run_id_is_refused_and_starts_nothing() -> None:
+    """`--run-id "$ID"` without an ID started another run each time, though it promises that a second start does nothing."""
+    refused = runner("run", DEFAULT, "--topic", "tea", "--run-id", "")
+    assert refused.code == 2
+    assert refused.first_line == 'error: "" is no run id'
+    assert "default" not in runner("runs").stdout
+
+
+def test_an_empty_name_of_an_inputs_file_is_refused() -> None:
+    """`--inputs-file "$FILE"` without a FILE ran with the defaults in place of the values."""
+    refused = runner("run", DEFAULT, "--topic", "tea", "--inputs-file", "")
+    assert refused.code == 3
+    assert "no such file" in refused.first_line
+
+
 def test_a_collector_added_by_editing_yaml_alone_is_everywhere(tmp_path: Path) -> None:
     text = Path(DEFAULT).read_text()
     block = "  - id: collector_3\n    task: collector_3\n    with:\n      topic: ${{ inputs.topic }}\n"
