@@ -22,7 +22,7 @@ from celery.exceptions import Reject
 from celery.signals import celeryd_after_setup, worker_init
 from celery.utils.log import get_task_logger
 
-from runner import application, batch, endings, fan_in, here, notes, raised, surroundings, text, values
+from runner import application, batch, endings, fan_in, here, log_records, notes, raised, surroundings, text, values
 from runner import plan as plans
 from runner.backend import FanIn
 from runner.batch import Batch
@@ -82,6 +82,11 @@ def _limit_steps_alone(instance: Any, conf: Any, **_: Any) -> None:
     for name, limit in (("timeout", conf.task_time_limit), ("soft_timeout", conf.task_soft_time_limit)):
         if options.get(name) == limit:
             options[name] = None
+
+
+@celeryd_after_setup.connect
+def _clean_the_log(**_: Any) -> None:
+    log_records.clean_all()
 
 
 @worker_init.connect

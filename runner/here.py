@@ -14,8 +14,9 @@ from runner.settings import Settings
 from runner.store import Store
 
 KNOWN_FOR = 30  # seconds until a plan is read again: fewer than any run is kept after its last change (`ttl`)
+SECRETIVE = 32  # plans whose secrets are remembered: more runs than a process executes at once
 
-
+_secretive: dict[str, Plan] = {}  # by the run's id, the latest last
 _worker_app: list[Celery] = []  # of the worker that this process is, or is a child of
 
 
@@ -54,7 +55,18 @@ def queue() -> str:
 
 def plan(run_id: str) -> Plan:
     """A run's plan, which never changes; but once the run has expired another may have its id, with another plan."""
-    return _plan_for_a_while(run_id, time.monotonic() // KNOWN_FOR)
+    found = _plan_for_a_while(run_id, time.monotonic() // KNOWN_FOR)
+    if found.secrets:
+        _secretive.pop(run_id, None)
+        _secretive[run_id] = found
+        for old in list(_secretive)[:-SECRETIVE]:
+            _secretive.pop(old, None)
+    return found
+
+
+def secretive() -> list[Plan]:
+    """The plans with secrets that this process has had to do with lately: of what it logs, nothing is to show them."""
+    return list(_secretive.values())
 
 
 @functools.lru_cache(maxsize=32)

@@ -159,6 +159,11 @@ SAFE_HELP = Change("runner/cli.py", "super().write(text.safe(string))", "super()
 SAFE_USAGE = Change("runner/cli.py", "text.printable(error.format_message())", "error.format_message()")
 UNQUOTED = Change("runner/source.py", "if secret or _SECRET_KEY.search(content):", "if False:")
 REDACTED_LOG = Change("runner/settle.py", "mask.line(result.error.message, attempt.plan)", "result.error.message")
+CLEAN_RECORDS = Change(
+    "runner/log_records.py",
+    "    if not isinstance(made, CleanRecords):",
+    "    if False:",
+)
 ENCODED = Change("runner/mask.py", '"".join(map(_ways,', '"".join(map(re.escape,')
 # Messages that no worker can read are kept.
 CONSUMER = Change("runner/celery_app.py", '"runner.dead_letters:Consumer"', '"celery.worker.consumer:Consumer"')
@@ -645,6 +650,12 @@ PROOFS = {
             "test_the_log_of_a_worker_has_no_secret_no_escape_sequence_and_no_forged_line",
             (REDACTED_LOG,),
             "forged|s3cret",
+        ),
+        Proof(
+            "libraries",
+            "test_what_a_task_and_its_libraries_log_has_no_secret_and_no_escape_sequence",
+            (CLEAN_RECORDS,),
+            "p4ss|key=",
         ),
         Proof("encoded", "test_a_secret_that_httpx_has_encoded_is_not_shown", (ENCODED,), "w'ord|p4ss"),
     ],

@@ -161,6 +161,42 @@ def test_a_secret_that_httpx_has_encoded_is_not_shown(tmp_path: Path) -> None:
     assert not re.search("p4ss|w'ord|%3Cx", shown)
 
 
+LOUD = """
+import logging
+from celery import shared_task
+
+@shared_task(name="loud")
+def loud(token):
+    print(f"printed {token} \x1b[2J")
+    logging.getLogger("library").warning("logged %s", token)
+    try:
+        raise ValueError("\x1b[2J raised " + token)
+    except ValueError:
+        logging.getLogger("library").exception("caught")
+"""
+
+
+def test_what_a_task_and_its_libraries_log_has_no_secret_and_no_escape_sequence(
+    tmp_path: Path, state_dir: Path
+) -> None:
+    """A built-in task's library, httpx, logs the URL of each request: `params: {api_key: ${{ inputs.token }}}` stood in the worker's log in clear."""
+    (tmp_path / "loud.py").write_text(LOUD)
+    file = tmp_path / "w.yaml"
+    with serve() as server:
+        file.write_text(
+            "name: w\ninclude: [loud]\ninputs: {token: {secret: true}}\ncollectors:\n"
+            f"  - {{id: a, task: http.get, with: {{url: '{server.url('/echo')}', params: {{key: '${{{{ inputs.token }}}}'}}}}}}\n"
+            "  - {id: b, task: loud, with: {token: '${{ inputs.token }}'}}\n"
+            "  - {id: c, task: loud, foreach: [1], with: {token: '${{ inputs.token }}'}}\n"
+            "gather: {task: records.count}\n"
+        )
+        answer = runner("run", str(file), "--token", "p4ss w'ord", "--run-id", "loud-1")
+    log = (state_dir / "logs" / "loud-1.log").read_text()
+    assert answer.code == 0, answer.stderr
+    assert [words for words in ("key=***", "printed ***", "logged ***", "raised ***") if words not in log] == []
+    assert [words for words in ("p4ss", "\x1b[2J") if words in log] == []
+
+
 def test_hints_of_the_installed_script_name_it(tmp_path: Path) -> None:
     """After `uv tool install`, `python -m runner` is "No module named runner"."""
     script = Path(sys.executable).with_name("runner")
