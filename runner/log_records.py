@@ -33,7 +33,9 @@ class CleanRecords:
             if (clean := _clean(message)) != message:  # else as it is: an error tracker groups records by their words
                 record.msg, record.args = clean, ()
             if record.exc_info and record.exc_info[0]:
-                record.exc_text = _clean(logging.Formatter().formatException(record.exc_info))  # every formatter takes it
+                record.exc_text = _clean(
+                    logging.Formatter().formatException(record.exc_info)
+                )  # every formatter takes it
         return record
 
 
