@@ -99,7 +99,7 @@ def main(args: list[str] | None = None) -> NoReturn:
             code = BrokerUnavailable.exit_code
         else:
             words_of_it = text.printable(f"{type(error).__name__}: {error}")
-            _say(f"error: {words_of_it}: ours to fix; the traceback is in {tracebacks.save(error)}")
+            _say(f"error: {words_of_it}: ours to fix; {tracebacks.save(error)}")
             code = 70
         _tell(words, code, {"type": type(error).__name__, "message": str(error)})
     sys.exit(streams.exit_code(code))

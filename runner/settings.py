@@ -54,8 +54,9 @@ def masked(url: str) -> str:
     'redis://:***@db.example:6379/0'
     """
     # Up to the last "@": a password in which "/" or "@" was left unescaped must not show either.
-    url = re.sub(r"(?<=://)([^:/@]*):(.*)@", r"\1:***@", url, flags=re.DOTALL)
-    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", url)
+    # Without a scheme, or with half of one (`redis:/:pw@host`), from the first colon on.
+    url = re.sub(r'^("?[\w+.-]*://[^:/@]*|[^:@]*):(.*)@', r"\1:***@", url, flags=re.DOTALL)
+    return re.sub(r'([?&]\w*password=)[^&"]*', r"\1***", url)
 
 
 def celery_url(url: str) -> str:

@@ -12,13 +12,19 @@ _PREFIX = "runner-traceback-"
 
 
 def save(error: BaseException) -> str:
-    """The path of a new file in the temporary directory; there alone can be written whatever else is broken."""
-    _remove_old()
-    with tempfile.NamedTemporaryFile(
-        "w", prefix=_PREFIX, suffix=".txt", delete=False, errors="backslashreplace"
-    ) as file:
-        traceback.print_exception(error, file=file)
-    return file.name
+    """Write a new file in the temporary directory, and return the words that say where it is, or why it is nowhere.
+
+    Where the disk is full, or no directory can be written to, the error itself is told all the same, with its exit code.
+    """
+    try:
+        _remove_old()
+        with tempfile.NamedTemporaryFile(
+            "w", prefix=_PREFIX, suffix=".txt", delete=False, errors="backslashreplace"
+        ) as file:
+            traceback.print_exception(error, file=file)
+    except OSError as failure:
+        return f"the traceback cannot be saved: {failure.strerror or failure}"
+    return f"the traceback is in {file.name}"
 
 
 def _remove_old() -> None:

@@ -197,6 +197,11 @@ def test_a_broker_url_that_is_not_supported_is_refused(url: str, reason: str) ->
         "redis://:s3cret#@db",
         "amqp://u:s3cret@db",
         "redis://db?password=s3cret",
+        ":s3cret@db:6379/0",
+        "user:s3cret@db:6379/0",
+        "redis:/:s3cret@db:6379/0",
+        "redis:///user:s3cret@db:6379/0",
+        ":s3cret://s3cret@db",
     ],
 )
 def test_the_password_of_a_refused_broker_url_is_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

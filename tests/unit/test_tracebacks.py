@@ -1,11 +1,12 @@
 """The files that an exception nobody expected leaves."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from runner import tracebacks
+from runner import cli, tracebacks
 
 
 @pytest.fixture
@@ -16,18 +17,40 @@ def folder(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def saved(error: BaseException) -> Path:
+    return Path(tracebacks.save(error).removeprefix("the traceback is in "))
+
+
 def test_a_traceback_is_saved_whatever_is_in_it(folder: Path) -> None:
-    file = Path(tracebacks.save(ValueError("half of a pair: \ud800")))
+    file = saved(ValueError("half of a pair: \ud800"))
     assert file.parent == folder
     assert r"ValueError: half of a pair: \ud800" in file.read_text()
 
 
 def test_the_last_tracebacks_are_kept_and_the_others_removed(folder: Path) -> None:
     """A script that met the same fault every minute filled the temporary directory."""
-    saved = [Path(tracebacks.save(ValueError(str(number)))) for number in range(8)]
+    files = [saved(ValueError(str(number))) for number in range(8)]
     kept = sorted(folder.iterdir())
     assert len(kept) == tracebacks.KEPT
-    assert saved[-1] in kept
+    assert files[-1] in kept
+
+
+def test_an_error_whose_traceback_cannot_be_saved_ends_with_its_own_code(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full or unwritable temporary directory: the second error ended the program, with 1, which is "the run failed"."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "gone"))
+    monkeypatch.setattr(cli.cli, "main", raising)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["runs"])
+    assert ended.value.code == 70
+    assert capsys.readouterr().err == (
+        "error: ZeroDivisionError: no: ours to fix; the traceback cannot be saved: No such file or directory\n"
+    )
+
+
+def raising(*_: object, **__: object) -> None:
+    raise ZeroDivisionError("no")
 
 
 def test_nothing_but_our_own_files_is_removed(folder: Path) -> None:
