@@ -85,6 +85,17 @@ class Spawned(subprocess.Popen[bytes]):
         os.close(tether)
 
 
+def kill(pid: int) -> None:
+    """Kill a process of ours and what it has started: its group, which it may not have made yet, or itself."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (
+        ProcessLookupError
+    ):  # a copy makes its session when it is given the processor: on a busy machine, later than this
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def end_copies(pid: int) -> None:
     """End this process if it is a copy that code of others has forked, and then let return: it would go on as we do.
 

@@ -14,6 +14,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
+from runner import fork
 from runner.errors import RunnerError
 from runner.fork import Fork, Spawned
 from runner.interrupts import Interrupted
@@ -92,7 +93,7 @@ class PrivateWorker:
     def end(self) -> None:
         """At once: it is idle by now or its run has ended, and all it did is in the ledger. A warm stop takes 1 to 2.4 s."""
         if not self._has_ended():
-            os.killpg(self._process.pid, signal.SIGKILL)
+            fork.kill(self._process.pid)
         self._process.wait()
 
     def _has_ended(self) -> bool:

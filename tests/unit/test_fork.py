@@ -1,8 +1,11 @@
 """A copy of a process that goes on with something else: tried from processes with one thread, as it is meant for."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from runner import fork
 
 BEGIN = """
 import os, signal, sys
@@ -25,6 +28,19 @@ def test_its_output_goes_to_the_log_and_not_to_ours(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("before\n")
     told = ran("print('ours'); Fork(lambda _: print('its'), log).wait()", tmp_path / "log")
     assert (told, (tmp_path / "log").read_text()) == ("ours\n", "before\nits\n")
+
+
+def test_a_process_that_has_no_group_of_its_own_yet_is_killed() -> None:
+    """SIGTERM before a copy had made its session: `run` ended with 70, "no such process", and left the worker to its tether."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        fork.kill(process.pid)
+        assert process.wait(timeout=20) == -signal.SIGKILL
+
+
+def test_a_process_that_is_gone_needs_no_end() -> None:
+    with subprocess.Popen(["true"], start_new_session=True) as process:
+        process.wait(timeout=20)
+    fork.kill(process.pid)
 
 
 def test_it_ends_with_the_code_it_exits_with(tmp_path: Path) -> None:
