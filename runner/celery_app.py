@@ -34,7 +34,7 @@ _in_use = contextlib.ExitStack()
 
 
 def configuration(chosen: Settings) -> dict[str, Any]:
-    """Celery's configuration. What is not Celery's default stands with its reason; CELERY.md has the measurements."""
+    """Celery's configuration. What is not Celery's default stands with its reason; measured on Celery 5.7.0."""
     return {
         "broker_url": brokers.url(chosen),
         "result_backend": backend.url(brokers.url(chosen)),

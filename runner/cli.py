@@ -92,7 +92,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         _tell(words, code, _as_json(error))
     except Interrupted as interrupted:
         code = _interrupted(words, interrupted)
-    except Exception as error:  # noqa: BLE001 - one of the two doors (STYLE.md); the other is around the user's task
+    except Exception as error:  # noqa: BLE001 - one of the two doors; the other is around the user's task
         # By name: the client is imported only by the commands that need it.
         if type(error).__module__.startswith(("redis.", "kombu.exceptions")):
             _say(f"error: the broker: {text.printable(error)}")

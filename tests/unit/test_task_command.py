@@ -301,7 +301,7 @@ def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, millise
 
 
 def test_a_command_ends_when_the_worker_process_is_killed(tmp_path: Path) -> None:
-    """FAULTS F02b. A process that is SIGKILLed cannot clean up: without the watchdog, `mark` is there after 6 s."""
+    """F02b. A process that is SIGKILLed cannot clean up: without the watchdog, `mark` is there after 6 s."""
     pid, mark = tmp_path / "pid", tmp_path / "mark"
     script = f"echo $$ > {pid}.new; mv {pid}.new {pid}; sleep 6; touch {mark}"
     code = f"from runner.collectors.command import run; run(argv=['sh', '-c', {script!r}])"

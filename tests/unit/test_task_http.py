@@ -319,7 +319,7 @@ def test_half_a_body_is_retried(server: Server) -> None:
 
 @pytest.mark.parametrize("page", ["/drip", "/hang"])
 def test_a_server_that_drips_or_never_answers_ends_at_the_total_timeout(server: Server, page: str) -> None:
-    """FAULTS F15: httpx's own timeouts are for one read, and a server that drips never exceeds them."""
+    """F15: httpx's own timeouts are for one read, and a server that drips never exceeds them."""
     error = failure(server.url(page), total_timeout=0.5)
     assert "did not answer in full within 0.5 s" in str(error)
     assert error.retryable

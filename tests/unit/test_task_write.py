@@ -104,7 +104,7 @@ def test_half_a_character_pair_is_still_json(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_file_before_and_no_part_of_the_new_one(tmp_path: Path) -> None:
-    """FAULTS F20."""
+    """F20."""
     path = tmp_path / "a.jsonl"
     path.write_text("before")
     with disk_full_after(10_000), pytest.raises(NotWritten) as raised:
