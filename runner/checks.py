@@ -306,7 +306,7 @@ def _foreach_faults(source: Source) -> Iterator[Fault]:
         root, _, name = used.partition(".")
         if root == "inputs" and name in declared:
             kind = (declared[name] or {}).get("type", "string") if isinstance(declared[name], dict | None) else "array"
-            if kind in {"string", "integer", "number", "boolean", "object"}:
+            if kind in ("string", "integer", "number", "boolean", "object"):  # it may be anything, a list too
                 hint = f"declare it: {name}: {{type: array}}"
                 yield Fault("E007", f"expected a list, and {used} is of type {kind}", source.place(at), hint)
         if step.kind == "collector" and step.value("foreach")[0] is None:
