@@ -14,6 +14,11 @@ from tests.waiting import wait_until
 _TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many as there are processors for ``-n auto``: most tests wait for processes, and one in two is idle."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.fixture(autouse=True)
 def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """HOME and TMPDIR of this test alone, and no `RUNNER_*`. Afterwards no process or temporary file of it is left.

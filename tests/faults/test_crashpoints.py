@@ -23,7 +23,7 @@ collectors:
     task: faulty.flaky
     with: {journal: "${{ inputs.journal }}", step: flaky}
     retry: {max_retries: 3, delay: 0.1, jitter: none}  # not so soon that it is waited for where it is
-gather: {id: gather, task: gather.concat}
+gather: {id: gather, task: faulty.gather, with: {journal: "${{ inputs.journal }}"}}
 stages:
   - {id: stage, task: records.count}
 """
