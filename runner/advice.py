@@ -72,7 +72,7 @@ def _item_warnings(source: Source) -> Iterator[Fault]:
         if not used & {name, "item_index"}:
             told.add(loc)
             message = f"{name} is not used under `with`: every collector of the foreach does the same"
-            yield Fault("W004", message, source.place(loc), f"write ${{{{ {name} }}}} where the task is to be given it")
+            yield Fault("W004", message, source.place(loc), f"write ${{{{ {name} }}}} where the task needs it")
 
 
 def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:

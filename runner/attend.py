@@ -71,7 +71,7 @@ def attend(run_id: str, here: Session, wish: Wish, begin: Callable[[], None]) ->
     Raises:
         Interrupted: by a second signal, or the end of the terminal; the run is left as it is, to be resumed.
         WorkerEnded: there is no worker any more; the run has failed then.
-        BrokerUnavailable: the broker was waited for in vain; the run is to be resumed.
+        BrokerUnavailable: the broker did not come back in time; `resume` goes on with the run.
     """
     try:
         begin()

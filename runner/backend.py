@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Backend(RedisBackend):  # type: ignore[misc]
-    """Of our own application. A result is subscribed to by whoever waits for it, and not by whoever sends a message.
+    """Of our own application. A client that waits for a result subscribes to it, and one that sends a message does not.
 
     Celery 5.7 subscribes to every message that is sent, also one whose result is ignored, and does not end it (celery #4824,
     #5320). Ending the process then takes a round trip for each.

@@ -141,7 +141,7 @@ class _Ended:
 
 
 async def _ended(awaitable: Awaitable[Any], timeout: float | None) -> _Ended:  # noqa: ASYNC109 - the step's
-    """What came of awaiting it: a value of its own, as some exceptions end asyncio's loop, or whoever awaits them.
+    """What came of awaiting it: a value of its own, as some exceptions end asyncio's loop, or the coroutine that awaits them.
 
     A task may also cancel itself without ending by it; then the next await of ours would raise.
     """

@@ -159,7 +159,7 @@ class Application(Celery):  # type: ignore[misc]
                     self.register_task(type(type(task).__name__, (type(task),), {})())
 
 
-# Neither the current app nor the default one: whoever imports this may have an application, and tasks that are sent by it.
+# Neither the current app nor the default one: a process that imports this may have an application of its own, which sends its tasks.
 app = Application(
     "runner", loader=f"{__name__}:{Loader.__qualname__}", set_as_current=False
 )  # a name, as Django's fixup reads it

@@ -41,7 +41,7 @@ class Rule:
     Args:
         status: that is recorded once it is not executed again; None where nothing is recorded.
         again: when it is executed again: as its ``retry`` says; at least ``once``, whatever it says; ``never``; or
-            ``free``: by whoever gets the message, which is given back, and no retry is used up.
+            ``free``: by the worker that gets the message, which is given back; no retry is used up.
     """
 
     status: StepStatus | None

@@ -61,7 +61,7 @@ class StepTask(Task):  # type: ignore[misc]
     acks_late = True
     reject_on_worker_lost = True
     acks_on_failure = acks_on_timeout = True
-    # Every worker reads it, and whoever sends it.
+    # Workers and clients of any configuration read it.
     serializer = "json"
     max_retries = None
     ignore_result = True

@@ -573,7 +573,7 @@ def _executed(program: Any, reading: _Reading, names: dict[str, Any], range_limi
 
 
 class _TooLongHere(Exception):
-    """A range that is to be worked out where it can be ended."""
+    """A range that must be worked out where it can be ended."""
 
 
 class _OutOfRange(Exception):

@@ -21,7 +21,7 @@ Thing = TypeVar("Thing")
 MESSAGE_LIMIT = 8 * 1024
 TRACEBACK_LIMIT = 64 * 1024
 NAME_LIMIT = 200
-FAMILY = 100  # exceptions that are read of those that one came of, and of a group's members
+FAMILY = 100  # causes and members of a group that are read of one exception
 MEMBERS = 20  # of a group whose tracebacks are told
 FRAMES = 2000  # that are read of a traceback: a recursion may have been allowed a million
 

@@ -140,7 +140,7 @@ class Reconciler:
                     logger.warning("cannot reconcile: %s", error, exc_info=None if away else error)
 
     def _once(self) -> float:
-        """Say that we are there, and reconcile if that is ours to do; answers the seconds until the next time."""
+        """Say that we are there, and reconcile if that is ours to do; return the seconds until the next time."""
         every = here.settings().reconcile_every
         here.ledger().serve(self._who, self._slots, tuple(here.app().tasks), 3 * every)
         return min(every, self._look()) if here.ledger().lead(self._who, 3 * every) else every

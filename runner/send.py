@@ -43,7 +43,7 @@ class SendingTransport(transport.Transport):
 
 
 def send(canvas: Signature, app: Celery, ledger: Store) -> None:
-    """Publish what is to be executed first, by this application; the ledger counts what returns of a chord.
+    """Publish the first messages of a canvas with this application; the ledger counts those that return to a chord.
 
     Raises:
         OperationalError: the broker cannot be reached, for as long as `task_publish_retry_policy` allows.
