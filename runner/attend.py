@@ -44,7 +44,7 @@ class Left(Interrupted):
     """The signal by which this process leaves a run."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CameOf:
     """What has come of a run.
 

@@ -199,7 +199,7 @@ def _claimed(
     attempts, later = [], []
     for step, claim in zip(steps, claims, strict=True):
         if claim.answer == "yours":
-            attempts.append(Attempt(batch.plan, batch.run_id, step, claim, batch.worker))
+            attempts.append(Attempt(plan=batch.plan, run_id=batch.run_id, step=step, claim=claim, worker=batch.worker))
         elif claim.answer == "busy":
             batch.waiting[step.id] = time.monotonic() + claim.wait
         elif claim.answer == "later":
@@ -316,7 +316,7 @@ def end_the_process(ledger: Store, plan: Plan, run_id: str, step: Step, *, withi
     failure = endings.past_the_hard_limit(within.soft)
     try:
         for claim in ledger.release(run_id, [step.id], worker=worker):
-            settle(ledger, Attempt(plan, run_id, step, claim, worker), failure)
+            settle(ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=worker), failure)
     except Exception as error:
         if endings.is_away(error):
             raise  # it is recorded the next time that the leases are looked at

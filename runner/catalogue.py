@@ -22,7 +22,7 @@ _WORD_LIMIT = 100  # characters of a text that may be a name
 _FILE_LIMIT = 4 * 1024 * 1024  # far beyond any module that a person wrote
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
     """One parameter of a task.
 
@@ -47,7 +47,7 @@ class Parameter:
         return _choices(self.annotation)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """What can be known of a Celery task without importing it.
 
@@ -88,7 +88,7 @@ class Task:
         return next((parameter for parameter in self.parameters if not parameter.keyword_only), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Catalogue(Mapping[str, Task]):
     """The tasks that a workflow may name.
 
@@ -196,7 +196,7 @@ def read(modules: Iterable[str], search_path: Iterable[str | Path] = (), declare
         for name in found.keys() & tasks:
             replaced.setdefault(name, []).append(tasks[name].module)
         tasks |= found
-    return Catalogue(tasks, tuple(declared), problems, replaced)
+    return Catalogue(tasks=tasks, declared=tuple(declared), problems=problems, replaced=replaced)
 
 
 @lru_cache(maxsize=64)
@@ -337,9 +337,9 @@ def _task(
         return None
     bound = isinstance(options.get("bind"), ast.Constant) and bool(options["bind"].value)  # type: ignore[attr-defined]
     return Task(
-        name,
-        module,
-        _parameters(node.args, aliases)[1 if bound else 0 :],
+        name=name,
+        module=module,
+        parameters=_parameters(node.args, aliases)[1 if bound else 0 :],
         takes_any=node.args.kwarg is not None,
         takes_more=node.args.vararg is not None,
         is_wrapped=known[-1] is None,
@@ -402,8 +402,8 @@ def _parameters(arguments: ast.arguments, aliases: Mapping[str, ast.expr]) -> tu
     pairs = [*zip(positional, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
     return tuple(
         Parameter(
-            argument.arg,
-            _annotation(argument.annotation, aliases),
+            name=argument.arg,
+            annotation=_annotation(argument.annotation, aliases),
             required=default is None,
             default="" if default is None else _source(default),
             keyword_only=index >= len(positional),

@@ -18,7 +18,7 @@ from runner.settings import Settings
 SKEW = 2.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
     """What a worker says of itself: the tasks that it has registered, the queues that it serves, and its pool's module."""
 

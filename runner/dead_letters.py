@@ -34,7 +34,7 @@ AGAIN = 1.0  # seconds until a message is moved to the dead letters that could n
 KEPT = 1000  # letters; a sender that is broken sends the same again and again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
     """A message that was taken out of its queue, because it would harm the worker or do nothing.
 
@@ -176,7 +176,7 @@ class OwnChannel(transport.Channel):
         reason = reason[:500]
         logger.error("a message in queue %s is moved to the dead letters: %s", queue, reason)
         with self.conn_or_acquire() as client:
-            add(client, settings.read(), DeadLetter(time.time(), queue, reason, message))
+            add(client, settings.read(), DeadLetter(at=time.time(), queue=queue, reason=reason, message=message))
 
 
 class OwnTransport(transport.Transport):

@@ -84,14 +84,31 @@ def read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]
     for step, letter in zip(steps, letters, strict=True):
         match letter:
             case "y":
-                yield Claim(step.id, "yours", 1, 0.0, at, at, 0, run_started_at, before)
+                yield Claim(
+                    step=step.id,
+                    answer="yours",
+                    attempt=1,
+                    started_at=at,
+                    first_started_at=at,
+                    run_started_at=run_started_at,
+                    before=before,
+                )
             case "Y":
                 attempt, first, lost = next(rest).split()
-                yield Claim(step.id, "yours", int(attempt), 0.0, at, float(first), int(lost), run_started_at, before)
+                yield Claim(
+                    step=step.id,
+                    answer="yours",
+                    attempt=int(attempt),
+                    started_at=at,
+                    first_started_at=float(first),
+                    lost=int(lost),
+                    run_started_at=run_started_at,
+                    before=before,
+                )
             case "b":
-                yield Claim(step.id, "busy", wait=float(next(rest)))
+                yield Claim(step=step.id, answer="busy", wait=float(next(rest)))
             case _:
-                yield Claim(step.id, _ANSWERS[letter])
+                yield Claim(step=step.id, answer=_ANSWERS[letter])
 
 
 def read_sweep(answer: Sequence[Any]) -> Sweep | None:
@@ -100,13 +117,13 @@ def read_sweep(answer: Sequence[Any]) -> Sweep | None:
         return None
     _, lost, overdue, held, silent, collectors_left, left, idle = answer
     return Sweep(
-        frozenset(lost),
-        frozenset(overdue),
-        frozenset(held),
-        frozenset(idle),
-        bool(silent),
-        int(collectors_left),
-        float(left),
+        lost=frozenset(lost),
+        overdue=frozenset(overdue),
+        held=frozenset(held),
+        idle=frozenset(idle),
+        silent=bool(silent),
+        collectors_left=int(collectors_left),
+        left=float(left),
     )
 
 
@@ -191,14 +208,14 @@ def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
     if not isinstance(notes, dict):
         raise TypeError("notes have another shape")
     return Outcome(
-        step,
-        _one_of(StepStatus, status),
-        shown(value) if value is not None else None,
-        Error(*error) if error else None,
-        attempts,
-        started_at,
-        finished_at,
-        worker,
+        step=step,
+        status=_one_of(StepStatus, status),
+        value=shown(value) if value is not None else None,
+        error=Error(*error) if error else None,
+        attempts=attempts,
+        started_at=started_at,
+        finished_at=finished_at,
+        worker=worker,
         json=value or "",
         notes=notes,
     )
@@ -215,7 +232,9 @@ def read_failures(text: str) -> list[FailedAttempt]:
     """The failed attempts of a step, from what was stored of each, with a comma after it."""
     failures = json.loads(f"[{text.removesuffix(',')}]")
     return [
-        FailedAttempt(attempt, started_at, finished_at, worker, Error(type_, message))
+        FailedAttempt(
+            attempt=attempt, started_at=started_at, finished_at=finished_at, worker=worker, error=Error(type_, message)
+        )
         for attempt, started_at, finished_at, worker, type_, message in failures
     ]
 
@@ -226,8 +245,12 @@ def read_underway(text: str, now: float) -> Underway | None:
     seconds = float(until) - now
     if holder == "-":
         # It was postponed; or its process died, or was to begin with others and did not: then it is anyone's at once.
-        return Underway("retrying", int(attempts), seconds, worker) if float(until) else None
-    return Underway("running", int(attempts), seconds, worker) if seconds > 0 else None
+        return (
+            Underway(status="retrying", attempts=int(attempts), seconds=seconds, worker=worker)
+            if float(until)
+            else None
+        )
+    return Underway(status="running", attempts=int(attempts), seconds=seconds, worker=worker) if seconds > 0 else None
 
 
 def read_event(event_id: str, fields: Mapping[str, str]) -> Event:
@@ -240,7 +263,7 @@ def read_event(event_id: str, fields: Mapping[str, str]) -> Event:
         "seconds": float(fields.get("seconds") or 0),
         "count": int(fields.get("count") or 1),
     }
-    event = Event(event_id, at=float(fields["at"]), **words, **numbers)
+    event = Event(id=event_id, at=float(fields["at"]), **words, **numbers)
     if event.status:
         _one_of(Literal[StepStatus, RunStatus], event.status)
     return event

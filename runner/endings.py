@@ -84,7 +84,7 @@ class Success:
         return Ending.VALUE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """An attempt that gave no value.
 
@@ -118,8 +118,8 @@ def exception(error: BaseException, *, retryable: bool = True) -> Failure:
         cause = raised.attribute(error, "exc")
         error = cause if issubclass(type(cause), Exception) else error
     return Failure(
-        raised.error(error),
-        Ending.EXCEPTION if issubclass(type(error), Exception) else Ending.EXIT,
+        error=raised.error(error),
+        ending=Ending.EXCEPTION if issubclass(type(error), Exception) else Ending.EXIT,
         names=raised.names(error),
         retryable=retryable and not raised.says_final(error),
         retry_after=raised.wait(error),
@@ -128,7 +128,7 @@ def exception(error: BaseException, *, retryable: bool = True) -> Failure:
 
 def timed_out(timeout: float | None, more: str = "") -> Failure:
     error = Error("StepTimedOut", f"took longer than {timeout or 0:g} s{more}")
-    return Failure(error, Ending.TIMEOUT, names=frozenset({"StepTimedOut", "TimeoutError", "timed_out"}))
+    return Failure(error=error, ending=Ending.TIMEOUT, names=frozenset({"StepTimedOut", "TimeoutError", "timed_out"}))
 
 
 def past_the_hard_limit(timeout: float | None) -> Failure:
@@ -143,7 +143,7 @@ def process_died(error: BaseException) -> Failure:
         error: how it went, in the pool's words.
     """
     message = f"its process died: {raised.message(error)}"
-    return Failure(Error("ProcessDied", message), Ending.DIED, names=frozenset({"ProcessDied"}))
+    return Failure(error=Error("ProcessDied", message), ending=Ending.DIED, names=frozenset({"ProcessDied"}))
 
 
 def revoked(how: str) -> Failure:
@@ -152,11 +152,13 @@ def revoked(how: str) -> Failure:
     Args:
         how: Celery's word for it: revoked, terminated or expired.
     """
-    return Failure(Error("Revoked", f"its message was {how}, by Flower or `celery control`"), Ending.REVOKED)
+    return Failure(
+        error=Error("Revoked", f"its message was {how}, by Flower or `celery control`"), ending=Ending.REVOKED
+    )
 
 
 def refused(error: RunnerError) -> Failure:
-    return Failure(Error(raised.class_name(error), raised.message(error)), Ending.REFUSED)
+    return Failure(error=Error(raised.class_name(error), raised.message(error)), ending=Ending.REFUSED)
 
 
 def unrecorded(error: BaseException) -> Failure:
@@ -164,14 +166,14 @@ def unrecorded(error: BaseException) -> Failure:
     message = raised.valid(
         f"what came of it could not be recorded: {raised.class_name(error)}: {raised.message(error)}"
     )
-    return Failure(Error("NotRecorded", message), Ending.UNRECORDED)
+    return Failure(error=Error("NotRecorded", message), ending=Ending.UNRECORDED)
 
 
 def lost_too_often(claim: Claim) -> Failure | None:
     if claim.lost <= RECOVERIES:
         return None
     message = f"{claim.lost} workers were lost while they executed it, or could not record what came of it"
-    return Failure(Error("WorkerLost", message), Ending.LOST)
+    return Failure(error=Error("WorkerLost", message), ending=Ending.LOST)
 
 
 def is_away(error: BaseException) -> bool:

@@ -25,7 +25,7 @@ class Error:
     traceback: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How a step ended.
 
@@ -53,7 +53,7 @@ class Outcome:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Postponed:
     """A failed attempt that is tried again.
 
@@ -73,7 +73,7 @@ class Postponed:
     worker: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FailedAttempt:
     """An attempt that failed before the last one of its step.
 
@@ -91,7 +91,7 @@ class FailedAttempt:
     error: Error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Underway:
     """A step that was started, and has no outcome.
 
@@ -109,7 +109,7 @@ class Underway:
     error: Error | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """The ledger's answer to a worker that wants to execute a step.
 
@@ -137,7 +137,7 @@ class Claim:
     before: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """What the ledger knows about a run. Times are seconds since the epoch by the broker's clock.
 
@@ -164,7 +164,7 @@ class Run:
         return self.status in EXIT_CODES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
     """What has gone wrong in a run, as far as its ledger shows.
 
@@ -187,7 +187,7 @@ class Sweep:
     left: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """Something that happened in a run.
 

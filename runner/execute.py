@@ -247,7 +247,9 @@ def _execute(message: Task, ledger: Store, plan: Plan, run_id: str, step: Step) 
     with renewed(ledger, run_id, token=token, lease=chosen.lease, overdue=overdue if ends else None) as held:
         held.steps.add(step.id)
         with batch.limited(held, step, within):
-            return _carry_out(ledger, Attempt(plan, run_id, step, claim, worker), chosen, within)
+            return _carry_out(
+                ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=worker), chosen, within
+            )
 
 
 def _carry_out(ledger: Store, attempt: Attempt, chosen: Settings, within: Limits) -> float | None:

@@ -146,7 +146,7 @@ class Problem:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
     """What the words of an expression tell, without parsing it.
 
@@ -729,7 +729,7 @@ def _reading(text: str) -> _Reading:
         depth = max(depth, sum(scope is not None for scope in scopes))
     items = sum(token[0] == "," for token in tokens) + 1
     macros = sum(name in _MACROS for name in functions)
-    return _Reading(tuple(paths), tuple(functions), uses, macros, depth, items)
+    return _Reading(paths=tuple(paths), functions=tuple(functions), uses=uses, macros=macros, depth=depth, items=items)
 
 
 def _members(tokens: list[re.Match[str]], index: int) -> Iterator[str]:

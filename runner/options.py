@@ -46,7 +46,7 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Wish:
     """How a command wants a run to be attended.
 

@@ -29,7 +29,7 @@ class NoSuchPage(RunnerError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
     """Some of the collectors of a ``foreach``.
 
@@ -80,7 +80,17 @@ def read(ledger: Store, run: Run, plan: Plan, step: Step, *, number: int = 1, st
         outcomes = {step_id: outcome for step_id, outcome in found.items() if outcome}
         statuses = {each: status_of(each, run, outcomes, underway) for each in found}
     failures = ledger.failures(run.id, list(statuses))
-    return Page(step, there, number, last, status, statuses, outcomes, underway, failures)
+    return Page(
+        step=step,
+        counts=there,
+        number=number,
+        last=last,
+        status=status,
+        statuses=statuses,
+        outcomes=outcomes,
+        underway=underway,
+        failures=failures,
+    )
 
 
 def counts(

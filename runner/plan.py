@@ -20,7 +20,7 @@ Kind = Literal["collector", "gather", "stage"]
 Jitter = Literal["full", "none"] | float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Retry:
     """When and how a failed attempt is tried again.
 
@@ -45,7 +45,7 @@ class Retry:
     not_on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Foreach:
     """What a collector is repeated for: one collector for each item.
 
@@ -83,7 +83,7 @@ class Item:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One call of one task.
 
@@ -144,7 +144,7 @@ class Step:
         return replace(self, id=f"{self.id}[{item.key}]", item=item)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """What a run will do: collectors in parallel, the gather, then the stages in a row.
 
@@ -274,13 +274,14 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
             max_concurrency=chosen.get("max_concurrency") if foreach else None,
         )
 
+    none = Step(id="gather", kind="gather", task=None)
     return Plan(
         name=workflow.name,
         description=workflow.description,
         collectors=tuple(
             step("collector", each, each.id, ("collectors", at)) for at, each in enumerate(workflow.collectors)
         ),
-        gather=step("gather", gather, gather.step_id, ("gather",)) if gather else Step("gather", "gather", None),
+        gather=step("gather", gather, gather.step_id, ("gather",)) if gather else none,
         stages=tuple(step("stage", each, each.id, ("stages", at)) for at, each in enumerate(workflow.stages)),
         min_success=min_success,
         deadline=gather.deadline if gather else None,
@@ -419,4 +420,4 @@ def _foreach(said: spec.Foreach | None) -> Foreach | None:
         return None
     items = said.items
     plain = items if isinstance(items, list | str) else items.model_dump()
-    return Foreach(plain, said.as_, said.key, count=len(items) if isinstance(items, list) else 0)
+    return Foreach(items=plain, name=said.as_, key=said.key, count=len(items) if isinstance(items, list) else 0)

@@ -86,7 +86,7 @@ def _end_the_fan_out(plan: Plan, run_id: str, ledger: Store) -> None:
         steps = ledger.steps(run_id, plan, ref)
         ended = ledger.ended(run_id, [step.id for step in steps])
         late = [
-            replace(begun.get(step.id) or Outcome(step.id, "late"), ref=step.ref)
+            replace(begun.get(step.id) or Outcome(step=step.id, status="late"), ref=step.ref)
             for step in steps
             if step.id not in ended
         ]

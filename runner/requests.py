@@ -98,8 +98,8 @@ class StepRequest(Request):  # type: ignore[misc]
             return
         for step in steps:
             if step.id not in ended:
-                claim = claims.get(step.id) or Claim(step.id, "yours", started_at=time.time())
-                settle(ledger, Attempt(plan, run_id, step, claim, self.hostname), failure)
+                claim = claims.get(step.id) or Claim(step=step.id, answer="yours", started_at=time.time())
+                settle(ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=self.hostname), failure)
 
     def _on_failure(self, exc_info: ExceptionInfo, *more: Any) -> Any:
         if self._already_revoked:  # its process was ended for it, and its steps are cancelled
@@ -177,7 +177,8 @@ class StepRequest(Request):  # type: ignore[misc]
         if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
             return 0
         step = _step(ledger, plan, run_id, names, released[0].step)
-        return settle(ledger, Attempt(plan, run_id, step, released[0], self.hostname), failure_of(step)) or 0
+        attempt = Attempt(plan=plan, run_id=run_id, step=step, claim=released[0], worker=self.hostname)
+        return settle(ledger, attempt, failure_of(step)) or 0
 
     def _names(self) -> list[str]:
         """The refs or the step that the message is for."""

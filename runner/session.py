@@ -18,7 +18,7 @@ from runner.store import Store
 from runner.worker import PrivateWorker
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
     """What a run needs from its first step to its end.
 
@@ -61,7 +61,7 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
     # The worker first: it has something to import yet, while Valkey is started.
     with own as process, ledger(chosen) as store:
-        yield Session(store, queue, process, chosen)
+        yield Session(ledger=store, queue=queue, worker=process, settings=chosen)
         # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
         if process is not None:
             process.end()

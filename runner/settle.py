@@ -20,7 +20,7 @@ from runner.tolerance import Verdict, verdict
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
     """One attempt at one step, from its claim on.
 
@@ -62,10 +62,10 @@ def judged(attempt: Attempt, result: Success | Failure, *, after: float = 0.0) -
         return _ended(attempt, status, result, after)
     logger.info("%s: %s; again in %.1f s", *_shown(attempt, result), seconds)  # as Celery tells its retries
     return Postponed(
-        step.id,
-        result.error,
-        claim.attempt,
-        seconds,
+        step=step.id,
+        error=result.error,
+        attempt=claim.attempt,
+        seconds=seconds,
         started_at=claim.started_at + after,
         finished_at=attempt.now,
         worker=attempt.worker,
@@ -173,7 +173,7 @@ def fail(run_id: str, ledger: Store, cause: str) -> None:
 
 
 def skipped(steps: Iterable[Step], cause: str) -> list[Outcome]:
-    return [Outcome(step.id, "skipped", error=Error("Skipped", cause)) for step in steps]
+    return [Outcome(step=step.id, status="skipped", error=Error("Skipped", cause)) for step in steps]
 
 
 def _shown(attempt: Attempt, result: Failure) -> tuple[str, str]:
@@ -195,10 +195,10 @@ def _named(plan: Plan, results: Sequence[Outcome | Postponed]) -> str:
 def _ended(attempt: Attempt, status: StepStatus, result: Success | Failure, after: float) -> Outcome:
     claim = attempt.claim
     return Outcome(
-        attempt.step.id,
-        status,
-        result.value if isinstance(result, Success) else None,
-        result.error if isinstance(result, Failure) else None,
+        step=attempt.step.id,
+        status=status,
+        value=result.value if isinstance(result, Success) else None,
+        error=result.error if isinstance(result, Failure) else None,
         attempts=claim.attempt,
         started_at=claim.started_at + after,
         finished_at=attempt.now,
@@ -221,7 +221,7 @@ def _unrecorded(result: Outcome | Postponed, error: Exception) -> Outcome:
     failure = endings.unrecorded(error)
     if isinstance(result, Outcome):
         return replace(result, status="failed", value=None, json="", error=failure.error)
-    return Outcome(result.step, "failed", error=failure.error, attempts=result.attempt)
+    return Outcome(step=result.step, status="failed", error=failure.error, attempts=result.attempt)
 
 
 def _postpone(ledger: Store, run_id: str, postponed: Sequence[Postponed]) -> dict[str, float]:

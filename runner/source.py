@@ -155,7 +155,7 @@ def _parsed(text: str | bytes, name: str, of: str) -> "Source":
         raise InvalidWorkflow((Fault("E015", f"character U+{ord(unprintable[0]):04X} is not allowed in YAML", where),))
     builder = _Builder(lines, is_json=name.endswith(".json"))
     root = builder.build(of)
-    return Source(name, root.value, tuple(builder.faults), root, lines)
+    return Source(name=name, draft=root.value, faults=tuple(builder.faults), _root=root, _lines=lines)
 
 
 def _decoded(text: str | bytes, name: str) -> str:
@@ -172,7 +172,7 @@ def _decoded(text: str | bytes, name: str) -> str:
         raise InvalidWorkflow((Fault("E015", f"byte 0x{text[error.start]:02x} is not UTF-8", where),)) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A file as plain data, and where each piece of it stands.
 

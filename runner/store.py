@@ -233,7 +233,14 @@ class Store:
         """
         released = self._release(self._keys(run_id), [self._life, worker, *names])
         return [
-            Claim(step, "yours", int(attempt), 0.0, float(now), float(first), int(lost))
+            Claim(
+                step=step,
+                answer="yours",
+                attempt=int(attempt),
+                started_at=float(now),
+                first_started_at=float(first),
+                lost=int(lost),
+            )
             for step, attempt, lost, first, now in released
         ]
 
@@ -382,7 +389,7 @@ class Store:
             plan = self.plan(run_id)
             # Of a `foreach`, what has no outcome says the same, and may be a million.
             steps = [step for step in plan.steps if step.foreach is None]
-            told = [(step.id, step.ref, *encoding.dumped(Outcome(step.id, "cancelled"))) for step in steps]
+            told = [(step.id, step.ref, *encoding.dumped(Outcome(step=step.id, status="cancelled"))) for step in steps]
             with readable(run_id):
                 status = self._cancel(self._keys(run_id), [self._life, cause, json.dumps(told)])
         except UnreadableRun:
@@ -452,7 +459,7 @@ class Store:
                 if not run.ended and run_id in reasons:
                     run = replace(run, status="unreadable", cause=reasons[run_id])
             except UnreadableRun as error:
-                run = Run(run_id, "", "unreadable", "", since, cause=error.reason)
+                run = Run(id=run_id, workflow="", status="unreadable", hash="", submitted_at=since, cause=error.reason)
             runs.append(run)
         return runs
 
@@ -498,7 +505,9 @@ class Store:
         begun = {}
         for step, text in found.items():
             _, _, attempts, first, _, _, worker = text.split(" ", 6)
-            begun[step] = Outcome(step, "late", attempts=int(attempts), started_at=float(first), worker=worker)
+            begun[step] = Outcome(
+                step=step, status="late", attempts=int(attempts), started_at=float(first), worker=worker
+            )
         return begun
 
     @of_a_run

@@ -62,10 +62,10 @@ def _look(
         refused, reconciled = Store.of(client, chosen).refused(), Store.of(client, chosen).is_led()
     workers = [
         concerns.Worker(
-            name,
-            frozenset(task.split(" ")[0] for task in tasks[name]),  # "task [rate_limit=10/s]"
-            frozenset(queue["name"] for queue in queues.get(name, [])),
-            _pool(stats.get(name, {})),
+            name=name,
+            tasks=frozenset(task.split(" ")[0] for task in tasks[name]),  # "task [rate_limit=10/s]"
+            queues=frozenset(queue["name"] for queue in queues.get(name, [])),
+            pool=_pool(stats.get(name, {})),
         )
         for name in sorted(tasks)
     ]

@@ -29,7 +29,7 @@ from runner.plan import Plan
 from runner.run_ids import check_run_id, new_run_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkflowFile:
     """The file that `run` was given, checked, and the options that its inputs are."""
 
@@ -59,7 +59,9 @@ class RunCommand(click.Command):
         known = catalogue.of(written, settings.read())
         workflow = spec.read(written, known)
         taken = [word for param in self.params for word in param.opts]
-        return WorkflowFile(written, known, workflow, options.of_inputs(workflow.inputs, taken))
+        return WorkflowFile(
+            source=written, known=known, workflow=workflow, options=options.of_inputs(workflow.inputs, taken)
+        )
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)

@@ -9,16 +9,17 @@ import pytest
 
 from runner import brokers
 from runner.entries import Error, Postponed
-from runner.plan import Plan, Step
+from runner.plan import Step
 from runner.store import Store
 from tests.command_line import runner
 from tests.faults import flow
 from tests.faults.conftest import StartWorker
+from tests.plans import make_collector, make_plan
 from tests.servers import Server
 from tests.waiting import wait_until
 
-A, B = (Step(name, "collector", "fetch") for name in "ab")
-PLAN = Plan("news", "", (A, B), Step("gather", "gather", "merge"), deadline=60)
+A, B = (make_collector(name) for name in "ab")
+PLAN = make_plan(collectors=(A, B), deadline=60)
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_
     assert sweep.lost == frozenset()
     assert sweep.held == {"a", "b"}
     assert 0 < sweep.left <= 60
-    other.postpone("run-1", [Postponed("b", Error("OSError", "no"), 1, 0.2)])
+    other.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.2)])
     assert answer(ledger, B, "one") == "busy"
     wait_until(lambda: answer(ledger, B, "one") == "yours", "the retry is due")
     assert len({ledger.lead(who, 60) for who in ("one", "other")}) == 2

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from runner import brokers, catalogue, here, source, spec
 from runner import plan as plans
 from runner.bind import bind
-from runner.entries import Outcome
 from runner.plan import Plan
 from runner.reconcile import Reconciler
 from runner.settings import Settings
@@ -20,6 +18,7 @@ from runner.store import Store
 from tests.command_line import runner
 from tests.faults.conftest import StartWorker
 from tests.faults.flow import FLOW, SMALL
+from tests.plans import change_plan, make_outcome
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -154,7 +153,7 @@ def test_no_exception_of_any_kind_ends_the_thread_of_the_reconciler(
     reconciler = Reconciler("one", 2)
     ledger.times = 7
     reconciler.start()
-    ledger.accept("late", replace(plan, deadline=0.001))
+    ledger.accept("late", change_plan(plan, deadline=0.001))
     ledger.claim("late", plan.collectors, plan, token="t", worker="w", lease=60)
 
     wait_until(lambda: ledger.outcome("late", "only"), "the deadline has fired")
@@ -184,7 +183,7 @@ def ready_to_gather(ledger: Store, folder: Path) -> Plan:
     """The run "one", of which every collector has ended."""
     plan = planned(FLOW, folder / "journal")
     ledger.accept("one", plan)
-    ledger.finish("one", [Outcome(step.id, "succeeded", [step.id]) for step in plan.collectors], plan)
+    ledger.finish("one", [make_outcome(step.id, "succeeded", [step.id]) for step in plan.collectors], plan)
     return plan
 
 
@@ -213,7 +212,7 @@ def test_a_stage_whose_value_before_is_lost_fails_and_names_it(
 ) -> None:
     """F51 stage: there was nothing to read, which was no JSON, and the run did not end."""
     plan = ready_to_gather(ledger, tmp_path)
-    ledger.finish("one", [Outcome("gather", "succeeded", ["x"])], plan)
+    ledger.finish("one", [make_outcome("gather", "succeeded", ["x"])], plan)
     ledger.client.hdel(key("one", "values"), "gather")
     start_worker()
 
@@ -265,8 +264,8 @@ def test_a_run_whose_items_are_lost_fails_and_names_them(
 def test_a_result_that_is_lost_is_not_told_as_null(tmp_path: Path, ledger: Store) -> None:
     """F51 result: `run --json` and `show` printed null for a run that had succeeded with something else."""
     plan = ready_to_gather(ledger, tmp_path)
-    ledger.finish("one", [Outcome("gather", "succeeded", 1)], plan)
-    ledger.finish("one", [Outcome("stage", "succeeded", 2)], plan, ends="succeeded")
+    ledger.finish("one", [make_outcome("gather", "succeeded", 1)], plan)
+    ledger.finish("one", [make_outcome("stage", "succeeded", 2)], plan, ends="succeeded")
     ledger.client.hdel(key("one", "values"), "stage")
 
     answer = runner("show", "one", "--json")

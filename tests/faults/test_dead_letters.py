@@ -168,8 +168,12 @@ def test_the_list_keeps_the_latest_thousand_and_expires(valkey: Server) -> None:
     chosen = settings.read()
     with valkey.client() as client:
         for number in range(1002):
-            dead_letters.add(client, chosen, dead_letters.DeadLetter(1.5, QUEUE, str(number), b"\xff"))
+            dead_letters.add(
+                client, chosen, dead_letters.DeadLetter(at=1.5, queue=QUEUE, reason=str(number), message=b"\xff")
+            )
 
         assert dead_letters.count(client, chosen) == 1000
-        assert dead_letters.latest(client, chosen, 1) == [dead_letters.DeadLetter(1.5, QUEUE, "1001", b"\xff")]
+        assert dead_letters.latest(client, chosen, 1) == [
+            dead_letters.DeadLetter(at=1.5, queue=QUEUE, reason="1001", message=b"\xff")
+        ]
         assert 0 < int(client.ttl("runner:dead-letters")) <= chosen.ttl

@@ -324,7 +324,9 @@ def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
     with pytest.raises(
         BrokerUnavailable, match=r"run small is left as it is: broker .*: connection refused"
     ) as refused:
-        attend.attend("small", Session(ledger, "celery", None, chosen), Wish(), lambda: None)
+        attend.attend(
+            "small", Session(ledger=ledger, queue="celery", worker=None, settings=chosen), Wish(), lambda: None
+        )
 
     assert refused.value.hint == "`python -m runner resume small` goes on with it, once the broker does"
 

@@ -11,12 +11,15 @@ import pytest
 from runner import batch, brokers
 from runner.batch import Batch
 from runner.encoding import packed
-from runner.plan import Foreach, Item, Plan, Step
+from runner.plan import Foreach, Item
 from runner.settings import Settings
 from runner.store import Store
+from tests.plans import make_collector, make_gather, make_plan
 
-PAGE = Step("page", "collector", "slow", {"n": "${{ item }}"}, foreach=Foreach(list(range(10)), count=10, batch=10))
-PLAN = Plan("wide", "", (PAGE,), Step("gather", "gather", "sum"))
+PAGE = make_collector(
+    "page", "slow", arguments={"n": "${{ item }}"}, foreach=Foreach(items=list(range(10)), count=10, batch=10)
+)
+PLAN = make_plan("wide", collectors=(PAGE,), gather=make_gather("gather", "sum"))
 
 
 @pytest.fixture

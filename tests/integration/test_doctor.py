@@ -132,7 +132,9 @@ def test_an_invalid_workflow_is_told_before_the_broker_is_asked(tmp_path: Path) 
 def test_dead_letters_are_counted_and_the_latest_three_are_shown(valkey: Server) -> None:
     with valkey.client() as client:
         for reason in ("first", "second", "third", "last\n"):
-            letter = dead_letters.DeadLetter(1.0, "celery", reason, b"\xff\x1b[31m" + b"x" * 1000)
+            letter = dead_letters.DeadLetter(
+                at=1.0, queue="celery", reason=reason, message=b"\xff\x1b[31m" + b"x" * 1000
+            )
             dead_letters.add(client, settings.read(), letter)
 
     answer = runner("doctor", "--broker", valkey.url, TZ="UTC")
@@ -160,7 +162,9 @@ def test_a_run_that_waits_is_named_with_its_reason(valkey: Server, tmp_path: Pat
 def test_as_json_it_is_one_object_with_every_dead_letter(valkey: Server) -> None:
     with valkey.client() as client:
         for _ in range(20):
-            dead_letters.add(client, settings.read(), dead_letters.DeadLetter(1.0, "celery", "why", b"\xff"))
+            dead_letters.add(
+                client, settings.read(), dead_letters.DeadLetter(at=1.0, queue="celery", reason="why", message=b"\xff")
+            )
 
     found = runner("doctor", "--json", "--broker", valkey.url).json
 

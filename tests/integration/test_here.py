@@ -1,16 +1,15 @@
 """What a worker's process keeps of the ledger."""
 
 import time
-from dataclasses import replace
 
 import pytest
 
 from runner import brokers, here
-from runner.plan import Plan, Step
 from runner.store import Store
+from tests.plans import change_plan, make_plan
 from tests.servers import Server
 
-PLAN = Plan("news", "", (Step("a", "collector", "fetch"),), Step("gather", "gather", "merge"))
+PLAN = make_plan(collectors="a")
 
 
 def test_an_id_that_is_used_again_has_its_own_plan_after_half_a_minute(
@@ -23,7 +22,7 @@ def test_an_id_that_is_used_again_has_its_own_plan_after_half_a_minute(
     ledger.accept("nightly", PLAN)
     assert here.plan("nightly") is here.plan("nightly")
     ledger.client.flushdb()
-    other = replace(PLAN, description="another")
+    other = change_plan(PLAN, description="another")
     ledger.accept("nightly", other)
     now += here.KNOWN_FOR
     assert here.plan("nightly") == other

@@ -3,12 +3,12 @@
 import pytest
 
 from runner import brokers, here
-from runner.plan import Plan, Step
 from runner.reconcile import Reconciler, reconcile
 from runner.store import Store
+from tests.plans import make_plan
 from tests.servers import Server
 
-PLAN = Plan("news", "", (Step("a", "collector", "fetch"),), Step("gather", "gather", "merge"), deadline=90)
+PLAN = make_plan(collectors="a", deadline=90)
 
 
 @pytest.fixture

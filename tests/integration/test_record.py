@@ -10,12 +10,13 @@ from runner import brokers
 from runner.damage import UnreadableRun
 from runner.endings import Success
 from runner.entries import Claim, Error, Outcome, Postponed
-from runner.plan import Plan, Step
+from runner.plan import Step
 from runner.settle import Attempt, record, settle
 from runner.store import Store
+from tests.plans import make_outcome, make_plan
 from tests.servers import Server
 
-PLAN = Plan("p", "", (Step("a", "collector", "x"), Step("b", "collector", "x")), Step("g", "gather", "x"))
+PLAN = make_plan("p", collectors="a b", gather="g")
 REFUSED = "worker \ud83d"  # half a surrogate pair, which Lua's cjson refuses; only the texts of errors are made valid
 
 
@@ -41,14 +42,14 @@ def told(ledger: Store) -> dict[str, tuple[str, str]]:
 def test_the_ledger_refuses_half_a_surrogate_pair(ledger: Store) -> None:
     """Why there is something to be tested here."""
     with pytest.raises(UnreadableRun):
-        ledger.finish("run-1", [Outcome("a", "succeeded", 1, worker=REFUSED)], PLAN)
+        ledger.finish("run-1", [make_outcome("a", "succeeded", 1, worker=REFUSED)], PLAN)
 
 
 def test_an_outcome_that_the_ledger_refuses_is_recorded_as_such_and_costs_no_other(
     ledger: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was taken for a ledger that is away, and the message came back without end: 20 MB of log in 35 s."""
-    good, bad = Outcome("a", "succeeded", 1), Outcome("b", "succeeded", {"not": "json"}, json="{", attempts=1)
+    good, bad = make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", {"not": "json"}, json="{", attempts=1)
     refuse(ledger, monkeypatch, lambda each: each.json == "{")
 
     assert record(ledger, PLAN, "run-1", [bad, good]) == {}
@@ -64,7 +65,10 @@ def test_a_retry_that_the_ledger_refuses_is_the_end_of_its_step(ledger: Store, m
 
     monkeypatch.setattr(ledger, "postpone", refuse_all)
 
-    assert record(ledger, PLAN, "run-1", [Postponed("a", Error("ValueError", "no"), 1, 5.0)]) == {}
+    assert (
+        record(ledger, PLAN, "run-1", [Postponed(step="a", error=Error("ValueError", "no"), attempt=1, seconds=5.0)])
+        == {}
+    )
 
     assert told(ledger) == {"a": ("failed", "NotRecorded")}
 
@@ -85,8 +89,8 @@ def refuse(ledger: Store, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outc
 def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
     ledger: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record(ledger, PLAN, "run-1", [Outcome("a", "succeeded", 1), Outcome("b", "succeeded", 2)])
-    attempt = Attempt(PLAN, "run-1", PLAN.gather, claim(ledger, PLAN.gather), "w")
+    record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", 2)])
+    attempt = Attempt(plan=PLAN, run_id="run-1", step=PLAN.gather, claim=claim(ledger, PLAN.gather), worker="w")
     refuse(ledger, monkeypatch, lambda each: each.status == "succeeded")
 
     settle(ledger, attempt, Success(3, "3"))
@@ -101,4 +105,4 @@ def test_a_ledger_that_is_away_is_no_outcome(ledger: Store, monkeypatch: pytest.
 
     monkeypatch.setattr(ledger, "finish", away)
     with pytest.raises(redis.ConnectionError):
-        record(ledger, PLAN, "run-1", [Outcome("a", "succeeded", 1)])
+        record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1)])

@@ -13,17 +13,16 @@ import pytest
 from runner import brokers, store
 from runner.damage import UnreadableRun
 from runner.encoding import packed
-from runner.entries import Error, Outcome, Postponed
+from runner.entries import Error, Postponed
 from runner.errors import UnknownRun
-from runner.plan import Foreach, Item, Plan, Retry, Step
+from runner.plan import Foreach, Item, Retry, Step
 from runner.store import FanInTooLarge, Store
+from tests.plans import change_plan, make_collector, make_outcome, make_plan
 
-PLAN = Plan(
-    name="news",
-    description="",
-    collectors=(Step("a", "collector", "fetch"), Step("b", "collector", "fetch", retry=Retry(max_retries=2))),
-    gather=Step("fan_in", "gather", "merge"),
-    stages=(Step("first", "stage", "work"), Step("second", "stage", "work")),
+PLAN = make_plan(
+    collectors=(make_collector("a"), make_collector("b", retry=Retry(max_retries=2))),
+    gather="fan_in",
+    stages="first second",
     inputs={"topic": "x", "token": "s3cret"},
     secrets=("token",),
 )
@@ -49,7 +48,7 @@ def claim(ledger: Store, step: Step, *, token: str = "one", lease: float = 30) -
 
 
 def succeed(ledger: Store, step: Step, value: object = 1) -> list[str]:
-    return ledger.finish("run-1", [Outcome(step.id, "succeeded", value)], PLAN)
+    return ledger.finish("run-1", [make_outcome(step.id, "succeeded", value)], PLAN)
 
 
 def test_an_accepted_run_is_pending_and_in_the_history(accepted: Store) -> None:
@@ -139,7 +138,9 @@ def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Sto
 
 def test_a_postponed_step_is_busy_until_its_time(accepted: Store) -> None:
     claim(accepted, B)
-    assert accepted.postpone("run-1", [Postponed("b", Error("OSError", "no"), 1, 0.05)]) == ["b"]
+    assert accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.05)]) == [
+        "b"
+    ]
     assert claim(accepted, B, token="other") == "busy"
     time.sleep(0.06)
     assert claim(accepted, B, token="other") == "yours"
@@ -147,7 +148,7 @@ def test_a_postponed_step_is_busy_until_its_time(accepted: Store) -> None:
 
 def test_what_is_collected_is_in_the_order_of_the_plan_without_what_is_missing(accepted: Store) -> None:
     succeed(accepted, B, None)
-    accepted.finish("run-1", [Outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
+    accepted.finish("run-1", [make_outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
     assert list(accepted.collected("run-1", PLAN, absent=["a"])) == [None]
     assert accepted.absent("run-1", PLAN) == ["a"]
 
@@ -160,7 +161,15 @@ def test_what_is_collected_may_be_too_much(accepted: Store) -> None:
 
 
 def test_an_outcome_comes_back_with_its_error(accepted: Store) -> None:
-    told = Outcome("a", "failed", None, Error("OSError", "no", "Traceback"), 2, 1.5, 2.5, "w1")
+    told = make_outcome(
+        "a",
+        "failed",
+        error=Error("OSError", "no", "Traceback"),
+        attempts=2,
+        started_at=1.5,
+        finished_at=2.5,
+        worker="w1",
+    )
     accepted.finish("run-1", [told], PLAN)
     assert accepted.outcome("run-1", "a") == told
     assert accepted.outcomes("run-1") == {"a": told}
@@ -174,18 +183,18 @@ def test_an_ended_run_takes_no_more_outcomes(accepted: Store) -> None:
 
 
 def test_what_answers_after_the_deadline_stays_late_with_its_value_and_how_it_went(accepted: Store) -> None:
-    accepted.finish("run-1", [Outcome("a", "late", attempts=1, started_at=1.5, worker="w1")], PLAN)
-    answered = Outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
+    accepted.finish("run-1", [make_outcome("a", "late", attempts=1, started_at=1.5, worker="w1")], PLAN)
+    answered = make_outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
     assert accepted.finish("run-1", [answered], PLAN) == []
     assert accepted.outcome("run-1", "a") == replace(answered, status="late")
     assert claim(accepted, A) == "done"
 
 
 def test_the_first_late_answer_wins(accepted: Store) -> None:
-    accepted.finish("run-1", [Outcome("a", "late")], PLAN)
-    failed = Outcome("a", "failed", error=Error("OSError", "no"), attempts=1, started_at=1.5, finished_at=9.5)
+    accepted.finish("run-1", [make_outcome("a", "late")], PLAN)
+    failed = make_outcome("a", "failed", error=Error("OSError", "no"), attempts=1, started_at=1.5, finished_at=9.5)
     accepted.finish("run-1", [failed], PLAN, ends="failed")
-    accepted.finish("run-1", [Outcome("a", "succeeded", 7, attempts=2, started_at=3.5, finished_at=9.75)], PLAN)
+    accepted.finish("run-1", [make_outcome("a", "succeeded", 7, attempts=2, started_at=3.5, finished_at=9.75)], PLAN)
     assert accepted.outcome("run-1", "a") == replace(failed, status="late")
 
 
@@ -288,7 +297,7 @@ def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger
         assert sweep is not None
         return round(sweep.left)
 
-    ledger.accept("run-1", replace(PLAN, deadline=90))
+    ledger.accept("run-1", change_plan(PLAN, deadline=90))
     ledger.forward += 10
     assert left() == 90
     claim(ledger, A, lease=3600)
@@ -306,7 +315,7 @@ def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger
 def test_every_key_expires(accepted: Store) -> None:
     claim(accepted, A)
     claim(accepted, B)
-    accepted.postpone("run-1", [Postponed("b", Error("OSError", "no"), 1, 9)])
+    accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=9)])
     succeed(accepted, A)
     accepted.cancel("run-1", "enough")
     keys = accepted.client.keys()
@@ -321,10 +330,7 @@ def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Store) -> None:
 
 # Collectors with `foreach`: five pages, two to a message.
 
-WIDE = replace(
-    PLAN,
-    collectors=(A, Step("page", "collector", "fetch", foreach=Foreach(list("vwxyz"), count=5, batch=2))),
-)
+WIDE = change_plan(PLAN, collectors=(A, make_collector("page", foreach=Foreach(items=list("vwxyz"), count=5, batch=2))))
 PAGES = [WIDE.collectors[1].of(Item(value, str(index), index)) for index, value in enumerate("vwxyz")]
 
 
@@ -342,7 +348,7 @@ def claims(ledger: Store, steps: list[Step], *, token: str = "one", alone: bool 
 
 def end(ledger: Store, step: Step, status: Any = "succeeded") -> None:
     error = None if status == "succeeded" else Error("OSError", "no")
-    ledger.finish("run-1", [Outcome(step.id, status, step.id, error, ref=step.ref)], WIDE)
+    ledger.finish("run-1", [make_outcome(step.id, status, step.id, error=error, ref=step.ref)], WIDE)
 
 
 def lose(ledger: Store, steps: list[Step], times: int) -> None:
@@ -364,7 +370,9 @@ def test_a_ref_that_the_run_does_not_have_is_an_error_of_ours(wide: Store, ref: 
 
 
 def test_keys_of_the_users_come_back(ledger: Store) -> None:
-    plan = replace(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach("…", key="…", count=2, batch=2)),))
+    plan = change_plan(
+        WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…", count=2, batch=2)),)
+    )
     items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
     ledger.accept("run-1", plan, items=[packed(items, "page/0")])
     assert [step.item for step in ledger.steps("run-1", plan, "page/0")] == items
@@ -392,8 +400,8 @@ def test_the_gather_waits_for_every_collector_of_every_batch(wide: Store) -> Non
 def test_what_happens_to_a_batch_is_one_event(wide: Store) -> None:
     claims(wide, PAGES[:2])
     error = Error("OSError", "no")
-    wide.postpone("run-1", [Postponed(page.id, error, 1, 9) for page in PAGES[:2]])
-    wide.finish("run-1", [Outcome(page.id, "failed", error=error, ref=page.ref) for page in PAGES[2:4]], WIDE)
+    wide.postpone("run-1", [Postponed(step=page.id, error=error, attempt=1, seconds=9) for page in PAGES[:2]])
+    wide.finish("run-1", [make_outcome(page.id, "failed", error=error, ref=page.ref) for page in PAGES[2:4]], WIDE)
     told = [(each.event, each.step, each.count, each.message) for each in wide.events("run-1")[1:]]
     assert told == [
         ("started", "page", 2, ""),
@@ -508,7 +516,9 @@ def test_a_step_that_is_not_there_is_not_found(wide: Store, step: str) -> None:
 
 
 def test_an_item_is_found_by_the_key_of_the_user(ledger: Store) -> None:
-    plan = replace(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach("…", key="…", count=2, batch=1)),))
+    plan = change_plan(
+        WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…", count=2, batch=1)),)
+    )
     items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
     ledger.accept("run-1", plan, items=[packed([item], f"page/{item.index}") for item in items])
     assert ledger.find("run-1", plan, "page[]]") == plan.collectors[0].of(items[1])
@@ -532,8 +542,8 @@ def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Store) ->
     """Lua's cjson refuses it: the outcome could not be recorded, which was taken for a ledger that is away."""
     claim(accepted, A)
     claim(accepted, B)
-    accepted.postpone("run-1", [Postponed("b", Error("OSError", HALF), 1, 60)])
-    accepted.finish("run-1", [Outcome("a", "failed", error=Error("OSError", HALF, HALF), worker="w")], PLAN)
+    accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", HALF), attempt=1, seconds=60)])
+    accepted.finish("run-1", [make_outcome("a", "failed", error=Error("OSError", HALF, HALF), worker="w")], PLAN)
     accepted.waits("run-1", "b", HALF, seconds=1, limit=1)
     accepted.cancel("run-1", HALF)
     assert all(event.message.endswith(r"\ud83d") for event in accepted.events("run-1") if event.message)

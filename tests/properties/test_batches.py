@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner import run
-from runner.plan import Foreach, Plan, Retry, Step
+from runner.plan import Foreach, Plan, Retry
 from runner.store import Store
 from tests.command_line import ROOT
+from tests.plans import make_collector, make_gather, make_plan
 from tests.properties.test_compiler import client
 from tests.workers import working
 
@@ -29,13 +30,17 @@ class FanOut:
 
     @property
     def plan(self) -> Plan:
-        foreach = Foreach(self.items, key="${{ 'n' + string(item) }}", count=len(self.items))
+        foreach = Foreach(items=self.items, key="${{ 'n' + string(item) }}", count=len(self.items))
         with_ = {"value": "${{ item }}", "dislikes": self.dislikes}
         retry = Retry(max_retries=self.retries, delay=0.01)
-        page = Step("page", "collector", self.task, with_, 30, retry, foreach=foreach, required=False)
+        page = make_collector(
+            "page", self.task, arguments=with_, timeout=30, retry=retry, foreach=foreach, required=False
+        )
         page = replace(page, batch=self.batch, max_concurrency=self.max_concurrency)
-        alone = Step("alone", "collector", "pure.echo", {"value": "alone"})
-        return Plan("fan-out", "", (page, alone), Step("gather", "gather", "batch.gather_stream"), min_success=0)
+        alone = make_collector("alone", "pure.echo", arguments={"value": "alone"})
+        return make_plan(
+            "fan-out", collectors=(page, alone), gather=make_gather("gather", "batch.gather_stream"), min_success=0
+        )
 
     @property
     def result(self) -> list[object]:

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from runner import brokers, cli, transitions
 from runner.encoding import packed
-from runner.entries import Error, Outcome, Postponed
-from runner.plan import Foreach, Item, Plan, Step
+from runner.entries import Error, Postponed
+from runner.plan import Foreach, Item
 from runner.store import Store
+from tests.plans import make_collector, make_outcome, make_plan
 from tests.servers import Server
 
-A = Step("a", "collector", "fetch")
-PAGE = Step("page", "collector", "fetch", foreach=Foreach(["v", "w"], count=2, batch=2))
-PLAN = Plan("news", "", (A, PAGE), Step("fan_in", "gather", "merge"), (Step("first", "stage", "work"),))
+A = make_collector("a")
+PAGE = make_collector("page", foreach=Foreach(items=["v", "w"], count=2, batch=2))
+PLAN = make_plan(collectors=(A, PAGE), gather="fan_in", stages="first")
 PAGES = [PAGE.of(Item(value, str(index), index)) for index, value in enumerate("vw")]
 
 COMMANDS = [
@@ -58,12 +59,12 @@ def fill(ledger: Store, run_id: str, *, ended: bool) -> None:
     items = [packed([page.item for page in PAGES if page.item], "page/0")]
     assert ledger.accept(run_id, PLAN, items=items)
     ledger.claim(run_id, [A, *PAGES], PLAN, token="t", worker="w", lease=60)
-    failed = Outcome("page[0]", "failed", error=Error("OSError", "no", "Traceback"), ref="page/0")
-    ledger.finish(run_id, [failed, Outcome("a", "succeeded", {"x": 1})], PLAN)
-    ledger.postpone(run_id, [Postponed("page[1]", Error("OSError", "no"), 1, 60)])
+    failed = make_outcome("page[0]", "failed", error=Error("OSError", "no", "Traceback"), ref="page/0")
+    ledger.finish(run_id, [failed, make_outcome("a", "succeeded", {"x": 1})], PLAN)
+    ledger.postpone(run_id, [Postponed(step="page[1]", error=Error("OSError", "no"), attempt=1, seconds=60)])
     ledger.waits(run_id, "first", "waits for a worker", seconds=60, limit=60)
     if ended:
-        ledger.finish(run_id, [Outcome("first", "succeeded", 1)], PLAN, ends="partial", cause="page[0] failed")
+        ledger.finish(run_id, [make_outcome("first", "succeeded", 1)], PLAN, ends="partial", cause="page[0] failed")
 
 
 def damaged(client: Any, key: str, damage: Callable[[bytes], bytes], choice: int) -> None:

@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from runner import text
 from runner.drawings import as_json, dot, mermaid, tree
-from runner.plan import Foreach, Plan, Retry, Step
+from runner.plan import Foreach, Kind, Plan, Retry, Step
 from runner.screen import Screen
+from tests.plans import make_gather, make_plan, make_step
 
 IDS = st.from_regex(r"[a-z][a-z0-9_-]{0,62}", fullmatch=True)
 WILD = st.text(max_size=40)
 ONE: st.SearchStrategy[Foreach | None] = st.none()
 FOREACH = st.builds(
     Foreach,
-    st.one_of(WILD, WILD.map(lambda path: {"file": path, "format": None}), st.lists(WILD)),
+    items=st.one_of(WILD, WILD.map(lambda path: {"file": path, "format": None}), st.lists(WILD)),
     count=st.integers(0, 10**6),
 )
 
@@ -26,24 +27,24 @@ def plans(draw: st.DrawFn, ids: st.SearchStrategy[str] = IDS, foreach: st.Search
     names = iter(draw(st.lists(ids, min_size=2, max_size=40, unique_by=text.printable)))
     stages = draw(st.integers(0, 3))
 
-    def step(kind: str, step_id: str) -> Step:
-        return Step(
+    def step(kind: Kind, step_id: str) -> Step:
+        return make_step(
+            kind,
             step_id,
-            kind,  # type: ignore[arg-type]
             draw(st.one_of(st.just(step_id), WILD)),
             timeout=draw(st.none() | st.floats(0.1, 1e5)),
-            retry=Retry(draw(st.integers(0, 9))),
+            retry=Retry(max_retries=draw(st.integers(0, 9))),
             queue=draw(st.none() | WILD),
             foreach=draw(foreach) if kind == "collector" else None,
         )
 
     gather = step("gather", next(names))
     if draw(st.booleans()):
-        gather = Step("gather ", "gather", None)
+        gather = make_gather("gather ", None)
     rest = list(names)
     after = tuple(step("stage", step_id) for step_id in rest[1 : 1 + stages])
     collectors = tuple(step("collector", step_id) for step_id in [rest[0], *rest[1 + stages :]])
-    return Plan(draw(WILD), draw(WILD), collectors, gather, after)
+    return make_plan(draw(WILD), description=draw(WILD), collectors=collectors, gather=gather, stages=after)
 
 
 def below_heading(drawn: str) -> list[str]:

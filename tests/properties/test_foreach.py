@@ -17,6 +17,7 @@ from runner.errors import InvalidItems
 from runner.foreach import items
 from runner.plan import Foreach, Plan, Step
 from tests.command_line import ROOT
+from tests.plans import make_collector, make_gather, make_plan
 from tests.strategies import TEXTS, VALUES, as_yaml, workflows
 
 CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
@@ -71,8 +72,8 @@ def test_every_drawing_names_every_collector_once_however_many_items_it_has(plan
 
 def read(path: Path, content: str | bytes, format_: str) -> list[Any]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    step = Step("page", "collector", "x", foreach=Foreach({"file": str(path), "format": format_}))
-    return [item.value for item in items(Plan("p", "", (step,), Step("gather", "gather", None)), step)]
+    step = make_collector("page", foreach=Foreach(items={"file": str(path), "format": format_}))
+    return [item.value for item in items(make_plan("p", collectors=(step,), gather=make_gather(task=None)), step)]
 
 
 @ONE_FILE

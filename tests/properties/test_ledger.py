@@ -10,18 +10,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from runner import brokers
 from runner.encoding import packed
-from runner.entries import Error, Outcome, Postponed
-from runner.plan import Foreach, Item, Plan, Step
+from runner.entries import Error, Postponed
+from runner.plan import Foreach, Item
 from runner.store import Store
+from tests.plans import make_collector, make_outcome, make_plan
 from tests.servers import Server
 
-PLAN = Plan(
-    name="model",
-    description="",
-    # One alone, and three in two batches.
-    collectors=(Step("a", "collector", "x"), Step("p", "collector", "x", foreach=Foreach([0, 1, 2], count=3, batch=2))),
-    gather=Step("g", "gather", "x"),
-    stages=(Step("s", "stage", "x"),),
+PLAN = make_plan(
+    "model",
+    collectors=(
+        make_collector("a"),
+        make_collector("p", foreach=Foreach(items=[0, 1, 2], count=3, batch=2)),
+    ),
+    gather="g",
+    stages="s",
 )
 PAGES = [PLAN.collectors[1].of(Item(index, str(index), index)) for index in range(3)]
 BY_ID = {step.id: step for step in (PLAN.collectors[0], *PAGES, *PLAN.tail)}
@@ -124,7 +126,7 @@ class Ledger(RuleBasedStateMachine):
         first = step not in self.model.outcomes and not self.model.ended
         recorded = self.store.finish(
             self.run_id,
-            [Outcome(step, status, step, ref=BY_ID[step].ref)],
+            [make_outcome(step, status, step, ref=BY_ID[step].ref)],
             PLAN,
             ends="failed" if ends and step == "s" else None,
         )
@@ -139,7 +141,9 @@ class Ledger(RuleBasedStateMachine):
     @rule(step=STEPS, seconds=SECONDS)
     def postpone(self, step: str, seconds: float) -> None:
         possible = step not in self.model.outcomes and not self.model.ended
-        postponed = self.store.postpone(self.run_id, [Postponed(step, Error("OSError", "no"), 1, seconds)])
+        postponed = self.store.postpone(
+            self.run_id, [Postponed(step=step, error=Error("OSError", "no"), attempt=1, seconds=seconds)]
+        )
         assert postponed == ([step] if possible else [])
         if possible:
             self.model.leases.pop(step, None)

@@ -9,14 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner import brokers
-from runner.entries import Error, Outcome, Postponed
-from runner.plan import Plan, Step
+from runner.entries import Error, Postponed
+from runner.plan import Step
 from runner.store import Store
+from tests.plans import make_outcome, make_plan
 from tests.servers import Server
 
 Answer = TypeVar("Answer")
 
-PLAN = Plan("lost", "", (Step("a", "collector", "x"), Step("b", "collector", "x")), Step("g", "gather", "x"))
+PLAN = make_plan("lost", collectors="a b", gather="g")
 A, B = PLAN.collectors
 
 
@@ -68,14 +69,14 @@ def test_every_transition_may_be_asked_for_again(valkey: Server) -> None:
         assert claim(A, "one") == ("yours", 1)
         assert claim(A, "other") == ("busy", 0)
         assert ask(lambda: store.renew(run_id, ["a"], token="one", lease=30)) == ["a"]
-        ask(lambda: store.finish(run_id, [Outcome("a", "succeeded", "first")], PLAN))
-        ask(lambda: store.finish(run_id, [Outcome("a", "succeeded", "second")], PLAN))
+        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "first")], PLAN))
+        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "second")], PLAN))
         assert claim(B, "one") == ("yours", 1)
-        ask(lambda: store.postpone(run_id, [Postponed("b", Error("OSError", "no"), 1, 60)]))
+        ask(lambda: store.postpone(run_id, [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=60)]))
         assert claim(B, "one") == ("busy", 0)
-        ask(lambda: store.finish(run_id, [Outcome("b", "succeeded", 2)], PLAN))
+        ask(lambda: store.finish(run_id, [make_outcome("b", "succeeded", 2)], PLAN))
         assert claim(PLAN.gather, "one") == ("yours", 1)
-        ask(lambda: store.finish(run_id, [Outcome("g", "succeeded", 3)], PLAN, ends="succeeded"))
+        ask(lambda: store.finish(run_id, [make_outcome("g", "succeeded", 3)], PLAN, ends="succeeded"))
         assert ask(lambda: store.cancel(run_id, "too late")) == "succeeded"
 
         assert [plain.value(run_id, step) for step in ("a", "b", "g")] == ["first", 2, 3]

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from runner import canvas
 from runner import plan as plans
-from runner.entries import Outcome
 from runner.plan import Plan
 from runner.store import Store
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
+from tests.plans import make_outcome
 from tests.properties.test_compiler import NARROW_PLANS, TASKS, client
 from tests.workers import working
 
@@ -43,7 +43,7 @@ def test_the_run_ends_with_the_oracles_result(client: Store, tmp_path: Path) -> 
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
         assert client.accept(run_id, plan)
-        client.finish(run_id, [Outcome(step_id, "succeeded", known[step_id]) for step_id in done], plan)
+        client.finish(run_id, [make_outcome(step_id, "succeeded", known[step_id]) for step_id in done], plan)
         for _ in range(times):
             if sent := canvas.compose(plan, run_id, done | lost):
                 sent.apply_async()

@@ -5,8 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.plan import Foreach, Item, Plan, Step
+from runner.plan import Foreach, Item, Plan
 from runner.tolerance import verdict
+from tests.plans import change_plan, make_collector, make_gather, make_plan
 
 _FROM_WORST = ["failed", "partial", "succeeded"]
 
@@ -16,12 +17,12 @@ def ended(draw: st.DrawFn) -> tuple[Plan, list[str]]:
     """A plan and which of its collectors did not succeed."""
     steps, ids = [], []
     for at, count in enumerate(draw(st.lists(st.one_of(st.none(), st.integers(0, 4)), min_size=1, max_size=6))):
-        foreach = None if count is None else Foreach([0] * count, count=count)
-        step = Step(f"c{at}", "collector", "pure.echo", required=draw(st.booleans()), foreach=foreach)
+        foreach = None if count is None else Foreach(items=[0] * count, count=count)
+        step = make_collector(f"c{at}", "pure.echo", required=draw(st.booleans()), foreach=foreach)
         steps.append(step)
         ids += [step.id] if count is None else [step.of(Item(0, str(index), index)).id for index in range(count)]
     least = st.one_of(st.none(), st.integers(0, len(ids)), st.integers(0, 100).map(lambda share: f"{share}%"))
-    plan = Plan("p", "", tuple(steps), Step("gather", "gather", None), min_success=draw(least))
+    plan = make_plan("p", collectors=tuple(steps), gather=make_gather(task=None), min_success=draw(least))
     return plan, draw(st.lists(st.sampled_from(ids), unique=True)) if ids else []
 
 
@@ -36,7 +37,7 @@ def test_one_more_success_never_makes_a_verdict_worse(case: tuple[Plan, list[str
 @given(ended())
 def test_more_tolerance_never_makes_a_verdict_worse(case: tuple[Plan, list[str]]) -> None:
     plan, absent = case
-    optional = replace(plan, collectors=tuple(replace(step, required=False) for step in plan.collectors))
+    optional = change_plan(plan, collectors=tuple(replace(step, required=False) for step in plan.collectors))
     before, after = (_FROM_WORST.index(verdict(each, absent).status) for each in (plan, optional))
     assert after >= before
 

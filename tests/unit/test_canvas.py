@@ -5,16 +5,15 @@ from dataclasses import replace
 from celery.canvas import _chain, _chord
 
 from runner import canvas
-from runner.plan import Plan, Retry, Step
+from runner.plan import Plan, Retry
+from tests.plans import change_plan, make_collector, make_gather, make_plan, make_stage
 
 
 def plan(collectors: int = 3, stages: int = 2) -> Plan:
-    return Plan(
-        name="news",
-        description="",
-        collectors=tuple(Step(f"c{at}", "collector", "fetch", queue="celery") for at in range(collectors)),
-        gather=Step("fan_in", "gather", "merge", queue="celery"),
-        stages=tuple(Step(f"s{at}", "stage", "work", queue="heavy", priority=3) for at in range(stages)),
+    return make_plan(
+        collectors=tuple(make_collector(f"c{at}", queue="celery") for at in range(collectors)),
+        gather=make_gather("fan_in", queue="celery"),
+        stages=tuple(make_stage(f"s{at}", queue="heavy", priority=3) for at in range(stages)),
     )
 
 
@@ -30,7 +29,7 @@ def test_those_that_share_a_message_come_with_one_whose_limit_has_room_for_all_o
     shared = tuple(
         replace(step, message=0, timeout=at, retry=Retry(max_retries=1)) for at, step in enumerate(news.collectors, 1)
     )
-    composed = canvas.compose(replace(news, collectors=shared), "run-1", done={"c1"})
+    composed = canvas.compose(change_plan(news, collectors=shared), "run-1", done={"c1"})
     assert isinstance(composed, _chord)
     [message] = composed.tasks
     assert message.args == ("run-1", ["c0", "c2", "c3"])

@@ -75,11 +75,11 @@ def test_parameters_are_as_written(tmp_path: Path) -> None:
         '@app.task\nasync def work(a: str, /, b: "list[int]", c=1 + 1, *, d: int | None = None, e): "Say.\\n\\nMore."',
     )
     assert task.parameters == (
-        Parameter("a", "str", positional_only=True),
-        Parameter("b", "list[int]"),
-        Parameter("c", required=False, default="1 + 1"),
-        Parameter("d", "int | None", required=False, default="None", keyword_only=True),
-        Parameter("e", keyword_only=True),
+        Parameter(name="a", annotation="str", positional_only=True),
+        Parameter(name="b", annotation="list[int]"),
+        Parameter(name="c", required=False, default="1 + 1"),
+        Parameter(name="d", annotation="int | None", required=False, default="None", keyword_only=True),
+        Parameter(name="e", keyword_only=True),
     )
     assert (task.is_async, task.summary, task.line, task.takes_any, task.takes_more) == (True, "Say.", 2, False, False)
 
@@ -87,7 +87,7 @@ def test_parameters_are_as_written(tmp_path: Path) -> None:
 def test_a_bound_task_has_no_self(tmp_path: Path) -> None:
     task = only_task(tmp_path, "@app.task(bind=True)\ndef work(self, first, *rest, **options): ...")
     assert [parameter.name for parameter in task.parameters] == ["first"]
-    assert task.first == Parameter("first")
+    assert task.first == Parameter(name="first")
     assert (task.takes_any, task.takes_more) == (True, True)
 
 

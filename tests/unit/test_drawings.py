@@ -9,16 +9,21 @@ from runner import drawings
 from runner.drawings import dot, mermaid, tree
 from runner.plan import Plan, Retry, Step
 from runner.screen import Screen
+from tests.plans import make_collector, make_gather, make_plan, make_stage
 
 
 def plan(*collectors: Step, gather: Step | None = None, name: str = "news", description: str = "") -> Plan:
-    return Plan(
-        name, description, collectors, gather or Step("fan_in", "gather", "merge"), (Step("end", "stage", "end"),)
+    return make_plan(
+        name,
+        description=description,
+        collectors=collectors,
+        gather=gather or make_gather("fan_in"),
+        stages=(make_stage("end", "end"),),
     )
 
 
 def collector(step_id: str, task: str = "fetch") -> Step:
-    return Step(step_id, "collector", task)
+    return make_collector(step_id, task)
 
 
 def many(count: int) -> Plan:
@@ -51,12 +56,12 @@ def test_two_collectors_fan_out_from_the_first() -> None:
 
 
 def test_the_tree_notes_what_is_not_the_default() -> None:
-    step = Step("hn", "collector", "http.get", timeout=90, retry=Retry(1), queue="slow", priority=3)
+    step = make_collector("hn", "http.get", timeout=90, retry=Retry(max_retries=1), queue="slow", priority=3)
     assert "http.get · timeout 1m30s · 1 retry · queue slow · priority 3" in tree.draw(plan(step), screen=Screen(200))
 
 
 def test_a_gather_left_out_is_drawn_as_the_list_itself() -> None:
-    drawn = tree.draw(plan(collector("hn"), gather=Step("gather", "gather", None)))
+    drawn = tree.draw(plan(collector("hn"), gather=make_gather(task=None)))
     assert "gather (the list itself)  fan-in of 1" in drawn
 
 
@@ -79,7 +84,7 @@ def test_the_tree_fits_its_screen_whatever_the_names(width: int) -> None:
     wide = plan(
         collector("a" * 63, "t" * 300),
         collector("b"),
-        gather=Step("g" * 63, "gather", "集" * 100),
+        gather=make_gather("g" * 63, "集" * 100),
         name="n" * 63,
         description="word " * 50,
     )

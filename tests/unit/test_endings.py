@@ -15,9 +15,10 @@ from runner.call import call, call_async, in_loop
 from runner.endings import RULES, Ending, Failure, Rule
 from runner.entries import Claim
 from runner.errors import RunnerError
-from runner.plan import Plan, Retry, Step
+from runner.plan import Retry
 from runner.retry import NoRetry, wait_before_retry
 from tests.command_line import ROOT
+from tests.plans import make_gather, make_plan, make_stage
 
 TWICE = Retry(max_retries=2, jitter="none")
 NEVER = Retry()
@@ -36,7 +37,7 @@ SAMPLES = [
     (endings.revoked("terminated"), Ending.REVOKED, "cancelled", {"never": "", "twice": "", "only": ""}),
     (endings.unrecorded(OSError("no")), Ending.UNRECORDED, "failed", {"never": "", "twice": "", "only": ""}),
     (
-        endings.lost_too_often(Claim("a", "yours", lost=4)),
+        endings.lost_too_often(Claim(step="a", answer="yours", lost=4)),
         Ending.LOST,
         "failed",
         {"never": "", "twice": "", "only": ""},
@@ -55,7 +56,7 @@ def test_an_ending_is_followed_by_what_the_table_says(
 
 def test_a_step_whose_workers_are_lost_has_failed_with_the_fourth() -> None:
     """The guide said that it has failed after three."""
-    failures = [endings.lost_too_often(Claim("a", "yours", lost=lost)) for lost in range(6)]
+    failures = [endings.lost_too_often(Claim(step="a", answer="yours", lost=lost)) for lost in range(6)]
     assert [failure is not None for failure in failures] == [False, False, False, False, True, True]
 
 
@@ -81,9 +82,9 @@ def test_of_what_is_given_back_nothing_is_recorded_and_no_retry_is_used_up() -> 
 
 def test_a_copy_of_a_step_stands_where_the_step_does() -> None:
     """Celery #2911: a default retry was given to a copy, of which the plan then knew no place."""
-    plan = Plan("p", "", (Step("a", "collector", "x"),), Step("g", "gather", "x"), (Step("s", "stage", "x"),))
-    assert plan.after(Step("g", "gather", "x", retry=TWICE)) == plan.stages
-    assert plan.before(Step("s", "stage", "x", retry=TWICE)) == plan.gather
+    plan = make_plan("p", collectors="a", gather="g", stages="s")
+    assert plan.after(make_gather("g", retry=TWICE)) == plan.stages
+    assert plan.before(make_stage("s", retry=TWICE)) == plan.gather
     assert plan.before(plan.collectors[0]) is None
 
 

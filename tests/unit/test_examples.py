@@ -39,8 +39,11 @@ def test_the_example_of_a_task_is_a_step_that_it_is_for(name: str, role: str) ->
 
 
 def test_an_example_needs_nothing_that_has_a_default() -> None:
-    parameters = (Parameter("url", "str"), Parameter("format", "Literal['json']", required=False, default="'json'"))
-    assert examples.example(Task("shop.prices", "shop", parameters)).splitlines() == [
+    parameters = (
+        Parameter(name="url", annotation="str"),
+        Parameter(name="format", annotation="Literal['json']", required=False, default="'json'"),
+    )
+    assert examples.example(Task(name="shop.prices", module="shop", parameters=parameters)).splitlines() == [
         "collectors:",
         "  - id: shop_prices",
         "    task: shop.prices",
@@ -64,5 +67,7 @@ def test_an_example_needs_nothing_that_has_a_default() -> None:
     ],
 )
 def test_an_example_has_a_value_of_the_type(annotation: str, value: object) -> None:
-    written = yaml.safe_load(examples.example(Task("a", "m", (Parameter("what", annotation),))))
+    written = yaml.safe_load(
+        examples.example(Task(name="a", module="m", parameters=(Parameter(name="what", annotation=annotation),)))
+    )
     assert written["collectors"][0]["with"] == {"what": value}

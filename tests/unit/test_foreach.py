@@ -13,14 +13,15 @@ from runner import catalogue, foreach, source, spec
 from runner import plan as plans
 from runner.errors import InvalidItems, InvalidWorkflow, Place
 from runner.foreach import counted, items
-from runner.plan import Foreach, Plan, Step
+from runner.plan import Foreach, Plan
+from tests.plans import make_collector, make_gather, make_plan
 
 PURE = catalogue.read((), declared=["pure.*"])
 
 
 def plan(written: Any, *, key: str | None = None, name: str = "item", **inputs: Any) -> Plan:
-    step = Step("page", "collector", "pure.echo", foreach=Foreach(written, name, key))
-    return Plan("news", "", (step,), Step("gather", "gather", None), inputs=inputs)
+    step = make_collector("page", "pure.echo", foreach=Foreach(items=written, name=name, key=key))
+    return make_plan(collectors=(step,), gather=make_gather(task=None), inputs=inputs)
 
 
 def values(written: Any, **inputs: Any) -> list[Any]:

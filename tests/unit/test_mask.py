@@ -14,16 +14,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner import mask
-from runner.plan import Plan, Step
+from runner.plan import Plan
+from tests.plans import make_gather, make_plan
 
 SECRET = "p4ss/w'ord\n&é"
 
 
 def plan(secret: Any, **inputs: Any) -> Plan:
-    gather = Step("gather", "gather", None)
-    return Plan(
-        "news", "", (Step("hn", "collector", "fetch"),), gather, inputs={"key": secret, **inputs}, secrets=("key",)
-    )
+    gather = make_gather(task=None)
+    return make_plan(collectors="hn", gather=gather, inputs={"key": secret, **inputs}, secrets=("key",))
 
 
 def test_inputs_are_shown_but_for_the_secret_ones() -> None:
@@ -126,5 +125,5 @@ def test_of_two_secrets_one_within_the_other_nothing_is_left() -> None:
 
 def test_without_secrets_a_value_is_the_same() -> None:
     value = {"a": ("b",)}
-    gather = Step("gather", "gather", None)
-    assert mask.mask(value, Plan("news", "", (), gather, inputs={"key": "b"})) is value
+    gather = make_gather(task=None)
+    assert mask.mask(value, make_plan(collectors="", gather=gather, inputs={"key": "b"})) is value

@@ -170,20 +170,20 @@ PAGES = (
 
 def test_a_collector_is_repeated_for_each_of_its_items() -> None:
     plan, *_ = made(PAGES)
-    assert plan.collectors[0].foreach == Foreach(["x", "y", "z"], count=3)
+    assert plan.collectors[0].foreach == Foreach(items=["x", "y", "z"], count=3)
     assert (plan.fan_out, plan.collectors[0].batch, plan.collectors[0].max_concurrency) == (4, 2, 5)
 
 
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("'${{ inputs.pages }}'", Foreach("${{ inputs.pages }}")),
+        ("'${{ inputs.pages }}'", Foreach(items="${{ inputs.pages }}")),
         (
             "{items: '${{ inputs.pages }}', as: page, key: '${{ page.id }}'}",
-            Foreach("${{ inputs.pages }}", "page", "${{ page.id }}"),
+            Foreach(items="${{ inputs.pages }}", name="page", key="${{ page.id }}"),
         ),
-        ("{items: {file: urls.txt}}", Foreach({"file": "urls.txt", "format": None})),
-        ("[]", Foreach([])),
+        ("{items: {file: urls.txt}}", Foreach(items={"file": "urls.txt", "format": None})),
+        ("[]", Foreach(items=[])),
     ],
 )
 def test_what_is_repeated_for_is_kept_as_written(written: str, meant: Foreach) -> None:

@@ -20,32 +20,25 @@ from runner import progress
 from runner.board import Board
 from runner.entries import Event
 from runner.live import picture
-from runner.plan import Foreach, Plan, Step
+from runner.plan import Foreach, Plan
 from tests.command_line import ROOT
+from tests.plans import change_plan, make_collector, make_plan, make_stage
 
-NEWS = Plan(
-    "news",
-    "",
-    collectors=tuple(Step(step_id, "collector", "fetch") for step_id in ("hn", "lobsters", "reddit")),
-    gather=Step("fan_in", "gather", "merge"),
-    stages=(Step("count", "stage", "count"),),
+NEWS = make_plan(
+    collectors="hn lobsters reddit",
+    gather="fan_in",
+    stages=(make_stage("count", "count"),),
     inputs={"key": "hunter22"},
     secrets=("key",),
 )
-WIDE = Plan(
-    "wide",
-    "",
-    collectors=tuple(Step(f"page_{at}", "collector", "fetch") for at in range(1000)),
-    gather=Step("fan_in", "gather", "merge"),
-)
-MILLION = Plan(
+WIDE = make_plan("wide", collectors=tuple(make_collector(f"page_{at}") for at in range(1000)), gather="fan_in")
+MILLION = make_plan(
     "pages",
-    "",
     collectors=(
-        Step("index", "collector", "fetch"),
-        Step("page", "collector", "fetch", foreach=Foreach("…", count=1_000_000, batch=250)),
+        make_collector("index"),
+        make_collector("page", foreach=Foreach(items="…", count=1_000_000, batch=250)),
     ),
-    gather=Step("fan_in", "gather", "merge"),
+    gather="fan_in",
     inputs={"key": "hunter22"},
     secrets=("key",),
 )
@@ -53,19 +46,28 @@ START = 1_767_225_600.0
 
 
 def started(step: str, at: float = 0, attempt: int = 1) -> Event:
-    return Event("0", "started", START + at, step, attempt=attempt, worker="celery@box")
+    return Event(id="0", event="started", at=START + at, step=step, attempt=attempt, worker="celery@box")
 
 
 def finished(step: str, at: float = 1, status: str = "succeeded", message: str = "", attempt: int = 1) -> Event:
-    return Event("0", "finished", START + at, step, status, attempt, "celery@box", message)
+    return Event(
+        id="0",
+        event="finished",
+        at=START + at,
+        step=step,
+        status=status,
+        attempt=attempt,
+        worker="celery@box",
+        message=message,
+    )
 
 
 def postponed(step: str, message: str, at: float = 1, attempt: int = 1) -> Event:
-    return Event("0", "postponed", START + at, step, attempt=attempt, message=message, seconds=4)
+    return Event(id="0", event="postponed", at=START + at, step=step, attempt=attempt, message=message, seconds=4)
 
 
 def ended(status: str, at: float = 2) -> Event:
-    return Event("0", "ended", START + at, status=status)
+    return Event(id="0", event="ended", at=START + at, status=status)
 
 
 def lines(plan: Plan, events: Sequence[Event | None]) -> list[str]:
@@ -91,7 +93,7 @@ def test_without_a_terminal_every_transition_is_a_line() -> None:
     told = lines(
         NEWS,
         [
-            Event("0", "accepted", START),
+            Event(id="0", event="accepted", at=START),
             started("hn"),
             postponed("hn", "ConnectionError: refused"),
             None,
@@ -129,7 +131,10 @@ def test_of_a_wide_fan_out_only_failures_and_every_tenth_are_lines() -> None:
 
 def test_a_late_collector_is_told_with_the_deadline_and_again_if_it_answers_after_all() -> None:
     late = finished("hn", 90, "late", attempt=0)
-    told = lines(replace(NEWS, deadline=90), [started("hn"), late, Event("0", "answered", START + 95, "hn", "late")])
+    told = lines(
+        change_plan(NEWS, deadline=90),
+        [started("hn"), late, Event(id="0", event="answered", at=START + 95, step="hn", status="late")],
+    )
     assert told[1:] == [
         "hn late: had not answered when the deadline of 1m30s passed",
         "hn has answered, too late for the result",
@@ -137,17 +142,17 @@ def test_a_late_collector_is_told_with_the_deadline_and_again_if_it_answers_afte
 
 
 def test_the_key_of_an_item_that_answers_late_is_masked() -> None:
-    answered = Event("0", "answered", START, "page[hunter22]", "late")
+    answered = Event(id="0", event="answered", at=START, step="page[hunter22]", status="late")
     assert lines(MILLION, [answered]) == ["page[***] has answered, too late for the result"]
 
 
 def test_what_a_run_waits_for_is_a_line() -> None:
-    waiting = Event("0", "waiting", START, message="waits for a worker that has fetch")
+    waiting = Event(id="0", event="waiting", at=START, message="waits for a worker that has fetch")
     assert lines(NEWS, [waiting]) == ["run news-1 waits for a worker that has fetch"]
 
 
 def test_what_a_run_waits_for_is_in_the_picture_as_long_as_nothing_runs() -> None:
-    waiting = Event("0", "waiting", START, message="waits for a worker that has fetch")
+    waiting = Event(id="0", event="waiting", at=START, message="waits for a worker that has fetch")
     assert drawn(NEWS, [waiting])[0].endswith(" · waits for a worker that has fetch")
     assert "waits" not in drawn(NEWS, [waiting, started("hn")])[0]
     assert "waits" in drawn(NEWS, [waiting, started("hn"), finished("hn")])[0]
@@ -155,7 +160,7 @@ def test_what_a_run_waits_for_is_in_the_picture_as_long_as_nothing_runs() -> Non
 
 def batch(event: str, count: int, at: float, **told: Any) -> Event:
     """What happened to so many pages."""
-    return Event("0", event, START + at, "page", worker="celery@box", count=count, **told)
+    return Event(id="0", event=event, at=START + at, step="page", worker="celery@box", count=count, **told)
 
 
 def half() -> list[Event]:
@@ -202,13 +207,13 @@ def test_a_foreach_fits_into_any_terminal(width: int, height: int) -> None:
 
 
 def test_a_foreach_without_items_has_nothing_to_do() -> None:
-    plan = replace(MILLION, collectors=(replace(MILLION.collectors[1], foreach=Foreach([])),))
+    plan = change_plan(MILLION, collectors=(replace(MILLION.collectors[1], foreach=Foreach(items=[])),))
     assert "✓ page   ━" in drawn(plan, [])[1]
 
 
 def test_of_many_foreach_as_many_are_shown_as_fit() -> None:
     one = MILLION.collectors[1]
-    plan = replace(MILLION, collectors=tuple(replace(one, id=f"page_{at}") for at in range(50)))
+    plan = change_plan(MILLION, collectors=tuple(replace(one, id=f"page_{at}") for at in range(50)))
     shown = drawn(plan, [], height=12)
     assert len(shown) <= 12
     assert any("more with foreach" in line for line in shown)
@@ -284,7 +289,7 @@ def test_a_short_silence_is_kept() -> None:
 
 def test_late_collectors_of_a_foreach_are_told_with_the_deadline() -> None:
     late = batch("finished", 30, 90, status="late")
-    told = lines(replace(MILLION, deadline=90), [batch("started", 30, 0), late])
+    told = lines(change_plan(MILLION, deadline=90), [batch("started", 30, 0), late])
     assert told[1] == "page: 30 late: had not answered when the deadline of 1m30s passed"
 
 
@@ -348,16 +353,20 @@ def test_no_line_of_the_picture_is_wider_than_the_terminal(plan: Plan, width: in
 
 @pytest.mark.parametrize("height", [8, 10, 24])
 def test_the_picture_is_no_higher_than_the_terminal(height: int) -> None:
-    stages = tuple(Step(f"stage_{at}", "stage", "work") for at in range(30))
-    plan = Plan("long", "", NEWS.collectors, NEWS.gather, stages)
+    stages = tuple(make_stage(f"stage_{at}") for at in range(30))
+    plan = make_plan("long", collectors=NEWS.collectors, gather=NEWS.gather, stages=stages)
     shown = drawn(plan, [started("stage_20")], height=height)
     assert len(shown) <= height
 
 
 def test_of_many_stages_those_around_the_current_one_are_shown() -> None:
-    stages = tuple(Step(f"stage_{at}", "stage", "work") for at in range(30))
+    stages = tuple(make_stage(f"stage_{at}") for at in range(30))
     done = [finished(step.id) for step in (*NEWS.collectors, NEWS.gather, *stages[:20])]
-    shown = drawn(Plan("long", "", NEWS.collectors, NEWS.gather, stages), [*done, started("stage_20")], height=12)
+    shown = drawn(
+        make_plan("long", collectors=NEWS.collectors, gather=NEWS.gather, stages=stages),
+        [*done, started("stage_20")],
+        height=12,
+    )
     assert any("stage_20 running" in line for line in shown)
 
 

@@ -14,68 +14,94 @@ from runner.catalogue import Parameter, Task
 from runner.entries import Error, FailedAttempt, Outcome, Run, Underway
 from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownRun
 from runner.pages import Page, counts
-from runner.plan import Foreach, Item, Plan, Step
+from runner.plan import Foreach, Item, Plan
 from runner.screen import Screen
 from runner.text import width
+from tests.plans import change_plan, make_collector, make_gather, make_outcome, make_plan, make_stage
 
 AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
-NEWS = Plan(
-    "news",
-    "What they say.",
+NEWS = make_plan(
+    description="What they say.",
     collectors=(
-        Step("hn", "collector", "http.get", {"url": "https://x.org/${{ inputs.topic }}", "key": "${{ inputs.key }}"}),
-        Step("reddit", "collector", "http.get", place="news.yaml:14:5"),
+        make_collector(
+            "hn", "http.get", arguments={"url": "https://x.org/${{ inputs.topic }}", "key": "${{ inputs.key }}"}
+        ),
+        make_collector("reddit", "http.get", place="news.yaml:14:5"),
     ),
-    gather=Step("fan_in", "gather", "gather.concat", {"request_id": "${{ run.id }}"}),
-    stages=(Step("count", "stage", "records.count"),),
+    gather=make_gather("fan_in", "gather.concat", arguments={"request_id": "${{ run.id }}"}),
+    stages=(make_stage("count", "records.count"),),
     inputs={"topic": "tea", "key": "hunter22"},
     secrets=("key",),
 )
-RUN = Run("news-1", "news", "succeeded", "0123456789ab", AT, AT + 1, AT + 3.5, inputs={"topic": "tea", "key": "***"})
+RUN = Run(
+    id="news-1",
+    workflow="news",
+    status="succeeded",
+    hash="0123456789ab",
+    submitted_at=AT,
+    started_at=AT + 1,
+    finished_at=AT + 3.5,
+    inputs={"topic": "tea", "key": "***"},
+)
 FAILED = replace(RUN, status="failed", cause="1 of 2 collectors did not succeed: reddit")
 REFUSED = Error("ConnectionError", "refused by hunter22", "  get('hunter22')\nConnectionError: \x1b[31mrefused")
 OUTCOMES = {
-    "hn": Outcome("hn", "succeeded", None, None, 1, AT + 1, AT + 1.25, "celery@box"),
-    "reddit": Outcome("reddit", "failed", None, REFUSED, 4, AT + 1, AT + 3, "celery@box"),
-    "fan_in": Outcome("fan_in", "skipped", error=Error("Skipped", "reddit failed")),
-    "count": Outcome("count", "skipped", error=Error("Skipped", "reddit failed")),
+    "hn": make_outcome("hn", "succeeded", attempts=1, started_at=AT + 1, finished_at=AT + 1.25, worker="celery@box"),
+    "reddit": make_outcome(
+        "reddit", "failed", error=REFUSED, attempts=4, started_at=AT + 1, finished_at=AT + 3, worker="celery@box"
+    ),
+    "fan_in": make_outcome("fan_in", "skipped", error=Error("Skipped", "reddit failed")),
+    "count": make_outcome("count", "skipped", error=Error("Skipped", "reddit failed")),
 }
-WELL = {step.id: Outcome(step.id, "succeeded", None, None, 1, AT + 1, AT + 2, "celery@box") for step in NEWS.steps}
+WELL = {
+    step.id: make_outcome(step.id, "succeeded", attempts=1, started_at=AT + 1, finished_at=AT + 2, worker="celery@box")
+    for step in NEWS.steps
+}
 
 # Who tolerates a failure: the same run, partial.
-TOLERANT = replace(NEWS, collectors=tuple(replace(each, required=False) for each in NEWS.collectors), deadline=90)
+TOLERANT = change_plan(NEWS, collectors=tuple(replace(each, required=False) for each in NEWS.collectors), deadline=90)
 PARTIAL = replace(RUN, status="partial", cause="1 of 2 collectors did not succeed: reddit")
 MISSING_ONE = WELL | {"reddit": OUTCOMES["reddit"]}
 
 
 BUSY = {
-    "page[9]": Underway("running", 1, 30),
-    "page[8]": Underway("running", 1, 30),
-    "page[7]": Underway("retrying", 1, 4),
-    "hn": Underway("running", 1, 30),
+    "page[9]": Underway(status="running", attempts=1, seconds=30),
+    "page[8]": Underway(status="running", attempts=1, seconds=30),
+    "page[7]": Underway(status="retrying", attempts=1, seconds=4),
+    "hn": Underway(status="running", attempts=1, seconds=30),
 }
 
 
 def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
-    collectors = tuple(Step(f"page_{at}", "collector", "http.get") for at in range(1000))
+    collectors = tuple(make_collector(f"page_{at}", "http.get") for at in range(1000))
     outcomes = {
-        step.id: Outcome(step.id, "failed", error=Error("E", "x")) if at < failing else Outcome(step.id, "succeeded")
+        step.id: make_outcome(step.id, "failed", error=Error("E", "x")) if at < failing else make_outcome(step.id)
         for at, step in enumerate(collectors)
     }
-    return Plan("wide", "", collectors, NEWS.gather), outcomes
+    return make_plan("wide", collectors=collectors, gather=NEWS.gather), outcomes
 
 
 # A collector for each of a thousand pages beside one that stands alone; two of them did not succeed.
-PAGE = Step("page", "collector", "http.get", place="pages.yaml:7:5", foreach=Foreach("…", count=1000, batch=50))
-PAGES = replace(NEWS, collectors=(NEWS.collectors[0], PAGE), min_success=1)
+PAGE = make_collector("page", "http.get", place="pages.yaml:7:5", foreach=Foreach(items="…", count=1000, batch=50))
+PAGES = change_plan(NEWS, collectors=(NEWS.collectors[0], PAGE), min_success=1)
 TALLY = {"page": {"succeeded": 998, "failed": 1, "timed_out": 1}}
 SOME = {
     "hn": WELL["hn"],
     "fan_in": WELL["fan_in"],
     "count": WELL["count"],
-    "page[7]": Outcome("page[7]", "failed", None, REFUSED, 4, AT + 1, AT + 3, "celery@box"),
-    "page[42]": Outcome("page[42]", "timed_out", None, Error("Timeout", "5s"), 1, AT + 1, AT + 6, "celery@box"),
+    "page[7]": make_outcome(
+        "page[7]", "failed", error=REFUSED, attempts=4, started_at=AT + 1, finished_at=AT + 3, worker="celery@box"
+    ),
+    "page[42]": make_outcome(
+        "page[42]",
+        "timed_out",
+        error=Error("Timeout", "5s"),
+        attempts=1,
+        started_at=AT + 1,
+        finished_at=AT + 6,
+        worker="celery@box",
+    ),
 }
 
 
@@ -114,9 +140,9 @@ def test_the_document_tells_of_each_step_how_it_ended() -> None:
 
 def test_steps_of_a_run_that_goes_on_are_running_or_pending() -> None:
     run = replace(RUN, status="running", finished_at=None)
-    steps = report.document(run, NEWS, {"hn": OUTCOMES["hn"]}, None, underway={"reddit": Underway("running", 1, 30)})[
-        "steps"
-    ]
+    steps = report.document(
+        run, NEWS, {"hn": OUTCOMES["hn"]}, None, underway={"reddit": Underway(status="running", attempts=1, seconds=30)}
+    )["steps"]
     assert [step["status"] for step in steps] == ["succeeded", "running", "pending", "pending"]
 
 
@@ -154,12 +180,12 @@ def test_the_summary_of_a_partial_run_warns_of_who_is_missing_and_says_why() -> 
 
 def test_the_summary_says_why_what_is_missing_is_too_much() -> None:
     cause = "1 of 2 collectors did not succeed: reddit; min_success is 2"
-    told = report.summary(replace(FAILED, cause=cause), replace(TOLERANT, min_success=2), OUTCOMES)
+    told = report.summary(replace(FAILED, cause=cause), change_plan(TOLERANT, min_success=2), OUTCOMES)
     assert told.splitlines()[1] == f"  {cause}"
 
 
 def test_the_summary_says_which_deadline_a_collector_missed() -> None:
-    told = report.summary(PARTIAL, TOLERANT, MISSING_ONE | {"reddit": Outcome("reddit", "late")})
+    told = report.summary(PARTIAL, TOLERANT, MISSING_ONE | {"reddit": make_outcome("reddit", "late")})
     assert told.splitlines()[2:] == [
         "  ! reddit late",
         "      had not answered when the deadline of 1m30s passed",
@@ -169,7 +195,7 @@ def test_the_summary_says_which_deadline_a_collector_missed() -> None:
 
 def test_a_warning_does_not_name_a_thousand() -> None:
     plan, outcomes = wide(failing=999)
-    told = report.summary(PARTIAL, replace(plan, min_success=1), outcomes).splitlines()[1]
+    told = report.summary(PARTIAL, change_plan(plan, min_success=1), outcomes).splitlines()[1]
     assert told.endswith("page_19, …")
 
 
@@ -244,7 +270,9 @@ def test_details_tell_what_a_run_waits_for_until_it_has_ended() -> None:
     waiting = replace(RUN, status="running", waits_for="waits for a worker that has \x1b[31m")
     assert "note      waits for a worker that has \\x1b[31m" in report.details(waiting, NEWS, {})
     assert "waits for" not in report.details(replace(waiting, status="failed"), NEWS, {})
-    assert "waits for" not in report.details(waiting, NEWS, {}, underway={"hn": Underway("running", 1, 30)})
+    assert "waits for" not in report.details(
+        waiting, NEWS, {}, underway={"hn": Underway(status="running", attempts=1, seconds=30)}
+    )
 
 
 def test_the_document_has_the_same_note() -> None:
@@ -289,19 +317,19 @@ def test_a_step_without_an_outcome_has_not_ended() -> None:
 
 
 def test_a_late_step_is_shown_with_its_value_if_it_came_after_all() -> None:
-    late = Outcome("reddit", "late")
+    late = make_outcome("reddit", "late")
     assert report.step_details(TOLERANT, TOLERANT.collectors[1], replace(late, value=[1])).endswith("\n\n[\n  1\n]")
     assert report.step_details(TOLERANT, TOLERANT.collectors[1], late).endswith("the deadline of 1m30s passed")
 
 
 def test_a_late_step_that_failed_after_all_says_both() -> None:
-    late = Outcome("reddit", "late", error=replace(REFUSED, traceback=""))
+    late = make_outcome("reddit", "late", error=replace(REFUSED, traceback=""))
     told = "the deadline of 1m30s passed; then ConnectionError: refused by ***"
     assert report.step_details(TOLERANT, TOLERANT.collectors[1], late).endswith(told)
 
 
 def test_a_cancelled_step_is_shown_without_a_value() -> None:
-    assert report.step_details(NEWS, NEWS.gather, Outcome("fan_in", "cancelled")).endswith("attempts  0")
+    assert report.step_details(NEWS, NEWS.gather, make_outcome("fan_in", "cancelled")).endswith("attempts  0")
 
 
 def test_a_step_as_a_document_has_its_value_or_its_traceback() -> None:
@@ -340,8 +368,8 @@ def test_the_document_of_a_dry_run_has_no_secret() -> None:
 
 
 def test_an_expression_that_works_with_a_secret_is_shown_as_written() -> None:
-    count = Step("hn", "collector", "fetch", {"limit": "${{ inputs.pin + 1 }}"})
-    plan = replace(NEWS, collectors=(count,), inputs={"pin": 12345}, secrets=("pin",))
+    count = make_collector("hn", arguments={"limit": "${{ inputs.pin + 1 }}"})
+    plan = change_plan(NEWS, collectors=(count,), inputs={"pin": 12345}, secrets=("pin",))
     assert '    limit = "${{ inputs.pin + 1 }}"' in report.dry_run(plan, "news-1", [])
 
 
@@ -354,9 +382,9 @@ def test_a_dry_run_of_a_thousand_collectors_fits_on_a_screen_or_two() -> None:
 
 
 def test_tasks_are_listed_with_their_parameters_and_first_line() -> None:
-    url, timeout = Parameter("url", "str"), Parameter("timeout", required=False, default="10")
-    get = Task("http.get", "web", (url, timeout), summary="Get a URL.")
-    anything = Task("any", "web", takes_any=True)
+    url, timeout = Parameter(name="url", annotation="str"), Parameter(name="timeout", required=False, default="10")
+    get = Task(name="http.get", module="web", parameters=(url, timeout), summary="Get a URL.")
+    anything = Task(name="any", module="web", takes_any=True)
     assert report.task_list([get, anything]).splitlines() == [
         "any",
         "    and any other name",
@@ -430,7 +458,7 @@ def test_the_coverage_counts_the_collectors_of_a_foreach() -> None:
 
 
 def test_of_a_cancelled_run_the_document_lists_a_thousand_that_never_started_and_counts_all() -> None:
-    plan = replace(PAGES, collectors=(replace(PAGE, foreach=Foreach("…", count=5000, batch=50)),))
+    plan = change_plan(PAGES, collectors=(replace(PAGE, foreach=Foreach(items="…", count=5000, batch=50)),))
     never = [f"page[{at}]" for at in range(3, 1500)]
     cancelled = replace(RUN, status="cancelled")
     document = report.document(cancelled, plan, {}, None, tally={"page": {"succeeded": 3}}, unended=never)
@@ -454,7 +482,7 @@ def test_the_summary_counts_the_collectors_of_a_foreach_and_names_those_that_fai
 
 
 def test_of_many_failures_of_a_foreach_twenty_are_named_and_the_rest_counted() -> None:
-    failed = {f"page[{at}]": Outcome(f"page[{at}]", "failed", error=Error("E", "x")) for at in range(100)}
+    failed = {f"page[{at}]": make_outcome(f"page[{at}]", "failed", error=Error("E", "x")) for at in range(100)}
     told = report.summary(FAILED, PAGES, failed, tally={"page": {"failed": 1000}}).splitlines()
     assert sum("✗ page[" in line for line in told) == 20
     assert told[-2:] == [
@@ -485,7 +513,12 @@ def test_what_has_ended_meanwhile_is_not_counted_twice() -> None:
 
 def test_a_step_that_is_tried_again_is_told_with_its_error_and_without_the_secret() -> None:
     going_on = replace(RUN, status="running", finished_at=None)
-    told = report.details(going_on, NEWS, {}, underway={"hn": Underway("retrying", 2, 40, "celery@box", REFUSED)})
+    told = report.details(
+        going_on,
+        NEWS,
+        {},
+        underway={"hn": Underway(status="retrying", attempts=2, seconds=40, worker="celery@box", error=REFUSED)},
+    )
     assert "hn      retrying  2         celery@box" in told
     assert told.splitlines()[-2:] == [
         "  ↻ hn retrying after 2 attempts, the next in 40s",
@@ -494,7 +527,7 @@ def test_a_step_that_is_tried_again_is_told_with_its_error_and_without_the_secre
 
 
 def test_the_earlier_attempts_of_a_step_are_told_before_its_value() -> None:
-    earlier = [FailedAttempt(1, AT, AT + 2.5, "celery@box", REFUSED)]
+    earlier = [FailedAttempt(attempt=1, started_at=AT, finished_at=AT + 2.5, worker="celery@box", error=REFUSED)]
     outcome = replace(OUTCOMES["hn"], attempts=2, value=3)
     told = report.step_details(NEWS, NEWS.collectors[0], outcome, failures=earlier)
     assert told.endswith("earlier attempts\n  1  failed after 2.5s on celery@box: ConnectionError: refused by ***\n\n3")
@@ -503,7 +536,7 @@ def test_the_earlier_attempts_of_a_step_are_told_before_its_value() -> None:
 def page(**changed: Any) -> Page:
     """The second of twenty."""
     statuses = {"page[41]": "succeeded", "page[42]": "timed_out", "page[\x1b hunter22]": "skipped"}
-    shown = Page(PAGE, TALLY["page"], 2, 20, "", statuses, SOME)
+    shown = Page(step=PAGE, counts=TALLY["page"], number=2, last=20, status="", statuses=statuses, outcomes=SOME)
     return replace(shown, **changed)
 
 
@@ -571,7 +604,7 @@ def test_the_summary_warns_of_a_foreach_without_items() -> None:
     """A list of nothing overwrote the file of the day before with an empty one, and the run had succeeded."""
     foreach = PAGE.foreach
     assert foreach is not None
-    empty = replace(PAGES, collectors=(replace(PAGE, foreach=replace(foreach, count=0)),))
+    empty = change_plan(PAGES, collectors=(replace(PAGE, foreach=replace(foreach, count=0)),))
     told = report.summary(RUN, empty, {}, tally={"page": {}})
     assert told.splitlines()[1:] == ["warning: no items: page"]
 

@@ -11,7 +11,7 @@ from runner.plan import Retry
 from runner.retry import NoRetry, wait_before_retry
 
 ERROR = Error("ConnectionError", "refused")
-REFUSED = Failure(ERROR, names=frozenset({"ConnectionError", "OSError", "Exception"}))
+REFUSED = Failure(error=ERROR, names=frozenset({"ConnectionError", "OSError", "Exception"}))
 
 
 def wait(
@@ -45,23 +45,23 @@ def test_jitter_takes_a_share_off_the_delay(jitter: float, shortest: float) -> N
 
 
 def test_retry_after_is_waited_for() -> None:
-    assert wait(Retry(max_retries=1), Failure(ERROR, retry_after=7)) == 7
+    assert wait(Retry(max_retries=1), Failure(error=ERROR, retry_after=7)) == 7
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(3600, "1h"), (math.inf, "for ever"), (1e300, "for ever")])
 def test_a_retry_after_past_max_delay_is_no_retry_with_the_reason(seconds: float, told: str) -> None:
     """`Retry-After: 3600` was cut to the five minutes of `max_delay`: the server was asked twelve times in that hour."""
-    refused = wait(Retry(max_retries=3, max_delay=300), Failure(ERROR, retry_after=seconds))
+    refused = wait(Retry(max_retries=3, max_delay=300), Failure(error=ERROR, retry_after=seconds))
     assert isinstance(refused, NoRetry)
     assert re.fullmatch(rf"it asks to wait \d*{told}, and retry.max_delay is 5m", refused.reason)
 
 
 def test_a_retry_after_as_long_as_max_delay_is_waited_for() -> None:
-    assert wait(Retry(max_retries=1, max_delay=3600), Failure(ERROR, retry_after=3600)) == 3600
+    assert wait(Retry(max_retries=1, max_delay=3600), Failure(error=ERROR, retry_after=3600)) == 3600
 
 
 def test_what_the_task_calls_hopeless_is_not_tried_again() -> None:
-    assert wait(Retry(max_retries=5), Failure(ERROR, retryable=False)) == NoRetry()
+    assert wait(Retry(max_retries=5), Failure(error=ERROR, retryable=False)) == NoRetry()
 
 
 def test_only_what_on_names_is_tried_again() -> None:

@@ -3,10 +3,10 @@
 import pytest
 
 from runner.errors import MalformedRunId
-from runner.plan import Plan, Step
 from runner.run_ids import check_run_id, new_run_id
+from tests.plans import make_gather, make_plan
 
-PLAN = Plan("news", "", (), Step("gather", "gather", None))
+PLAN = make_plan(collectors="", gather=make_gather(task=None))
 
 
 @pytest.mark.parametrize("run_id", ["", "../../x", "a b", "a\n", "a\0", "-a", "x" * 65, "ä"])

@@ -194,7 +194,7 @@ def test_the_schema_takes_durations_as_text_and_as_numbers() -> None:
 
 def test_a_stage_whose_task_has_no_parameters_is_said_to_have_none() -> None:
     """The hint said that its parameters are keyword-only."""
-    known = catalogue.Catalogue({"ping": catalogue.Task("ping", "mine")})
+    known = catalogue.Catalogue(tasks={"ping": catalogue.Task(name="ping", module="mine")})
     written = source.parse("name: x\ncollectors: [{id: a, task: ping}]\nstages: [{id: b, task: ping}]\n", "x.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
         spec.read(written, known)

@@ -4,16 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from runner.plan import Foreach, Plan, Step
+from runner.plan import Foreach, Plan
 from runner.tolerance import Verdict, verdict
+from tests.plans import change_plan, make_collector, make_gather, make_plan
 
-PLAN = Plan("news", "", tuple(Step(name, "collector", "http.get") for name in "abcde"), Step("fan_in", "gather", None))
-OPTIONAL = replace(PLAN, collectors=tuple(replace(step, required=False) for step in PLAN.collectors))
-THREE = replace(OPTIONAL, min_success=3)
+PLAN = make_plan(
+    collectors=tuple(make_collector(name, "http.get") for name in "abcde"), gather=make_gather("fan_in", None)
+)
+OPTIONAL = change_plan(PLAN, collectors=tuple(replace(step, required=False) for step in PLAN.collectors))
+THREE = change_plan(OPTIONAL, min_success=3)
 
 
 def needing(plan: Plan, *names: str) -> Plan:
-    return replace(plan, collectors=tuple(replace(step, required=step.id in names) for step in plan.collectors))
+    return change_plan(plan, collectors=tuple(replace(step, required=step.id in names) for step in plan.collectors))
 
 
 @pytest.mark.parametrize("plan", [PLAN, OPTIONAL, THREE, needing(THREE, "a")])
@@ -59,17 +62,17 @@ def test_both_reasons_are_told() -> None:
 
 
 def test_a_thousand_missing_are_not_all_named() -> None:
-    plan = replace(PLAN, collectors=tuple(Step(f"page_{at}", "collector", "http.get") for at in range(1000)))
+    plan = change_plan(PLAN, collectors=tuple(make_collector(f"page_{at}", "http.get") for at in range(1000)))
     told = verdict(plan, [step.id for step in plan.collectors]).cause
     assert told.startswith("1,000 of 1,000 collectors did not succeed: page_0, page_1, ")
     assert told.endswith("page_19, …")
 
 
-PAGES = replace(
+PAGES = change_plan(
     PLAN,
     collectors=(
-        Step("home", "collector", "http.get"),
-        Step("page", "collector", "http.get", foreach=Foreach("${{ range(9) }}", count=9), required=False),
+        make_collector("home", "http.get"),
+        make_collector("page", "http.get", foreach=Foreach(items="${{ range(9) }}", count=9), required=False),
     ),
 )
 

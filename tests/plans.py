@@ -1,0 +1,109 @@
+"""Names of steps to a plan, and to the outcomes of its steps: the one place in the tests that knows the fields of both."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypedDict, Unpack
+
+from runner.entries import Error, Outcome, StepStatus
+from runner.plan import Foreach, Kind, Plan, Retry, Step
+
+
+class StepFields(TypedDict, total=False):
+    """Fields of a step that have a default."""
+
+    arguments: Mapping[str, Any]
+    timeout: float | None
+    retry: Retry
+    queue: str | None
+    priority: int | None
+    required: bool
+    place: str
+    foreach: Foreach | None
+    batch: int | None
+    max_concurrency: int | None
+
+
+class PlanFields(TypedDict, total=False):
+    """Fields of a plan that have a default."""
+
+    min_success: int | str | None
+    deadline: float | None
+    include: tuple[str, ...]
+    directory: str
+    inputs: Mapping[str, Any]
+    secrets: tuple[str, ...]
+
+
+class OutcomeFields(TypedDict, total=False):
+    """Fields of an outcome that have a default, but its value."""
+
+    error: Error | None
+    attempts: int
+    started_at: float | None
+    finished_at: float | None
+    worker: str
+    ref: str
+    json: str
+    notes: Mapping[str, Any]
+
+
+def make_plan(
+    name: str = "news",
+    *,
+    description: str = "",
+    collectors: str | Iterable[Step] = "a",
+    gather: str | Step = "gather",
+    stages: str | Iterable[Step] = "",
+    **fields: Unpack[PlanFields],
+) -> Plan:
+    """A plan of steps, or of what they are called: ``make_plan(collectors="a b", stages="count")``."""
+    return Plan(
+        name=name,
+        description=description,
+        collectors=_steps(make_collector, collectors),
+        gather=make_gather(gather) if isinstance(gather, str) else gather,
+        stages=_steps(make_stage, stages),
+        **fields,
+    )
+
+
+def make_step(kind: Kind, step_id: str, task: str | None, **fields: Unpack[StepFields]) -> Step:
+    return Step(id=step_id, kind=kind, task=task, **fields)
+
+
+def make_collector(step_id: str, task: str = "fetch", **fields: Unpack[StepFields]) -> Step:
+    return make_step("collector", step_id, task, **fields)
+
+
+def make_gather(step_id: str = "gather", task: str | None = "merge", **fields: Unpack[StepFields]) -> Step:
+    """A gather; without a task, one that the file leaves out."""
+    return make_step("gather", step_id, task, **fields)
+
+
+def make_stage(step_id: str, task: str = "work", **fields: Unpack[StepFields]) -> Step:
+    return make_step("stage", step_id, task, **fields)
+
+
+def make_outcome(
+    step_id: str, status: StepStatus = "succeeded", value: Any = None, **fields: Unpack[OutcomeFields]
+) -> Outcome:
+    return Outcome(step=step_id, status=status, value=value, **fields)
+
+
+class Changes(PlanFields, total=False):
+    """What `change_plan` takes."""
+
+    name: str
+    description: str
+    collectors: tuple[Step, ...]
+    gather: Step
+    stages: tuple[Step, ...]
+
+
+def change_plan(plan: Plan, **fields: Unpack[Changes]) -> Plan:
+    """The plan with other values of these fields, as `make_plan` names them."""
+    return replace(plan, **fields)
+
+
+def _steps(make: Callable[[str], Step], steps: str | Iterable[Step]) -> tuple[Step, ...]:
+    return tuple(map(make, steps.split()) if isinstance(steps, str) else steps)
