@@ -1,10 +1,20 @@
 """Collect from many sources at once: YAML to Celery chords.
 
-    text ──source.py──▶ Source ──spec.py──▶ Workflow ──plan.py──▶ Plan ──canvas.py──▶ Signature ──run.py──▶ Run ──report.py──▶ words
+    text ─▶ Source ─▶ Workflow ─▶ Plan ─▶ Signature ─▶ Run ─▶ words, drawings
 
-Six files, each turning one noun into the next; read them in this order. Beside the line stand `catalogue.py`,
-`checks.py`, `expressions.py`, `inputs.py` and `misfits.py` (what a file may say), `bind.py` and `foreach.py` (what a run
-is given: its inputs, and the items that a collector is repeated for), `store.py` (the ledger), `execute.py` (what a worker
-does with a step), `brokers/` (the embedded Valkey, or yours), and the families `collectors/`,
-`drawings/` and `commands/`.
+A folder for each part of that line:
+
+    language/    the text of a file to a checked workflow and its plan
+    messages/    a plan to Celery's messages
+    ledger/      what is known of runs, in Redis or Valkey
+    worker/      what a worker does with a step
+    runs/        a run from outside the worker: started, followed, resumed
+    views/       what is known of a run to what people and programs read
+
+`brokers/` has the private Valkey and the one at your URL, `collectors/` the built-in tasks, `commands/` one file a command,
+`system/` what the operating system gives: streams, signals, processes. Imports go down only; `pyproject.toml` says which way.
 """
+
+from runner.worker.notes import note
+
+__all__ = ["note"]

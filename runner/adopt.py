@@ -8,7 +8,8 @@ from typing import Any
 
 from celery.signals import worker_init
 
-from runner import catalogue, execute, reconcile
+from runner.language import task_index as catalogue
+from runner.worker import execute, reconcile
 
 __all__ = ["execute", "reconcile"]
 

@@ -17,14 +17,18 @@ from celery.app.utils import Settings as CelerySettings
 from celery.loaders.app import AppLoader
 from celery.signals import celeryd_after_setup, celeryd_init, worker_init, worker_process_init
 
-from runner import backend, brokers, catalogue, garbage, settings, worker
+from runner import brokers, settings
 from runner.errors import RunnerError
+from runner.language import task_index as catalogue
+from runner.runs import private_worker as worker
 from runner.settings import Settings
+from runner.system import gc_freeze as garbage
+from runner.worker import backend
 
 logger = logging.getLogger(__name__)
 
 # The modules without which a worker executes no step.
-OURS = ["runner.execute", "runner.reconcile"]
+OURS = ["runner.worker.execute", "runner.worker.reconcile"]
 
 # What Celery reads from the environment, before its configuration.
 CELERY_URLS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
@@ -43,7 +47,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
         # Celery's own may notice only after 5 s that a child has died.
-        "worker_pool": "runner.prefork:TaskPool",
+        "worker_pool": "runner.worker.prefork:TaskPool",
         # It skips the chord's count of a task that is delivered again, and the fan-in hangs (measured on 5.7.0).
         "worker_deduplicate_successful_tasks": False,
         "task_default_queue": chosen.queue,
@@ -78,7 +82,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         },
         "worker_hijack_root_logger": True,
         # Celery's own ends the worker over some messages that it cannot read, and drops the others.
-        "worker_consumer": "runner.dead_letters:Consumer",
+        "worker_consumer": "runner.messages.dead_letters:Consumer",
         "include": [*OURS, *catalogue.offered(chosen)],
         "runner_include": chosen.include,  # ours: which of two tasks of one name counts
     }

@@ -13,9 +13,12 @@ from typing import Any, NoReturn, Self
 import click
 from click.core import augment_usage_errors
 
-from runner import commands, garbage, program, report, screen, streams, text, tracebacks
+from runner import commands, text
 from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
-from runner.interrupts import Interrupted
+from runner.system import gc_freeze as garbage
+from runner.system import program, streams, tracebacks
+from runner.system.interrupts import Interrupted
+from runner.views import report, screen
 
 
 class Printable(click.HelpFormatter):

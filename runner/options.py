@@ -4,16 +4,17 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
 
-from runner import program
-from runner.inputs import Input
+from runner.language.inputs import Input
+from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings
+from runner.system import program
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -46,31 +47,14 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
-    """How a command wants a run to be attended.
-
-    Args:
-        as_json: one JSON object on stdout instead of the result.
-        detach: print the run's id, and go on in the background.
-        timeout: seconds to wait; the run goes on after them.
-        strict: a partial run is a failure.
-        quiet: no progress, and a summary only of a run that did not succeed.
-    """
-
-    as_json: bool = False
-    detach: bool = False
-    timeout: float | None = None
-    strict: bool = False
-    quiet: bool = False
-
-
-def wish_options(command: Command) -> Command:
-    """The options that make up a command's wish, which it is given as ``wish``."""
+def wait_options(command: Command) -> Command:
+    """The options that make up a command's wait, which it is given as ``wait``."""
 
     @wraps(command)
-    def with_wish(*args: Any, **words: Any) -> Any:
-        return command(*args, wish=Wish(**{each.name: words.pop(each.name) for each in fields(Wish)}), **words)
+    def with_wait_options(*args: Any, **words: Any) -> Any:
+        return command(
+            *args, wait=WaitOptions(**{each.name: words.pop(each.name) for each in fields(WaitOptions)}), **words
+        )
 
     for option in (
         click.option("--quiet", is_flag=True, help="No progress, and a summary only if the run does not succeed."),
@@ -84,8 +68,8 @@ def wish_options(command: Command) -> Command:
         click.option("--detach", is_flag=True, help="Print the run's id and go on in the background."),
         click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: run, result, steps."),
     ):
-        with_wish = option(with_wish)
-    return cast("Command", with_wish)
+        with_wait_options = option(with_wait_options)
+    return cast("Command", with_wait_options)
 
 
 def concurrency_option(command: Command) -> Command:

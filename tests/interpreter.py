@@ -1,12 +1,12 @@
-"""A plan to its result, without Celery, Redis or `runner.execute`: the oracle that the real thing is compared with."""
+"""A plan to its result, without Celery, Redis or `runner.worker.execute`: the oracle that the real thing is compared with."""
 
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from runner import foreach
-from runner.plan import Plan, Step, arguments
+from runner.language import foreach
+from runner.language.plan import Plan, Step, arguments
 
 
 def interpret(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str, str]) -> Any:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
-from runner.entries import Error, Outcome, StepStatus
-from runner.plan import Foreach, Kind, Plan, Retry, Step
+from runner.language.plan import Foreach, Kind, Plan, Retry, Step
+from runner.ledger.entries import Error, Outcome, StepStatus
 
 
 class StepFields(TypedDict, total=False):

@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 from celery import shared_task
 
-from runner.values import text_of
+from runner.ledger.values import text_of
 
 Result = TypeVar("Result")
 Format = Literal["text", "lines", "json", "jsonl"]

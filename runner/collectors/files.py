@@ -13,8 +13,8 @@ from typing import Any, Literal, NoReturn
 import yaml
 from celery import shared_task
 
+from runner import note
 from runner.collectors import charsets
-from runner.notes import note
 from runner.text import count
 
 Format = Literal["text", "json", "jsonl", "csv", "yaml"]

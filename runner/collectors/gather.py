@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import shared_task
 
-from runner.source import found, kind
+from runner.language.source import found, kind
 
 
 class NotGatherable(ValueError):

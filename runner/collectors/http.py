@@ -22,8 +22,8 @@ import httpx
 from celery import shared_task
 
 from runner.collectors import charsets
-from runner.mask import hide
-from runner.source import kind
+from runner.language.redact import hide
+from runner.language.source import kind
 
 MAX_REDIRECTS = 10
 _MAX_SHOWN = 200  # characters of a URL, or of what a server says, in an error

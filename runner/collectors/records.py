@@ -8,10 +8,10 @@ from typing import Any
 
 from celery import shared_task
 
+from runner import note
 from runner.collectors.keys import named
-from runner.notes import note
-from runner.source import kind
-from runner.values import text_of
+from runner.language.source import kind
+from runner.ledger.values import text_of
 
 Keys = str | list[str]
 

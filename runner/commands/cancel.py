@@ -2,9 +2,10 @@
 
 import click
 
-from runner import options, session, settings
-from runner.damage import UnreadableRun
-from runner.run_ids import check_run_id
+from runner import options, settings
+from runner.ledger.damage import UnreadableRun
+from runner.ledger.run_ids import check_run_id
+from runner.runs import session
 
 
 @click.command

@@ -12,13 +12,17 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from runner import brokers, catalogue, options, program, session, settings, source, spec, text
-from runner import plan as plans
+from runner import brokers, options, settings, text
 from runner.brokers import Concern
-from runner.catalogue import Catalogue
-from runner.plan import Plan
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.plan import Plan
+from runner.language.task_index import Catalogue
+from runner.ledger.ledger import Ledger
+from runner.runs import session
 from runner.settings import Settings
-from runner.store import Store
+from runner.system import program
 
 
 @click.command
@@ -42,15 +46,17 @@ def _look(
     chosen: Settings, broker: brokers.Broker, plan: Plan | None, known: Catalogue, *, every_letter: bool
 ) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
-    from runner import concerns, dead_letters, replies  # noqa: PLC0415
+    from runner import health as concerns  # noqa: PLC0415
     from runner.celery_app import make_current  # noqa: PLC0415
+    from runner.messages import dead_letters  # noqa: PLC0415
+    from runner.runs import replies  # noqa: PLC0415
 
     app = make_current()
 
     with brokers.connect(broker.url) as client:
         count = dead_letters.count(client, chosen)
         letters = dead_letters.latest(client, chosen, dead_letters.KEPT if every_letter else 3)
-        ledger = Store.of(client, chosen)
+        ledger = Ledger.of(client, chosen)
         runs, unreadable = ledger.runs(100), ledger.unreadable()
         server = ""
         with suppress(RedisError):  # `brokers.warnings` says if INFO is denied
@@ -59,7 +65,7 @@ def _look(
     queues = {} if broker.embedded else replies.ask(app, "active_queues")[0]
     stats = {} if broker.embedded or not plan else replies.ask(app, "stats")[0]
     with brokers.connect(broker.url) as client:  # after the workers: one that has just begun leads by now
-        refused, reconciled = Store.of(client, chosen).refused(), Store.of(client, chosen).is_led()
+        refused, reconciled = Ledger.of(client, chosen).refused(), Ledger.of(client, chosen).is_led()
     workers = [
         concerns.Worker(
             name=name,

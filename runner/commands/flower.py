@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
-from runner import brokers, interrupts, options, settings, worker
+from runner import brokers, options, settings
 from runner.errors import RunnerError
+from runner.runs import private_worker as worker
+from runner.system import interrupts
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -2,10 +2,12 @@
 
 import click
 
-from runner import options, program, session, settings
-from runner.damage import UnreadableRun
+from runner import options, settings
 from runner.errors import RunnerError, UnknownRun
-from runner.run_ids import check_run_id
+from runner.ledger.damage import UnreadableRun
+from runner.ledger.run_ids import check_run_id
+from runner.runs import session
+from runner.system import program
 
 
 class StillRunning(RunnerError):

@@ -4,9 +4,12 @@ import sys
 
 import click
 
-from runner import catalogue, drawings, options, screen, settings, source, spec
-from runner import plan as plans
-from runner.drawings import tree
+from runner import options, settings
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.views import drawings, screen
+from runner.views.drawings import tree
 
 
 @click.command

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from runner import program, text
+from runner import text
 from runner.errors import RunnerError
+from runner.system import program
 
 # The second is what an editor completes and checks the first with.
 FILES = ("default.yaml", "schema.json")

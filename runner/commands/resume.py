@@ -6,13 +6,20 @@ from dataclasses import replace
 
 import click
 
-from runner import catalogue, garbage, interrupts, options, report, screen, session, settings, source, spec, text
-from runner import plan as plans
-from runner.bind import bind
+from runner import options, settings, text
 from runner.errors import listed
-from runner.plan import Plan
-from runner.run_ids import check_run_id, new_run_id
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Plan
+from runner.ledger.run_ids import check_run_id, new_run_id
+from runner.runs import session
+from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings
+from runner.system import gc_freeze as garbage
+from runner.system import interrupts
+from runner.views import report, screen
 
 
 @click.command
@@ -22,9 +29,9 @@ from runner.settings import Settings
     "--file", metavar="FILE", type=options.File(), help="Go on with this version of the workflow, as a new run."
 )
 @options.concurrency_option
-@options.wish_options
+@options.wait_options
 @options.broker_options
-def command(run_id: str, *, start: str | None, file: str | None, concurrency: int | None, wish: options.Wish) -> int:
+def command(run_id: str, *, start: str | None, file: str | None, concurrency: int | None, wait: WaitOptions) -> int:
     """Go on with a run: execute what has no successful outcome.
 
     A run that has a result, also a partial one, stays as it is.
@@ -41,7 +48,10 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
         name = run_id if start is None and file is None else new_run_id(plan)
         # As in `run`: before the worker begins.
         with garbage.spared():
-            from runner import attend, celery_app, rerun, run  # noqa: PLC0415
+            from runner import celery_app  # noqa: PLC0415
+            from runner.runs import follow as attend  # noqa: PLC0415
+            from runner.runs import rerun  # noqa: PLC0415
+            from runner.runs import start as run  # noqa: PLC0415
 
             celery_app.make_current()
 
@@ -49,10 +59,10 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             # Not followed: all its progress would come again, and look as if something were executed.
             missing = ledger.absent(run_id, old) if ended.status == "partial" else []
             click.echo(report.nothing_to_resume(ended, old, missing, screen=screen.of(sys.stderr)), err=True)
-            if wish.detach:
-                click.echo(report.as_json({"run_id": run_id}) if wish.as_json else run_id)
+            if wait.detach:
+                click.echo(report.as_json({"run_id": run_id}) if wait.as_json else run_id)
                 return 0
-            return attend.tell(run_id, ledger, old, wish)
+            return attend.tell(run_id, ledger, old, wait)
         if start:
             rerun.before(plan, start)  # before a worker is started, with its log
         with session.started(chosen, name, plan) as here:
@@ -77,7 +87,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                     )
                     click.echo(f"run {name} goes on from run {run_id}", err=True)
 
-            return attend.attend(name, here, wish, begin)
+            return attend.attend(name, here, wait, begin)
 
 
 def _edited(file: str, old: Plan, chosen: Settings) -> Plan:

@@ -7,26 +7,20 @@ from typing import Any
 
 import click
 
-from runner import (
-    brokers,
-    catalogue,
-    garbage,
-    inputs,
-    interrupts,
-    options,
-    report,
-    screen,
-    session,
-    settings,
-    sizes,
-    source,
-    spec,
-)
-from runner import plan as plans
-from runner.bind import bind
+from runner import brokers, options, settings
 from runner.errors import RunnerError, UnknownRun
-from runner.plan import Plan
-from runner.run_ids import check_run_id, new_run_id
+from runner.language import inputs, source, spec
+from runner.language import plan as plans
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Plan
+from runner.ledger.run_ids import check_run_id, new_run_id
+from runner.messages import batching as sizes
+from runner.runs import session
+from runner.runs.wait_options import WaitOptions
+from runner.system import gc_freeze as garbage
+from runner.system import interrupts
+from runner.views import report, screen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +86,7 @@ class RunCommand(click.Command):
     " workflow or other inputs it is refused.",
 )
 @options.concurrency_option
-@options.wish_options
+@options.wait_options
 @options.broker_options
 @click.pass_obj
 def command(
@@ -105,7 +99,7 @@ def command(
     dry_run: bool,
     run_id: str | None,
     concurrency: int | None,
-    wish: options.Wish,
+    wait: WaitOptions,
     **words: Any,
 ) -> int:
     """Run a workflow and print its result.
@@ -123,11 +117,13 @@ def command(
     if dry_run:
         queue = session.queue_of(chosen, name)
         routed = plans.route(plan, queue, everything=chosen.broker_url is None)
-        return _show(sizes.sized(routed, chosen.slots), name, as_json=wish.as_json)
+        return _show(sizes.sized(routed, chosen.slots), name, as_json=wait.as_json)
     with interrupts.raised(), brokers.starting(chosen):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with garbage.spared():
-            from runner import attend, celery_app, run  # noqa: PLC0415
+            from runner import celery_app  # noqa: PLC0415
+            from runner.runs import follow as attend  # noqa: PLC0415
+            from runner.runs import start as run  # noqa: PLC0415
 
             celery_app.make_current()
 
@@ -145,11 +141,11 @@ def command(
                 what = "this is what came of it" if ended else "has not ended: going on with it"
                 click.echo(f"run {name} exists already, and {what}", err=True)
 
-            return attend.attend(name, here, wish, begin)
+            return attend.attend(name, here, wait, begin)
 
 
 def _show(plan: Plan, run_id: str, *, as_json: bool) -> int:
-    from runner import canvas  # noqa: PLC0415 - imports Celery
+    from runner.messages import canvas  # noqa: PLC0415 - imports Celery
 
     messages = canvas.messages(canvas.compose(plan, run_id))
     if as_json:

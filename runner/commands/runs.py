@@ -4,8 +4,10 @@ import sys
 
 import click
 
-from runner import options, report, screen, session, settings
-from runner.damage import UnreadableRun
+from runner import options, settings
+from runner.ledger.damage import UnreadableRun
+from runner.runs import session
+from runner.views import report, screen
 
 
 @click.command

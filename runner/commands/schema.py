@@ -4,7 +4,7 @@ import json
 
 import click
 
-from runner import spec
+from runner.language import spec
 
 
 @click.command

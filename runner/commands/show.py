@@ -5,13 +5,17 @@ from itertools import islice
 
 import click
 
-from runner import errors, options, pages, program, report, screen, session, settings
-from runner.entries import Run, Underway
+from runner import errors, options, settings
 from runner.errors import UnknownRun
-from runner.plan import Plan, Step
-from runner.run_ids import check_run_id
-from runner.status import ORDER
-from runner.store import Store
+from runner.language.plan import Plan, Step
+from runner.ledger.entries import Run, Underway
+from runner.ledger.ledger import Ledger
+from runner.ledger.run_ids import check_run_id
+from runner.runs import session
+from runner.system import program
+from runner.views import item_pages as pages
+from runner.views import report, screen
+from runner.views.status import ORDER
 
 
 @click.command
@@ -51,7 +55,7 @@ def command(run_id: str, step_id: str | None, page: int | None, only: str | None
     click.echo(told)
 
 
-def _run(ledger: Store, run: Run, plan: Plan, *, as_json: bool) -> str:
+def _run(ledger: Ledger, run: Run, plan: Plan, *, as_json: bool) -> str:
     outcomes, tally = ledger.outcomes(run.id, plan), ledger.tally(run.id)
     underway = _underway(ledger, run)
     if not as_json:
@@ -61,7 +65,7 @@ def _run(ledger: Store, run: Run, plan: Plan, *, as_json: bool) -> str:
     return report.as_json(report.document(run, plan, outcomes, value, tally=tally, unended=unended, underway=underway))
 
 
-def _step(ledger: Store, run: Run, plan: Plan, step: Step, *, as_json: bool) -> str:
+def _step(ledger: Ledger, run: Run, plan: Plan, step: Step, *, as_json: bool) -> str:
     outcome, underway = ledger.outcome(run.id, step.id), _underway(ledger, run)
     failures = ledger.failures(run.id, [step.id]).get(step.id, [])
     status, now = pages.status_of(step.id, run, {}, underway), underway.get(step.id)
@@ -72,11 +76,11 @@ def _step(ledger: Store, run: Run, plan: Plan, step: Step, *, as_json: bool) -> 
     return report.step_details(plan, step, outcome, status=status, underway=now, failures=failures, screen=here)
 
 
-def _underway(ledger: Store, run: Run) -> dict[str, Underway]:
+def _underway(ledger: Ledger, run: Run) -> dict[str, Underway]:
     return {} if run.ended else ledger.underway(run.id)
 
 
-def _found(ledger: Store, run_id: str, plan: Plan, step_id: str) -> Step:
+def _found(ledger: Ledger, run_id: str, plan: Plan, step_id: str) -> Step:
     """The step of this id.
 
     Raises:

@@ -8,11 +8,14 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from runner import catalogue, checks, errors, options, report, screen, settings, source, text
-from runner.catalogue import Catalogue
+from runner import errors, options, settings, text
 from runner.errors import InvalidWorkflow, RunnerError
+from runner.language import checks, source
+from runner.language import task_index as catalogue
+from runner.language.source import Source
+from runner.language.task_index import Catalogue
 from runner.settings import Settings
-from runner.source import Source
+from runner.views import report, screen
 
 
 class FileOrName(options.File):

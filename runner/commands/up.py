@@ -9,11 +9,12 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from runner import brokers, interrupts, options, settings
+from runner import brokers, options, settings
 from runner.commands import flower
-from runner.fork import Spawned
-from runner.interrupts import Interrupted
 from runner.settings import Settings
+from runner.system import interrupts
+from runner.system.fork import Spawned
+from runner.system.interrupts import Interrupted
 
 Processes = Mapping[str, Spawned]
 

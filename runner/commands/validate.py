@@ -4,9 +4,12 @@ import sys
 
 import click
 
-from runner import advice, catalogue, errors, foreach, options, report, screen, settings, source, spec, text
-from runner import plan as plans
+from runner import errors, options, settings, text
 from runner.errors import InvalidWorkflow
+from runner.language import advice, foreach, source, spec
+from runner.language import plan as plans
+from runner.language import task_index as catalogue
+from runner.views import report, screen
 
 
 @click.command

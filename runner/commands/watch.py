@@ -7,12 +7,14 @@ from functools import partial
 import click
 import redis
 
-from runner import brokers, options, progress, report, screen, session, settings
-from runner.damage import UnreadableRun
-from runner.entries import EXIT_CODES
-from runner.outage import Outage
-from runner.run_ids import check_run_id
-from runner.store import AWAY
+from runner import brokers, options, settings
+from runner.ledger.damage import UnreadableRun
+from runner.ledger.entries import EXIT_CODES
+from runner.ledger.ledger import AWAY
+from runner.ledger.run_ids import check_run_id
+from runner.runs import session
+from runner.runs.outage import Outage
+from runner.views import progress, report, screen
 
 
 @click.command

@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
-from runner import brokers, catalogue, garbage, options, settings, worker
+from runner import brokers, options, settings
+from runner.language import task_index as catalogue
+from runner.runs import private_worker as worker
+from runner.system import gc_freeze as garbage
 
 POOLS = ("prefork", "threads", "solo")
 
@@ -76,8 +79,8 @@ def command(
 def _app(*, bare: bool, include: Sequence[str]) -> Any:
     """The Celery application, and all that a worker imports and makes once; none of it connects before it is used."""
     # Here, not above: 0.25 s, after what may fail at once. The embedded broker may be starting meanwhile.
-    from runner import here  # noqa: PLC0415
     from runner.celery_app import OURS, make_current  # noqa: PLC0415
+    from runner.worker import process as here  # noqa: PLC0415
 
     app = make_current()
     here.serve(app)

@@ -5,12 +5,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner import brokers, canvas, catalogue, celery_app, run, settings, source, spec
-from runner import plan as plans
-from runner.bind import bind
-from runner.plan import Plan
-from runner.run_ids import new_run_id
-from runner.store import Store
+from runner import brokers, celery_app, settings
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Plan
+from runner.ledger.ledger import Ledger
+from runner.ledger.run_ids import new_run_id
+from runner.messages import canvas
+from runner.runs import start as run
 from tests.benchmarks.client import expect, main, sum_below, timed
 from tests.command_line import DEFAULT
 
@@ -81,9 +85,9 @@ def _file(file: Path | str) -> tuple[source.Source, spec.Workflow, Plan]:
 
 
 @cache
-def _ledger() -> Store:
+def _ledger() -> Ledger:
     chosen = settings.read()
-    return Store.of(brokers.connect(brokers.url(chosen)), chosen)
+    return Ledger.of(brokers.connect(brokers.url(chosen)), chosen)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import catalogue, foreach, source, spec
-from runner import plan as plans
 from runner.errors import CODES, InvalidWorkflow, describe
+from runner.language import foreach, source, spec
+from runner.language import plan as plans
+from runner.language import task_index as catalogue
 
 TESTS = Path(__file__).parents[1]
 BAD = Path(__file__).parent / "bad"

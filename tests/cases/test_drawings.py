@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import catalogue, drawings, plan, source, spec
+from runner.language import plan, source, spec
+from runner.language import task_index as catalogue
+from runner.views import drawings
 
 CASES = sorted((Path(__file__).parent / "drawings").glob("*.yaml"))
 

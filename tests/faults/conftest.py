@@ -9,7 +9,7 @@ from subprocess import Popen
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests.faults import flow
 from tests.servers import Server
 from tests.workers import working
@@ -31,7 +31,7 @@ def broker(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 @pytest.fixture
-def ledger(broker: Server) -> Store:
+def ledger(broker: Server) -> Ledger:
     return flow.ledger(broker.url)
 
 

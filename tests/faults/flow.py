@@ -11,7 +11,7 @@ from subprocess import Popen
 from typing import Any
 
 from runner import brokers
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests.command_line import ROOT, Answer, runner, start
 from tests.faults.journal import Journal
 from tests.waiting import SLACK, wait_until
@@ -67,7 +67,7 @@ def begin(folder: Path, *words: str, file: str = FLOW, run_id: str = "flow") -> 
 
 
 def begin_with_a_frozen_worker(
-    worker: "Popen[bytes]", ledger: Store, messages: int, begin: Callable[[int], Flow]
+    worker: "Popen[bytes]", ledger: Ledger, messages: int, begin: Callable[[int], Flow]
 ) -> Flow:
     """Begin a run of which an idle worker that is frozen has one message, that nobody else will ever see.
 
@@ -101,5 +101,5 @@ def statuses(told: Mapping[str, Any]) -> dict[str, str]:
     return {step["id"]: step["status"] for step in told["steps"]}
 
 
-def ledger(url: str) -> Store:
-    return Store(brokers.connect(url))
+def ledger(url: str) -> Ledger:
+    return Ledger(brokers.connect(url))

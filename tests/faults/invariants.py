@@ -16,8 +16,8 @@ from typing import cast
 
 import redis
 
-from runner.entries import Event
-from runner.store import Store
+from runner.ledger.entries import Event
+from runner.ledger.ledger import Ledger
 from tests.command_line import Answer
 from tests.faults.flow import show, statuses
 from tests.faults.journal import Journal
@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 
 def check(
     run_id: str,
-    ledger: Store,
+    ledger: Ledger,
     journal: Journal,
     *,
     told: Answer | None = None,
@@ -45,7 +45,7 @@ def check(
     check_nothing_left(ledger)
 
 
-def check_told(run_id: str, ledger: Store, *, told: Answer | None = None) -> None:
+def check_told(run_id: str, ledger: Ledger, *, told: Answer | None = None) -> None:
     """I3, as far as it is told."""
     shown = show(run_id)
     assert shown["status"] == ledger.run(run_id).status, "I3: `show` and the ledger"
@@ -55,7 +55,7 @@ def check_told(run_id: str, ledger: Store, *, told: Answer | None = None) -> Non
 
 
 def check_recorded(
-    run_id: str, ledger: Store, journal: Journal, *, retries: int = 0, faults: Mapping[str, int]
+    run_id: str, ledger: Ledger, journal: Journal, *, retries: int = 0, faults: Mapping[str, int]
 ) -> None:
     """I1 to I6 as far as the ledger and the journal tell."""
     run, plan = ledger.run(run_id), ledger.plan(run_id)
@@ -79,7 +79,7 @@ def check_recorded(
             assert journal.ends(step.id), f"I6: {step.id} did not end, and the run succeeded"
 
 
-def check_nothing_left(ledger: Store) -> None:
+def check_nothing_left(ledger: Ledger) -> None:
     """I7. Messages of a killed worker come back when their visibility has passed, and are then found to be done."""
     client = ledger.client
     wait_until(lambda: not _messages(client), "I7: no message is queued or unacknowledged", 40)

@@ -4,17 +4,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner import brokers, catalogue, celery_app, run, settings, source, spec
-from runner import plan as plans
-from runner.bind import bind
-from runner.store import Store
+from runner import brokers, celery_app, settings
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.ledger.ledger import Ledger
+from runner.runs import start as run
 from tests.command_line import ROOT
 
 
 def main(*files: str) -> None:
     celery_app.make_current()
     chosen = settings.read()
-    ledger = Store.of(brokers.connect(brokers.url(chosen)), chosen)
+    ledger = Ledger.of(brokers.connect(brokers.url(chosen)), chosen)
     for file in files:
         written = source.read(file)
         workflow = spec.read(written, catalogue.of(written, chosen))

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import redis
 
-from runner import brokers, catalogue, celery_app, run, settings, source, spec
-from runner import plan as plans
-from runner.bind import bind
+from runner import brokers, celery_app, settings
 from runner.errors import RunnerError
-from runner.plan import Plan
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Plan
+from runner.ledger.ledger import Ledger
+from runner.runs import start as run
 from runner.settings import Settings
-from runner.store import Store
 from tests.faults.flow import SMALL
 
 
@@ -38,7 +41,7 @@ def main(folder: str, count: str, name: str, every: str = "0") -> None:
 
 def _submitted(plan: Plan, run_id: str, chosen: Settings) -> bool:
     try:
-        run.submit(plan, run_id, Store.of(brokers.connect(brokers.url(chosen)), chosen), queue=chosen.queue)
+        run.submit(plan, run_id, Ledger.of(brokers.connect(brokers.url(chosen)), chosen), queue=chosen.queue)
     except (redis.RedisError, RunnerError):
         return False
     return True

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests import http_server
 from tests.command_line import Answer, runner
 from tests.faults import flow, invariants
@@ -14,7 +14,7 @@ from tests.faults.journal import Journal
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_collector_that_runs_out_of_memory_fails_alone(tmp_path: Path, ledger: Store) -> None:
+def test_a_collector_that_runs_out_of_memory_fails_alone(tmp_path: Path, ledger: Ledger) -> None:
     """F03. Proves the door around the task: a MemoryError is an outcome like another."""
     answer = _run(tmp_path, "{id: greedy, task: faulty.greedy}")
 
@@ -36,7 +36,7 @@ def test_a_collector_that_runs_out_of_memory_fails_alone(tmp_path: Path, ledger:
 )
 @pytest.mark.usefixtures("workers")
 def test_an_attempt_ends_at_its_timeout_whatever_it_does(
-    task: str, retries: int, tmp_path: Path, ledger: Store
+    task: str, retries: int, tmp_path: Path, ledger: Ledger
 ) -> None:
     """F14: it sleeps; ignores SIGTERM and the soft limit; does not come back from C.
 
@@ -65,7 +65,7 @@ def site() -> Iterator[http_server.Server]:
 @pytest.mark.parametrize("page", ["/drip", "/hang"])
 @pytest.mark.usefixtures("workers")
 def test_a_server_that_never_ends_is_left_at_the_timeout(
-    page: str, tmp_path: Path, ledger: Store, site: http_server.Server
+    page: str, tmp_path: Path, ledger: Ledger, site: http_server.Server
 ) -> None:
     """F15. Proves the total timeout: no timeout of a single read ends a server that drips."""
     file = tmp_path / "bad.yaml"
@@ -82,7 +82,7 @@ def test_a_server_that_never_ends_is_left_at_the_timeout(
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_file_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path: Path, disk: Path, ledger: Store) -> None:
+def test_a_file_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path: Path, disk: Path, ledger: Ledger) -> None:
     """F20. Proves that a file is moved to its place when it is complete."""
     target = disk / "out.json"
     target.write_text("before\n")

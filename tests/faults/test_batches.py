@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests.command_line import Answer, runner
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
@@ -21,7 +21,7 @@ PAGES = [f"page[{number}]" for number in range(24)]
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_killed_worker_costs_what_had_no_outcome(tmp_path: Path, ledger: Store) -> None:
+def test_a_killed_worker_costs_what_had_no_outcome(tmp_path: Path, ledger: Ledger) -> None:
     """F01."""
     run = flow.begin(tmp_path, file=WIDE, run_id="wide")
     group = os.getpgid(run.journal.await_start("page[3]").pid)
@@ -38,7 +38,7 @@ def test_a_killed_worker_costs_what_had_no_outcome(tmp_path: Path, ledger: Store
 
 
 def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F06."""
     idle = start_worker()
@@ -59,7 +59,7 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
 
 
 def test_messages_that_come_twice_execute_each_collector_once(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F13. Two workers with the same message share its collectors."""
     run = flow.begin(tmp_path, file=WIDE, run_id="wide")
@@ -77,7 +77,7 @@ def test_messages_that_come_twice_execute_each_collector_once(
 
 @pytest.mark.parametrize("seconds", ["0", "0.2"])
 def test_a_collector_that_kills_its_process_is_stopped_and_the_others_of_its_batch_succeed(
-    seconds: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
+    seconds: str, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F16. Collectors of a moment are claimed many at a time: none is blamed for the one that kills."""
     worker = start_worker()
@@ -99,7 +99,7 @@ def test_a_collector_that_kills_its_process_is_stopped_and_the_others_of_its_bat
 
 @pytest.mark.soak
 def test_a_collector_that_takes_whole_workers_down_is_stopped_and_the_others_of_its_batch_succeed(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F16, after three recoveries."""
     run = flow.begin(tmp_path, "--poison", "4", "--whole-worker", "true", "--seconds", "0", file=WIDE, run_id="wide")
@@ -140,7 +140,7 @@ collectors:
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_collector_that_lets_nothing_interrupt_it_ends_alone(tmp_path: Path, ledger: Store) -> None:
+def test_a_collector_that_lets_nothing_interrupt_it_ends_alone(tmp_path: Path, ledger: Ledger) -> None:
     """F14 b. Its process ends with it; the others of the batch are executed in another."""
     workflow = tmp_path / "stubborn.yaml"
     workflow.write_text(STUBBORN)
@@ -160,7 +160,7 @@ def test_a_collector_that_lets_nothing_interrupt_it_ends_alone(tmp_path: Path, l
 
 
 @pytest.mark.usefixtures("workers")
-def test_no_collector_of_a_batch_starts_after_the_run_is_cancelled(tmp_path: Path, ledger: Store) -> None:
+def test_no_collector_of_a_batch_starts_after_the_run_is_cancelled(tmp_path: Path, ledger: Ledger) -> None:
     """F26 a."""
     run = flow.begin(tmp_path, "--seconds", "0.5", file=WIDE, run_id="wide")
     run.journal.await_start("page[9]")
@@ -177,7 +177,7 @@ def test_no_collector_of_a_batch_starts_after_the_run_is_cancelled(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_cancelled_run_is_resumed_with_what_has_no_outcome(tmp_path: Path, ledger: Store) -> None:
+def test_a_cancelled_run_is_resumed_with_what_has_no_outcome(tmp_path: Path, ledger: Ledger) -> None:
     run = flow.begin(tmp_path, file=WIDE, run_id="wide")
     run.journal.await_end("page[9]")
     runner("cancel", "wide")
@@ -201,7 +201,7 @@ def _executed_again(journal: Journal) -> set[str]:
     return {step for step, count in Counter(line.step for line in _starts(journal)).items() if count > 1}
 
 
-def _check(run: flow.Flow, ledger: Store, told: Answer) -> None:
+def _check(run: flow.Flow, ledger: Ledger, told: Answer) -> None:
     """I1 to I7, of a run in which every collector succeeds."""
     assert told.json["status"] == "succeeded", "I1"
     values = [[page] for page in PAGES]

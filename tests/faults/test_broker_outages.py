@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests.command_line import ROOT, runner, start
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
@@ -23,7 +23,7 @@ StartValkey = Callable[..., Server]
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: Server, ledger: Store) -> None:
+def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: Server, ledger: Ledger) -> None:
     """F07: the run under way. Proves that what is to be recorded is sent again while the broker restarts.
 
     What cannot be recorded even so is given back, to be executed again; behind that stands the reconciler.
@@ -42,7 +42,7 @@ def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: 
 
 @pytest.mark.soak
 def test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs(
-    tmp_path: Path, broker: Server, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, broker: Server, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F07: the runs that wait. The append-only file keeps them: all end without the reconciler, too."""
     submitted = submit(tmp_path, 200)
@@ -83,7 +83,7 @@ def test_a_broker_that_lost_its_data_is_told_and_the_run_fails(
     assert runner("resume", "flow", "--json").json["status"] == "succeeded"
 
 
-def test_who_watches_a_run_that_the_broker_lost_is_told(tmp_path: Path, ledger: Store) -> None:
+def test_who_watches_a_run_that_the_broker_lost_is_told(tmp_path: Path, ledger: Ledger) -> None:
     """F08, where nobody waits for the run: it would be watched for ever."""
     flow.begin(tmp_path, "--detach").end(within=10)
     watching = start("watch", "flow")
@@ -98,7 +98,7 @@ def test_who_watches_a_run_that_the_broker_lost_is_told(tmp_path: Path, ledger: 
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_frozen_broker_is_waited_for(tmp_path: Path, broker: Server, ledger: Store) -> None:
+def test_a_frozen_broker_is_waited_for(tmp_path: Path, broker: Server, ledger: Ledger) -> None:
     """F10. Proves that whoever watches a run has patience, and that `show` has less."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")

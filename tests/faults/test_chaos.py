@@ -20,7 +20,7 @@ from typing import cast
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests import processes
 from tests.command_line import ROOT
 from tests.faults import invariants
@@ -102,7 +102,7 @@ class Chaos:
 @pytest.mark.soak
 @pytest.mark.timeout(SECONDS + 300)
 def test_every_accepted_run_ends_as_promised_whatever_happens(
-    tmp_path: Path, broker: Server, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, broker: Server, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F28."""
     print(f"CHAOS_SECONDS={SECONDS:g} CHAOS_SEED={SEED}")  # noqa: T201 - pytest shows it if the test fails

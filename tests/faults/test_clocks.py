@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from runner import brokers
-from runner.entries import Error, Postponed
-from runner.plan import Step
-from runner.store import Store
+from runner.language.plan import Step
+from runner.ledger.entries import Error, Postponed
+from runner.ledger.ledger import Ledger
 from tests.command_line import runner
 from tests.faults import flow
 from tests.faults.conftest import StartWorker
@@ -56,11 +56,11 @@ def server(
     return server
 
 
-def store(server: Server) -> Store:
-    return Store(brokers.connect(server.url))
+def store(server: Server) -> Ledger:
+    return Ledger(brokers.connect(server.url))
 
 
-def answer(ledger: Store, step: Step, token: str) -> str:
+def answer(ledger: Ledger, step: Step, token: str) -> str:
     return ledger.claim("run-1", [step], PLAN, token=token, worker=token, lease=30)[0].answer
 
 

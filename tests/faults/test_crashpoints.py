@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.crashpoints import Crashpoint
-from runner.store import Store
+from runner.ledger.ledger import Ledger
+from runner.system.crashpoints import Crashpoint
 from tests.command_line import runner
 from tests.faults.conftest import StartWorker
 from tests.waiting import wait_until
@@ -37,7 +37,7 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("point", [point for point in Crashpoint if point is not Crashpoint.SUBMIT_BEFORE_ACCEPT])
 def test_a_run_ends_whoever_dies_and_where(
-    point: Crashpoint, tmp_path: Path, ledger: Store, start_worker: StartWorker
+    point: Crashpoint, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """Proves the reconciler, at a publish. Elsewhere one defence stands behind the other: late acknowledgement, requests, it."""
     workflow, once = tmp_path / "flaky.yaml", tmp_path / "once"
@@ -60,7 +60,7 @@ def test_a_run_ends_whoever_dies_and_where(
     )
 
 
-def test_a_run_that_was_not_accepted_is_unknown(tmp_path: Path, ledger: Store) -> None:
+def test_a_run_that_was_not_accepted_is_unknown(tmp_path: Path, ledger: Ledger) -> None:
     workflow = tmp_path / "flaky.yaml"
     workflow.write_text(FLAKY)
     words = ("run", str(workflow), "--journal", "j", "--run-id", "one", "--detach")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers, catalogue, here, source, spec
-from runner import plan as plans
-from runner.bind import bind
-from runner.plan import Plan
-from runner.reconcile import Reconciler
+from runner import brokers
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Plan
+from runner.ledger.ledger import Ledger
 from runner.settings import Settings
 from runner.settings import read as read_settings
-from runner.store import Store
+from runner.worker import process as here
+from runner.worker.reconcile import Reconciler
 from tests.command_line import runner
 from tests.faults.conftest import StartWorker
 from tests.faults.flow import FLOW, SMALL
@@ -45,7 +48,7 @@ def key(run_id: str, name: str) -> str:
     return f"runner:{{{run_id}}}:{name}"
 
 
-def damage_plan(ledger: Store, run_id: str, kind: str) -> None:
+def damage_plan(ledger: Ledger, run_id: str, kind: str) -> None:
     raw = brokers.connect(
         f"redis://127.0.0.1:{ledger.client.get_connection_kwargs()['port']}/0", decode_responses=False
     )
@@ -57,7 +60,7 @@ def damage_plan(ledger: Store, run_id: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PLANS)
 def test_a_run_that_cannot_be_read_leaves_the_others_to_the_reconciler(
-    kind: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
+    kind: str, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F39: one such run ended the reconciler of every worker, for all runs: nothing lost was sent again, and `doctor` was silent."""
     plan = planned(SMALL, tmp_path / "journal")
@@ -83,7 +86,7 @@ def test_a_run_that_cannot_be_read_leaves_the_others_to_the_reconciler(
 
 @pytest.mark.parametrize("name", ["run", "open", "left", "waits", "outcomes"])
 def test_a_key_of_another_type_is_the_problem_of_its_run(
-    name: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
+    name: str, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F39: the script of a sweep fails over it, and with it failed all the sweeps of its pipeline."""
     plan = planned(SMALL, tmp_path / "journal")
@@ -101,7 +104,7 @@ def test_a_key_of_another_type_is_the_problem_of_its_run(
     assert ledger.client.keys("*{bad}*") == []
 
 
-class Broken(Store):
+class Broken(Ledger):
     """A ledger whose methods raise what they are told to, each so many times."""
 
     raises: BaseException
@@ -148,7 +151,7 @@ def test_no_exception_of_any_kind_ends_the_thread_of_the_reconciler(
     settings = Settings(broker_url=broker.url, reconcile_every=0.05, grace=0.1)
     monkeypatch.setattr(here, "ledger", lambda: ledger)
     monkeypatch.setattr(here, "settings", lambda: settings)
-    monkeypatch.setattr("runner.reconcile.AGAIN", 0.05)
+    monkeypatch.setattr("runner.worker.reconcile.AGAIN", 0.05)
     plan = planned(SMALL, tmp_path / "journal")
     reconciler = Reconciler("one", 2)
     ledger.times = 7
@@ -179,7 +182,7 @@ def test_a_time_without_an_end_is_no_setting(name: str, value: str, monkeypatch:
 # What of a run may be missing, and what its cause then says.
 
 
-def ready_to_gather(ledger: Store, folder: Path) -> Plan:
+def ready_to_gather(ledger: Ledger, folder: Path) -> Plan:
     """The run "one", of which every collector has ended."""
     plan = planned(FLOW, folder / "journal")
     ledger.accept("one", plan)
@@ -189,7 +192,7 @@ def ready_to_gather(ledger: Store, folder: Path) -> Plan:
 
 @pytest.mark.parametrize("lost", [("values",), ("outcomes",), ("values", "outcomes")], ids=" and ".join)
 def test_a_value_that_the_ledger_lost_is_missed_and_its_collector_executed_again(
-    lost: tuple[str, ...], tmp_path: Path, ledger: Store, start_worker: StartWorker
+    lost: tuple[str, ...], tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F51: it was left out of the fan-in silently, and the run succeeded with three values of four."""
     ready_to_gather(ledger, tmp_path)
@@ -208,7 +211,7 @@ def test_a_value_that_the_ledger_lost_is_missed_and_its_collector_executed_again
 
 
 def test_a_stage_whose_value_before_is_lost_fails_and_names_it(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F51 stage: there was nothing to read, which was no JSON, and the run did not end."""
     plan = ready_to_gather(ledger, tmp_path)
@@ -223,7 +226,7 @@ def test_a_stage_whose_value_before_is_lost_fails_and_names_it(
     assert ledger.value("one", "stage") == {"stage": [["one"], ["two"], ["three"], ["four"]]}
 
 
-def test_a_run_whose_plan_is_lost_fails_and_says_so(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+def test_a_run_whose_plan_is_lost_fails_and_says_so(tmp_path: Path, ledger: Ledger, start_worker: StartWorker) -> None:
     """F51 plan: it was taken for a run that is not there, and stayed as it was for ever."""
     ready_to_gather(ledger, tmp_path)
     ledger.client.delete(key("one", "plan"))
@@ -247,7 +250,7 @@ gather: {id: gather, task: gather.concat}
 
 
 def test_a_run_whose_items_are_lost_fails_and_names_them(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F51 items: their message became a dead letter, again and again, and the run did not end."""
     workflow = tmp_path / "wide.yaml"
@@ -261,7 +264,7 @@ def test_a_run_whose_items_are_lost_fails_and_names_them(
     assert (ledger.run("one").status, ledger.run("one").cause) == ("failed", "the items page/1 are missing")
 
 
-def test_a_result_that_is_lost_is_not_told_as_null(tmp_path: Path, ledger: Store) -> None:
+def test_a_result_that_is_lost_is_not_told_as_null(tmp_path: Path, ledger: Ledger) -> None:
     """F51 result: `run --json` and `show` printed null for a run that had succeeded with something else."""
     plan = ready_to_gather(ledger, tmp_path)
     ledger.finish("one", [make_outcome("gather", "succeeded", 1)], plan)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from runner import dead_letters, settings
+from runner import settings
+from runner.messages import dead_letters
 from tests.command_line import DEFAULT, runner
 from tests.faults.hostile import DEEP, HOSTILE, OTHERS, QUEUE, WELL_FORMED, body, envelope
 from tests.servers import Server

@@ -48,99 +48,111 @@ class Proof:
 
 # What is lost is sent again. Celery's own last resort, the visibility timeout, would find some of it as well: after ten
 # seconds in these tests, after an hour by default.
-RECONCILER = Change("runner/reconcile.py", "if due and ((sweep.lost", "if False and ((sweep.lost")
+RECONCILER = Change("runner/worker/reconcile.py", "if due and ((sweep.lost", "if False and ((sweep.lost")
 VISIBILITY = Change("tests/faults/flow.py", '"RUNNER_VISIBILITY": "10"', '"RUNNER_VISIBILITY": "3600"')
 # A run that cannot be read is its own problem; nothing ends the thread; what is missing is missed.
 ONE_BAD = (
     Change(
-        "runner/reconcile.py",
+        "runner/worker/reconcile.py",
         "            except UnreadableRun as error:",
         "            except ZeroDivisionError as error:",
     ),
     Change(
-        "runner/reconcile.py", "            except Exception as error:", "            except ArithmeticError as error:"
+        "runner/worker/reconcile.py",
+        "            except Exception as error:",
+        "            except ArithmeticError as error:",
     ),
 )
-TOGETHER = Change("runner/store.py", "answers = pipe.execute(raise_on_error=False)", "answers = pipe.execute()")
-THREAD = Change("runner/reconcile.py", "except BaseException as error:", "except (redis.RedisError, OSError) as error:")
-MISSED_VALUE = Change("runner/store.py", "if len(texts) < len(wanted):", "if False:")
-MISSED_BEFORE = Change("runner/execute.py", "if before and not attempt.claim.before:", "if False:")
-MISSED_PLAN = Change(
-    "runner/store.py", 'if text is None and self.client.exists(self._key(run_id, "run")):', "if False:"
+TOGETHER = Change("runner/ledger/ledger.py", "answers = pipe.execute(raise_on_error=False)", "answers = pipe.execute()")
+THREAD = Change(
+    "runner/worker/reconcile.py", "except BaseException as error:", "except (redis.RedisError, OSError) as error:"
 )
-MISSED_ITEMS = Change("runner/execute.py", "    except MissingData as error:", "    except ZeroDivisionError as error:")
+MISSED_VALUE = Change("runner/ledger/ledger.py", "if len(texts) < len(wanted):", "if False:")
+MISSED_BEFORE = Change("runner/worker/execute.py", "if before and not attempt.claim.before:", "if False:")
+MISSED_PLAN = Change(
+    "runner/ledger/ledger.py", 'if text is None and self.client.exists(self._key(run_id, "run")):', "if False:"
+)
+MISSED_ITEMS = Change(
+    "runner/worker/execute.py", "    except MissingData as error:", "    except ZeroDivisionError as error:"
+)
 MISSED_RESULT = Change(
-    "runner/store.py", "        if lost := [step for step in without", "        if lost := [step for step in ()"
+    "runner/ledger/ledger.py", "        if lost := [step for step in without", "        if lost := [step for step in ()"
 )
 # The ledger's time goes on by the clocks of those who ask, whatever the server's says.
-EXPECTED = Change("runner/transitions.py", "if math.abs(now - tonumber(expected)) > {TOLERANCE} then", "if false then")
-AGREED = Change("runner/clock.py", "if expected and math.abs(now - expected) > tolerance", "if false and true")
-AWAKE = Change("runner/clock.py", " and expected > seen - tolerance", "")
+EXPECTED = Change(
+    "runner/ledger/scripts.py", "if math.abs(now - tonumber(expected)) > {TOLERANCE} then", "if false then"
+)
+AGREED = Change("runner/ledger/clock.py", "if expected and math.abs(now - expected) > tolerance", "if false and true")
+AWAKE = Change("runner/ledger/clock.py", " and expected > seen - tolerance", "")
 # A lease is renewed for as long as the work takes; a step whose leases were lost too often is given up.
-LEASES = Change("runner/leases.py", "if steps := list(self.steps):", "if steps := []:")
-UNCOUNTED = Change("runner/settle.py", "attempt=claim.attempt - claim.lost", "attempt=claim.attempt")
+LEASES = Change("runner/worker/leases.py", "if steps := list(self.steps):", "if steps := []:")
+UNCOUNTED = Change("runner/worker/record.py", "attempt=claim.attempt - claim.lost", "attempt=claim.attempt")
 # Whatever ends an execution of a step is one of a list of endings, and has the outcome that stands there.
 BASE_EXCEPTIONS = Change(
-    "runner/call.py",
+    "runner/worker/call.py",
     "    except BaseException as error:  # noqa: BLE001 - the user's task",
     "    except Exception as error:  # noqa: BLE001 - the user's task",
 )
-ONCE_MORE = Change("runner/endings.py", 'Ending.DIED: Rule("failed", "once")', 'Ending.DIED: Rule("failed", "never")')
-VALID = Change("runner/raised.py", "begin = _SURROGATES.sub(_escaped, text[:limit])", "begin = text[:limit]")
+ONCE_MORE = Change(
+    "runner/worker/endings.py", 'Ending.DIED: Rule("failed", "once")', 'Ending.DIED: Rule("failed", "never")'
+)
+VALID = Change("runner/ledger/exceptions.py", "begin = _SURROGATES.sub(_escaped, text[:limit])", "begin = text[:limit]")
 # What is raised where nobody of ours called is no end of a slot, a thread or a message.
 RAISING_NOTHING = Change(
-    "runner/requests.py",
+    "runner/worker/step_request.py",
     "        except BaseException as error:\n            if endings.is_away(error):",
     "        except OSError as error:\n            if endings.is_away(error):",
 )
-OWN_CALLBACK = Change("runner/requests.py", 'if "on_success" in vars(cls):', "if False:")
+OWN_CALLBACK = Change("runner/worker/step_request.py", 'if "on_success" in vars(cls):', "if False:")
 RENEWAL = Change(
-    "runner/leases.py", "            except BaseException as error:", "            except OSError as error:"
+    "runner/worker/leases.py", "            except BaseException as error:", "            except OSError as error:"
 )
-RESTARTED = Change("runner/leases.py", " or not _renewals[0].thread.is_alive()", "")
-RECOVERIES = Change("runner/endings.py", "RECOVERIES = 3 ", "RECOVERIES = 1000 ")
+RESTARTED = Change("runner/worker/leases.py", " or not _renewals[0].thread.is_alive()", "")
+RECOVERIES = Change("runner/worker/endings.py", "RECOVERIES = 3 ", "RECOVERIES = 1000 ")
 # What became of a process of the pool is recorded by the worker's main process, and its message is not acknowledged.
-REQUESTS = Change("runner/execute.py", '"runner.requests:StepRequest"', '"celery.worker.request:Request"')
+REQUESTS = Change(
+    "runner/worker/execute.py", '"runner.worker.step_request:StepRequest"', '"celery.worker.request:Request"'
+)
 LATE_ACK = Change("runner/celery_app.py", '"task_acks_late": True', '"task_acks_late": False')
 EVERYTHING = (REQUESTS, LATE_ACK, RECONCILER, VISIBILITY)
 # A claim asks whether the step has an outcome, whether somebody executes it, and whether the run has ended.
-DONE = Change("runner/transitions.py", "if outcome then return 'd' end", "")
-BUSY = Change("runner/transitions.py", "if is.until_ > now then\n      more", "if false then\n      more")
-ENDED = Change("runner/transitions.py", "if ended then return 'c' end", "")
+DONE = Change("runner/ledger/scripts.py", "if outcome then return 'd' end", "")
+BUSY = Change("runner/ledger/scripts.py", "if is.until_ > now then\n      more", "if false then\n      more")
+ENDED = Change("runner/ledger/scripts.py", "if ended then return 'c' end", "")
 # The first outcome of a step is the one; after the end of a run there are no others, and it ends once.
-FIRST = Change("runner/transitions.py", "if first or new[step] then", "if new[step] then")
+FIRST = Change("runner/ledger/scripts.py", "if first or new[step] then", "if new[step] then")
 NOT_AFTER_THE_END = Change(
-    "runner/transitions.py", "cjson.decode(ARGV[4])\nif ended then", "cjson.decode(ARGV[4])\nif false then"
+    "runner/ledger/scripts.py", "cjson.decode(ARGV[4])\nif ended then", "cjson.decode(ARGV[4])\nif false then"
 )
-ENDS_ONCE = Change("runner/transitions.py", "if not ended then\n  finish_all", "if true then\n  finish_all")
+ENDS_ONCE = Change("runner/ledger/scripts.py", "if not ended then\n  finish_all", "if true then\n  finish_all")
 # The ledger is asked again while the broker restarts; what cannot be recorded even so is given back.
 AGAIN = Change("runner/brokers/external.py", "Retry(ExponentialBackoff(cap=1, base=0.05), 5,", "Retry(NoBackoff(), 0,")
-GIVEN_BACK = Change("runner/execute.py", "raise Reject(str(error), requeue=True) from error", "return")
-PATIENCE = Change("runner/store.py", "FOLLOW_PATIENCE = 60.0", "FOLLOW_PATIENCE = 0.0")
+GIVEN_BACK = Change("runner/worker/execute.py", "raise Reject(str(error), requeue=True) from error", "return")
+PATIENCE = Change("runner/ledger/ledger.py", "FOLLOW_PATIENCE = 60.0", "FOLLOW_PATIENCE = 0.0")
 CHECKED_WITHIN = Change("runner/brokers/external.py", "outcome.result(CHECK_WITHIN)", "outcome.result()")
 ANSWERED_WITHIN = Change(
     "runner/brokers/external.py",
     '"named": True, "socket_timeout": CONNECT_WITHIN',
     '"named": True, "socket_timeout": 9',
 )
-LOOKED_FOR = Change("runner/attend.py", "            _reconcile(run_id, here, outage)", "            pass")
+LOOKED_FOR = Change("runner/runs/follow.py", "            _reconcile(run_id, here, outage)", "            pass")
 WATCHED = Change("runner/commands/watch.py", "ledger.run(run_id)  # one that is back", "pass  # one that is back")
 KEPT = Change("tests/conftest.py", '"--appendonly", "yes"', '"--appendonly", "no"')
 REFUSED_WRITES = Change(
     "runner/celery_app.py", '"broker_channel_error_retry": True', '"broker_channel_error_retry": False'
 )
 NO_EVICTION = Change("runner/brokers/external.py", '!= "noeviction":', '== "none":')
-ADDRESS = Change("runner/dead_letters.py", "self.connection.client or self.address", "self.connection.client")
+ADDRESS = Change("runner/messages/dead_letters.py", "self.connection.client or self.address", "self.connection.client")
 # An attempt is interrupted at its timeout, and a second later its process is ended.
 SOFT_LIMIT = Change(
-    "runner/batch.py",
+    "runner/worker/batch.py",
     "call(function, (), arguments, timeout=within.soft",
     "call(function, (), arguments, timeout=None",
 )
-HARD_LIMIT = Change("runner/canvas.py", 'options["time_limit"] = seconds', "pass")
+HARD_LIMIT = Change("runner/messages/canvas.py", 'options["time_limit"] = seconds', "pass")
 # Whatever a task raises is an outcome; a file takes its place when it is complete; a command ends with its process.
 ANY_ERROR = Change(
-    "runner/call.py",
+    "runner/worker/call.py",
     "    except BaseException as error:  # noqa: BLE001 - the user's task",
     "    except OSError as error:  # noqa: BLE001 - the user's task",
 )
@@ -157,27 +169,31 @@ NO_SECRETS = Change("runner/collectors/command.py", "if any(fnmatchcase(name, pa
 # What comes from outside is shown and not obeyed, and a secret is shown nowhere.
 SAFE_HELP = Change("runner/cli.py", "super().write(text.safe(string))", "super().write(string)")
 SAFE_USAGE = Change("runner/cli.py", "text.printable(error.format_message())", "error.format_message()")
-UNQUOTED = Change("runner/source.py", "if secret or _SECRET_KEY.search(content):", "if False:")
-REDACTED_LOG = Change("runner/settle.py", "mask.line(result.error.message, attempt.plan)", "result.error.message")
+UNQUOTED = Change("runner/language/source.py", "if secret or _SECRET_KEY.search(content):", "if False:")
+REDACTED_LOG = Change(
+    "runner/worker/record.py", "mask.line(result.error.message, attempt.plan)", "result.error.message"
+)
 CLEAN_RECORDS = Change(
-    "runner/log_records.py",
+    "runner/worker/log_records.py",
     "    if not isinstance(made, CleanRecords):",
     "    if False:",
 )
-ENCODED = Change("runner/mask.py", '"".join(map(_ways,', '"".join(map(re.escape,')
+ENCODED = Change("runner/language/redact.py", '"".join(map(_ways,', '"".join(map(re.escape,')
 # Messages that no worker can read are kept.
-CONSUMER = Change("runner/celery_app.py", '"runner.dead_letters:Consumer"', '"celery.worker.consumer:Consumer"')
-HEADERS = Change("runner/dead_letters.py", "        _check_headers(message.headers)\n", "")
-BURIED = Change("runner/dead_letters.py", "if not requeue and message is not None:", "if False:")
-NO_SUCH_RUN = Change("runner/execute.py", "raise Reject(str(error), requeue=False) from error", "return")
-OURS_ALONE = Change("runner/dead_letters.py", " if name in {COLLECT, GATHER, STAGE} else None", "")
-BROADCASTS = Change(
-    "runner/dead_letters.py", "            return True  # not kept, as each worker has it", "            raise"
+CONSUMER = Change(
+    "runner/celery_app.py", '"runner.messages.dead_letters:Consumer"', '"celery.worker.consumer:Consumer"'
 )
-TRIMMED = Change("runner/dead_letters.py", "        pipe.ltrim(key(chosen), 0, KEPT - 1)\n", "")
+HEADERS = Change("runner/messages/dead_letters.py", "        _check_headers(message.headers)\n", "")
+BURIED = Change("runner/messages/dead_letters.py", "if not requeue and message is not None:", "if False:")
+NO_SUCH_RUN = Change("runner/worker/execute.py", "raise Reject(str(error), requeue=False) from error", "return")
+OURS_ALONE = Change("runner/messages/dead_letters.py", " if name in {COLLECT, GATHER, STAGE} else None", "")
+BROADCASTS = Change(
+    "runner/messages/dead_letters.py", "            return True  # not kept, as each worker has it", "            raise"
+)
+TRIMMED = Change("runner/messages/dead_letters.py", "        pipe.ltrim(key(chosen), 0, KEPT - 1)\n", "")
 # A plan is read once; here it is read from the file, whenever a worker first meets the run.
 PINNED = Change(
-    "runner/here.py",
+    "runner/worker/process.py",
     "    return ledger().plan(run_id)",
     """    from runner import bind, catalogue, source, spec, plan as plans
     kept = ledger().plan(run_id)
@@ -187,11 +203,11 @@ PINNED = Change(
     return plans.route(now, "celery", everything=True)""",
 )
 # What a worker lacks is left to another: while there is one, for so long, and not after the end of the run.
-LEFT = Change("runner/execute.py", "if step.task is None or step.task in here.app().tasks or", "if True or")
-OFFERED = Change("runner/execute.py", "if waits is False and ledger.is_offered(step.task):", "if False:")
-LIMIT = Change("runner/execute.py", "    return seconds if waits else None", "    return seconds")
+LEFT = Change("runner/worker/execute.py", "if step.task is None or step.task in here.app().tasks or", "if True or")
+OFFERED = Change("runner/worker/execute.py", "if waits is False and ledger.is_offered(step.task):", "if False:")
+LIMIT = Change("runner/worker/execute.py", "    return seconds if waits else None", "    return seconds")
 UNWANTED = Change(
-    "runner/execute.py", "return seconds if waits else None", "return None if waits is False else seconds"
+    "runner/worker/execute.py", "return seconds if waits else None", "return None if waits is False else seconds"
 )
 # Who ends with whom. Celery finishes what is being executed when it is told to end, unless that signal means another.
 WARM = Change("tests/workers.py", "env=os.environ | env,", 'env=os.environ | env | {"REMAP_SIGTERM": "SIGQUIT"},')
@@ -200,16 +216,18 @@ KEEPER = Change(
     "runner/brokers/keeper.py", "fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)", "signal.pause()"
 )
 # What stands around a run is not its own: what its steps inherit, and what lies in its directory.
-NO_INPUT = Change("runner/fork.py", "enumerate((nothing, output, output))", "enumerate((tether, output, output))")
+NO_INPUT = Change(
+    "runner/system/fork.py", "enumerate((nothing, output, output))", "enumerate((tether, output, output))"
+)
 EMPTY_INPUT = Change(
     "runner/celery_app.py", "        _empty_standard_input()\n\n\n@celeryd_after", "        pass\n\n\n@celeryd_after"
 )
 EMPTY_CHILD = Change("runner/celery_app.py", "        _empty_standard_input()\n\n\ndef", "        pass\n\n\ndef")
 SILENCE = Change("runner/cli.py", "    streams.secure()\n", "")
-NO_DELIVERY = Change("runner/streams.py", "return code or GONE", "return code")
-BEHIND = Change("runner/worker.py", "sys.path.append(beside)", "sys.path.insert(0, beside)")
-CURRENT_BEHIND = Change("runner/worker.py", "sys.path.append(here)", "sys.path.insert(0, here)")
-SAFE_PATH = Change("runner/fork.py", '"-P", "-m"', '"-m"')
+NO_DELIVERY = Change("runner/system/streams.py", "return code or GONE", "return code")
+BEHIND = Change("runner/runs/private_worker.py", "sys.path.append(beside)", "sys.path.insert(0, beside)")
+CURRENT_BEHIND = Change("runner/runs/private_worker.py", "sys.path.append(here)", "sys.path.insert(0, here)")
+SAFE_PATH = Change("runner/system/fork.py", '"-P", "-m"', '"-m"')
 LINKS = Change(
     "runner/brokers/embedded.py",
     "for link in filter(Path.is_symlink, (path, *path.absolute().parents)):",
@@ -218,10 +236,10 @@ LINKS = Change(
 STARTED_AGAIN = Change(
     "runner/brokers/keeper.py", "if (code > 0 and quick) or self.quick_ends > QUICK_ENDS:", "if code == 0 or quick:"
 )
-REVIVED = Change("runner/attend.py", "        brokers.revive(here.settings)", "        pass")
-SAID = Change("runner/outage.py", "            self._say(what)", "            pass")
+REVIVED = Change("runner/runs/follow.py", "        brokers.revive(here.settings)", "        pass")
+SAID = Change("runner/runs/outage.py", "            self._say(what)", "            pass")
 OWN_LIBRARIES = Change("runner/__main__.py", "    del sys.path[0]", "    pass")
-OWN_QUEUE = Change("runner/session.py", "            _forget_messages(store.client, queue)", "            pass")
+OWN_QUEUE = Change("runner/runs/session.py", "            _forget_messages(store.client, queue)", "            pass")
 NO_CHILD = Change("runner/celery_app.py", ' and process.current_process().name != "MainProcess"', "")
 POOLS = Change("runner/celery_app.py", 'if name not in {"prefork", "thread", "solo"}:', "if False:")
 # Our application is configured by our settings alone, and it is that of its worker, whatever else is made in the process.
@@ -236,19 +254,23 @@ CURRENT = Change(
     "    app = make_current()\n    here.serve(app)\n",
     "    from runner.celery_app import app\n",
 )
-SERVED = Change("runner/here.py", "    return _worker_app[0] if _worker_app else current_app", "    return current_app")
+SERVED = Change(
+    "runner/worker/process.py", "    return _worker_app[0] if _worker_app else current_app", "    return current_app"
+)
 # Nothing is recorded of a run before all of it is.
 WHOLE = Change(
-    "runner/run.py",
+    "runner/runs/start.py",
     "    crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)",
     "    ledger.accept(run_id, routed)\n    crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)",
 )
 # Of the collectors that a process had claimed none is blamed for another: what was lost twice is executed alone.
-ALONE = Change("runner/transitions.py", "if last or (lost >= 2 and not (alone and given == 0)) then return 'l' end", "")
-OVERDUE = Change("runner/batch.py", "overdue = partial(_overdue, batch) if ends", "overdue = None if ends")
+ALONE = Change(
+    "runner/ledger/scripts.py", "if last or (lost >= 2 and not (alone and given == 0)) then return 'l' end", ""
+)
+OVERDUE = Change("runner/worker/batch.py", "overdue = partial(_overdue, batch) if ends", "overdue = None if ends")
 # A step starts in a process as the worker made it.
-PUT_BACK = Change("runner/surroundings.py", "    surroundings.restore()\n", "")
-UNALARMED = Change("runner/surroundings.py", "signal.setitimer(signal.ITIMER_REAL, 0)", "pass")
+PUT_BACK = Change("runner/worker/surroundings.py", "    surroundings.restore()\n", "")
+UNALARMED = Change("runner/worker/surroundings.py", "signal.setitimer(signal.ITIMER_REAL, 0)", "pass")
 # Chaos, but shorter, and with faults that are known to lose something.
 FORTY_SECONDS = Change("tests/faults/test_chaos.py", '"CHAOS_SECONDS", "300"', '"CHAOS_SECONDS", "40"')
 A_SEED = Change("tests/faults/test_chaos.py", "random.randrange(10**6)", "1")

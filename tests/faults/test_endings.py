@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import raised
-from runner.entries import Error, Outcome
-from runner.store import Store
+from runner.ledger import exceptions as raised
+from runner.ledger.entries import Error, Outcome
+from runner.ledger.ledger import Ledger
 from tests.faults import invariants, send
 from tests.faults.conftest import StartWorker
 from tests.waiting import wait_until
@@ -46,7 +46,7 @@ def worker(start_worker: StartWorker, broker: object) -> object:  # noqa: ARG001
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 @pytest.mark.usefixtures("worker")
-def test_a_collector_ends_as_what_it_raised(pool: str, tmp_path: Path, ledger: Store) -> None:
+def test_a_collector_ends_as_what_it_raised(pool: str, tmp_path: Path, ledger: Ledger) -> None:
     """Distributed #5958, mars #2963, arq #213, celery #298, weblate #5041: each was executed five times, or for ever."""
     ways = RAISED | TIMED_OUT | (DIED if pool == "prefork" else {})
     lines = [f"  - {{id: {way}, task: ends.collect, timeout: 2, with: {{how: {way}}}}}" for way in ways]
@@ -82,7 +82,7 @@ def test_a_collector_ends_as_what_it_raised(pool: str, tmp_path: Path, ledger: S
 def test_a_collector_of_a_batch_ends_as_what_it_raised_and_costs_no_other(
     pool: str,  # noqa: ARG001 - the worker's
     tmp_path: Path,
-    ledger: Store,
+    ledger: Ledger,
 ) -> None:
     """In turn, in threads, and in one event loop, which SystemExit and KeyboardInterrupt stop."""
     in_turn, together = RAISED | TIMED_OUT, RAISED
@@ -116,7 +116,7 @@ def test_a_gather_and_a_stage_end_as_what_they_raised_and_end_their_run(
     pool: str,  # noqa: ARG001 - the worker's
     ways: list[str],
     tmp_path: Path,
-    ledger: Store,
+    ledger: Ledger,
 ) -> None:
     """Celery #2911: a stage without `retry` whose process died was executed again for ever, and kept a slot for good."""
     fine = "  - {id: fine, task: ends.collect, with: {how: value}}"
@@ -152,7 +152,7 @@ def foreach(task: str, ways: Iterable[str], more: str = "") -> str:
     return f"  - {{{head}{more}, with: {{how: '${{{{ item }}}}'}}}}"
 
 
-def outcomes(folder: Path, ledger: Store, workflows: Mapping[str, str]) -> dict[str, dict[str, Outcome]]:
+def outcomes(folder: Path, ledger: Ledger, workflows: Mapping[str, str]) -> dict[str, dict[str, Outcome]]:
     """What became of every step of a run of each workflow, once all of them have ended."""
     files = {run_id: folder / f"{run_id}.yaml" for run_id in workflows}
     for run_id, file in files.items():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import dead_letters, settings
+from runner import settings
+from runner.messages import dead_letters
 from tests.command_line import DEFAULT, runner
 from tests.servers import Server, free_port
 from tests.workers import working

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests.command_line import DEFAULT, Answer, runner
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker, fill
@@ -44,7 +44,7 @@ def test_a_full_disk_of_the_broker_is_told_and_outlived(
 
 
 @pytest.mark.usefixtures("workers")
-def test_reached_maxmemory_is_told_and_outlived(tmp_path: Path, broker: Server, ledger: Store) -> None:
+def test_reached_maxmemory_is_told_and_outlived(tmp_path: Path, broker: Server, ledger: Ledger) -> None:
     """F21 a. Proves that a write which is refused is tried again, by whoever has something to record."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests.faults import flow, invariants, send
 from tests.faults.conftest import StartWorker
 from tests.faults.journal import Journal
@@ -64,7 +64,7 @@ def worker(start_worker: StartWorker, broker: object, armed: Path) -> object:  #
 @pytest.mark.parametrize("pool", ["prefork", "threads", pytest.param("solo", marks=pytest.mark.soak)])
 @pytest.mark.usefixtures("worker")
 def test_an_exception_at_any_place_costs_no_slot_no_thread_and_no_message(
-    pool: str, tmp_path: Path, armed: Path, ledger: Store
+    pool: str, tmp_path: Path, armed: Path, ledger: Ledger
 ) -> None:
     """Celery #2911: what a callback raised was logged, and its message neither acknowledged nor given back.
 
@@ -85,7 +85,7 @@ def test_an_exception_at_any_place_costs_no_slot_no_thread_and_no_message(
 @pytest.mark.parametrize("pool", SLOTS)
 @pytest.mark.usefixtures("worker")
 def test_exceptions_in_any_order_cost_no_slot_no_thread_and_no_message(
-    pool: str, tmp_path: Path, armed: Path, ledger: Store
+    pool: str, tmp_path: Path, armed: Path, ledger: Ledger
 ) -> None:
     numbers = iter(range(10_000))
     fault = st.tuples(st.sampled_from(places(pool)), st.sampled_from(list(KINDS)), st.integers(1, 3))
@@ -108,7 +108,7 @@ def places(pool: str) -> list[str]:
     return [*PLACES, *(OF_PROCESSES if pool == "prefork" else ())]
 
 
-def injured(folder: Path, ledger: Store, pool: str, names: list[str]) -> None:
+def injured(folder: Path, ledger: Ledger, pool: str, names: list[str]) -> None:
     """Have runs executed to their end, whatever that is."""
     files = []
     for name in names:
@@ -120,7 +120,7 @@ def injured(folder: Path, ledger: Store, pool: str, names: list[str]) -> None:
         wait_until(lambda name=name: ledger.run(name).ended, f"{name} has ended", 25)  # type: ignore[misc]
 
 
-def is_well(folder: Path, ledger: Store, pool: str) -> None:
+def is_well(folder: Path, ledger: Ledger, pool: str) -> None:
     invariants.check_nothing_left(ledger)
     ledger.client.delete("runner:leader")
     wait_until(ledger.is_led, "the worker reconciles")

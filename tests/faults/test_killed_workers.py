@@ -8,7 +8,7 @@ from subprocess import Popen
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests import processes
 from tests.command_line import runner, start
 from tests.faults import flow, invariants
@@ -17,7 +17,7 @@ from tests.faults.journal import Journal
 from tests.waiting import wait_until
 
 
-def freeze_who_executes_three(run: flow.Flow, ledger: Store) -> tuple[int, dict[str, int]]:
+def freeze_who_executes_three(run: flow.Flow, ledger: Ledger) -> tuple[int, dict[str, int]]:
     """Freeze a worker in the middle of a step; answers its process group, and what it holds: one more execution each is due.
 
     What it holds is looked up when it is frozen: until then it may take another step.
@@ -29,7 +29,7 @@ def freeze_who_executes_three(run: flow.Flow, ledger: Store) -> tuple[int, dict[
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: Store) -> None:
+def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: Ledger) -> None:
     """F01. Proves the leases and the reconciler."""
     run = flow.begin(tmp_path)
     group, held = freeze_who_executes_three(run, ledger)
@@ -44,7 +44,7 @@ def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: St
 @pytest.mark.soak
 @pytest.mark.parametrize("into", [0, 12])
 def test_with_the_default_settings_a_killed_worker_costs_at_most_its_lease_and_five_seconds(
-    into: int, tmp_path: Path, ledger: Store, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+    into: int, tmp_path: Path, ledger: Ledger, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F01, when the lease is new, and when it has been renewed."""
     for name in flow.SETTINGS:
@@ -66,7 +66,9 @@ def test_with_the_default_settings_a_killed_worker_costs_at_most_its_lease_and_f
     print(f"{time.monotonic() - killed:.1f} s from the kill to the end")  # noqa: T201 - pytest -s shows it
 
 
-def test_a_killed_child_of_the_pool_costs_one_attempt(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+def test_a_killed_child_of_the_pool_costs_one_attempt(
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
+) -> None:
     """F02 a. Proves the requests: Celery's late acknowledgement gives the message back, and they the lease.
 
     Without them whoever gets the message waits for the lease to run out.
@@ -105,7 +107,7 @@ def test_a_command_ends_with_the_child_that_ran_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: Path, ledger: Store) -> None:
+def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: Path, ledger: Ledger) -> None:
     """F04. Proves the reconciler: the gather is executed again, and its outcome is recorded once."""
     run = flow.begin(tmp_path, "--gather-dies", "1", "--slow", "1")
 
@@ -118,7 +120,7 @@ def test_a_gather_whose_worker_died_after_its_effect_is_recorded_once(tmp_path: 
 
 @pytest.mark.parametrize("time_", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in range(2, 7))])
 def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
-    time_: int, tmp_path: Path, ledger: Store, start_worker: StartWorker
+    time_: int, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F06. Proves the reconciler.
 
@@ -141,7 +143,7 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_worker_that_thaws_after_its_leases_records_nothing_twice(tmp_path: Path, ledger: Store) -> None:
+def test_a_worker_that_thaws_after_its_leases_records_nothing_twice(tmp_path: Path, ledger: Ledger) -> None:
     """F06, but thawed instead of killed. Proves that the first outcome of a step is the one."""
     run = flow.begin(tmp_path)
     group, held = freeze_who_executes_three(run, ledger)
@@ -157,7 +159,7 @@ def test_a_worker_that_thaws_after_its_leases_records_nothing_twice(tmp_path: Pa
 
 
 def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F16. Proves the requests that record what became of a process.
 
@@ -180,7 +182,7 @@ def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
 
 @pytest.mark.soak
 def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recoveries(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F16. Proves the count of lost workers in the ledger: without it, workers go down for ever."""
     journal = Journal(tmp_path / "j")
@@ -204,7 +206,7 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recove
 
 
 @pytest.mark.usefixtures("workers")
-def test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up(tmp_path: Path, ledger: Store) -> None:
+def test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up(tmp_path: Path, ledger: Ledger) -> None:
     """F01, I5. Proves the count of lost attempts: a step that always fails is executed once, its retries, and the faults."""
     journal = Journal(tmp_path / "j")
     workflow = tmp_path / "flaky.yaml"
@@ -225,7 +227,7 @@ def test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up(tmp_path: Path
 
 @pytest.mark.parametrize("time_", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in (2, 3))])
 def test_a_worker_told_to_end_finishes_what_it_executes(
-    time_: int, tmp_path: Path, ledger: Store, workers: "list[Popen[bytes]]"
+    time_: int, tmp_path: Path, ledger: Ledger, workers: "list[Popen[bytes]]"
 ) -> None:
     """F25. Proves Celery's own warm shutdown, and that leases are renewed: the collectors take longer than one lasts."""
     run = flow.begin(tmp_path, "--slow", "5", run_id=f"flow-{time_}")

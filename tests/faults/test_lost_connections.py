@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Celery
 
-from runner.dead_letters import OwnTransport
+from runner.messages.dead_letters import OwnTransport
 from tests.servers import Server
 
 

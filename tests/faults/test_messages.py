@@ -7,8 +7,9 @@ from typing import cast
 
 import pytest
 
-from runner import dead_letters, settings
-from runner.store import Store
+from runner import settings
+from runner.ledger.ledger import Ledger
+from runner.messages import dead_letters
 from tests.command_line import ROOT
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
@@ -17,7 +18,7 @@ from tests.waiting import wait_until
 
 
 def test_messages_that_come_twice_execute_each_step_once(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F13. Proves the claim: a message that comes twice finds its steps done, or busy."""
     run = flow.begin(tmp_path, "--gather-seconds", "1")
@@ -27,7 +28,7 @@ def test_messages_that_come_twice_execute_each_step_once(
     start_worker()
     run.journal.await_start("gather")
     again = (
-        "from runner import celery_app, execute as e\n"
+        "from runner import celery_app\nfrom runner.worker import execute as e\n"
         "celery_app.make_current(); e.gather.delay('flow'); e.stage.delay('flow', 'stage')"
     )
     subprocess.run([sys.executable, "-c", again], check=True, cwd=ROOT)
@@ -40,7 +41,7 @@ def test_messages_that_come_twice_execute_each_step_once(
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_message_is_kept_aside_and_the_worker_goes_on(
-    name: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
+    name: str, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F17. Proves the dead letters.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.brokers import embedded
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests import processes
 from tests.command_line import runner
 from tests.faults import flow, invariants
@@ -15,7 +15,9 @@ from tests.faults.conftest import StartWorker
 from tests.waiting import wait_until
 
 
-def test_a_run_follows_the_plan_it_was_submitted_with(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+def test_a_run_follows_the_plan_it_was_submitted_with(
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
+) -> None:
     """F23. Proves that the plan is in the ledger from the moment it is accepted."""
     file = tmp_path / "small.yaml"
     file.write_text(Path(flow.SMALL).read_text())
@@ -34,7 +36,7 @@ def test_a_run_follows_the_plan_it_was_submitted_with(tmp_path: Path, ledger: St
     invariants.check("pinned", ledger, run.journal, told=told)
 
 
-def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Ledger, start_worker: StartWorker) -> None:
     """F24. Proves the look before the claim: Celery's own worker drops what it does not know, and the chord hangs."""
     incapable = start_worker(RUNNER_INCLUDE="")
     run = flow.begin(tmp_path, file=flow.SMALL, run_id="waiting")
@@ -50,7 +52,7 @@ def test_a_step_waits_for_a_worker_that_has_its_task(tmp_path: Path, ledger: Sto
     invariants.check("waiting", ledger, run.journal, told=told)
 
 
-def test_a_run_repeats_which_task_its_workers_lack(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+def test_a_run_repeats_which_task_its_workers_lack(tmp_path: Path, ledger: Ledger, start_worker: StartWorker) -> None:
     """It said "waits for a worker that is free" while the only worker was idle, and lacked the task."""
     start_worker(RUNNER_INCLUDE="")
     wait_until(ledger.is_led, "the worker looks after runs")
@@ -67,7 +69,7 @@ def test_a_run_repeats_which_task_its_workers_lack(tmp_path: Path, ledger: Store
 
 
 def test_a_run_says_that_there_is_no_worker_or_that_none_is_free(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     first = flow.begin(tmp_path, "--seconds", "60", file=flow.SMALL, run_id="first")
     said = next(line for line in first.command.stderr or () if "waits" in line)
@@ -102,7 +104,7 @@ collectors:
 
 
 def test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F24, without the capable worker: what the workflow tolerates, it tolerates here too."""
     start_worker(RUNNER_INCLUDE="", RUNNER_WAIT_FOR_TASK="3")
@@ -121,7 +123,7 @@ def test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why(
 @pytest.mark.soak
 @pytest.mark.parametrize("pool", ["prefork", "solo"])
 def test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy(
-    pool: str, tmp_path: Path, ledger: Store, start_worker: StartWorker
+    pool: str, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """One of a single process answers nobody then, but its reconciler goes on telling the ledger what it has."""
     start_worker("--concurrency", "1", "--pool", pool)
@@ -138,7 +140,7 @@ def test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy(
     invariants.check_nothing_left(ledger)
 
 
-def test_a_cancelled_run_waits_for_no_task(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+def test_a_cancelled_run_waits_for_no_task(tmp_path: Path, ledger: Ledger, start_worker: StartWorker) -> None:
     """Its messages went round among workers without the task for ever."""
     start_worker(RUNNER_INCLUDE="")
     run = flow.begin(tmp_path, file=two_kinds(tmp_path), run_id="two")
@@ -159,7 +161,7 @@ def two_kinds(folder: Path) -> str:
 
 
 def test_a_deadline_is_kept_to_the_second_however_seldom_somebody_looks(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """It came up to a whole interval of the reconciler late."""
     file = tmp_path / "late.yaml"
@@ -179,7 +181,7 @@ def test_a_deadline_is_kept_to_the_second_however_seldom_somebody_looks(
 
 
 def test_no_step_starts_after_a_run_under_way_is_cancelled(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F26 a. Proves that every claim asks the ledger first: with one process, most collectors are still to come."""
     start_worker("--concurrency", "1")
@@ -196,7 +198,7 @@ def test_no_step_starts_after_a_run_under_way_is_cancelled(
     assert [line.step for line in run.journal.lines() if line.word == "START"] == started
 
 
-def test_a_queued_run_that_is_cancelled_never_starts(tmp_path: Path, ledger: Store, start_worker: StartWorker) -> None:
+def test_a_queued_run_that_is_cancelled_never_starts(tmp_path: Path, ledger: Ledger, start_worker: StartWorker) -> None:
     """F26 b. Proves the same of what had not started."""
     run = flow.begin(tmp_path)
     wait_until(lambda: ledger.client.llen("celery") == 4, "its messages are queued")
@@ -211,7 +213,7 @@ def test_a_queued_run_that_is_cancelled_never_starts(tmp_path: Path, ledger: Sto
 
 
 def test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again(
-    tmp_path: Path, ledger: Store, start_worker: StartWorker
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F26 c. Celery keeps what was revoked in the memory of its workers, and forgets it with them."""
     worker = start_worker()
@@ -232,7 +234,7 @@ def test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again(
 
 
 @pytest.mark.usefixtures("workers")
-def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: Store) -> None:
+def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: Ledger) -> None:
     """F26 d. Proves that nothing is recorded after the end: the gather goes on, and what it returns comes to nothing."""
     run = flow.begin(tmp_path, "--slow", "1", "--gather-seconds", "2")
     run.journal.await_start("gather")
@@ -250,7 +252,7 @@ def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: 
 
 
 @pytest.mark.usefixtures("workers")
-def test_cancelling_twice_answers_the_same(tmp_path: Path, ledger: Store) -> None:
+def test_cancelling_twice_answers_the_same(tmp_path: Path, ledger: Ledger) -> None:
     """F26 e. Proves that a run ends once."""
     run = flow.begin(tmp_path)
     run.journal.await_start("one")
@@ -263,7 +265,7 @@ def test_cancelling_twice_answers_the_same(tmp_path: Path, ledger: Store) -> Non
 
 
 @pytest.mark.usefixtures("workers")
-def test_cancelling_what_has_ended_changes_nothing(tmp_path: Path, ledger: Store) -> None:
+def test_cancelling_what_has_ended_changes_nothing(tmp_path: Path, ledger: Ledger) -> None:
     """F26 f. Proves that what has ended ends only once."""
     run = flow.begin(tmp_path, file=flow.SMALL, run_id="small")
     told = run.end(within=20)

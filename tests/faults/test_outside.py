@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from runner import attend, brokers, settings
+from runner import brokers, settings
 from runner.brokers import embedded
 from runner.errors import BrokerUnavailable, StateDirectoryUnusable
-from runner.options import Wish
-from runner.session import Session
-from runner.store import Store
+from runner.ledger.ledger import Ledger
+from runner.runs import follow as attend
+from runner.runs.session import Session
+from runner.runs.wait_options import WaitOptions
 from tests import processes
 from tests.command_line import ROOT, runner
 from tests.faults import flow
@@ -296,7 +297,7 @@ def test_a_run_that_waits_for_its_broker_says_why_every_few_seconds(  # noqa: PL
 
 
 def test_a_run_whose_workers_are_gone_says_so_every_few_seconds(
-    tmp_path: Path, ledger: Store, start_worker: Callable[..., "subprocess.Popen[bytes]"]
+    tmp_path: Path, ledger: Ledger, start_worker: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:
     """It said so before its first step only."""
     worker = start_worker()
@@ -314,7 +315,7 @@ def test_a_run_whose_workers_are_gone_says_so_every_few_seconds(
 
 
 def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
-    broker: Server, ledger: Store, monkeypatch: pytest.MonkeyPatch
+    broker: Server, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its minute it said "the broker: Error 111", and nothing of `resume`."""
     chosen = settings.read()
@@ -325,7 +326,7 @@ def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
         BrokerUnavailable, match=r"run small is left as it is: broker .*: connection refused"
     ) as refused:
         attend.attend(
-            "small", Session(ledger=ledger, queue="celery", worker=None, settings=chosen), Wish(), lambda: None
+            "small", Session(ledger=ledger, queue="celery", worker=None, settings=chosen), WaitOptions(), lambda: None
         )
 
     assert refused.value.hint == "`python -m runner resume small` goes on with it, once the broker does"

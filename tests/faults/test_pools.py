@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests import processes
 from tests.command_line import ROOT, runner
 from tests.faults import flow, invariants
@@ -68,7 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.usefixtures("workers")
-def test_an_attempt_ends_at_its_timeout(tmp_path: Path, ledger: Store) -> None:
+def test_an_attempt_ends_at_its_timeout(tmp_path: Path, ledger: Ledger) -> None:
     """F14 a. Where there is no process to end, a thread that sleeps on is left behind, and the run goes on."""
     file = tmp_path / "bad.yaml"
     file.write_text(

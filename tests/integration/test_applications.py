@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from runner import settings
-from runner.store import Store
+from runner.ledger.ledger import Ledger
 from tests import processes, tls
 from tests.command_line import DEFAULT, ROOT, Answer, runner
 from tests.servers import Server, free_port
@@ -340,7 +340,7 @@ class TestAnApplicationThatExecutesSteps:
         assert json.loads(answer.stdout) == {"count": 7}
 
     def test_sends_again_what_a_killed_worker_held(self, valkey: Server, tmp_path: Path) -> None:
-        """With `runner.execute` alone, as the documents had it, nobody did: there was no reconciler."""
+        """With `runner.worker.execute` alone, as the documents had it, nobody did: there was no reconciler."""
         shop(tmp_path, valkey, "include=['runner.adopt']")
         journal = tmp_path / "journal"
         file = write(
@@ -358,7 +358,7 @@ class TestAnApplicationThatExecutesSteps:
             wait_until(lambda: status(valkey, run_id) == "succeeded", "the run has succeeded", 60)
 
     def test_doctor_says_that_nobody_reconciles(self, valkey: Server, tmp_path: Path) -> None:
-        shop(tmp_path, valkey, "include=['runner.execute']")
+        shop(tmp_path, valkey, "include=['runner.worker.execute']")
         with serving(tmp_path / "log", *SHOP):
             answer = runner("doctor")
 
@@ -368,7 +368,7 @@ class TestAnApplicationThatExecutesSteps:
     def test_doctor_finds_nothing_wrong_with_it(self, valkey: Server, tmp_path: Path) -> None:
         shop(tmp_path, valkey, "include=['runner.adopt']")
         with serving(tmp_path / "log", *SHOP):
-            wait_until(Store.of(valkey.client(), settings.read()).is_led, "the reconciler has begun")
+            wait_until(Ledger.of(valkey.client(), settings.read()).is_led, "the reconciler has begun")
             answer = runner("doctor", "--json")
 
         assert [warning["problem"] for warning in answer.json["warnings"] if "worker" in warning["problem"]] == []
@@ -451,7 +451,7 @@ class TestAnApplicationThatExecutesSteps:
         assert reason in doctor.stdout
 
     def test_is_admitted_again_once_it_is_put_right(self, valkey: Server, tmp_path: Path) -> None:
-        Store.of(valkey.client(), settings.read()).refuse("shop@here", "accept_content is without json")
+        Ledger.of(valkey.client(), settings.read()).refuse("shop@here", "accept_content is without json")
         shop(tmp_path, valkey, "include=['runner.adopt']")
         with serving(tmp_path / "log", *SHOP):
             assert "was refused" not in runner("doctor").stdout

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from runner import batch, brokers
-from runner.batch import Batch
-from runner.encoding import packed
-from runner.plan import Foreach, Item
+from runner import brokers
+from runner.language.plan import Foreach, Item
+from runner.ledger.codec import packed
+from runner.ledger.ledger import Ledger
 from runner.settings import Settings
-from runner.store import Store
+from runner.worker import batch
+from runner.worker.batch import Batch
 from tests.plans import make_collector, make_gather, make_plan
 
 PAGE = make_collector(
@@ -23,13 +24,13 @@ PLAN = make_plan("wide", collectors=(PAGE,), gather=make_gather("gather", "sum")
 
 
 @pytest.fixture
-def ledger(valkey: Any) -> Store:
-    ledger = Store(brokers.connect(valkey.url), ttl=60)
+def ledger(valkey: Any) -> Ledger:
+    ledger = Ledger(brokers.connect(valkey.url), ttl=60)
     ledger.accept("run-1", PLAN, items=[packed((Item(n, str(n), n) for n in range(10)), "page/0")])
     return ledger
 
 
-def execute(ledger: Store, task: Any, folder: Path) -> None:
+def execute(ledger: Ledger, task: Any, folder: Path) -> None:
     steps = ledger.steps("run-1", PLAN, "page/0")
     batch.execute(Batch(ledger, PLAN, "run-1", steps, {"slow": task}, "w1", Settings(state_dir=folder)))
 
@@ -46,7 +47,7 @@ def noted(begun: list[int], *, seconds: float) -> Callable[[int], int]:
 
 
 def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
-    ledger: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They were claimed ten at once, for a tenth of a second of work as it seemed. Here they take a second and a half."""
     monkeypatch.setitem(batch._pace, "slow", 1e-6)
@@ -64,7 +65,7 @@ def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
 
 
 def test_all_of_them_are_executed_once_in_their_order(
-    ledger: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(batch._pace, "slow", 1e-6)
     begun: list[int] = []
@@ -76,7 +77,7 @@ def test_all_of_them_are_executed_once_in_their_order(
 
 
 def test_each_took_its_own_time_and_not_that_of_those_before(
-    ledger: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(batch._pace, "slow", 1e-6)
     execute(ledger, lambda n: time.sleep(0.01 + 0 * n), tmp_path)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers, concerns, dead_letters, settings
-from runner.store import Store
+from runner import brokers, settings
+from runner import health as concerns
+from runner.ledger.ledger import Ledger
+from runner.messages import dead_letters
 from tests.command_line import runner
 from tests.servers import Server, free_port
 from tests.workers import working
@@ -152,7 +154,7 @@ def test_a_run_that_waits_is_named_with_its_reason(valkey: Server, tmp_path: Pat
     words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
     runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
     with valkey.client() as client:
-        Store.of(client, settings.read()).waits(
+        Ledger.of(client, settings.read()).waits(
             "waiting", "prices", "waits for a worker that has shop.prices", seconds=1, limit=1
         )
 

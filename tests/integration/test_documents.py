@@ -21,13 +21,16 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from runner import catalogue, cli, drawings, errors, expressions, foreach, source, spec
-from runner import plan as plans
+from runner import cli, errors
 from runner.collectors import files
 from runner.collectors.command import INHERITED, run
 from runner.collectors.http import get
-from runner.entries import StepStatus
+from runner.language import expressions, foreach, source, spec
+from runner.language import plan as plans
+from runner.language import task_index as catalogue
+from runner.ledger.entries import StepStatus
 from runner.settings import MIB, Settings
+from runner.views import drawings
 from tests.command_line import DEFAULT, ROOT, runner
 
 README, GUIDE = ROOT / "README.md", ROOT / "workflows" / "README.md"

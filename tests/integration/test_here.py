@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from runner import brokers, here
-from runner.store import Store
+from runner import brokers
+from runner.ledger.ledger import Ledger
+from runner.worker import process as here
 from tests.plans import change_plan, make_plan
 from tests.servers import Server
 
@@ -16,7 +17,7 @@ def test_an_id_that_is_used_again_has_its_own_plan_after_half_a_minute(
     valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that had kept it for ever would execute the steps of a run that has expired."""
-    ledger, now = Store(brokers.connect(valkey.url)), time.monotonic()
+    ledger, now = Ledger(brokers.connect(valkey.url)), time.monotonic()
     monkeypatch.setattr(here, "ledger", lambda: ledger)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     ledger.accept("nightly", PLAN)

@@ -14,7 +14,7 @@ TASKS = '''
 """Tasks that note."""
 
 from celery import shared_task
-from runner.notes import note
+from runner import note
 
 
 @shared_task(name="noting.rows")

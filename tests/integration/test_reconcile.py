@@ -2,9 +2,10 @@
 
 import pytest
 
-from runner import brokers, here
-from runner.reconcile import Reconciler, reconcile
-from runner.store import Store
+from runner import brokers
+from runner.ledger.ledger import Ledger
+from runner.worker import process as here
+from runner.worker.reconcile import Reconciler, reconcile
 from tests.plans import make_plan
 from tests.servers import Server
 
@@ -12,17 +13,17 @@ PLAN = make_plan(collectors="a", deadline=90)
 
 
 @pytest.fixture
-def ledger(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Store:
-    ledger = Store(brokers.connect(valkey.url))
+def ledger(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    ledger = Ledger(brokers.connect(valkey.url))
     monkeypatch.setattr(here, "ledger", lambda: ledger)
     return ledger
 
 
-def commands(ledger: Store) -> dict[str, int]:
+def commands(ledger: Ledger) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): told["calls"] for name, told in ledger.client.info("commandstats").items()}
 
 
-def test_the_plan_is_not_read(ledger: Store) -> None:
+def test_the_plan_is_not_read(ledger: Ledger) -> None:
     """It may be large, and every run is looked at every two seconds."""
     ledger.accept("run-1", PLAN)
     reconcile("run-1", ledger, grace=3)
@@ -33,7 +34,7 @@ def test_the_plan_is_not_read(ledger: Store) -> None:
     assert "get" not in asked
 
 
-def test_many_runs_are_looked_at_together_and_those_that_have_ended_no_more(ledger: Store) -> None:
+def test_many_runs_are_looked_at_together_and_those_that_have_ended_no_more(ledger: Ledger) -> None:
     for number in range(200):
         ledger.accept(f"run-{number}", PLAN)
         if number % 2:

@@ -7,12 +7,12 @@ import pytest
 import redis
 
 from runner import brokers
-from runner.damage import UnreadableRun
-from runner.endings import Success
-from runner.entries import Claim, Error, Outcome, Postponed
-from runner.plan import Step
-from runner.settle import Attempt, record, settle
-from runner.store import Store
+from runner.language.plan import Step
+from runner.ledger.damage import UnreadableRun
+from runner.ledger.entries import Claim, Error, Outcome, Postponed
+from runner.ledger.ledger import Ledger
+from runner.worker.endings import Success
+from runner.worker.record import Attempt, record, settle
 from tests.plans import make_outcome, make_plan
 from tests.servers import Server
 
@@ -21,32 +21,32 @@ REFUSED = "worker \ud83d"  # half a surrogate pair, which Lua's cjson refuses; o
 
 
 @pytest.fixture
-def ledger(valkey: Server) -> Store:
-    ledger = Store(brokers.connect(valkey.url), ttl=60)
+def ledger(valkey: Server) -> Ledger:
+    ledger = Ledger(brokers.connect(valkey.url), ttl=60)
     ledger.accept("run-1", PLAN)
     return ledger
 
 
-def claim(ledger: Store, step: Step) -> Claim:
+def claim(ledger: Ledger, step: Step) -> Claim:
     [claimed] = ledger.claim("run-1", [step], PLAN, token=step.id, worker="w", lease=30)
     assert claimed.answer == "yours"
     return claimed
 
 
-def told(ledger: Store) -> dict[str, tuple[str, str]]:
+def told(ledger: Ledger) -> dict[str, tuple[str, str]]:
     return {
         step: (each.status, each.error.type if each.error else "") for step, each in ledger.outcomes("run-1").items()
     }
 
 
-def test_the_ledger_refuses_half_a_surrogate_pair(ledger: Store) -> None:
+def test_the_ledger_refuses_half_a_surrogate_pair(ledger: Ledger) -> None:
     """Why there is something to be tested here."""
     with pytest.raises(UnreadableRun):
         ledger.finish("run-1", [make_outcome("a", "succeeded", 1, worker=REFUSED)], PLAN)
 
 
 def test_an_outcome_that_the_ledger_refuses_is_recorded_as_such_and_costs_no_other(
-    ledger: Store, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was taken for a ledger that is away, and the message came back without end: 20 MB of log in 35 s."""
     good, bad = make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", {"not": "json"}, json="{", attempts=1)
@@ -57,7 +57,9 @@ def test_an_outcome_that_the_ledger_refuses_is_recorded_as_such_and_costs_no_oth
     assert told(ledger) == {"a": ("succeeded", ""), "b": ("failed", "NotRecorded")}
 
 
-def test_a_retry_that_the_ledger_refuses_is_the_end_of_its_step(ledger: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_that_the_ledger_refuses_is_the_end_of_its_step(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     claim(ledger, PLAN.collectors[0])
 
     def refuse_all(*_: Any) -> list[str]:
@@ -73,7 +75,7 @@ def test_a_retry_that_the_ledger_refuses_is_the_end_of_its_step(ledger: Store, m
     assert told(ledger) == {"a": ("failed", "NotRecorded")}
 
 
-def refuse(ledger: Store, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outcome], bool]) -> None:
+def refuse(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outcome], bool]) -> None:
     """Have a script fail at some outcomes."""
     finish = ledger.finish
 
@@ -87,7 +89,7 @@ def refuse(ledger: Store, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outc
 
 
 def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
-    ledger: Store, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", 2)])
     attempt = Attempt(plan=PLAN, run_id="run-1", step=PLAN.gather, claim=claim(ledger, PLAN.gather), worker="w")
@@ -99,7 +101,7 @@ def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
     assert ledger.run("run-1").status == "failed"
 
 
-def test_a_ledger_that_is_away_is_no_outcome(ledger: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_is_away_is_no_outcome(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any, **__: Any) -> list[str]:
         raise redis.ConnectionError("refused")
 

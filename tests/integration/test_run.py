@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import session, settings
+from runner import settings
+from runner.runs import session
 from tests import processes
 from tests.command_line import DEFAULT, ROOT, WORKFLOWS, on_terminal, runner, start
 from tests.servers import Server

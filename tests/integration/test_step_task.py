@@ -174,7 +174,7 @@ def test_a_tasks_time_limit_ends_its_process(workflow: str, folder: Path) -> Non
 _APPLICATION = """
 from celery import Celery
 
-app = Celery("proj", broker={url!r}, backend={url!r}, include=["runner.execute", "runner.reconcile", "featured"])
+app = Celery("proj", broker={url!r}, backend={url!r}, include=["runner.worker.execute", "runner.worker.reconcile", "featured"])
 app.conf.update(task_default_queue="celery", task_time_limit=2, task_soft_time_limit=1)
 """
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from runner import brokers, store
-from runner.damage import UnreadableRun
-from runner.encoding import packed
-from runner.entries import Error, Postponed
+from runner import brokers
 from runner.errors import UnknownRun
-from runner.plan import Foreach, Item, Retry, Step
-from runner.store import FanInTooLarge, Store
+from runner.language.plan import Foreach, Item, Retry, Step
+from runner.ledger import ledger as store
+from runner.ledger.codec import packed
+from runner.ledger.damage import UnreadableRun
+from runner.ledger.entries import Error, Postponed
+from runner.ledger.ledger import FanInTooLarge, Ledger
 from tests.plans import change_plan, make_collector, make_outcome, make_plan
 
 PLAN = make_plan(
@@ -31,112 +32,112 @@ FIRST, SECOND = PLAN.stages
 
 
 @pytest.fixture
-def ledger(valkey: Any) -> Iterator[Store]:
+def ledger(valkey: Any) -> Iterator[Ledger]:
     client = brokers.connect(valkey.url)
-    yield Store(client, ttl=60)
+    yield Ledger(client, ttl=60)
     client.close()
 
 
 @pytest.fixture
-def accepted(ledger: Store) -> Store:
+def accepted(ledger: Ledger) -> Ledger:
     assert ledger.accept("run-1", PLAN)
     return ledger
 
 
-def claim(ledger: Store, step: Step, *, token: str = "one", lease: float = 30) -> str:
+def claim(ledger: Ledger, step: Step, *, token: str = "one", lease: float = 30) -> str:
     return ledger.claim("run-1", [step], PLAN, token=token, worker="w1", lease=lease)[0].answer
 
 
-def succeed(ledger: Store, step: Step, value: object = 1) -> list[str]:
+def succeed(ledger: Ledger, step: Step, value: object = 1) -> list[str]:
     return ledger.finish("run-1", [make_outcome(step.id, "succeeded", value)], PLAN)
 
 
-def test_an_accepted_run_is_pending_and_in_the_history(accepted: Store) -> None:
+def test_an_accepted_run_is_pending_and_in_the_history(accepted: Ledger) -> None:
     assert [(run.id, run.workflow, run.status) for run in accepted.runs()] == [("run-1", "news", "pending")]
 
 
-def test_the_plan_comes_back_as_it_was_accepted(accepted: Store) -> None:
+def test_the_plan_comes_back_as_it_was_accepted(accepted: Ledger) -> None:
     assert accepted.plan("run-1") == PLAN
 
 
-def test_the_same_id_again_changes_nothing(accepted: Store) -> None:
+def test_the_same_id_again_changes_nothing(accepted: Ledger) -> None:
     claim(accepted, A)
     assert not accepted.accept("run-1", PLAN)
     assert accepted.run("run-1").status == "running"
 
 
-def test_a_secret_input_is_not_in_the_run(accepted: Store) -> None:
+def test_a_secret_input_is_not_in_the_run(accepted: Ledger) -> None:
     assert accepted.run("run-1").inputs == {"topic": "x", "token": "***"}
 
 
-def test_the_first_claim_starts_the_run(accepted: Store) -> None:
+def test_the_first_claim_starts_the_run(accepted: Ledger) -> None:
     assert claim(accepted, A) == "yours"
     assert accepted.run("run-1").started_at is not None
 
 
-def test_a_leased_step_is_busy_for_everyone_else(accepted: Store) -> None:
+def test_a_leased_step_is_busy_for_everyone_else(accepted: Ledger) -> None:
     claim(accepted, A)
     [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
     assert answer.answer == "busy"
     assert 29 < answer.wait <= 30
 
 
-def test_an_expired_lease_is_anyones_and_counts_an_attempt(accepted: Store) -> None:
+def test_an_expired_lease_is_anyones_and_counts_an_attempt(accepted: Ledger) -> None:
     claim(accepted, A, lease=0.02)
     time.sleep(0.03)
     [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
     assert (answer.answer, answer.attempt) == ("yours", 2)
 
 
-def test_a_claim_that_is_repeated_is_answered_as_the_first_time(accepted: Store) -> None:
+def test_a_claim_that_is_repeated_is_answered_as_the_first_time(accepted: Ledger) -> None:
     """The connection may break after the server has done it: redis-py then sends the command again."""
     answers = [accepted.claim("run-1", [A], PLAN, token="one", worker="w1", lease=30)[0] for _ in range(2)]
     assert [(answer.answer, answer.attempt) for answer in answers] == [("yours", 1), ("yours", 1)]
 
 
-def test_a_lease_is_renewed_by_its_holder_alone(accepted: Store) -> None:
+def test_a_lease_is_renewed_by_its_holder_alone(accepted: Ledger) -> None:
     claim(accepted, A)
     assert accepted.renew("run-1", ["a"], token="one", lease=30) == ["a"]
     assert accepted.renew("run-1", ["a"], token="other", lease=30) == []
 
 
-def test_several_steps_are_claimed_at_once(accepted: Store) -> None:
+def test_several_steps_are_claimed_at_once(accepted: Ledger) -> None:
     answers = accepted.claim("run-1", [A, B], PLAN, token="one", worker="w1", lease=30)
     assert [(each.step, each.answer) for each in answers] == [("a", "yours"), ("b", "yours")]
 
 
-def test_the_first_outcome_wins(accepted: Store) -> None:
+def test_the_first_outcome_wins(accepted: Ledger) -> None:
     claim(accepted, A)
     assert succeed(accepted, A, "first") == ["a"]
     assert succeed(accepted, A, "second") == []
     assert accepted.value("run-1", "a") == "first"
 
 
-def test_a_finished_step_is_done(accepted: Store) -> None:
+def test_a_finished_step_is_done(accepted: Ledger) -> None:
     succeed(accepted, A)
     assert claim(accepted, A) == "done"
 
 
-def test_the_gather_is_not_ready_until_every_collector_has_an_outcome(accepted: Store) -> None:
+def test_the_gather_is_not_ready_until_every_collector_has_an_outcome(accepted: Ledger) -> None:
     succeed(accepted, A)
     assert claim(accepted, PLAN.gather) == "not ready"
     succeed(accepted, B)
     assert claim(accepted, PLAN.gather) == "yours"
 
 
-def test_an_outcome_told_twice_counts_once_for_the_gather(accepted: Store) -> None:
+def test_an_outcome_told_twice_counts_once_for_the_gather(accepted: Ledger) -> None:
     succeed(accepted, A)
     succeed(accepted, A)
     assert claim(accepted, PLAN.gather) == "not ready"
 
 
-def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Store) -> None:
+def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Ledger) -> None:
     assert claim(accepted, SECOND) == "not ready"
     succeed(accepted, FIRST)
     assert claim(accepted, SECOND) == "yours"
 
 
-def test_a_postponed_step_is_busy_until_its_time(accepted: Store) -> None:
+def test_a_postponed_step_is_busy_until_its_time(accepted: Ledger) -> None:
     claim(accepted, B)
     assert accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.05)]) == [
         "b"
@@ -146,21 +147,21 @@ def test_a_postponed_step_is_busy_until_its_time(accepted: Store) -> None:
     assert claim(accepted, B, token="other") == "yours"
 
 
-def test_what_is_collected_is_in_the_order_of_the_plan_without_what_is_missing(accepted: Store) -> None:
+def test_what_is_collected_is_in_the_order_of_the_plan_without_what_is_missing(accepted: Ledger) -> None:
     succeed(accepted, B, None)
     accepted.finish("run-1", [make_outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
     assert list(accepted.collected("run-1", PLAN, absent=["a"])) == [None]
     assert accepted.absent("run-1", PLAN) == ["a"]
 
 
-def test_what_is_collected_may_be_too_much(accepted: Store) -> None:
+def test_what_is_collected_may_be_too_much(accepted: Ledger) -> None:
     succeed(accepted, A, "x" * 100)
     succeed(accepted, B)
     with pytest.raises(FanInTooLarge):
         list(accepted.collected("run-1", PLAN, limit=99))
 
 
-def test_an_outcome_comes_back_with_its_error(accepted: Store) -> None:
+def test_an_outcome_comes_back_with_its_error(accepted: Ledger) -> None:
     told = make_outcome(
         "a",
         "failed",
@@ -175,14 +176,14 @@ def test_an_outcome_comes_back_with_its_error(accepted: Store) -> None:
     assert accepted.outcomes("run-1") == {"a": told}
 
 
-def test_an_ended_run_takes_no_more_outcomes(accepted: Store) -> None:
+def test_an_ended_run_takes_no_more_outcomes(accepted: Ledger) -> None:
     accepted.finish("run-1", [], PLAN, ends="failed", cause="why")
     assert succeed(accepted, A) == []
     run = accepted.run("run-1")
     assert (run.status, run.cause) == ("failed", "why")
 
 
-def test_what_answers_after_the_deadline_stays_late_with_its_value_and_how_it_went(accepted: Store) -> None:
+def test_what_answers_after_the_deadline_stays_late_with_its_value_and_how_it_went(accepted: Ledger) -> None:
     accepted.finish("run-1", [make_outcome("a", "late", attempts=1, started_at=1.5, worker="w1")], PLAN)
     answered = make_outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
     assert accepted.finish("run-1", [answered], PLAN) == []
@@ -190,7 +191,7 @@ def test_what_answers_after_the_deadline_stays_late_with_its_value_and_how_it_we
     assert claim(accepted, A) == "done"
 
 
-def test_the_first_late_answer_wins(accepted: Store) -> None:
+def test_the_first_late_answer_wins(accepted: Ledger) -> None:
     accepted.finish("run-1", [make_outcome("a", "late")], PLAN)
     failed = make_outcome("a", "failed", error=Error("OSError", "no"), attempts=1, started_at=1.5, finished_at=9.5)
     accepted.finish("run-1", [failed], PLAN, ends="failed")
@@ -198,7 +199,7 @@ def test_the_first_late_answer_wins(accepted: Store) -> None:
     assert accepted.outcome("run-1", "a") == replace(failed, status="late")
 
 
-def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Store) -> None:
+def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Ledger) -> None:
     claim(accepted, A)
     claim(accepted, B, lease=0.02)
     time.sleep(0.03)
@@ -207,30 +208,30 @@ def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Store) -
     assert 29 < seconds <= 30
 
 
-def test_nothing_of_a_cancelled_run_starts(accepted: Store) -> None:
+def test_nothing_of_a_cancelled_run_starts(accepted: Ledger) -> None:
     claim(accepted, B)
     assert accepted.cancel("run-1", "by hand") == "cancelled"
     assert claim(accepted, A) == "done"
     assert {outcome.status for outcome in accepted.outcomes("run-1").values()} == {"cancelled"}
 
 
-def test_cancelling_keeps_what_had_succeeded(accepted: Store) -> None:
+def test_cancelling_keeps_what_had_succeeded(accepted: Ledger) -> None:
     succeed(accepted, A, 7)
     accepted.cancel("run-1", "by hand")
     assert accepted.value("run-1", "a") == 7
 
 
-def test_cancelling_twice_gives_the_same_answer(accepted: Store) -> None:
+def test_cancelling_twice_gives_the_same_answer(accepted: Ledger) -> None:
     assert [accepted.cancel("run-1", "once"), accepted.cancel("run-1", "twice")] == ["cancelled", "cancelled"]
     assert accepted.run("run-1").cause == "once"
 
 
-def test_cancelling_what_has_ended_changes_nothing(accepted: Store) -> None:
+def test_cancelling_what_has_ended_changes_nothing(accepted: Ledger) -> None:
     accepted.finish("run-1", [], PLAN, ends="succeeded")
     assert accepted.cancel("run-1", "too late") == "succeeded"
 
 
-def test_the_events_tell_the_whole_story(accepted: Store) -> None:
+def test_the_events_tell_the_whole_story(accepted: Ledger) -> None:
     claim(accepted, A)
     succeed(accepted, A)
     accepted.cancel("run-1", "enough")
@@ -240,7 +241,7 @@ def test_the_events_tell_the_whole_story(accepted: Store) -> None:
 
 
 def test_whoever_follows_is_told_together_what_happens_and_of_the_end_at_once(
-    accepted: Store, monkeypatch: pytest.MonkeyPatch
+    accepted: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test would take an hour if the end did not wake it."""
     monkeypatch.setattr(store, "FOLLOW_EVERY", 3600)
@@ -263,7 +264,7 @@ def test_whoever_follows_is_told_together_what_happens_and_of_the_end_at_once(
     assert reads <= 5  # two of the story and one of the end, of which two may have waited, and count twice then
 
 
-def test_whoever_follows_a_run_that_is_resumed_sees_it_to_its_second_end(accepted: Store) -> None:
+def test_whoever_follows_a_run_that_is_resumed_sees_it_to_its_second_end(accepted: Ledger) -> None:
     accepted.cancel("run-1", "enough")
     accepted.reopen("run-1", PLAN, collectors=True, tail=PLAN.tail)
     followed = accepted.follow("run-1")
@@ -272,7 +273,7 @@ def test_whoever_follows_a_run_that_is_resumed_sees_it_to_its_second_end(accepte
     assert [event.event for event in followed if event][-1] == "ended"
 
 
-def test_of_many_runs_those_are_swept_that_have_not_ended(ledger: Store) -> None:
+def test_of_many_runs_those_are_swept_that_have_not_ended(ledger: Ledger) -> None:
     for number in range(250):
         ledger.accept(f"run-{number}", PLAN)
     ledger.cancel("run-7", "enough")
@@ -281,7 +282,7 @@ def test_of_many_runs_those_are_swept_that_have_not_ended(ledger: Store) -> None
     assert sweeps["run-249"] == ledger.sweep("run-249", grace=3)
 
 
-def test_a_run_that_has_been_resumed_since_stays_active(ledger: Store) -> None:
+def test_a_run_that_has_been_resumed_since_stays_active(ledger: Ledger) -> None:
     for run_id in ("run-1", "run-2"):
         ledger.accept(run_id, PLAN)
         ledger.cancel(run_id, "enough")
@@ -291,7 +292,7 @@ def test_a_run_that_has_been_resumed_since_stays_active(ledger: Store) -> None:
     assert ledger.active().keys() == {"run-2"}
 
 
-def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger: Store) -> None:
+def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger: Ledger) -> None:
     def left() -> float:
         sweep = ledger.sweep("run-1", grace=3)
         assert sweep is not None
@@ -312,7 +313,7 @@ def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger
     assert sweep.left == math.inf
 
 
-def test_every_key_expires(accepted: Store) -> None:
+def test_every_key_expires(accepted: Ledger) -> None:
     claim(accepted, A)
     claim(accepted, B)
     accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=9)])
@@ -322,7 +323,7 @@ def test_every_key_expires(accepted: Store) -> None:
     assert [key for key in keys if accepted.client.ttl(key) <= 0] == []
 
 
-def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Store) -> None:
+def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Ledger) -> None:
     claim(accepted, A)
     keys = accepted.client.keys()
     assert sorted(key for key in keys if "{run-1}" not in key) == ["runner:active", "runner:clock", "runner:runs"]
@@ -335,41 +336,43 @@ PAGES = [WIDE.collectors[1].of(Item(value, str(index), index)) for index, value 
 
 
 @pytest.fixture
-def wide(ledger: Store) -> Store:
+def wide(ledger: Ledger) -> Ledger:
     items = [packed((page.item for page in PAGES[at : at + 2] if page.item), f"page/{at // 2}") for at in (0, 2, 4)]
     assert ledger.accept("run-1", WIDE, items=items)
     return ledger
 
 
-def claims(ledger: Store, steps: list[Step], *, token: str = "one", alone: bool = True, lease: float = 30) -> list[str]:
+def claims(
+    ledger: Ledger, steps: list[Step], *, token: str = "one", alone: bool = True, lease: float = 30
+) -> list[str]:
     claimed = ledger.claim("run-1", steps, WIDE, token=token, worker=token, lease=lease, alone=alone)
     return [each.answer for each in claimed]
 
 
-def end(ledger: Store, step: Step, status: Any = "succeeded") -> None:
+def end(ledger: Ledger, step: Step, status: Any = "succeeded") -> None:
     error = None if status == "succeeded" else Error("OSError", "no")
     ledger.finish("run-1", [make_outcome(step.id, status, step.id, error=error, ref=step.ref)], WIDE)
 
 
-def lose(ledger: Store, steps: list[Step], times: int) -> None:
+def lose(ledger: Ledger, steps: list[Step], times: int) -> None:
     """Let so many workers claim these steps and be heard of no more."""
     for time_ in range(times):
         claims(ledger, steps, token=f"lost-{time_}", lease=1)
         ledger.forward += 2
 
 
-def test_a_batch_gives_its_collectors_in_order(wide: Store) -> None:
+def test_a_batch_gives_its_collectors_in_order(wide: Ledger) -> None:
     assert [wide.steps("run-1", WIDE, ref) for ref in WIDE.refs] == [[A], PAGES[:2], PAGES[2:4], PAGES[4:]]
     assert list(wide.ids("run-1", WIDE)) == [["a"], [page.id for page in PAGES]]
 
 
 @pytest.mark.parametrize("ref", ["page", "page/3", "page/x", "a/0", "nobody", ""])
-def test_a_ref_that_the_run_does_not_have_is_an_error_of_ours(wide: Store, ref: str) -> None:
+def test_a_ref_that_the_run_does_not_have_is_an_error_of_ours(wide: Ledger, ref: str) -> None:
     with pytest.raises(UnknownRun):
         wide.steps("run-1", WIDE, ref)
 
 
-def test_keys_of_the_users_come_back(ledger: Store) -> None:
+def test_keys_of_the_users_come_back(ledger: Ledger) -> None:
     plan = change_plan(
         WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…", count=2, batch=2)),)
     )
@@ -379,7 +382,7 @@ def test_keys_of_the_users_come_back(ledger: Store) -> None:
     assert list(ledger.ids("run-1", plan)) == [["page[a b]", "page[]]"]]
 
 
-def test_a_batch_is_left_until_its_last_collector_has_ended(wide: Store) -> None:
+def test_a_batch_is_left_until_its_last_collector_has_ended(wide: Ledger) -> None:
     end(wide, PAGES[0])
     assert set(wide.left("run-1")) == {"a", "page/0", "page/1", "page/2"}
     end(wide, PAGES[1], "failed")
@@ -388,7 +391,7 @@ def test_a_batch_is_left_until_its_last_collector_has_ended(wide: Store) -> None
     assert wide.absent("run-1", WIDE) == ["page[1]"]
 
 
-def test_the_gather_waits_for_every_collector_of_every_batch(wide: Store) -> None:
+def test_the_gather_waits_for_every_collector_of_every_batch(wide: Ledger) -> None:
     for step in [A, *PAGES[:4]]:
         end(wide, step)
     assert claims(wide, [WIDE.gather]) == ["not ready"]
@@ -397,7 +400,7 @@ def test_the_gather_waits_for_every_collector_of_every_batch(wide: Store) -> Non
     assert list(wide.collected("run-1", WIDE)) == ["a", *(page.id for page in PAGES)]
 
 
-def test_what_happens_to_a_batch_is_one_event(wide: Store) -> None:
+def test_what_happens_to_a_batch_is_one_event(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
     error = Error("OSError", "no")
     wide.postpone("run-1", [Postponed(step=page.id, error=error, attempt=1, seconds=9) for page in PAGES[:2]])
@@ -410,7 +413,7 @@ def test_what_happens_to_a_batch_is_one_event(wide: Store) -> None:
     ]
 
 
-def test_what_was_lost_twice_is_executed_alone(wide: Store) -> None:
+def test_what_was_lost_twice_is_executed_alone(wide: Ledger) -> None:
     """Of steps that one process had claimed, nobody knows which it died of: none is to be blamed for another."""
     lose(wide, PAGES[:3], 2)
     assert claims(wide, [PAGES[3], *PAGES[:3]]) == ["yours", "later", "later", "later"]
@@ -418,7 +421,7 @@ def test_what_was_lost_twice_is_executed_alone(wide: Store) -> None:
     assert claims(wide, PAGES[:3], token="other") == ["yours", "later", "later"]
 
 
-def test_a_process_that_held_several_is_blamed_on_none(wide: Store) -> None:
+def test_a_process_that_held_several_is_blamed_on_none(wide: Ledger) -> None:
     claims(wide, PAGES[:3])
     assert {claim.step for claim in wide.release("run-1", ["page/0"], worker="one")} == {"page[0]", "page[1]"}
     [claim] = wide.claim("run-1", PAGES[:1], WIDE, token="other", worker="w", lease=9)
@@ -427,7 +430,7 @@ def test_a_process_that_held_several_is_blamed_on_none(wide: Store) -> None:
     assert (only.step, only.lost) == ("page[2]", 0)
 
 
-def test_what_is_given_back_is_anyones_and_counts_no_attempt(wide: Store) -> None:
+def test_what_is_given_back_is_anyones_and_counts_no_attempt(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
     wide.give_back("run-1", ["page[0]", "page[1]"], token="other")
     assert claims(wide, PAGES[:2], token="other") == ["busy", "busy"]
@@ -436,7 +439,7 @@ def test_what_is_given_back_is_anyones_and_counts_no_attempt(wide: Store) -> Non
     assert (first.answer, first.attempt, first.lost, second.answer) == ("yours", 1, 0, "busy")
 
 
-def test_batches_that_nobody_works_on_are_idle(wide: Store) -> None:
+def test_batches_that_nobody_works_on_are_idle(wide: Ledger) -> None:
     claims(wide, PAGES[:1])
     wide.forward += 10
     sweep = wide.sweep("run-1", grace=3)
@@ -445,7 +448,7 @@ def test_batches_that_nobody_works_on_are_idle(wide: Store) -> None:
     assert sweep.held == frozenset({"page/0"})
 
 
-def test_resuming_leaves_only_what_has_not_succeeded(wide: Store) -> None:
+def test_resuming_leaves_only_what_has_not_succeeded(wide: Ledger) -> None:
     for page in PAGES[:3]:
         end(wide, page, "failed" if page is PAGES[1] else "succeeded")
     wide.cancel("run-1", "by hand")
@@ -457,26 +460,26 @@ def test_resuming_leaves_only_what_has_not_succeeded(wide: Store) -> None:
     assert claims(wide, [WIDE.gather]) == ["yours"]
 
 
-def test_items_of_a_run_that_is_there_already_change_nothing(wide: Store) -> None:
+def test_items_of_a_run_that_is_there_already_change_nothing(wide: Ledger) -> None:
     assert not wide.accept("run-1", WIDE, items=[packed([Item("other", "0", 0)], "page/0")])
     assert wide.steps("run-1", WIDE, "page/0") == PAGES[:2]
     assert wide.client.keys("*:items:*") == []
 
 
-def test_workers_that_are_there_tell_how_much_they_do_at_once_and_what_they_have(ledger: Store) -> None:
+def test_workers_that_are_there_tell_how_much_they_do_at_once_and_what_they_have(ledger: Ledger) -> None:
     ledger.serve("one", 4, ["fetch"], seconds=30)
     ledger.serve("other", 2, ["merge"], seconds=-1)
     assert ledger.slots() == 4
     assert [task for task in ("fetch", "merge", "sort") if ledger.is_offered(task)] == ["fetch"]
 
 
-def test_a_task_is_offered_for_as_long_as_one_of_its_workers_is_there(ledger: Store) -> None:
+def test_a_task_is_offered_for_as_long_as_one_of_its_workers_is_there(ledger: Ledger) -> None:
     ledger.serve("one", 4, ["fetch"], seconds=30)
     ledger.serve("other", 4, ["fetch"], seconds=-1)
     assert ledger.is_offered("fetch")
 
 
-def test_an_unknown_run_is_an_error_of_ours(ledger: Store) -> None:
+def test_an_unknown_run_is_an_error_of_ours(ledger: Ledger) -> None:
     with pytest.raises(UnknownRun):
         ledger.run("nobody")
     with pytest.raises(UnknownRun):
@@ -494,28 +497,28 @@ def test_an_unknown_run_is_an_error_of_ours(ledger: Store) -> None:
     [(0, 2, ["0", "1"]), (1, 3, ["1", "2", "3"]), (3, 50, ["3", "4"]), (5, 2, []), (0, 50, list("01234"))],
 )
 def test_a_page_of_a_foreach_is_so_many_of_its_collectors(
-    wide: Store, start: int, number: int, pages: list[str]
+    wide: Ledger, start: int, number: int, pages: list[str]
 ) -> None:
     assert wide.page("run-1", WIDE.collectors[1], start, number) == [f"page[{each}]" for each in pages]
 
 
-def test_a_page_reads_no_other_batches(wide: Store) -> None:
+def test_a_page_reads_no_other_batches(wide: Ledger) -> None:
     wide.client.hdel("runner:{run-1}:items", "page/0", "page/2")
     assert wide.page("run-1", WIDE.collectors[1], 2, 2) == ["page[2]", "page[3]"]
 
 
-def test_a_step_is_found_by_its_id_and_an_item_with_what_it_is_for(wide: Store) -> None:
+def test_a_step_is_found_by_its_id_and_an_item_with_what_it_is_for(wide: Ledger) -> None:
     assert wide.find("run-1", WIDE, "first") == FIRST
     assert wide.find("run-1", WIDE, "page") == WIDE.collectors[1]
     assert wide.find("run-1", WIDE, "page[3]") == PAGES[3]
 
 
 @pytest.mark.parametrize("step", ["page[5]", "page[03]", "page[-1]", "page[x]", "page[]", "page[٣]", "a[0]", "b[", ""])
-def test_a_step_that_is_not_there_is_not_found(wide: Store, step: str) -> None:
+def test_a_step_that_is_not_there_is_not_found(wide: Ledger, step: str) -> None:
     assert wide.find("run-1", WIDE, step) is None
 
 
-def test_an_item_is_found_by_the_key_of_the_user(ledger: Store) -> None:
+def test_an_item_is_found_by_the_key_of_the_user(ledger: Ledger) -> None:
     plan = change_plan(
         WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…", count=2, batch=1)),)
     )
@@ -525,7 +528,7 @@ def test_an_item_is_found_by_the_key_of_the_user(ledger: Store) -> None:
     assert ledger.find("run-1", plan, "page[1]") is None
 
 
-def test_what_has_not_ended_is_listed_in_its_order(wide: Store) -> None:
+def test_what_has_not_ended_is_listed_in_its_order(wide: Ledger) -> None:
     for step in (A, PAGES[0], PAGES[1], PAGES[3]):
         end(wide, step)
     assert list(wide.unended("run-1", WIDE)) == ["page[2]", "page[4]"]
@@ -538,7 +541,7 @@ def test_what_has_not_ended_is_listed_in_its_order(wide: Store) -> None:
 HALF = "half a pair: \ud83d"
 
 
-def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Store) -> None:
+def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Ledger) -> None:
     """Lua's cjson refuses it: the outcome could not be recorded, which was taken for a ledger that is away."""
     claim(accepted, A)
     claim(accepted, B)
@@ -554,12 +557,12 @@ def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Store) ->
     assert outcome.error == Error("OSError", r"half a pair: \ud83d", r"half a pair: \ud83d")
 
 
-def test_half_a_surrogate_pair_in_a_value_is_kept(accepted: Store) -> None:
+def test_half_a_surrogate_pair_in_a_value_is_kept(accepted: Ledger) -> None:
     succeed(accepted, A, {HALF: [HALF]})
     assert accepted.value("run-1", "a") == {HALF: [HALF]}
 
 
-def test_bytes_that_are_no_text_make_a_run_unreadable_and_no_other(accepted: Store) -> None:
+def test_bytes_that_are_no_text_make_a_run_unreadable_and_no_other(accepted: Ledger) -> None:
     assert accepted.accept("run-2", PLAN)
     accepted.client.execute_command("HSET", "runner:{run-1}:run", "status", b"\xff\xfe")  # type: ignore[no-untyped-call]
     with pytest.raises(UnreadableRun):

@@ -6,9 +6,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner import run
-from runner.plan import Foreach, Plan, Retry
-from runner.store import Store
+from runner.language.plan import Foreach, Plan, Retry
+from runner.ledger.ledger import Ledger
+from runner.runs import start as run
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan
 from tests.properties.test_compiler import client
@@ -63,7 +63,7 @@ def fan_outs(draw: st.DrawFn) -> FanOut:
     )
 
 
-def test_the_result_does_not_depend_on_the_batches(client: Store, tmp_path: Path) -> None:
+def test_the_result_does_not_depend_on_the_batches(client: Ledger, tmp_path: Path) -> None:
     numbers = iter(range(10_000))
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)

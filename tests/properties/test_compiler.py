@@ -11,16 +11,21 @@ from celery.canvas import _chord
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from runner import brokers, canvas, catalogue, run, sizes, source, spec
-from runner import plan as plans
-from runner.backend import Backend
-from runner.bind import bind
+from runner import brokers
 from runner.celery_app import configuration
-from runner.drawings import FORMATS
-from runner.plan import Plan, Step
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Plan, Step
+from runner.ledger.ledger import Ledger
+from runner.messages import batching as sizes
+from runner.messages import canvas
+from runner.runs import start as run
 from runner.settings import Settings
 from runner.settings import read as read_settings
-from runner.store import Store
+from runner.views.drawings import FORMATS
+from runner.worker.backend import Backend
 from tests import pure_tasks
 from tests.command_line import ROOT
 from tests.interpreter import interpret
@@ -120,7 +125,7 @@ def test_every_drawing_of_a_workflow_names_every_step(plan: Plan) -> None:
 
 
 @pytest.fixture
-def client(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def client(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     """A client of that broker in this process: the current Celery app, and the ledger."""
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
     before = current_app._get_current_object()
@@ -128,13 +133,13 @@ def client(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     app.config_from_object(configuration(read_settings()))
     app.set_current()
     connection = brokers.connect(valkey.url)
-    yield Store.of(connection, Settings())
+    yield Ledger.of(connection, Settings())
     connection.close()
     app.close()
     before.set_current()
 
 
-def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Store, tmp_path: Path) -> None:
+def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Ledger, tmp_path: Path) -> None:
     """The oracle: a real Valkey, a real worker, against ten lines of Python."""
     numbers = iter(range(10_000))
 
@@ -156,8 +161,8 @@ def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: St
         agree()
 
 
-def test_nothing_subscribes_to_a_result(client: Store) -> None:
-    """Celery subscribes to the result of each message of a chord; our backend does not (runner/backend.py)."""
+def test_nothing_subscribes_to_a_result(client: Ledger) -> None:
+    """Celery subscribes to the result of each message of a chord; our backend does not (runner/worker/backend.py)."""
     assert isinstance(current_app.backend, Backend)
     workflow = {
         "name": "quiet",

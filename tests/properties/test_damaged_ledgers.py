@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner import brokers, cli, transitions
-from runner.encoding import packed
-from runner.entries import Error, Postponed
-from runner.plan import Foreach, Item
-from runner.store import Store
+from runner import brokers, cli
+from runner.language.plan import Foreach, Item
+from runner.ledger import scripts as transitions
+from runner.ledger.codec import packed
+from runner.ledger.entries import Error, Postponed
+from runner.ledger.ledger import Ledger
 from tests.plans import make_collector, make_outcome, make_plan
 from tests.servers import Server
 
@@ -54,7 +55,7 @@ DAMAGES: list[Callable[[bytes], bytes]] = [
 ]
 
 
-def fill(ledger: Store, run_id: str, *, ended: bool) -> None:
+def fill(ledger: Ledger, run_id: str, *, ended: bool) -> None:
     """A run that has something under each of its keys."""
     items = [packed([page.item for page in PAGES if page.item], "page/0")]
     assert ledger.accept(run_id, PLAN, items=items)
@@ -98,7 +99,7 @@ def test_no_command_fails_over_a_damaged_run_and_none_is_kept_from_another(
     """724 of 2,730 calls ended with "ours to fix"."""
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
     raw = brokers.connect(valkey.url, decode_responses=False)
-    ledger = Store(brokers.connect(valkey.url), ttl=600)
+    ledger = Ledger(brokers.connect(valkey.url), ttl=600)
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import text
-from runner.drawings import as_json, dot, mermaid, tree
-from runner.plan import Foreach, Kind, Plan, Retry, Step
-from runner.screen import Screen
+from runner.language.plan import Foreach, Kind, Plan, Retry, Step
+from runner.views.drawings import as_json, dot, mermaid, tree
+from runner.views.screen import Screen
 from tests.plans import make_gather, make_plan, make_step
 
 IDS = st.from_regex(r"[a-z][a-z0-9_-]{0,62}", fullmatch=True)

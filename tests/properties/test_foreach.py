@@ -9,13 +9,14 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner import catalogue, source, spec
-from runner import plan as plans
-from runner.bind import bind
-from runner.drawings import FORMATS
 from runner.errors import InvalidItems
-from runner.foreach import items
-from runner.plan import Foreach, Plan, Step
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.foreach import items
+from runner.language.plan import Foreach, Plan, Step
+from runner.views.drawings import FORMATS
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan
 from tests.strategies import TEXTS, VALUES, as_yaml, workflows

@@ -8,9 +8,10 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner import catalogue, expressions, source, spec
 from runner.errors import InvalidExpression, InvalidWorkflow, describe
-from runner.source import Loc
+from runner.language import expressions, source, spec
+from runner.language import task_index as catalogue
+from runner.language.source import Loc
 from tests import strategies
 
 PURE = catalogue.read(["pure_tasks"], [Path(__file__).parents[1]])

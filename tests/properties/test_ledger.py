@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from runner import brokers
-from runner.encoding import packed
-from runner.entries import Error, Postponed
-from runner.plan import Foreach, Item
-from runner.store import Store
+from runner.language.plan import Foreach, Item
+from runner.ledger.codec import packed
+from runner.ledger.entries import Error, Postponed
+from runner.ledger.ledger import Ledger
 from tests.plans import make_collector, make_outcome, make_plan
 from tests.servers import Server
 
@@ -78,10 +78,10 @@ class Model:
         return "yours", self.attempts[step], self.lost.get(step, 0)
 
 
-class Ledger(RuleBasedStateMachine):
+class LedgerAgainstADict(RuleBasedStateMachine):
     """One run; its clock is put forward as the model's is."""
 
-    store: Store
+    store: Ledger
     runs = iter(range(1_000_000))
 
     @initialize()
@@ -194,9 +194,9 @@ class Ledger(RuleBasedStateMachine):
 
 def test_the_ledger_does_what_a_dict_does(valkey: Server) -> None:
     client = brokers.connect(valkey.url)
-    Ledger.store = Store(client, ttl=600)
+    LedgerAgainstADict.store = Ledger(client, ttl=600)
     run_state_machine_as_test(
-        Ledger,
+        LedgerAgainstADict,
         settings=settings(
             max_examples=100,
             stateful_step_count=25,

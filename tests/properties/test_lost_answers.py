@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner import brokers
-from runner.entries import Error, Postponed
-from runner.plan import Step
-from runner.store import Store
+from runner.language.plan import Step
+from runner.ledger.entries import Error, Postponed
+from runner.ledger.ledger import Ledger
 from tests.plans import make_outcome, make_plan
 from tests.servers import Server
 
@@ -55,9 +55,9 @@ def test_every_transition_may_be_asked_for_again(valkey: Server) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(st.integers(0, 2**32))
     def holds(seed: int) -> None:
-        plain = Store(brokers.connect(valkey.url), ttl=60)
+        plain = Ledger(brokers.connect(valkey.url), ttl=60)
         forgetful = Forgetful(brokers.connect(valkey.url), seed)
-        store, ask, run_id = Store(forgetful.client, ttl=60), forgetful.ask, f"lost-{next(numbers)}"
+        store, ask, run_id = Ledger(forgetful.client, ttl=60), forgetful.ask, f"lost-{next(numbers)}"
         scripts = [store._accept, store._claim, store._finish, store._postpone, store._renew, store._cancel]
         assert all(script.registered_client is forgetful.client for script in scripts)
 

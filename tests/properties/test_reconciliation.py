@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner import canvas
-from runner import plan as plans
-from runner.plan import Plan
-from runner.store import Store
+from runner.language import plan as plans
+from runner.language.plan import Plan
+from runner.ledger.ledger import Ledger
+from runner.messages import canvas
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
 from tests.plans import make_outcome
@@ -30,7 +30,7 @@ def accidents(draw: st.DrawFn) -> tuple[Plan, set[str], set[str], int]:
     return plan, done, draw(st.sets(st.sampled_from(collectors))), draw(st.integers(0, 2))
 
 
-def test_the_run_ends_with_the_oracles_result(client: Store, tmp_path: Path) -> None:
+def test_the_run_ends_with_the_oracles_result(client: Ledger, tmp_path: Path) -> None:
     """Without the reconciler the first run whose messages are lost never ends."""
     numbers = iter(range(10_000))
 

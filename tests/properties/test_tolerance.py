@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.plan import Foreach, Item, Plan
-from runner.tolerance import verdict
+from runner.language.plan import Foreach, Item, Plan
+from runner.language.tolerance import verdict
 from tests.plans import change_plan, make_collector, make_gather, make_plan
 
 _FROM_WORST = ["failed", "partial", "succeeded"]

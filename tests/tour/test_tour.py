@@ -8,12 +8,15 @@ import json
 import pytest
 from celery.canvas import _chord
 
-from runner import canvas, catalogue, expressions, report, source, spec
-from runner import plan as plans
-from runner.bind import bind
-from runner.drawings import tree
 from runner.errors import InvalidWorkflow
+from runner.language import expressions, source, spec
+from runner.language import plan as plans
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.messages import canvas
 from runner.settings import Settings
+from runner.views import report
+from runner.views.drawings import tree
 from tests.command_line import DEFAULT, runner
 
 TEXT = """\

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import advice, catalogue, source, spec
 from runner.errors import describe
+from runner.language import advice, source, spec
+from runner.language import task_index as catalogue
 from tests.command_line import runner
 
 SHOP = """

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from runner import application
 from runner.settings import Settings
+from runner.worker import application
 
 
 def made(**configuration: Any) -> Celery:

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from runner import catalogue, source, spec
-from runner import plan as plans
-from runner.bind import bind
 from runner.errors import InvalidInputs, InvalidWorkflow
-from runner.plan import Plan
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Plan
 from tests.command_line import ROOT
 
 CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])

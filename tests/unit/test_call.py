@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from celery import Celery, Task
 
-from runner.call import call
-from runner.endings import Ending, Failure, Success
+from runner.worker.call import call
+from runner.worker.endings import Ending, Failure, Success
 
 
 def outcome(
@@ -56,7 +56,7 @@ def test_an_exception_is_told_with_the_frames_of_the_task_alone() -> None:
     error = failure(divide).error
     assert (error.type, error.message) == ("ZeroDivisionError", "division by zero")
     assert "in divide" in error.traceback
-    assert "runner/call.py" not in error.traceback
+    assert "runner/worker/call.py" not in error.traceback
 
 
 def test_an_exception_may_be_named_by_any_of_its_classes() -> None:

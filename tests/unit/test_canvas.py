@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from celery.canvas import _chain, _chord
 
-from runner import canvas
-from runner.plan import Plan, Retry
+from runner.language.plan import Plan, Retry
+from runner.messages import canvas
 from tests.plans import change_plan, make_collector, make_gather, make_plan, make_stage
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import catalogue, source, spec
-from runner.catalogue import Catalogue, Parameter, Task
 from runner.errors import InvalidWorkflow
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.task_index import Catalogue, Parameter, Task
 from runner.settings import Settings
 
 

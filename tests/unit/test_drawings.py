@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from runner import drawings
-from runner.drawings import dot, mermaid, tree
-from runner.plan import Plan, Retry, Step
-from runner.screen import Screen
+from runner.language.plan import Plan, Retry, Step
+from runner.views import drawings
+from runner.views.drawings import dot, mermaid, tree
+from runner.views.screen import Screen
 from tests.plans import make_collector, make_gather, make_plan, make_stage
 
 
@@ -125,6 +125,6 @@ def test_dot_reads_no_name_as_its_own_syntax() -> None:
 
 
 def test_drawing_imports_neither_celery_nor_rich() -> None:
-    asked = "import sys, runner.drawings; print([m for m in ('celery', 'kombu', 'redis', 'rich') if m in sys.modules])"
+    asked = "import sys, runner.views.drawings; print([m for m in ('celery', 'kombu', 'redis', 'rich') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

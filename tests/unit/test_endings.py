@@ -10,13 +10,13 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-from runner import endings
-from runner.call import call, call_async, in_loop
-from runner.endings import RULES, Ending, Failure, Rule
-from runner.entries import Claim
 from runner.errors import RunnerError
-from runner.plan import Retry
-from runner.retry import NoRetry, wait_before_retry
+from runner.language.plan import Retry
+from runner.ledger.entries import Claim
+from runner.worker import endings
+from runner.worker.call import call, call_async, in_loop
+from runner.worker.endings import RULES, Ending, Failure, Rule
+from runner.worker.retry import NoRetry, wait_before_retry
 from tests.command_line import ROOT
 from tests.plans import make_gather, make_plan, make_stage
 
@@ -220,7 +220,7 @@ def test_a_process_that_is_told_to_end_records_nothing_of_its_step() -> None:
     program = """
 import os, signal, time
 from billiard.common import reset_signals
-from runner.call import call
+from runner.worker.call import call
 
 def step():
     try:

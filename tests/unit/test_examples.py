@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from runner import catalogue, examples, plan, source, spec
-from runner.catalogue import Parameter, Task
+from runner.language import examples, plan, source, spec
+from runner.language import task_index as catalogue
+from runner.language.task_index import Parameter, Task
 from runner.settings import Settings
 
 BUILT_IN = catalogue.read(catalogue.offered(Settings()))

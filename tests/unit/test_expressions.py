@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runner import expressions
 from runner.errors import InvalidExpression
+from runner.language import expressions
 
 NAMES = {"inputs": {"topic": "tea", "n": 5, "xs": [1, 2], "none": None, "thing": {"a": {"b": 1}}}, "run": {"id": "r1"}}
 KNOWN = {"inputs": ["topic", "n", "xs"], "run": ["id"]}
@@ -216,7 +216,7 @@ def test_what_is_little_is_worked_out_here(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("text", ["${{ a.b }}", "${{ range(1, a.b) }}"])
 def test_a_path_is_looked_up_without_cel(text: str) -> None:
     """Importing cel takes 0.16 s: `graph` and `validate` promise an answer within 0.5 s of CPU."""
-    code = f"import sys; from runner import expressions as e; e.expand({text!r}, {{'a': {{'b': 1}}}}); sys.exit('cel' in sys.modules)"
+    code = f"import sys; from runner.language import expressions as e; e.expand({text!r}, {{'a': {{'b': 1}}}}); sys.exit('cel' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

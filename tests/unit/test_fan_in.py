@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import redis
 
-from runner import endings, fan_in
-from runner.call import call
+from runner.worker import endings, fan_in
+from runner.worker.call import call
 
 
 def of_a_list(values: list[int]) -> int:

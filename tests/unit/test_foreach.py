@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from runner import catalogue, foreach, source, spec
-from runner import plan as plans
 from runner.errors import InvalidItems, InvalidWorkflow, Place
-from runner.foreach import counted, items
-from runner.plan import Foreach, Plan
+from runner.language import foreach, source, spec
+from runner.language import plan as plans
+from runner.language import task_index as catalogue
+from runner.language.foreach import counted, items
+from runner.language.plan import Foreach, Plan
 from tests.plans import make_collector, make_gather, make_plan
 
 PURE = catalogue.read((), declared=["pure.*"])

@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner import fork
+from runner.system import fork
 
 BEGIN = """
 import os, signal, sys
 from pathlib import Path
-from runner.fork import Fork
-from runner.interrupts import raised
+from runner.system.fork import Fork
+from runner.system.interrupts import raised
 log = Path(sys.argv[1])
 """
 

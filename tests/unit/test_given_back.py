@@ -7,9 +7,10 @@ import pytest
 import redis
 from celery.exceptions import Reject
 
-from runner import execute, here
-from runner.endings import Unread
 from runner.errors import UnknownRun
+from runner.worker import execute
+from runner.worker import process as here
+from runner.worker.endings import Unread
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from runner import inputs
 from runner.errors import InvalidInput, InvalidWorkflow, describe
-from runner.inputs import Input
+from runner.language import inputs
+from runner.language.inputs import Input
 from tests.command_line import DEFAULT, runner
 
 

@@ -7,8 +7,8 @@ from typing import cast
 import pytest
 import redis
 
-from runner import leases
-from runner.store import Store
+from runner.ledger.ledger import Ledger
+from runner.worker import leases
 from tests.waiting import wait_until
 
 
@@ -20,7 +20,7 @@ def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monke
 
     def hold(number: int) -> None:
         together.wait()
-        with leases.renewed(cast("Store", None), "run", token="mine", lease=3600) as held:
+        with leases.renewed(cast("Ledger", None), "run", token="mine", lease=3600) as held:
             held.steps.add(f"step {number}")
             together.wait()
 
@@ -43,7 +43,7 @@ def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_o
         asked.append(step)
         raise redis.ConnectionError("away")
 
-    with leases.renewed(cast("Store", None), "run", token="mine", lease=3600, overdue=overdue) as held:
+    with leases.renewed(cast("Ledger", None), "run", token="mine", lease=3600, overdue=overdue) as held:
         held.limits["slow"] = 0.0
         wait_until(lambda: len(asked) > 2, "it is asked again")
 
@@ -51,12 +51,12 @@ def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_o
 def test_a_step_does_not_wake_the_thread_that_looks_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """To wake it costs as much as a round trip, at every step."""
     monkeypatch.setattr(leases, "_renewals", [])
-    with leases.renewed(cast("Store", None), "run", token="one", lease=3600):
+    with leases.renewed(cast("Ledger", None), "run", token="one", lease=3600):
         renewal = leases._renewals[0]
         wait_until(lambda: renewal._wakes < float("inf"), "the thread sleeps until the first renewal")
         woken: list[bool] = []
         monkeypatch.setattr(renewal._changed, "notify", lambda: woken.append(True))
-        with leases.renewed(cast("Store", None), "run", token="two", lease=3600):
+        with leases.renewed(cast("Ledger", None), "run", token="two", lease=3600):
             assert not woken
-        with leases.renewed(cast("Store", None), "run", token="three", lease=60):
+        with leases.renewed(cast("Ledger", None), "run", token="three", lease=60):
             assert woken

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner import mask
-from runner.plan import Plan
+from runner.language import redact as mask
+from runner.language.plan import Plan
 from tests.plans import make_gather, make_plan
 
 SECRET = "p4ss/w'ord\n&é"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.call import call, call_async
-from runner.notes import LIMIT, kept, note
+from runner.worker.call import call, call_async
+from runner.worker.notes import LIMIT, kept, note
 
 
 def count_rows(number: int) -> int:

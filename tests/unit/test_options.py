@@ -6,7 +6,7 @@ import click
 import pytest
 
 from runner import options
-from runner.inputs import Input
+from runner.language.inputs import Input
 
 INPUTS = {
     "n": Input.model_validate({"type": "integer"}),

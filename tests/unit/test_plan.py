@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from runner import catalogue, source, spec
-from runner import plan as plans
-from runner.bind import bind
-from runner.plan import Foreach, Item, Plan, Retry
+from runner.language import plan as plans
+from runner.language import source, spec
+from runner.language import task_index as catalogue
+from runner.language.bind import bind
+from runner.language.plan import Foreach, Item, Plan, Retry
 from tests.command_line import ROOT
 
 CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])

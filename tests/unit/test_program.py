@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import program
+from runner.system import program
 from tests.command_line import ROOT
 
 
@@ -47,7 +47,9 @@ def test_a_hint_of_a_script_that_is_not_on_the_path_says_where_it_is(
 
 
 @pytest.mark.parametrize(
-    "path", sorted({*(ROOT / "runner").rglob("*.py")} - {ROOT / "runner" / "program.py"}), ids=lambda path: path.stem
+    "path",
+    sorted({*(ROOT / "runner").rglob("*.py")} - {ROOT / "runner" / "system" / "program.py"}),
+    ids=lambda path: path.stem,
 )
 def test_no_other_module_spells_how_we_are_called(path: Path) -> None:
     """The hint of `forget` said `python -m runner cancel`, which fails after `uv tool install`."""

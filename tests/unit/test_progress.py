@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from runner import progress
-from runner.board import Board
-from runner.entries import Event
-from runner.live import picture
-from runner.plan import Foreach, Plan
+from runner.language.plan import Foreach, Plan
+from runner.ledger.entries import Event
+from runner.views import progress
+from runner.views.live import picture
+from runner.views.run_state import RunState
 from tests.command_line import ROOT
 from tests.plans import change_plan, make_collector, make_plan, make_stage
 
@@ -83,7 +83,7 @@ def lines(plan: Plan, events: Sequence[Event | None]) -> list[str]:
 
 def drawn(plan: Plan, events: Sequence[Event], width: int = 80, height: int = 24) -> list[str]:
     """The picture after these events."""
-    board = Board(plan)
+    board = RunState(plan)
     for event in events:
         board.tell(event)
     return ["".join(part for part, _ in line).rstrip() for line in picture(board, "news-1", width=width, height=height)]
@@ -179,7 +179,7 @@ def half() -> list[Event]:
 
 def test_a_foreach_is_a_line_with_a_bar_the_counts_the_rate_and_the_time_left_and_its_first_failures() -> None:
     # The clock of the machine is far from that of the events: a run that has ended is as old as its last event.
-    board = Board(MILLION)
+    board = RunState(MILLION)
     for event in half():
         board.tell(event)
     board.status = "ended"
@@ -220,7 +220,7 @@ def test_of_many_foreach_as_many_are_shown_as_fit() -> None:
 
 
 def test_a_million_collectors_are_no_more_work_than_a_few() -> None:
-    assert len(Board(MILLION).standings) == 2
+    assert len(RunState(MILLION).standings) == 2
 
 
 def test_without_a_terminal_a_foreach_is_told_of_now_and_then() -> None:
@@ -265,7 +265,7 @@ def test_a_slow_foreach_is_told_of_every_ten_seconds() -> None:
 def test_a_long_silence_is_broken_by_what_the_run_is_at() -> None:
     """A log had nothing to show for a wait of five minutes, and looked like that of a run that hangs."""
     stream = io.StringIO()
-    plain = progress.Lines(Board(NEWS), "news-1", stream, silence=0)
+    plain = progress.Lines(RunState(NEWS), "news-1", stream, silence=0)
     for event in [started("hn"), started("lobsters"), postponed("lobsters", "E: x"), finished("hn"), None]:
         plain.tell(event)
     assert re.search(
@@ -276,7 +276,7 @@ def test_a_long_silence_is_broken_by_what_the_run_is_at() -> None:
 
 def test_a_long_silence_of_many_collectors_names_three() -> None:
     stream = io.StringIO()
-    plain = progress.Lines(Board(WIDE), "wide-1", stream, silence=0)
+    plain = progress.Lines(RunState(WIDE), "wide-1", stream, silence=0)
     for event in [*(started(f"page_{at}", time.time() - START) for at in range(5)), None]:
         plain.tell(event)
     last = stream.getvalue().splitlines()[-1]
@@ -371,7 +371,7 @@ def test_of_many_stages_those_around_the_current_one_are_shown() -> None:
 
 
 def test_an_event_that_comes_twice_changes_nothing() -> None:
-    board = Board(NEWS)
+    board = RunState(NEWS)
     first = board.tell(finished("hn"))
     again = board.tell(finished("hn", status="failed"))
     assert first is not None
@@ -380,12 +380,12 @@ def test_an_event_that_comes_twice_changes_nothing() -> None:
 
 
 def test_events_of_other_steps_are_passed_over() -> None:
-    assert Board(NEWS).tell(started("unknown")) is None
+    assert RunState(NEWS).tell(started("unknown")) is None
 
 
 SCRIPT = """
 import sys
-from runner import progress
+from runner.views import progress
 from tests.unit.test_progress import NEWS, ended, finished, postponed, started
 print("the result")
 with progress.shown(NEWS, "news-1") as shown:

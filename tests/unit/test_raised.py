@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import raised
-from runner.call import call
-from runner.endings import Failure
+from runner.ledger import exceptions as raised
+from runner.worker.call import call
+from runner.worker.endings import Failure
 
 
 class TextRaises(Exception):

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from runner import report
-from runner.catalogue import Parameter, Task
-from runner.entries import Error, FailedAttempt, Outcome, Run, Underway
 from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownRun
-from runner.pages import Page, counts
-from runner.plan import Foreach, Item, Plan
-from runner.screen import Screen
+from runner.language.plan import Foreach, Item, Plan
+from runner.language.task_index import Parameter, Task
+from runner.ledger.entries import Error, FailedAttempt, Outcome, Run, Underway
 from runner.text import width
+from runner.views import report
+from runner.views.item_pages import Page, counts
+from runner.views.screen import Screen
 from tests.plans import change_plan, make_collector, make_gather, make_outcome, make_plan, make_stage
 
 AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z

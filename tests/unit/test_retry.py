@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from runner.endings import Failure
-from runner.entries import Error
-from runner.plan import Retry
-from runner.retry import NoRetry, wait_before_retry
+from runner.language.plan import Retry
+from runner.ledger.entries import Error
+from runner.worker.endings import Failure
+from runner.worker.retry import NoRetry, wait_before_retry
 
 ERROR = Error("ConnectionError", "refused")
 REFUSED = Failure(error=ERROR, names=frozenset({"ConnectionError", "OSError", "Exception"}))

@@ -3,7 +3,7 @@
 import pytest
 
 from runner.errors import MalformedRunId
-from runner.run_ids import check_run_id, new_run_id
+from runner.ledger.run_ids import check_run_id, new_run_id
 from tests.plans import make_gather, make_plan
 
 PLAN = make_plan(collectors="", gather=make_gather(task=None))

@@ -7,8 +7,8 @@ from types import FrameType
 
 import pytest
 
-from runner import sandbox
-from runner.sandbox import Sandbox, TooMuch
+from runner.language import sandbox
+from runner.language.sandbox import Sandbox, TooMuch
 from tests import processes
 from tests.waiting import wait_until
 

@@ -9,8 +9,8 @@ from typing import TextIO
 
 import pytest
 
-from runner import screen
-from runner.screen import Screen
+from runner.views import screen
+from runner.views.screen import Screen
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner import source
 from runner.errors import Fault, InvalidWorkflow, Place
+from runner.language import source
 from tests.command_line import runner
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import catalogue, source, spec
 from runner.errors import InvalidWorkflow
+from runner.language import source, spec
+from runner.language import task_index as catalogue
 
 ROOT = Path(__file__).parents[2]
 PURE = catalogue.read(["pure_tasks"], [ROOT / "tests"])

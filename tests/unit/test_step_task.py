@@ -6,7 +6,7 @@ import pytest
 from celery import Celery, Task
 from celery.app.trace import reset_worker_optimizations, setup_worker_optimizations
 
-from runner.step_task import StepTask, function_of
+from runner.worker.step_task import StepTask, function_of
 
 
 @pytest.fixture(params=["elsewhere", "in a worker"])

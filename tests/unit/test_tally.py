@@ -2,18 +2,18 @@
 
 import pytest
 
-from runner.status import together
-from runner.tally import Tally
+from runner.views.item_counts import ItemCounts
+from runner.views.status import together
 
 
-def tally(*, total: int = 100, started: int = 0) -> Tally:
-    counted = Tally("page", total)
+def tally(*, total: int = 100, started: int = 0) -> ItemCounts:
+    counted = ItemCounts("page", total)
     if started:
         counted.start(started, 0)
     return counted
 
 
-def counts(counted: Tally) -> dict[str, int]:
+def counts(counted: ItemCounts) -> dict[str, int]:
     return {status: count for status, count in counted.counts.items() if count}
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from runner.call import call
 from runner.collectors.command import INHERITED, CommandFailure, run
-from runner.endings import Failure
+from runner.worker.call import call
+from runner.worker.endings import Failure
 from tests.processes import carrying
 from tests.waiting import wait_until
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.collectors.files import FilesFailure, read, search
-from runner.notes import kept
+from runner.worker.notes import kept
 
 
 def make(root: Path, files: dict[str, str | bytes]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runner.collectors.records import NotRecords, count, dedupe, sort
-from runner.notes import kept
+from runner.worker.notes import kept
 
 NAMES = [{"n": "b", "at": 2}, {"n": "a"}, {"n": "b", "at": 1}, {"n": "a", "at": None}]
 

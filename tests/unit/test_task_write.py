@@ -12,7 +12,7 @@ import pytest
 
 from runner.collectors.files import read
 from runner.collectors.write import NotWritable, NotWritten, to_csv, to_json, to_jsonl
-from runner.notes import kept
+from runner.worker.notes import kept
 
 
 @contextmanager

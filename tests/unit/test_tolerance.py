@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from runner.plan import Foreach, Plan
-from runner.tolerance import Verdict, verdict
+from runner.language.plan import Foreach, Plan
+from runner.language.tolerance import Verdict, verdict
 from tests.plans import change_plan, make_collector, make_gather, make_plan
 
 PLAN = make_plan(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import cli, tracebacks
+from runner import cli
+from runner.system import tracebacks
 
 
 @pytest.fixture

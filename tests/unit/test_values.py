@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
-from runner import encoding, values
+from runner.ledger import codec as encoding
+from runner.ledger import values
 
 AT = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
 
@@ -210,5 +211,5 @@ def test_any_value_is_shown_as_json_alone(value: Any) -> None:
 
 
 def test_what_shows_values_imports_no_celery() -> None:
-    code = "import sys, runner.encoding; print(sorted({'celery', 'kombu'} & set(sys.modules)))"
+    code = "import sys, runner.ledger.codec; print(sorted({'celery', 'kombu'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "[]\n"

@@ -1,0 +1,134 @@
+"""A valid workflow to warnings: what in it has no effect, or another than it seems, though nothing is wrong."""
+
+import builtins
+import re
+import signal
+from collections.abc import Iterator
+
+from runner.errors import Fault, echo, listed, nearest
+from runner.language import checks, expressions
+from runner.language import task_index as catalogue
+from runner.language.source import Source
+from runner.language.task_index import Catalogue, Task
+
+# What every step may fail with, besides what its task raises.
+_OF_ANY_STEP = {"timed_out", "StepTimedOut", "ProcessDied", "WorkerLost", "NotJSON", "ValueTooLarge"}
+_OF_PYTHON = {
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
+}
+
+
+def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
+    """The warnings about a workflow that has no fault, by position."""
+    kinds = (_retry_warnings, _choice_warnings, _celery_warnings)
+    found = [*(each for kind in kinds for each in kind(source, tasks)), *_item_warnings(source)]
+    return sorted(found, key=lambda each: (each.place.line, each.place.column))
+
+
+def _celery_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+    """What a task says to Celery, and a step does not do: its rate, retries of its own, another task in its place."""
+    told = set()
+    for step in checks.steps(source.data):
+        name, loc = step.value("task")
+        task = tasks.get(name)
+        if task is None or name in told:
+            continue
+        retry, _ = step.value("retry")
+        for said, hint in _without_effect(task, is_retried=retry is not None):
+            told.add(name)
+            yield Fault("W003", f"task {echo(name)}: {said} has no effect in a workflow", source.place(loc), hint)
+
+
+def _without_effect(task: Task, *, is_retried: bool) -> Iterator[tuple[str, str]]:
+    if "rate_limit" in task.options:
+        yield "rate_limit", "its steps run as fast as there are workers; max_concurrency bounds those of a message"
+    retries = sorted(_RETRIES & task.options) + sorted(f"self.{each}()" for each in {"retry"} & task.calls)
+    if retries and not is_retried:
+        yield listed(retries), "give the step a retry"
+    for method in sorted({"replace", "add_to_chord"} & task.calls):
+        yield f"self.{method}()", "it fails; call the other function, or make it a step"
+
+
+_RETRIES = {"autoretry_for", "max_retries", "retry_backoff", "retry_kwargs", "default_retry_delay"}
+
+
+def _choice_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+    """Tasks that another module has one of the same name of: which is executed is nothing that the file shows."""
+    for step in checks.steps(source.data):
+        name, loc = step.value("task")
+        if isinstance(name, str) and (choice := tasks.choice(name)):
+            yield Fault("W002", choice, source.place(loc), "give yours another name, if it is not to take its place")
+
+
+def _item_warnings(source: Source) -> Iterator[Fault]:
+    """Collectors that are repeated for items which their task is not given: each of them does the same."""
+    told = set()
+    for step in checks.steps(source.data):
+        foreach, loc = step.value("foreach")
+        given = step.given() if step.kind == "collector" and foreach is not None else None
+        if given is None or loc in told:
+            continue
+        name = checks.item_name(foreach)
+        used = {each.partition(".")[0] for each in expressions.references([value for value, _ in given.values()])}
+        if not used & {name, "item_index"}:
+            told.add(loc)
+            message = f"{name} is not used under `with`: every collector of the foreach does the same"
+            yield Fault("W004", message, source.place(loc), f"write ${{{{ {name} }}}} where the task needs it")
+
+
+def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+    """Names under ``retry`` that the task raises nothing of: with them, nothing is retried, or all of it is."""
+    told = set()
+    for step in checks.steps(source.draft):
+        name, _ = step.value("task")
+        retry, loc = step.value("retry")
+        task = tasks.get(name)
+        if task is None or not isinstance(retry, dict):
+            continue
+        for key in ("on", "not_on"):
+            written = retry.get(key)
+            names = enumerate(written) if isinstance(written, list) else [(None, written)]
+            for index, each in names:
+                where = (*loc, key) if index is None else (*loc, key, index)
+                if isinstance(each, str) and (where, name) not in told and not _raises(task, each):
+                    told.add((where, name))
+                    near = nearest(each, sorted(_OF_PYTHON | _OF_ANY_STEP | _classes(task)))
+                    message = f"task {echo(name)} raises nothing that is called {echo(each)}"
+                    yield Fault("W001", message, source.place(where), f"did you mean {near}?" if near else "")
+
+
+def _raises(task: Task, name: str) -> bool:
+    """Whether an exception of the task may have a name, as far as can be known without running it.
+
+    What our own tasks raise is in their modules. A task of yours may call anything: there only a name that no exception
+    would have, or one that is nearly another's, is sure to be a mistake.
+    """
+    last = name.rpartition(".")[2]
+    words = catalogue.words(task.file)
+    if last in words | _OF_PYTHON | _OF_ANY_STEP:
+        return True
+    if re.fullmatch(r"http_\d(xx|\d\d)", name):
+        return "status_code" in words or not task.is_ours
+    if re.fullmatch(r"exit_\d+", name):
+        return "exit_" in words
+    if name in signal.Signals.__members__:
+        return "Signals" in words
+    if task.is_ours or name == name.lower():
+        return False
+    return name.lower() not in {each.lower() for each in _OF_PYTHON} and not _slip(name)
+
+
+def _classes(task: Task) -> set[str]:
+    """The classes that the task's module speaks of."""
+    return {
+        word for word in catalogue.words(task.file) if re.fullmatch(r"[A-Z]\w*(Error|Failure|Exception|Timeout)", word)
+    }
+
+
+def _slip(name: str) -> bool:
+    """Whether a name is an exception's of Python but for a letter: ``ConectionError``."""
+    return any(name in _with_a_letter_less(each) or each in _with_a_letter_less(name) for each in _OF_PYTHON)
+
+
+def _with_a_letter_less(name: str) -> set[str]:
+    return {name[:at] + name[at + 1 :] for at in range(len(name))}

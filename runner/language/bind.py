@@ -1,0 +1,117 @@
+"""A plan and what a user gives to a plan that can be run: the inputs bound, the items counted, every expression tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from runner.errors import Fault, InvalidExpression, InvalidInput, InvalidInputs, InvalidWorkflow, echo, listed, nearest
+from runner.language import foreach
+from runner.language import redact as mask
+from runner.language.plan import Plan, Step, arguments
+
+if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and who calls this has them already
+    from runner.language import spec
+    from runner.language.source import Loc, Source
+
+_TRIED = 20  # items of a `foreach` whose arguments are worked out before a run
+
+
+def bind(
+    plan: Plan,
+    workflow: spec.Workflow,
+    given: Mapping[str, Any],
+    source: Source,
+    *,
+    words: Mapping[str, Any] | None = None,
+) -> Plan:
+    """The plan with its inputs: those given, checked against their declarations, and the defaults of the others.
+
+    Args:
+        given: JSON values by the input's name.
+        words: what was typed on a command line, by the input's name: ``"5"`` is a number there. They come before ``given``.
+
+    Raises:
+        InvalidInputs: one is missing, unknown or does not fit; all of them are told.
+        InvalidWorkflow: with these inputs, an expression cannot be worked out, or the items of a ``foreach`` cannot be used.
+    """
+    bound: dict[str, Any] = {}
+    words = words or {}
+    problems = [_unknown(name, workflow) for name in {**given, **words} if name not in workflow.inputs]
+    for name, declared in workflow.inputs.items():
+        if name in words or name in given:
+            try:
+                bound[name] = declared.accept({**given, **words}[name], from_text=name in words)
+            except InvalidInput as problem:
+                problems.append(f'input "{name}": {problem}')
+        elif declared.required:
+            problems.append(f'input "{name}" is missing: give --{name.replace("_", "-")} {declared.type.upper()}')
+        else:
+            bound[name] = declared.default
+    if problems:
+        raise InvalidInputs("\n".join(problems))
+    plan = foreach.counted(replace(plan, inputs=bound), source)
+    # What is wrong with a default is wrong for every step, and told once.
+    if faults := tuple(dict.fromkeys([*_expression_faults(plan, source), *_min_success_faults(plan, source)])):
+        raise InvalidWorkflow(faults)
+    return plan
+
+
+def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
+    """Work every expression out once, so that what can be known before a run is told before it."""
+    run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
+    for written, loc in _placed(plan):
+        strings = list(_strings(written.arguments, ()))
+        steps = list(_first(plan, written)) if strings else []
+        for within, text in strings:
+            try:
+                for step in steps:
+                    arguments(plan, replace(step, arguments={"": text}), run)
+            except InvalidExpression as problem:
+                own: Loc = (*loc, "with", *within)
+                there = own if source.written_at(own) else ("defaults", str(loc[0]), "with", *within)
+                yield Fault("E038", mask.line(str(problem), plan), source.place(there), problem.hint)
+
+
+def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """Every string of a JSON value that has an expression, with its place."""
+    match value:
+        case str() if "${{" in value:
+            yield loc, value
+        case list():
+            for index, each in enumerate(value):
+                yield from _strings(each, (*loc, index))
+        case Mapping():
+            for key, each in value.items():
+                yield from _strings(each, (*loc, key))
+
+
+def _first(plan: Plan, step: Step) -> Iterable[Step]:
+    """The step, or the first of those that a ``foreach`` makes of it."""
+    if step.foreach is None:
+        return [step]
+    return map(step.of, islice(foreach.items(plan, step), _TRIED))
+
+
+def _placed(plan: Plan) -> Iterator[tuple[Step, Loc]]:
+    """Every step with its place in the file's data."""
+    for at, step in enumerate(plan.collectors):
+        yield step, ("collectors", at)
+    yield plan.gather, ("gather",)
+    for at, step in enumerate(plan.stages):
+        yield step, ("stages", at)
+
+
+def _min_success_faults(plan: Plan, source: Source) -> Iterator[Fault]:
+    """`checks` tells of a number that is too large unless there is a ``foreach``: then it takes the inputs to know."""
+    if plan.least is not None and plan.least > plan.fan_out and any(step.foreach for step in plan.collectors):
+        message = f"expected at most {plan.fan_out:,}, the number of collectors, found {plan.least:,}"
+        yield Fault("E028", message, source.place(("gather", "min_success")))
+
+
+def _unknown(name: str, workflow: spec.Workflow) -> str:
+    near = nearest(name, workflow.inputs)
+    told = f'did you mean "{near}"?' if near else f"the workflow has {listed(list(workflow.inputs)) or 'none'}"
+    return f"input {echo(name)} is unknown: {told}"

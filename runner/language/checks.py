@@ -1,0 +1,456 @@
+"""A workflow's data to the faults that no single key shows: ids, tasks, what they are given, expressions."""
+
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from runner.errors import Fault, echo, listed, nearest
+from runner.language import expressions
+from runner.language.expressions import Known
+from runner.language.source import Loc, Source, found, misread
+from runner.language.task_index import Catalogue, Parameter, Task
+from runner.text import printable
+
+INPUT_LIMIT = 100  # each is an option of `run`
+BATCH_LIMIT = 1_000  # collectors in a message: a worker that dies takes so many with it
+# Of each kind of fault; a file with more is not searched to its end, as the nearest name of each takes a millisecond.
+FAULT_LIMIT = 1_000
+# At which depth of the file the keys of a step stand. The strings of two of them may hold expressions.
+_KEYS_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
+_EXPANDED = "expressions are expanded under `with` and `foreach` only"
+_KEY_HINT = "write the whole mapping as one expression: ${{ {inputs.name: 1} }}"
+# What the value before it means to a task is the task's matter: to leave the name out may be to have a path deleted that
+# another machine named.
+_FIRST_HINT = "the value before goes there; if the file is to say it, the task must have another first parameter"
+_FILLED_HINTS = {"outcomes": "leave it out: it tells how each collector ended"}
+_RUN_NAMES = ("id", "name", "started_at")
+_SHOWN = {"name", "description", "id"}
+_SHAPES = {"list": 'write a list: ["…", "…"]', "dict": "write a mapping: {name: value}"}
+_SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"} | {
+    "list": "a list",
+    "dict": "a mapping",
+    "None": "nothing",
+}
+
+
+def faults(source: Source, catalogue: Catalogue, unknown: Collection[Loc] = ()) -> list[Fault]:
+    """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over.
+
+    Args:
+        unknown: the places of keys that the language does not have; what stands beneath them is no fault of its own.
+    """
+    kinds = (
+        include_faults(source, catalogue),
+        _expression_faults(source, unknown),
+        _id_faults(source),
+        _task_faults(source, catalogue),
+        _foreach_faults(source),
+        _min_success_faults(source),
+    )
+    return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step as written, and the defaults it has.
+
+    Args:
+        kind: ``collector``, ``gather`` or ``stage``.
+        defaults_loc: where the defaults of its kind stand, if there are any.
+    """
+
+    kind: str
+    loc: Loc
+    data: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    defaults_loc: Loc
+
+    def value(self, key: str) -> tuple[Any, Loc]:
+        """What the step says under a key, or its defaults, and where."""
+        if key in self.data or key not in self.defaults:
+            return self.data.get(key), (*self.loc, key)
+        return self.defaults[key], (*self.defaults_loc, key)
+
+    def given(self) -> dict[str, tuple[Any, Loc]] | None:
+        """What the task is given under ``with``, each with its place; None if that cannot be told."""
+        given: dict[str, tuple[Any, Loc]] = {}
+        for data, loc in ((self.defaults, self.defaults_loc), (self.data, self.loc)):
+            written = data.get("with") or {}
+            if not isinstance(written, dict):
+                return None
+            given |= {name: (value, (*loc, "with", name)) for name, value in written.items()}
+        return given
+
+
+def steps(data: Mapping[str, Any]) -> Iterator[Step]:
+    """The collectors, the stages and the gather of data that may be malformed; what is no mapping is passed over."""
+    defaults = _mapping(data.get("defaults"))
+    for name, key in (("collector", "collectors"), ("stage", "stages")):
+        written = data.get(key)
+        for index, step in enumerate(written if isinstance(written, list) else []):
+            if isinstance(step, dict):
+                yield Step(name, (key, index), step, _mapping(defaults.get(key)), ("defaults", key))
+    if isinstance(data.get("gather"), dict):
+        yield Step("gather", ("gather",), data["gather"], {}, ())
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
+    """The modules under ``include`` that cannot be read."""
+    written = source.draft.get("include")
+    for index, module in enumerate(written if isinstance(written, list) else []):
+        if isinstance(module, str) and module in catalogue.problems:
+            hint = _include_hint(module, source)
+            message = f"cannot include {echo(module)}: {catalogue.problems[module]}"
+            yield Fault("E036", message, source.place(("include", index)), hint)
+
+
+def _include_hint(module: str, source: Source) -> str:
+    """What to write instead of a module that cannot be read: the nearest that lies beside the file."""
+    name = module.removesuffix(".py")
+    folder = Path() if source.name == "<stdin>" else Path(source.name).parent
+    beside = sorted(path.stem for path in islice(folder.glob("*.py"), FAULT_LIMIT))
+    near = nearest(name, beside) if name.isidentifier() and name not in beside else ""
+    if near:
+        return f"did you mean {echo(near)}, which is beside the file?"
+    return f"write {echo(name)}, the name of the module" if module != name else ""
+
+
+def takes(source: Source, catalogue: Catalogue, loc: Loc) -> tuple[str, ...]:
+    """The names that the task of the step at ``loc`` takes under ``with``; none if it is not known."""
+    task = next((step.value("task")[0] for step in steps(source.draft) if step.loc == loc), None)
+    known = catalogue.get(task) if isinstance(task, str) else None
+    return tuple(parameter.name for parameter in known.parameters) if known else ()
+
+
+def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fault]:
+    inputs = source.draft.get("inputs") or {}
+    told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
+    known: Known = {"inputs": tuple(inputs) if told else None}
+    secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
+    types = _types(_mapping(inputs))
+    called = _called(source.draft)
+    misshapen = _misshapen(source.draft)
+    for loc, text in _strings(source.draft, ()):
+        if loc[0] in misshapen:
+            continue
+        if (names := _names(loc, called)) is not None:
+            there = {**known, **names}
+            problem = (
+                expressions.check(text, there) or expressions.misspelt(text, there) or expressions.mistyped(text, types)
+            )
+            if problem:
+                yield Fault(problem.code, problem.message, source.place(loc), problem.hint)
+            elif shown := _shown_of(source.draft, loc, text, secrets):
+                yield Fault("E029", shown, source.place(loc))
+        elif "${{" not in text or any(loc[:depth] in unknown for depth in range(1, len(loc) + 1)):
+            continue
+        elif loc[-1] in _SHOWN and (used := _used(text, secrets)):
+            message = f"{used} is secret, and {echo(loc[-1])} is shown"
+            yield Fault("E029", message, source.place(loc), _EXPANDED)
+        else:
+            yield Fault("E026", "no expression is expanded here", source.place(loc), _EXPANDED)
+    for loc in _keys(source.draft, ()):
+        if loc[0] not in misshapen and _names(loc, called) is not None:
+            yield Fault("E026", "no expression is expanded in a key", source.place(loc, key=True), _KEY_HINT)
+
+
+# A value of each type that has no inner types; a number is an integer, where it is written as one.
+_OF_TYPE: Mapping[str, tuple[Any, ...]] = {
+    "string": ("a",),
+    "integer": (1,),
+    "number": (1, 1.5),
+    "boolean": (True, False),
+}
+
+
+def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Of each name whose type is sure, a value of every type that it may have: null, too, of an input that may be left out."""
+    types: dict[str, tuple[Any, ...]] = {f"run.{name}": ("1970-01-01T00:00:00+00:00",) for name in _RUN_NAMES}
+    for name, declared in inputs.items():
+        values = _OF_TYPE.get(str(_mapping(declared).get("type", "string")), ())
+        nullable = _mapping(declared).get("required") is False or _mapping(declared).get("default", "") is None
+        if values and isinstance(declared, dict | None):
+            types[f"inputs.{name}"] = (*values, None) if nullable else values
+    return types
+
+
+def _misshapen(data: Mapping[str, Any]) -> set[str]:
+    """The keys whose steps are not the list or the mapping they should be: what stands beneath is no fault of its own."""
+    shapes = {"collectors": list, "gather": dict, "stages": list}
+    return {key for key, shape in shapes.items() if not isinstance(data.get(key), shape)}
+
+
+def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
+    """What an expression may name there, besides the inputs; None if no expression is expanded there."""
+    depth = _KEYS_AT.get(str(loc[0]), len(loc))
+    item: Known = {called[loc[:depth]]: None, "item_index": None} if called.get(loc[:depth]) else {}
+    match loc[depth:]:
+        case ("with", *_):
+            return {"run": _RUN_NAMES, **item}
+        case ("foreach", "key") if loc[:depth] in called:
+            return item
+        # Items are read before there is a run.
+        case ("foreach",) | ("foreach", int(), *_) | ("foreach", "items", "file") | ("foreach", "file") if (
+            loc[:depth] in called
+        ):
+            return {}
+        case ("foreach", "items", *rest) if loc[:depth] in called and (not rest or isinstance(rest[0], int)):
+            return {}
+    return None
+
+
+def _called(data: Mapping[str, Any]) -> dict[Loc, str]:
+    """What each collector calls its item; what the defaults say of it must be so for every collector."""
+    called = {step.loc: item_name(step.value("foreach")[0]) for step in steps(data) if step.kind == "collector"}
+    names = set(called.values())
+    return called | {("defaults", "collectors"): names.pop() if len(names) == 1 else ""}
+
+
+def item_name(foreach: Any) -> str:
+    """What an item is called; empty for a step that has none."""
+    if not isinstance(foreach, dict):
+        return "" if foreach is None else "item"
+    name = foreach.get("as", "item")
+    return name if isinstance(name, str) else "item"
+
+
+def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -> str:
+    """Why a secret would be shown: in the id of a collector, which has the key of its item, or with the name of a file."""
+    used = _used(text, secrets)
+    if loc[-2:] == ("items", "file") and used:
+        return f"{used} is secret, and the name of a file is shown"
+    if loc[-2:] != ("foreach", "key"):
+        return ""
+    foreach: Any = data
+    for step in loc[:-1]:
+        foreach = foreach[step]
+    items = [_used(each, secrets) for _, each in _strings(foreach.get("items"), ())]
+    if item_name(foreach) in {name.partition(".")[0] for name in expressions.references(text)}:
+        used = used or max(items, default="")
+    return f"{used} is secret, and the key of an item is shown in the id of its collector" if used else ""
+
+
+def is_secret(declared: Any) -> bool:
+    """Whether an input is meant to be secret: a malformed ``secret`` counts, as it costs less to hide too much."""
+    return bool(_mapping(declared).get("secret"))
+
+
+def _used(text: str, secrets: set[str]) -> str:
+    """The secret input that a text refers to; the whole of ``inputs`` has them all."""
+    used = expressions.references(text)
+    return min(secrets if "inputs" in used else secrets & used, default="")
+
+
+def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    """Every string that has an expression, or what looks like one, with its place."""
+    match value:
+        case str() if "{" in value or "$" in value:
+            yield loc, value
+        case list():
+            for index, each in enumerate(value):
+                yield from _strings(each, (*loc, index))
+        case dict():
+            for key, each in value.items():
+                yield from _strings(each, (*loc, key))
+
+
+def _keys(value: Any, loc: Loc) -> Iterator[Loc]:
+    """The place of every key that has an expression."""
+    if isinstance(value, dict):
+        yield from ((*loc, key) for key in value if "${{" in key)
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from _keys(each, (*loc, key))
+
+
+def _id_faults(source: Source) -> Iterator[Fault]:
+    found: list[tuple[Any, Loc]] = []
+    for step in steps(source.draft):
+        if step.kind == "gather" and step.data.get("id") is None and isinstance(step.data.get("task"), str):
+            found.append((default_id(step.data["task"]), (*step.loc, "task")))
+        else:
+            found.append((step.data.get("id"), (*step.loc, "id")))
+    # In the order of the file, which may have the stages before the collectors: "first" is the one above.
+    seen: dict[str, str] = {}
+    placed = [(source.place(loc), name, loc) for name, loc in found if isinstance(name, str)]
+    for place, name, loc in sorted(placed, key=lambda each: (each[0].line, each[0].column)):
+        if name not in seen:
+            seen[name] = f"{place.line}:{place.column}"
+        else:
+            hint = "give the gather an id of its own" if loc == ("gather", "task") else ""
+            yield Fault("E022", f"duplicate id {echo(name)} (first at {seen[name]})", place, hint)
+
+
+def default_id(task: str) -> str:
+    """The id of a gather that states none: its task's name in the letters of an id, ``gather.concat`` as ``gather_concat``."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in task.lower()).lstrip(
+        "_-0123456789"
+    )
+    return name[-63:].lstrip("_-0123456789") or "gather"
+
+
+def _foreach_faults(source: Source) -> Iterator[Fault]:
+    """Keys that only a collector with ``foreach`` may have (as defaults, they are for those that do); an input that is no list."""
+    declared = _mapping(source.draft.get("inputs"))
+    for step in steps(source.draft):
+        foreach, loc = step.value("foreach")
+        items, at = (foreach.get("items"), (*loc, "items")) if isinstance(foreach, dict) else (foreach, loc)
+        used = expressions.alone(items) if step.kind == "collector" and isinstance(items, str) else ""
+        root, _, name = used.partition(".")
+        if root == "inputs" and name in declared:
+            kind = (declared[name] or {}).get("type", "string") if isinstance(declared[name], dict | None) else "array"
+            if kind in ("string", "integer", "number", "boolean", "object"):  # it may be anything, a list too
+                hint = f"declare it: {name}: {{type: array}}"
+                yield Fault("E007", f"expected a list, and {used} is of type {kind}", source.place(at), hint)
+        if step.kind == "collector" and step.value("foreach")[0] is None:
+            for key in ("batch", "max_concurrency"):
+                if step.data.get(key) is not None:
+                    place = source.place((*step.loc, key), key=True)
+                    yield Fault("E028", f"{key} is for a collector that has foreach", place)
+
+
+def _min_success_faults(source: Source) -> Iterator[Fault]:
+    """Of a ``foreach`` the number of collectors is known once its items are counted."""
+    if any(step.value("foreach")[0] is not None for step in steps(source.draft) if step.kind == "collector"):
+        return
+    least, collectors = _mapping(source.draft.get("gather")).get("min_success"), source.draft.get("collectors")
+    if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
+        loc = ("gather", "min_success")
+        shown = echo(source.written(loc) or "").strip('"')  # as written: a number too large is read as another
+        message = f"expected at most {len(collectors):,}, the number of collectors, found {shown}"
+        yield Fault("E028", message, source.place(loc))
+
+
+def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
+    # A module that cannot be read may be the one that defines a task.
+    include = source.draft.get("include") or []
+    named = isinstance(include, str) or (isinstance(include, list) and all(isinstance(each, str) for each in include))
+    complete = named and not catalogue.problems
+    told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
+    for step in steps(source.draft):
+        name, loc = step.value("task")
+        if not isinstance(name, str) or "${{" in name or loc in told:
+            continue
+        if task := catalogue.get(name):
+            for where, fault in _given_faults(source, step, task):
+                if where not in told:
+                    yield fault
+                told |= {where} if where[:1] == ("defaults",) else set()
+        elif complete and not catalogue.knows(name):
+            hint = _task_hint(name, catalogue)
+            told.add(loc)
+            yield Fault("E023", f"unknown task {echo(name)}", source.place(loc), hint)
+
+
+def _task_hint(name: str, catalogue: Catalogue) -> str:
+    """What to write instead of the name of a task that there is none of."""
+    near = nearest(name, catalogue)
+    module = name.rpartition(".")[0]
+    beside = [each for each in sorted(catalogue) if module and each.startswith(f"{module}.")]
+    alike = [each for each in sorted(catalogue) if each.rpartition(".")[2] == name.rpartition(".")[2]]
+    if len(alike) == 1 and not beside:
+        return f"did you mean {echo(alike[0])}?"
+    if near and (
+        not module or near.rpartition(".")[0] != module or nearest(name.rpartition(".")[2], [near.rpartition(".")[2]])
+    ):
+        return f"did you mean {echo(near)}?"
+    if beside:
+        return f"tasks of {printable(module)} are {listed(beside)}"
+    own = (
+        f"a module of yours is named under include: [{printable(module)}]; "
+        if module.isidentifier() and module not in sys.stdlib_module_names
+        else ""
+    )
+    return f"{own}known tasks: {listed(sorted(catalogue))}"
+
+
+def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc, Fault]]:
+    """What is wrong with a step's ``with``, for what its task takes."""
+    if task.is_wrapped:
+        return
+    filled = set()
+    if step.kind != "collector":
+        if task.first is None and not task.takes_more:
+            loc = step.value("task")[1]
+            message = f"task {echo(task.name)} cannot be a {step.kind}: it has no parameter for the value before"
+            why = "its parameters are keyword-only" if task.parameters else "it has no parameters"
+            yield loc, Fault("E034", message, source.place(loc), f"{why}: use it in a collector")
+            return
+        filled = {task.first.name} if task.first else set()
+        filled |= {"outcomes"} if step.kind == "gather" else set()
+    given = step.given()
+    if given is None:
+        return
+    parameters = {each.name: each for each in task.parameters if not each.positional_only or each.name in filled}
+    for each in task.parameters:
+        if each.required and each.name not in parameters:
+            loc = step.value("task")[1]
+            message = f"task {echo(task.name)} needs {echo(each.name)}, which cannot be given by name"
+            yield (
+                loc,
+                Fault("E031", message, source.place(loc), "the parameters before / take no name: take the / away"),
+            )
+    # A misspelt name is one fault, not a second one for the name it stands for; nor is one beside `with`.
+    meant = set(step.data)
+    missing = [name for name, each in parameters.items() if each.required and name not in filled and name not in given]
+    for name, (value, loc) in given.items():
+        if name in filled and name in parameters:
+            message = f"{echo(name)} is filled by the runner in a {step.kind}"
+            yield loc, Fault("E035", message, source.place(loc, key=True), _FILLED_HINTS.get(name, _FIRST_HINT))
+        elif name in parameters:
+            if off := _off_choice(parameters[name], value):
+                yield loc, Fault("E028", off[0], source.place(loc), off[1])
+            elif misfit := _misfit(parameters[name], value, source.written(loc)):
+                hint = _SHAPES.get(parameters[name].annotation.partition("[")[0].strip(), "")
+                yield loc, Fault("E007", misfit, source.place(loc), hint if isinstance(value, str) else "")
+        elif not task.takes_any and "${{" not in name:
+            good = [each for each in parameters if each not in filled]
+            only = missing[0] if len(missing) == 1 else ""
+            near = nearest(name, good) or (only if only not in meant else "")
+            meant.add(near)
+            hint = (f"did you mean {echo(near)}? " if near else "") + f"it takes {listed(good)}"
+            message = f"task {echo(task.name)} takes no {echo(name)}"
+            yield loc, Fault("E027", message, source.place(loc, key=True), hint)
+    for name in missing:
+        if name not in meant:
+            loc = (*step.loc, "with")
+            place = source.place(loc, key=True) if "with" in step.data else source.first_key(step.loc)
+            message = f"task {echo(task.name)} needs {echo(name)}"
+            yield (*loc, name), Fault("E031", message, place, f"with: {{{name}: …}}")
+
+
+def _off_choice(parameter: Parameter, value: Any) -> tuple[str, str] | None:
+    """Why a value is none of those that a parameter is annotated with, as ``Literal["json", "text"] | None``, and the nearest."""
+    choices = parameter.choices
+    if not choices or (isinstance(value, str) and "${{" in value) or any(_is_same(value, each) for each in choices):
+        return None
+    good = ["null" if each is None else str(each) for each in choices]
+    near = nearest(value, good) if isinstance(value, str) else ""
+    expected = f"{', '.join(good[:-1])} or {good[-1]}" if len(good) > 1 else good[0]
+    message = f"expected {expected} for {echo(parameter.name)}, found {found(value)}"
+    return message, f"did you mean {near}?" if near else ""
+
+
+def _is_same(value: Any, choice: Any) -> bool:
+    return type(value) is type(choice) and bool(value == choice)
+
+
+def _misfit(parameter: Parameter, value: Any, written: str | None) -> str:
+    """Why a value cannot be what a parameter is annotated as; empty if it can, or if the annotation is not a simple one."""
+    kinds = {part.strip().partition("[")[0] for part in parameter.annotation.split("|")}
+    if not kinds <= _SIMPLE.keys() or (isinstance(value, str) and "${{" in value):
+        return ""
+    name = "None" if value is None else type(value).__name__
+    if name in kinds or (name == "int" and "float" in kinds):
+        return ""
+    if "str" in kinds and name in {"bool", "int", "float"}:
+        return misread(value, written)
+    expected = " or ".join(words for simple, words in _SIMPLE.items() if simple in kinds)
+    return f"expected {expected} for {echo(parameter.name)}, found {found(value)}"

@@ -1,0 +1,76 @@
+"""A task to a piece of a workflow that names it, as YAML, with what it needs and something to replace."""
+
+import ast
+import json
+import re
+from typing import Any
+
+from runner.language.task_index import Parameter, Task
+
+# What the first parameter of a task for gathers and stages is called: it is handed the value before.
+_HANDED = {"values", "results", "collected", "gathered", "records", "rows", "items", "value"}
+_BY_NAME: dict[str, Any] = {
+    "argv": ["echo", "hello"],
+    "by": "name",
+    "keys": "name",
+    "path": "result.json",
+    "paths": "*.txt",
+    "pattern": "TODO",
+    "topic": "python",
+    "url": "https://example.org/items.json",
+}
+_BY_TYPE: dict[str, Any] = {
+    "str": "text",
+    "int": 1,
+    "float": 1.5,
+    "bool": True,
+    "list": ["text"],
+    "dict": {"name": "text"},
+}
+
+
+def example(task: Task) -> str:
+    """A collector, or a gather or stage if that is what the task is for, without what has a default."""
+    handed = role(task) != "collector"
+    given = [each for each in task.parameters if each.required and not (handed and each == task.first)]
+    # An id may have neither dot nor colon.
+    step_id = re.sub(r"[^A-Za-z0-9_]+", "_", task.name).strip("_")
+    words = [f"id: {step_id}", f"task: {_scalar(task.name)}"]
+    if given:
+        words += ["with:", *(f"  {_scalar(each.name)}: {_scalar(_value(each, task))}" for each in given)]
+    if role(task) == "gather":
+        return "\n".join(["gather:", *(f"  {line}" for line in words)])
+    first, *rest = words
+    return "\n".join([f"{role(task)}s:", f"  - {first}", *(f"    {line}" for line in rest)])
+
+
+def role(task: Task) -> str:
+    """What kind of step a task is for, as far as its name and its first parameter tell: a user's may be for several."""
+    family = task.name.partition(".")[0]
+    first = task.first
+    if family == "gather" or (first and re.match(r"(\w+\.)*Itera(tor|ble)\b", first.annotation)):
+        return "gather"
+    if first and first.required and first.name in _HANDED:
+        return "gather" if first.name == "results" else "stage"
+    return "collector"
+
+
+def _value(parameter: Parameter, task: Task) -> Any:
+    family, _, kind = task.name.partition(".")
+    if family == "write" and parameter.name == "path":
+        return f"result.{kind}"
+    if choices := re.match(r"Literal\[('[^']*'|\d+)", parameter.annotation):
+        return ast.literal_eval(choices[1])
+    if parameter.name in _BY_NAME:
+        return _BY_NAME[parameter.name]
+    return _BY_TYPE.get(re.split(r"\W", parameter.annotation)[0], "text")
+
+
+def _scalar(value: Any) -> str:
+    """A value in YAML that reads as nothing else; JSON is YAML."""
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./:-]*[\w/]", value)
+    return value if plain and not _is_other(value) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_other(text: str) -> bool:
+    return text.lower() in {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}

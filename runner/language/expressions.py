@@ -1,0 +1,762 @@
+r"""``${{ … }}`` in the strings of a workflow: what it refers to, what is wrong with it, and what it comes to.
+
+A dotted path (``inputs.topic``) is looked up; anything more is CEL, by the package ``common-expression-language``, with
+one function more: ``range(3)`` is ``[0, 1, 2]``, and ``range(1, 3)`` is ``[1, 2]``. To write ``${{`` itself, write ``${{ "${{" }}``.
+"""
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+from runner.errors import InvalidExpression, echo, listed, nearest
+from runner.language.sandbox import Sandbox, TooMuch
+from runner.text import printable
+
+LENGTH_LIMIT = 1_000
+MACRO_LIMIT = 3
+# What nested macros over the longest list may cost, as its length to the power of their depth + 1: a list of 5,000 in
+# one macro, of 292 in two, of 70 in three take about three seconds each (cel 0.10 copies the list at every step).
+WORK_LIMIT = 25_000_000
+VALUE_LIMIT = 5 * 1024 * 1024  # bytes of JSON that one expression may come to
+SECONDS_LIMIT = 5  # of the processor, for one expression
+MEMORY_LIMIT = 1 << 30  # bytes, for one expression
+VALUE_WEIGHT = 16  # bytes that any value counts as, where what an expression may take is estimated
+HERE_LIMIT = (
+    100_000_000  # of what is copied, by that estimate, in this process, which nothing can interrupt: about 0.2 s
+)
+HERE_RANGE = 50  # the longest range that needs no estimate
+ITEM_LIMIT = 1_000_000  # of a range, and of a `foreach`
+
+# The roots of every name, and the members of those whose members are known (None: any).
+Known = Mapping[str, Collection[str] | None]
+
+_MACROS = {"all", "exists", "exists_one", "filter", "map"}
+_TYPES = {
+    "bool",
+    "bytes",
+    "double",
+    "duration",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
+}
+_FUNCTIONS = {
+    *("size", "contains", "startsWith", "endsWith", "matches", "has", "dyn", "type"),
+    *("string", "int", "uint", "double", "bytes", "timestamp", "duration"),
+    *("getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"),
+    *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
+    "range",
+    *_MACROS,
+}
+_WORDS = {"true", "false", "null", "in"}
+# What the grammar of CEL keeps for itself: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
+_KEYWORDS = {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop"}
+_KEYWORDS |= {"namespace", "package", "return", "var", "void", "while"}
+# No name of a workflow's own may be one of these; `env` will have a meaning.
+RESERVED = frozenset(_WORDS | _TYPES | _KEYWORDS | {"inputs", "run", "item_index", "env"})
+_TOKEN = re.compile(
+    r"""
+      (?P<string>
+        (?: [bB]?[rR] (?: \"{3}[\s\S]*?\"{3} | '{3}[\s\S]*?'{3} | "[^"\n]*" | '[^'\n]*' ) )
+      | (?: [bB]? (?: \"{3}(?:\\[\s\S]|[^\\])*?\"{3} | '{3}(?:\\[\s\S]|[^\\])*?'{3}
+                    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' ) )
+      )
+    | (?P<name> [A-Za-z_][A-Za-z0-9_]* )
+    | (?P<number> 0[xX][0-9a-fA-F]+[uU]? | \d+(?:\.\d+)?(?:[eE][+-]?\d+)?[uU]? )
+    | (?P<space> \s+ | //[^\n]* )
+    | (?P<mark> . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_METHODS = {"contains", "startsWith", "endsWith", "matches"}
+_MISTYPED = re.compile("No such overload|Unsupported operation|is not defined for the values")
+_TYPED_LIMIT = 4  # names of one expression that `mistyped` tries with every type of each
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
+_OTHER_BRACES = re.compile(
+    r"""
+      (?<![${]) \{\{ [-~]? \s* (?P<path> [A-Za-z_][\w.]*+ ) (?P<rest> [^{}]{0,200}? ) \s* [-~]? \}\}
+    | (?: \$\{ | \$\( | (?<![${]) \{ ) \s* (?P<dotted> [A-Za-z_]\w*\.[A-Za-z_]\w* ) \s* [})]
+    """,
+    re.VERBOSE | re.ASCII,
+)
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,15})")
+_RANGE = re.compile(r"range\s*\((.*)\)", re.DOTALL)
+
+
+_SANDBOX = Sandbox(
+    "runner.language.expressions:worked_out", seconds=SECONDS_LIMIT, memory=MEMORY_LIMIT, size=VALUE_LIMIT
+)
+# What other systems have in expressions, and how it is written here.
+_ELSEWHERE = {
+    "secrets": "declare an input that is secret: true, and write ${{ inputs.NAME }}",
+    "env": "the environment is not read: declare an input, and write ${{ inputs.NAME }}",
+    "vars": "declare an input, and write ${{ inputs.NAME }}",
+    "github": "what a run knows is in run",
+    "steps": "a stage is handed the value before it, and needs no name for it",
+    **dict.fromkeys(
+        (
+            "needs",
+            "collectors",
+            "collector",
+            "gather",
+            "stages",
+            "jobs",
+            "tasks",
+            "outputs",
+            "value",
+            "values",
+            "previous",
+        ),
+        "a stage is handed the value before it, and needs no name for it",
+    ),
+    "item": "item is for a collector that has foreach",
+    "matrix": "a collector is repeated with foreach, and what it is for is called item",
+}
+_IN_A_TASK = "there is none in CEL: do it in a task"
+_DAY_HINT = 'for a day, declare an input (day: {type: string}), and run with --day "$(date +%F)"'
+_NO_FUNCTION = {
+    **dict.fromkeys(("now", "today", "date", "strftime", "formatDate"), _DAY_HINT),
+    **dict.fromkeys(
+        ("lower", "upper", "split", "join", "replace", "format", "strip", "trim", "substring", "substr", "slice"),
+        _IN_A_TASK,
+    ),
+}
+_HINTS = {
+    r"\bif\b.*\belse\b": "a choice is written a ? b : c",
+    r"(?<!\|)\|(?!\|)": "there are no filters (|); or is written ||",
+    r"\b(and|or|not)\b": "write &&, || and !",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an expression: the code of the fault, the message, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reading:
+    """What the words of an expression tell, without parsing it.
+
+    Args:
+        paths: each name that is no macro's, with the members behind it: ``("inputs", "topic")``.
+        functions: the names of those called.
+        uses: how often a value is named, also by a name that a macro binds.
+        macros: how many there are.
+        depth: of macros in one another.
+        items: more than any list written in it has.
+    """
+
+    paths: tuple[tuple[str, ...], ...]
+    functions: tuple[str, ...]
+    uses: int
+    macros: int
+    depth: int
+    items: int
+
+
+def expand(value: Any, names: Mapping[str, Any]) -> Any:
+    """A JSON value with every ``${{ }}`` in its strings worked out.
+
+    A string that is one expression becomes its value and keeps the type; in the middle of text it becomes text.
+
+    Args:
+        value: of any depth; keys are left as they are.
+        names: what ``inputs``, ``run`` … mean.
+
+    Raises:
+        InvalidExpression: one cannot be worked out with these names.
+
+    >>> expand({"url": "https://example.org/${{ inputs.page }}"}, {"inputs": {"page": 3}})
+    {'url': 'https://example.org/3'}
+    """
+    match value:
+        case str():
+            return _expand(value, names)
+        case list():
+            return [expand(each, names) for each in value]
+        case dict():
+            return {key: expand(each, names) for key, each in value.items()}
+        case _:
+            return value
+
+
+def check(text: str, known: Known) -> Problem | None:
+    """The first thing that is wrong with the expressions of a string, as far as it can be known before a run."""
+    try:
+        parts = _split(text)
+        expressions = [part for part in parts if isinstance(part, _Expression)]
+        problems = [_check(each.text, known) for each in expressions]
+    except _Malformed as malformed:
+        return malformed.problem
+    return next((problem for problem in problems if problem), None)
+
+
+def misspelt(text: str, known: Known) -> Problem | None:
+    """The first expression in the braces of another language: ``{{ inputs.topic }}``, ``${inputs.topic}``.
+
+    Only what begins with a name of ours is meant as one: a template for another program has names of its own. Within a
+    single brace it must have a member, too, as ``${item}`` may be the shell's.
+    """
+    try:
+        parts = _split(text)
+    except _Malformed:
+        return None
+    for part in parts:
+        for found in _OTHER_BRACES.finditer(part) if isinstance(part, str) else ():
+            path = found["path"] or found["dotted"]
+            root, dot, _ = path.partition(".")
+            if root in known and (dot or known[root] is None):
+                hint = f"write ${{{{ {path}{' …' if found['rest'] else ''} }}}}"
+                return Problem(
+                    "E042", f"{echo(found[0])[1:-1]} is not expanded: expressions are written ${{{{ … }}}}", hint
+                )
+    return None
+
+
+def is_one(text: str) -> bool:
+    """Whether a string is one expression, and so keeps the type of its value; what does not parse may be meant as one."""
+    try:
+        parts = _split(text)
+    except _Malformed:
+        return True
+    return len(parts) == 1 and isinstance(parts[0], _Expression)
+
+
+def alone(text: str) -> str:
+    """The name that a string is, where it is one expression that is one name: ``inputs.topic``; empty for any other."""
+    try:
+        match _split(text):
+            case (_Expression(text=path),) if _PATH.fullmatch(path):
+                return path
+    except _Malformed:
+        pass
+    return ""
+
+
+def references(value: Any) -> frozenset[str]:
+    """The names that a JSON value refers to: ``{"inputs.topic", "run.id"}``; ``inputs`` alone when it is the whole of them.
+
+    What does not parse refers to nothing.
+    """
+    match value:
+        case str():
+            try:
+                expressions = [part.text for part in _split(value) if isinstance(part, _Expression)]
+            except _Malformed:
+                return frozenset()
+            return frozenset(".".join(path[:2]) for each in expressions for path in _reading(each).paths)
+        case list():
+            return frozenset().union(*map(references, value))
+        case dict():
+            return frozenset().union(*map(references, value.values()))
+        case _:
+            return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    text: str
+
+
+class _Malformed(Exception):
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.problem = Problem("E025", message, hint)
+
+
+# The arguments of a step are expanded for every item of a `foreach`; so many strings a workflow seldom has.
+@lru_cache(maxsize=1024)
+def _split(text: str) -> tuple[str | _Expression, ...]:
+    """A string to its text and its expressions, in order."""
+    parts: list[str | _Expression] = []
+    rest = 0
+    while (start := text.find("${{", rest)) >= 0:
+        end = _end(text, start + 3)
+        parts += [text[rest:start], _Expression(text[start + 3 : end].strip())]
+        rest = end + 2
+    parts.append(text[rest:])
+    return tuple(part for part in parts if part != "")
+
+
+def _end(text: str, start: int) -> int:
+    """Where the ``}}`` of the expression at ``start`` stands: not within a string literal, nor closing a map."""
+    depth = 0
+    position = start
+    while position < len(text) and position - start <= LENGTH_LIMIT + 2:
+        found = _TOKEN.match(text, position, start + LENGTH_LIMIT + 100)
+        if found is None:
+            break
+        if found["mark"] == "{":
+            depth += 1
+        elif found["mark"] == "}":
+            if depth == 0 and text.startswith("}}", position):
+                return position
+            depth = max(0, depth - 1)
+        # A comment must not swallow the end of its expression.
+        position = position + 2 if found[0].startswith("//") else found.end()
+    if len(text) - start > LENGTH_LIMIT and text.find("}}", start) >= 0:
+        raise _Malformed(f"expression longer than {LENGTH_LIMIT:,} characters")
+    raise _Malformed(f"{echo(text[start - 3 : start + 30])} has no }}}}", "an expression is written ${{ … }}")
+
+
+def mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None:
+    """The first expression of a string that has no value, whatever its inputs are, as their types do not go together.
+
+    Only expressions of names whose types are known, without a choice and without a macro, are tried: what another part of
+    them comes to, and whether that part is worked out at all, depends on the values.
+
+    Args:
+        types: of each name (``inputs.topic``) a value of every type that it may have.
+    """
+    try:
+        expressions = [part.text for part in _split(text) if isinstance(part, _Expression)]
+    except _Malformed:
+        return None
+    return next(filter(None, (_mistyped(each, types) for each in expressions)), None)
+
+
+def _mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None:
+    reading = _reading(text)
+    paths = sorted({".".join(path) for path in reading.paths})
+    open_ended = reading.macros or "range" in reading.functions or "?" in text
+    if _PATH.fullmatch(text) or open_ended or not types.keys() >= set(paths) or len(paths) > _TYPED_LIMIT:
+        return None
+    problem = None
+    for values in product(*(types[path] for path in paths)):
+        names: dict[str, dict[str, Any]] = {}
+        for path, value in zip(paths, values, strict=True):
+            root, _, member = path.partition(".")
+            names.setdefault(root, {})[member] = value
+        try:
+            _compiled(text).execute(names)
+        except BaseException as error:
+            if not _is_from_cel(error):
+                raise
+            line = _first_line(error)
+            if not _MISTYPED.search(line):  # of such a value, not of its type: it may do with another
+                return None
+            problem = problem or Problem("E038", f"{_shown(text)}: {line}", _overload_hint(text))
+        else:
+            return None
+    return problem
+
+
+def _overload_hint(text: str) -> str:
+    """What to write instead of operators and functions that take no values of such types."""
+    words = [found[0] for found in _TOKEN.finditer(text) if found.lastgroup not in {"space", "string"}]
+    called = next((word for at, word in enumerate(words[:-1]) if word in _METHODS and words[at + 1] == "("), "")
+    if called and words[max(0, words.index(called) - 1)] != ".":
+        return f'it is called on the text: inputs.NAME.{called}("a")'
+    if any(pair in text for pair in ("||", "&&")):
+        return 'a choice is written a ? b : c, as inputs.NAME != "" ? inputs.NAME : "x"; && and || take booleans'
+    return "types do not mix: convert with double(…), int(…) or string(…)"
+
+
+def _check(text: str, known: Known) -> Problem | None:
+    if not text:
+        return Problem("E025", "empty expression", f"names are {listed(_good_names(known))}")
+    if not _PATH.fullmatch(text):
+        _compiled(text)
+    reading = _reading(text)
+    for path in reading.paths:
+        problem = _unknown(path, known)
+        if problem:
+            return problem
+    for function in reading.functions:
+        if function not in _FUNCTIONS:
+            near = nearest(function, sorted(_FUNCTIONS))
+            near = f"did you mean {near}?" if near else f"functions are {', '.join(sorted(_FUNCTIONS))}"
+            hint = _NO_FUNCTION.get(function, near)
+            if hint == _IN_A_TASK and "run.started_at" in text:
+                hint = _DAY_HINT
+            return Problem("E024", f"unknown function {echo(function)} in {_shown(text)}", hint)
+    return None
+
+
+def _unknown(path: tuple[str, ...], known: Known) -> Problem | None:
+    root, *members = path
+    if root in known:
+        allowed = known[root]
+        if allowed is None or not members or members[0] in allowed:
+            return None
+    name = ".".join(path[:2])
+    good = _good_names(known)
+    of_root = known.get(root)
+    near = next((each for each in good if each.partition(".")[2] == name), "")
+    if of_root and members:  # of a root that there is, the member is misspelt
+        near = near or (f"{root}.{member}" if (member := nearest(members[0], sorted(of_root))) else "")
+    else:
+        near = near or nearest(name, good) or nearest(root, [each for each in known if known[each] is None])
+    told = "" if root == "item" and "item_index" in known else _ELSEWHERE.get(root, "")
+    told = f"{told}; " if told else f"did you mean {near}? " if near else ""
+    hint = f"{told}names are {listed(good)}"
+    return Problem("E024", f"{echo(name)[1:-1]} is not a name that an expression can use", hint)
+
+
+def _good_names(known: Known) -> list[str]:
+    """Every name that can be used: of those whose members are not known, the root alone."""
+    return [
+        name
+        for root, members in known.items()
+        for name in ([root] if members is None else [f"{root}.{member}" for member in sorted(members)])
+    ]
+
+
+def _expand(text: str, names: Mapping[str, Any]) -> Any:
+    if "${{" not in text:
+        return text
+    try:
+        parts = _split(text)
+    except _Malformed as malformed:
+        raise InvalidExpression(malformed.problem.message) from malformed
+    values = [part if isinstance(part, str) else _evaluate(part.text, names) for part in parts]
+    if len(parts) == 1 and isinstance(parts[0], _Expression):
+        return _copy(values[0])
+    return "".join(map(_text, values))
+
+
+def _copy(value: Any) -> Any:
+    """A list or mapping of its own: a task may change what it is handed, and the inputs are those of every step."""
+    match value:
+        case list():
+            return [_copy(each) for each in value]
+        case dict():
+            return {key: _copy(each) for key, each in value.items()}
+        case _:
+            return value
+
+
+def _text(value: Any) -> str:
+    """A value within text: strings as they are, null as nothing, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
+    if _PATH.fullmatch(text):
+        return _look_up(text, names)
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    try:
+        if ends := _range_alone(text):
+            return _range([_evaluate(end, names) for end in ends], ITEM_LIMIT)
+        program = _compiled(text)
+    except _Malformed as malformed:
+        raise InvalidExpression(malformed.problem.message) from malformed
+    except _OutOfRange as problem:
+        raise InvalidExpression(f"{_shown(text)}: {problem}") from problem
+    reading = _reading(text)
+    needed = _needed(names, reading)
+    longest, weight = _measured(needed)
+    longest = max(longest, reading.items, HERE_RANGE if "range" in reading.functions else 0)
+    if reading.depth and longest ** (reading.depth + 1) > WORK_LIMIT:
+        raise InvalidExpression(f"{_shown(text)}: a list of {longest:,} is too long for {reading.depth} nested macros")
+    if _is_much(reading, longest, weight + len(text)):
+        return _apart(text, needed)
+    try:
+        return _worked_out(program, text, reading, needed, HERE_RANGE)
+    except _TooLongHere:
+        return _apart(text, needed)
+    except InvalidExpression as problem:
+        if isinstance(problem.__cause__, KeyError) and (others := _others(problem.__cause__, reading, names)):
+            raise InvalidExpression(f"{problem}{others}") from problem.__cause__
+        raise
+
+
+def _is_much(reading: _Reading, longest: int, weight: int) -> bool:
+    """Whether an expression may come to much, or take long, by the most that its words and its values allow.
+
+    Each macro may name its values as often as there are names; CEL copies what a macro has made so far at each item.
+    """
+    made: int = weight * reading.uses ** max(1, reading.macros) * longest**reading.depth
+    return made > VALUE_LIMIT or made * (longest if reading.depth else 1) > HERE_LIMIT
+
+
+def _apart(text: str, names: dict[str, Any]) -> Any:
+    """The value of an expression, in a process that can be ended: CEL can be interrupted by nothing."""
+    try:
+        told = _SANDBOX.call([text, names])
+    except TooMuch as problem:
+        raise InvalidExpression(f"{_shown(text)} {problem}") from problem
+    if "problem" in told:
+        raise InvalidExpression(told["problem"], told["hint"])
+    return told["value"]
+
+
+def worked_out(argument: list[Any]) -> dict[str, Any]:
+    """What the process does that `_apart` asks: ``{value}``, or ``{problem, hint}``."""
+    text, names = argument
+    try:
+        return {"value": _worked_out(_compiled(text), text, _reading(text), names, None)}
+    except InvalidExpression as error:
+        return {"problem": str(error), "hint": error.hint}
+
+
+def _worked_out(program: Any, text: str, reading: _Reading, needed: dict[str, Any], range_limit: int | None) -> Any:
+    """What CEL makes of a program, as JSON.
+
+    Args:
+        range_limit: of a range that may be worked out here; None if this is where much may be.
+    """
+    try:
+        return _plain(_executed(program, reading, needed, range_limit), text)
+    except (InvalidExpression, _TooLongHere):
+        raise
+    except KeyError as error:
+        raise InvalidExpression(f"{_shown(text)}: there is no {error}") from error
+    except BaseException as error:
+        if not _is_from_cel(error):
+            raise
+        line = _first_line(error)
+        hint = _overload_hint(text) if _MISTYPED.search(line) else ""
+        raise InvalidExpression(f"{_shown(text)}: {line}", hint) from error
+
+
+def _needed(names: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
+    """What of the names an expression refers to: CEL copies all that it is given, and an input may have a million items."""
+    needed: dict[str, Any] = {}
+    whole = {path[0] for path in reading.paths if len(path) == 1}
+    for root, *members in reading.paths:
+        value = names.get(root)
+        if root in whole or not isinstance(value, Mapping):
+            needed |= {root: value} if root in names else {}
+        else:
+            there = needed.setdefault(root, {})
+            there |= {member: value[member] for member in members if member in value}
+    return needed
+
+
+def _executed(program: Any, reading: _Reading, names: dict[str, Any], range_limit: int | None) -> Any:
+    if "range" not in reading.functions:
+        return program.execute(names)
+    import cel  # noqa: PLC0415 - it compiled the program, and so is imported already
+
+    # A range is a list like any other: under macros it may not be longer than one that is an input.
+    limit = int(WORK_LIMIT ** (1 / (reading.depth + 1)) + 1e-6) if reading.depth else ITEM_LIMIT
+    problems: list[Exception] = []
+
+    def called(*ends: Any) -> list[int]:
+        # Nothing is raised through CEL, which writes it to stderr and goes on in its own words.
+        try:
+            made = _range(ends, limit)
+        except _OutOfRange as problem:
+            problems.append(problem)
+            return []
+        if range_limit is not None and len(made) > range_limit:
+            problems.append(_TooLongHere())
+            return []
+        return made
+
+    try:
+        value = program.execute(cel.Context(variables=names, functions={"range": called}))
+    except BaseException as error:
+        if problems and _is_from_cel(error):  # what followed from the empty list is no problem of its own
+            raise problems[0] from error
+        raise
+    if problems:
+        raise problems[0]
+    return value
+
+
+class _TooLongHere(Exception):
+    """A range that must be worked out where it can be ended."""
+
+
+class _OutOfRange(Exception):
+    """Two integers are expected, and not too far apart."""
+
+
+def _range(ends: Sequence[Any], limit: int) -> list[int]:
+    if len(ends) not in (1, 2) or not all(isinstance(end, int) and not isinstance(end, bool) for end in ends):
+        raise _OutOfRange("range takes one integer or two: range(3) is [0, 1, 2], range(1, 3) is [1, 2]")
+    start, stop = ends if len(ends) == 2 else (0, ends[0])
+    if stop - start > limit:
+        raise _OutOfRange(f"a range of {stop - start:,}, limit {limit:,}")
+    return list(range(start, stop))
+
+
+@lru_cache(maxsize=1024)
+def _range_alone(text: str) -> tuple[str, ...]:
+    """The arguments of an expression that is one call of ``range``, which needs no CEL; empty for any other."""
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        return ()
+    depth, ends, start = 0, [], found.start(1)
+    for token in _TOKEN.finditer(text, start, found.end(1)):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth < 0:  # "range(2) + size([3])": that bracket was not the last
+            return ()
+        if token[0] == "," and depth == 0:
+            ends.append(text[start : token.start()].strip())
+            start = token.end()
+    ends.append(text[start : found.end(1)].strip())
+    return tuple(ends) if all(ends) else ()
+
+
+def _look_up(path: str, names: Mapping[str, Any]) -> Any:
+    if path in {"true", "false", "null"}:
+        return {"true": True, "false": False, "null": None}[path]
+    value: Any = names
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            raise InvalidExpression(f"{_shown(path)}: there is no {echo(name)}{_keys(value)}")
+        value = value[name]
+    return value
+
+
+def _others(missing: KeyError, reading: _Reading, names: Mapping[str, Any]) -> str:
+    """The keys that are there in place of the one that an expression has asked for."""
+    for root, *members in reading.paths:
+        if members and members[0] == str(missing).strip("'"):
+            return _keys(names.get(root))
+    return ""
+
+
+def _keys(value: Any) -> str:
+    """A file with semicolons has one column, which is called like all of them: its name says so."""
+    return f"; it has {listed([echo(key) for key in value])}" if isinstance(value, Mapping) and value else ""
+
+
+def _plain(value: Any, text: str) -> Any:
+    """The result of CEL as JSON: a timestamp becomes its ISO text; bytes, durations and the like are refused."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case datetime():
+            return value.isoformat()
+        case list():
+            return [_plain(each, text) for each in value]
+        case dict() if all(isinstance(key, str) for key in value):
+            # In an order that every process agrees on: CEL's maps have none.
+            return {key: _plain(value[key], text) for key in sorted(value)}
+        case dict():
+            raise InvalidExpression(f"{_shown(text)}: the keys of a map must be strings")
+    raise InvalidExpression(f"{_shown(text)}: {type(value).__name__} {echo(value)} is not a JSON value; use string(…)")
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> Any:
+    """The CEL program of an expression.
+
+    Raises:
+        _Malformed: it does not parse, or is too long or too deep.
+    """
+    # Here and not at the top: its __init__ imports typer and prompt_toolkit, 0.16 s that most workflows never need.
+    import cel  # noqa: PLC0415
+
+    if len(text) > LENGTH_LIMIT:
+        raise _Malformed(f"expression longer than {LENGTH_LIMIT:,} characters")
+    if _reading(text).depth > MACRO_LIMIT:
+        raise _Malformed(f"more than {MACRO_LIMIT} nested macros in {_shown(text)}")
+    try:
+        return cel.compile(text)
+    except BaseException as error:
+        if not _is_from_cel(error):
+            raise
+        hint = next((hint for sign, hint in _HINTS.items() if re.search(sign, text)), "")
+        raise _Malformed(f"{_shown(text)} does not parse: {_first_line(error)}", hint) from error
+
+
+def _is_from_cel(error: BaseException) -> bool:
+    """A panic of the Rust library is a BaseException of no public type (pyo3); it is an answer like any other."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+# What the Rust library says of itself and its values, in words of the language.
+_PLAIN_WORDS = (
+    (re.compile(r"Parsing Error: Error \{.*"), "not a duration, as 90s or 1h30m"),
+    (re.compile(r"Function '(\w+)' error: "), r"\1: "),
+    (re.compile(r"Undefined variable or function: '(\w+)'"), r"\1 is not defined for the values that it is given"),
+)
+
+
+def _first_line(error: BaseException) -> str:
+    """One line of a message of cel: of a parse error ``1:4: Syntax error: …``, without the list of what could follow."""
+    text = str(error)
+    found = re.search(r"ERROR: <input>:(\d+:\d+: .*)", text)
+    line = found[1] if found else text.partition("\n")[0].partition(". ")[0]
+    line = line.partition(" expecting {")[0].replace("mismatched input '<EOF>'", "it ends too early")
+    for words, ours in _PLAIN_WORDS:
+        line = words.sub(ours, line)
+    return printable(line)[:200]
+
+
+@lru_cache(maxsize=4096)
+def _reading(text: str) -> _Reading:
+    """Read the words of an expression, keeping track of the names that macros bind."""
+    tokens = [found for found in _TOKEN.finditer(text) if found.lastgroup != "space"]
+    paths: list[tuple[str, ...]] = []
+    functions: list[str] = []
+    scopes: list[str | None] = []  # one for each open bracket: the name that its macro binds
+    depth = uses = 0
+    binds = False  # the next name is one that a macro binds
+    for index, token in enumerate(tokens):
+        word = token[0]
+        uses += token.lastgroup == "name"
+        before = tokens[index - 1][0] if index else ""
+        after = tokens[index + 1][0] if index + 1 < len(tokens) else ""
+        if token["mark"] and word in "([{":
+            scopes.append(None)
+            binds = word == "(" and before in _MACROS and index > 1 and tokens[index - 2][0] == "."
+            if binds:
+                scopes[-1] = ""
+        elif token["mark"] and word in ")]}":
+            if scopes:
+                scopes.pop()
+        elif token["name"] and binds and after == ",":
+            scopes[-1] = word
+            binds = False
+        elif token["name"] and after == "(" and word not in _WORDS:
+            functions.append(word)
+        elif token["name"] and before != "." and word not in _WORDS and word not in _TYPES and word not in scopes:
+            paths.append((word, *_members(tokens, index + 1)))
+        depth = max(depth, sum(scope is not None for scope in scopes))
+    items = sum(token[0] == "," for token in tokens) + 1
+    macros = sum(name in _MACROS for name in functions)
+    return _Reading(paths=tuple(paths), functions=tuple(functions), uses=uses, macros=macros, depth=depth, items=items)
+
+
+def _members(tokens: list[re.Match[str]], index: int) -> Iterator[str]:
+    """The member that follows a name: ``.topic`` or ``["topic"]``."""
+    words = [token[0] for token in tokens[index : index + 3]]
+    match words:
+        case [".", name, *rest] if tokens[index + 1]["name"] and rest[:1] != ["("]:
+            yield name
+        case ["[", name, "]"] if tokens[index + 1]["string"] and name[0] in "\"'" and "\\" not in name:
+            yield name.strip("\"'")
+
+
+def _measured(value: Any) -> tuple[int, int]:
+    """How long the longest list in a JSON value is, or its longest map; and about how many bytes of memory all of it takes."""
+    match value:
+        case list():
+            inner = [_measured(each) for each in value]
+        case Mapping():
+            inner = [_measured(each) for each in value.values()]
+        case str():
+            return 0, VALUE_WEIGHT + len(value)
+        case _:
+            return 0, VALUE_WEIGHT
+    return max([len(value), *(longest for longest, _ in inner)]), VALUE_WEIGHT + sum(weight for _, weight in inner)
+
+
+def _shown(text: str) -> str:
+    return f"${{{{ {echo(text)[1:-1]} }}}}"

@@ -1,0 +1,278 @@
+"""A collector with ``foreach`` to its items, one after the other as they are written; none of a file is kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from runner.errors import Fault, InvalidExpression, InvalidItems, InvalidWorkflow, echo
+from runner.language import expressions
+from runner.language.expressions import ITEM_LIMIT
+from runner.language.plan import Foreach, Item, Plan, Step
+from runner.language.source import Source, found, is_json, kind
+from runner.text import count, cut_middle, printable
+
+if TYPE_CHECKING:
+    from runner.language.source import Loc
+
+SIZE_LIMIT = 64 * 1024  # bytes of an item's JSON, or of its line
+KEY_LIMIT = 200
+
+_FIRST_END = re.compile(rb"\n|\r\n|\r(?=[^\n])")
+_NEWLINE = re.compile(rb"(?<=\n)")
+_ANY_END = re.compile(rb"(?<=\n)|(?<=\r)(?!\n)")
+
+_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+
+# An item with the place that it is called by: in a file the number of its line, elsewhere its index.
+_Placed = Iterable[tuple[int, Any]]
+
+
+def items(plan: Plan, step: Step) -> Iterator[Item]:
+    """The items of a collector with ``foreach``, in order; a file is read as far as they are asked for.
+
+    Raises:
+        InvalidExpression: what is written under ``items`` cannot be worked out.
+        InvalidItems: one cannot be used, or its file cannot be read.
+    """
+    foreach = step.foreach
+    if foreach is None:
+        return
+    name, placed = _placed(foreach, plan.inputs)
+    for index, (place, value) in enumerate(placed):
+        key = str(index) if foreach.key is None else _key(foreach, plan.inputs, value, index, _called(name, place))
+        yield Item(value, key, index)
+
+
+def counted(plan: Plan, source: Source) -> Plan:
+    """The plan, whose inputs are bound, with the number of items of every collector with ``foreach``.
+
+    Raises:
+        InvalidWorkflow: there are too many, two have one key, or one cannot be used.
+    """
+    collectors, faults = [], []
+    for at, step in enumerate(plan.collectors):
+        try:
+            foreach = step.foreach and replace(step.foreach, count=_count(step.foreach, plan.inputs))
+            collectors.append(replace(step, foreach=foreach))
+        except InvalidItems as problem:
+            faults.append(Fault(problem.code, str(problem), source.place(_loc(source, at, problem)), problem.hint))
+        except InvalidExpression as problem:
+            faults.append(Fault("E038", str(problem), source.place(_loc(source, at)), problem.hint))
+    if faults:
+        raise InvalidWorkflow(tuple(faults))
+    return replace(plan, collectors=tuple(collectors))
+
+
+def check(plan: Plan, source: Source) -> None:
+    """Tell what is wrong with items that stand in the file, whatever the inputs will be.
+
+    Raises:
+        InvalidWorkflow: as `counted`.
+    """
+    counted(replace(plan, collectors=tuple(map(_without_unknown, plan.collectors))), source)
+
+
+def _without_unknown(step: Step) -> Step:
+    """The step without a ``foreach`` that depends on an input, or on a file that need not be there yet."""
+    foreach = step.foreach
+    if foreach is None or isinstance(foreach.items, dict):
+        return replace(step, foreach=None)
+    used = expressions.references([foreach.items, foreach.key])
+    return replace(step, foreach=None) if any(name.partition(".")[0] == "inputs" for name in used) else step
+
+
+def _loc(source: Source, at: int, problem: InvalidItems | None = None) -> Loc:
+    """Where what is wrong stands: the items may be written in the defaults, or alone."""
+    loc: Loc = ("collectors", at, "foreach")
+    written = source.data["collectors"][at].get("foreach")
+    if written is None:
+        loc = ("defaults", "collectors", "foreach")
+        written = source.data["defaults"]["collectors"]["foreach"]
+    within = problem.loc if problem else ("items",)
+    return (*loc, *(within if isinstance(written, dict) else within[1:]))
+
+
+def _count(foreach: Foreach, inputs: Mapping[str, Any]) -> int:
+    name, placed = _placed(foreach, inputs)
+    count, places = 0, dict[str, int]()
+    for count, (place, value) in enumerate(placed, start=1):
+        if count > ITEM_LIMIT:
+            raise InvalidItems(f"over {ITEM_LIMIT:,} items, limit {ITEM_LIMIT:,}", "E040")
+        if foreach.key is None:
+            continue
+        key = _key(foreach, inputs, value, count - 1, _called(name, place))
+        first = places.setdefault(key, place)
+        if first != place:
+            message = f"duplicate key {echo(key)}: {_called(name, first)} has it, and {_called(name, place)}"
+            raise InvalidItems(message, "E041", _key_loc(foreach, count - 1))
+    return count
+
+
+def _called(name: str, place: int) -> str:
+    """An item in words: of a file, ``urls.txt:3``."""
+    return f"{name}:{place}" if name else f"item {place:,} (counted from 0)"
+
+
+def _key(foreach: Foreach, inputs: Mapping[str, Any], value: Any, index: int, called: str) -> str:
+    names = {"inputs": inputs, foreach.name: value, "item_index": index}
+    try:
+        key = expressions.expand(foreach.key, names)
+    except InvalidExpression as problem:
+        raise InvalidItems(f"{called}: {problem}", "E038", _key_loc(foreach, index), problem.hint) from problem
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(key)
+    if isinstance(key, str) and 0 < len(key) <= KEY_LIMIT and key.isprintable():
+        return key
+    message = f"{called}: expected a key of 1 to {KEY_LIMIT} printable characters, or an integer, found {found(key)}"
+    raise InvalidItems(message, "E041", _key_loc(foreach, index))
+
+
+def _key_loc(foreach: Foreach, index: int) -> Loc:
+    """Where the key of an item is to blame: at the item, if that is in the YAML."""
+    return ("items", index) if isinstance(foreach.items, list) else ("key",)
+
+
+def _placed(foreach: Foreach, inputs: Mapping[str, Any]) -> tuple[str, _Placed]:
+    """The name of the file that the items are in, empty if there is none; and the items."""
+    if isinstance(foreach.items, dict):
+        path = expressions.expand(foreach.items["file"], {"inputs": inputs})
+        if not isinstance(path, str):
+            raise InvalidItems(f"expected the path of a file, found {found(path)}", "E007", ("items", "file"))
+        format_ = foreach.items["format"] or _FORMATS.get(Path(path).suffix.lower(), "lines")
+        return _shown(path), _READERS[format_](path)
+    listed = expressions.expand(foreach.items, {"inputs": inputs})
+    if not isinstance(listed, list):
+        raise InvalidItems(f"expected a list of items, found {kind(listed)}", "E007")
+    if len(listed) > ITEM_LIMIT:
+        raise InvalidItems(f"{len(listed):,} items, limit {ITEM_LIMIT:,}", "E040")
+    return "", _of_list(listed)
+
+
+def _of_list(listed: list[Any]) -> _Placed:
+    for index, value in enumerate(listed):
+        _check_size(value, _called("", index), ("items", index))
+        yield index, value
+
+
+def _check_size(value: Any, called: str, loc: Loc) -> None:
+    # A character takes six bytes of JSON at most, and a number 24: few need be written to be measured.
+    if isinstance(value, int | float | None) or (isinstance(value, str) and len(value) < SIZE_LIMIT // 6):
+        return
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > SIZE_LIMIT:
+        raise InvalidItems(f"{called} has {size:,} bytes of JSON, limit {SIZE_LIMIT:,}", "E040", loc)
+
+
+# Files. None is read as a whole, nor a line that is too long.
+
+
+def _of_lines(path: str) -> _Placed:
+    for number, line in _lines(path):
+        text = line.rstrip("\r\n")
+        if text and not text.isspace():
+            yield number, text
+
+
+def _of_json_lines(path: str) -> _Placed:
+    for number, line in _lines(path):
+        if line.isspace():
+            continue
+        try:
+            value = _JSON.decode(line)
+        except (ValueError, RecursionError) as error:
+            raise InvalidItems(f"{_called(_shown(path), number)}: not JSON: {error}", "E039") from error
+        if not is_json(value):
+            message = "a number or a text that JSON cannot carry exactly"
+            raise InvalidItems(f"{_called(_shown(path), number)}: {message}", "E039")
+        yield number, value
+
+
+def _of_csv(path: str) -> _Placed:
+    name = _shown(path)
+    rows = csv.reader((line for _, line in _lines(path)), strict=True)
+    try:
+        header = next(rows, [])
+        if len(set(header)) != len(header):
+            raise InvalidItems(f"{name}:1: two columns have one name", "E039")
+        # So many characters of a row are within the limit, whatever they are (see _check_size).
+        room = SIZE_LIMIT // 6 - sum(len(column) + 3 for column in header)
+        for row in rows:
+            if row and len(row) != len(header):  # an empty line is none
+                message = f"{name}:{rows.line_num}: {count(len(row), 'cell')}, and the header has {len(header)}"
+                raise InvalidItems(message, "E039")
+            if row:
+                value = dict(zip(header, row, strict=True))
+                if sum(map(len, row)) > room:
+                    _check_size(value, _called(name, rows.line_num), ("items",))
+                yield rows.line_num, value
+    except csv.Error as error:
+        raise InvalidItems(f"{name}:{rows.line_num}: not CSV: {error}", "E039") from error
+
+
+_READERS = {"lines": _of_lines, "jsonl": _of_json_lines, "csv": _of_csv}
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers, and their ends."""
+    name = _shown(path)
+    try:
+        if Path(path).exists() and not Path(path).is_file():  # a pipe could be read once only, and may never end
+            raise _unreadable(path, "not a regular file")
+        with Path(path).open("rb") as file:
+            for number, line in enumerate(_cut(file), start=1):
+                if len(line) > SIZE_LIMIT + 2:
+                    raise InvalidItems(f"{name}:{number}: a line of over {SIZE_LIMIT:,} bytes, the limit", "E040")
+                # A byte order mark is no part of the text; spreadsheets write one.
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidItems(f"{name}:{number}: not UTF-8 text", "E039") from error
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        raise _unreadable(path, "no such file" if missing else str(error.strerror).lower()) from error
+    except ValueError as error:
+        raise _unreadable(path, "no such file: the path has a NUL character") from error
+
+
+def _cut(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file with their ends: a newline, or what its first line ends in, a carriage return (old spreadsheets).
+
+    A line that is too long is cut where that is certain.
+    """
+    rest, end = b"", None
+    while chunk := file.read(SIZE_LIMIT + 3):
+        rest += chunk
+        if end is None and (first := _FIRST_END.search(rest)):
+            end = _ANY_END if first[0] == b"\r" else _NEWLINE
+        if end is not None:
+            *lines, rest = end.split(rest)
+            # The carriage return at the end of what has been read may be half of an end.
+            if not rest and lines[-1:] and lines[-1].endswith(b"\r"):
+                rest = lines.pop()
+            yield from lines
+        if len(rest) > SIZE_LIMIT + 2:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
+
+
+def _unreadable(path: str, why: str) -> InvalidItems:
+    hint = "" if Path(path).is_absolute() else f"it was looked for in {Path.cwd()}"
+    return InvalidItems(f"{_shown(path)} cannot be read: {why}", "E039", ("items", "file"), hint)
+
+
+def _shown(path: str) -> str:
+    return cut_middle(printable(path), 80)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no value of JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)

@@ -1,0 +1,423 @@
+"""A checked workflow to a plan: every step in order, its defaults applied, frozen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from runner.language import expressions
+
+if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
+    from runner.language import spec
+    from runner.language.source import Source
+    from runner.language.task_index import Catalogue
+
+Kind = Literal["collector", "gather", "stage"]
+Jitter = Literal["full", "none"] | float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """When and how a failed attempt is tried again.
+
+    Args:
+        max_retries: tries after the first.
+        delay: seconds before the first retry.
+        backoff: what the delay is multiplied by after each.
+        max_delay: seconds that no delay exceeds.
+        jitter: ``full`` draws from 0 to the delay, ``none`` keeps it, a share keeps all but that share.
+        max_duration: seconds from the first start after which nothing is tried again.
+        on: exception class names, or ``http_429``, ``http_5xx``: only these are tried again; empty for all.
+        not_on: the same, never tried again.
+    """
+
+    max_retries: int = 0
+    delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 300.0
+    jitter: Jitter = "full"
+    max_duration: float | None = None
+    on: tuple[str, ...] = ()
+    not_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Foreach:
+    """What a collector is repeated for: one collector for each item.
+
+    Args:
+        items: as written: a list, an expression that gives one, or ``{"file": …}``.
+        name: what an expression calls the item: the key ``as``.
+        key: an expression that gives an item its key; None for its place in the list.
+        count: how many items there are; 0 until they have been read.
+        batch: how many of them share one message; 0 until the run is submitted.
+    """
+
+    items: Any
+    name: str = "item"
+    key: str | None = None
+    count: int = 0
+    batch: int = 0
+
+    @property
+    def batches(self) -> int:
+        return -(-self.count // self.batch) if self.count else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One of the items of a ``foreach``.
+
+    Args:
+        value: anything JSON.
+        key: what tells it from the others: the collector's id is ``page[key]``.
+        index: its place among them, from 0.
+    """
+
+    value: Any
+    key: str
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One call of one task.
+
+    A collector with ``foreach`` stands for all of its items; ``of`` makes the collector of one of them.
+
+    Args:
+        task: its registered name; None for a gather left out, whose value is the list itself.
+        arguments: the step's ``with``, its ``${{ }}`` not yet expanded: only the run knows its id.
+        timeout: seconds an attempt may take; None for no limit.
+        queue: the Celery queue it is sent to; None until the run is submitted, when it is routed.
+        required: of a collector, whether the run fails if it does.
+        place: ``file:line:col`` of the step in the YAML.
+        batch: how many of a ``foreach`` share a message; None to let that follow from their number.
+        max_concurrency: how many of a batch are executed at once; None to let that follow from the task.
+        item: what this collector of a ``foreach`` is for.
+        message: which of the messages of the run it shares with other collectors; None for one of its own.
+    """
+
+    id: str
+    kind: Kind
+    task: str | None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+    retry: Retry = Retry()
+    queue: str | None = None
+    priority: int | None = None
+    required: bool = True
+    place: str = ""
+    foreach: Foreach | None = None
+    batch: int | None = None
+    max_concurrency: int | None = None
+    item: Item | None = None
+    message: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many collectors it stands for."""
+        return self.foreach.count if self.foreach and not self.item else 1
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """What messages call its collectors: its id, or of a ``foreach`` its batches: ``page/0``, ``page/1`` and so on."""
+        if self.foreach is None:
+            return (self.id,)
+        return tuple(f"{self.id}/{number}" for number in range(self.foreach.batches))
+
+    @property
+    def ref(self) -> str:
+        """What the message that it comes with calls it: itself, or its batch; nothing, of a step that is no collector."""
+        if self.kind != "collector":
+            return ""
+        if self.item is None or self.foreach is None:
+            return self.id
+        return f"{self.id.partition('[')[0]}/{self.item.index // self.foreach.batch}"
+
+    def of(self, item: Item) -> Step:
+        """The collector of one of its items."""
+        return replace(self, id=f"{self.id}[{item.key}]", item=item)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run will do: collectors in parallel, the gather, then the stages in a row.
+
+    Args:
+        min_success: as written, how many collectors must succeed, besides those that are required: a number, or ``60%``.
+        deadline: seconds from the start of the fan-out to when a collector that has not answered is late; None for no limit.
+        include: modules with its tasks, for the worker that `run` starts.
+        directory: of the YAML, where those modules are looked for first.
+        secrets: names of the inputs whose values are never shown.
+    """
+
+    name: str
+    description: str
+    collectors: tuple[Step, ...]
+    gather: Step
+    stages: tuple[Step, ...] = ()
+    min_success: int | str | None = None
+    deadline: float | None = None
+    include: tuple[str, ...] = ()
+    directory: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*self.collectors, self.gather, *self.stages)
+
+    @property
+    def tail(self) -> tuple[Step, ...]:
+        """The steps in a row after the collectors: the gather and the stages."""
+        return (self.gather, *self.stages)
+
+    @property
+    def fan_out(self) -> int:
+        """How many collectors there are."""
+        return sum(step.count for step in self.collectors)
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """What messages call the collectors: each once, alone or in its batch."""
+        return tuple(ref for step in self.collectors for ref in step.refs)
+
+    @property
+    def least(self) -> int | None:
+        """How many collectors must succeed: 60% of 4 are 3. None if the file does not say."""
+        if isinstance(self.min_success, str):
+            return -(-self.fan_out * int(self.min_success.removesuffix("%")) // 100)
+        return self.min_success
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether a collector may fail without the run."""
+        return self.min_success is not None or not all(step.required for step in self.collectors)
+
+    @property
+    def hash(self) -> str:
+        """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go."""
+        deeds = [_deed(step) for step in self.steps]
+        text = json.dumps([self.name, deeds, self.min_success, self.deadline], sort_keys=True, default=_fields)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def same(self, step: Step, other: Plan) -> bool:
+        """Whether the other plan has this step too, doing the same: wherever it stands and goes, and may fail or not."""
+        deed = replace(_deed(step), required=True)
+        return any(each.id == step.id and replace(_deed(each), required=True) == deed for each in other.steps)
+
+    def step(self, step_id: str) -> Step:
+        return next(step for step in self.steps if step.id == step_id)
+
+    def collector(self, step_id: str) -> Step:
+        """The collector as it is written: ``page`` of the step ``page[42]``."""
+        name = written(step_id)
+        return next(step for step in self.collectors if step.id == name)
+
+    def before(self, step: Step) -> Step | None:
+        """The step whose value this one is handed: None for a collector, and for the gather, which has them all."""
+        at = self._place(step)
+        return self.tail[at - 1] if at else None
+
+    def after(self, step: Step) -> tuple[Step, ...]:
+        """The steps that run once this one, of the tail, has ended."""
+        at = self._place(step)
+        return () if at is None else self.tail[at + 1 :]
+
+    def _place(self, step: Step) -> int | None:
+        """Where in the tail it is; None for a collector. By its id: it may be a copy, with something of its own."""
+        return next((at for at, each in enumerate(self.tail) if each.id == step.id), None)
+
+
+def written(step_id: str) -> str:
+    """The id that a step has in the YAML: ``page`` of ``page[42]``."""
+    return step_id.partition("[")[0]
+
+
+def _deed(step: Step) -> Step:
+    """A step without what its value does not depend on; the number of its items follows from the inputs."""
+    foreach = replace(step.foreach, count=0, batch=0) if step.foreach else None
+    return replace(step, place="", queue=None, foreach=foreach, batch=None, max_concurrency=None, message=None)
+
+
+def make(workflow: spec.Workflow, source: Source) -> Plan:
+    """Lay out a workflow's steps; the inputs are not bound yet (see `bind`), which is enough to draw it."""
+    gather = workflow.gather
+    min_success = gather.min_success if gather else None
+
+    def step(kind: Kind, said: spec.Step, step_id: str, loc: tuple[str | int, ...]) -> Step:
+        defaults = {"collector": workflow.defaults.collectors, "stage": workflow.defaults.stages}.get(kind)
+        chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
+        chosen |= {name: getattr(said, name) for name in said.model_fields_set if name not in {"id", "with_"}}
+        # Who says how many must succeed need not say of each that it may fail.
+        required = min_success is None if chosen.get("required") is None else chosen["required"]
+        foreach = _foreach(chosen.get("foreach"))
+        batch = chosen.get("batch")
+        return Step(
+            id=step_id,
+            kind=kind,
+            task=chosen["task"],
+            arguments={**(defaults.with_ if defaults else {}), **said.with_},
+            timeout=chosen.get("timeout"),
+            retry=_retry(chosen.get("retry")),
+            queue=chosen.get("queue"),
+            priority=chosen.get("priority"),
+            required=kind != "collector" or required,
+            place=str(source.place(loc)),
+            foreach=foreach,
+            batch=None if foreach is None or batch == "auto" else batch,
+            max_concurrency=chosen.get("max_concurrency") if foreach else None,
+        )
+
+    none = Step(id="gather", kind="gather", task=None)
+    return Plan(
+        name=workflow.name,
+        description=workflow.description,
+        collectors=tuple(
+            step("collector", each, each.id, ("collectors", at)) for at, each in enumerate(workflow.collectors)
+        ),
+        gather=step("gather", gather, gather.step_id, ("gather",)) if gather else none,
+        stages=tuple(step("stage", each, each.id, ("stages", at)) for at, each in enumerate(workflow.stages)),
+        min_success=min_success,
+        deadline=gather.deadline if gather else None,
+        include=tuple(workflow.include),
+        directory=str(Path(source.name).absolute().parent),
+        secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
+    )
+
+
+def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
+    """A step's keyword arguments, its ``${{ }}`` expanded.
+
+    Args:
+        step: of a collector with ``foreach``, that of one of its items.
+        run: what ``run.*`` means: ``id``, ``name``, ``started_at``.
+    """
+    names: dict[str, Any] = {"inputs": plan.inputs, "run": run}
+    if step.foreach and step.item:
+        names |= {step.foreach.name: step.item.value, "item_index": step.item.index}
+    expanded: dict[str, Any] = expressions.expand(dict(step.arguments), names)
+    return expanded
+
+
+def equip(plan: Plan, catalogue: Catalogue) -> Plan:
+    """The plan with what its tasks say of themselves.
+
+    That is every module that a worker of its own must import, besides those it includes, and how many collectors are
+    executed at once in one process: a task that awaits can wait 64 times.
+    """
+    used = [catalogue[step.task].module for step in plan.steps if step.task and step.task in catalogue]
+
+    def equipped(step: Step) -> Step:
+        task = catalogue.get(step.task) if step.task else None
+        if step.max_concurrency is not None or task is None or not (step.foreach or task.is_async):
+            return step
+        return replace(step, max_concurrency=64 if task.is_async else 1)
+
+    return replace(
+        plan,
+        include=tuple(dict.fromkeys([*plan.include, *used])),
+        collectors=tuple(map(equipped, plan.collectors)),
+    )
+
+
+def route(plan: Plan, queue: str, *, everything: bool) -> Plan:
+    """The plan with a queue for every step: its own, or else this one; this one for all if ``everything``."""
+
+    def routed(step: Step) -> Step:
+        return replace(step, queue=queue if everything or step.queue is None else step.queue)
+
+    return replace(
+        plan,
+        collectors=tuple(map(routed, plan.collectors)),
+        gather=routed(plan.gather),
+        stages=tuple(map(routed, plan.stages)),
+    )
+
+
+def dump(plan: Plan) -> str:
+    return json.dumps(plan, separators=(",", ":"), default=_fields)
+
+
+def _fields(thing: Any) -> dict[str, Any]:
+    """A dataclass as an object, without the copies that ``asdict`` makes of all that is in it: a plan takes a third of the time."""
+    return {each.name: getattr(thing, each.name) for each in fields(thing)}
+
+
+def load(text: str) -> Plan:
+    """The plan that ``dump`` wrote; what an earlier version did not know of has its default.
+
+    Raises:
+        Exception: of any kind: the text is cut short, of a newer version, or no plan.
+    """
+    data = json.loads(text)
+
+    def step(stored: dict[str, Any]) -> Step:
+        retry = {**stored["retry"], "on": tuple(stored["retry"]["on"]), "not_on": tuple(stored["retry"]["not_on"])}
+        foreach, item = stored.get("foreach"), stored.get("item")
+        return Step(
+            **{
+                **stored,
+                "retry": Retry(**retry),
+                "foreach": foreach and Foreach(**foreach),
+                "item": item and Item(**item),
+            }
+        )
+
+    if more := set(data) - {each.name for each in fields(Plan)}:
+        raise ValueError(f"it has {min(more)!r:.80}, of a newer version")
+    plan = Plan(
+        **{
+            **{each.name: data[each.name] for each in fields(Plan) if each.name in data},
+            "collectors": tuple(map(step, data["collectors"])),
+            "gather": step(data["gather"]),
+            "stages": tuple(map(step, data["stages"])),
+            "include": tuple(data["include"]),
+            "secrets": tuple(data["secrets"]),
+        }
+    )
+    _check(plan)
+    return plan
+
+
+def _check(plan: Plan) -> None:
+    """Raise if a value has another type than what is done with it takes."""
+    texts = (plan.name, plan.description, plan.directory, *plan.include, *plan.secrets)
+    if not all(isinstance(each, str) for each in texts) or not isinstance(plan.inputs, Mapping):
+        raise TypeError("it has another shape")
+    if not isinstance(plan.deadline, int | float | None) or not isinstance(plan.min_success, int | str | None):
+        raise TypeError("its gather has another shape")
+    for step in plan.steps:
+        shaped = (
+            isinstance(step.id, str)
+            and step.kind in get_args(Kind)
+            and isinstance(step.task, str | None)
+            and isinstance(step.arguments, Mapping)
+            and isinstance(step.timeout, int | float | None)
+            and isinstance(step.queue, str | None)
+            and isinstance(step.retry.max_retries, int)
+            and (step.foreach is None or (isinstance(step.foreach.count, int) and isinstance(step.foreach.batch, int)))
+        )
+        if not shaped:
+            raise TypeError("a step has another shape")
+
+
+def _retry(said: spec.Retry | None) -> Retry:
+    if said is None:
+        return Retry()
+    stated: dict[str, Any] = said.model_dump()
+    return Retry(**{**stated, "on": tuple(said.on), "not_on": tuple(said.not_on)})
+
+
+def _foreach(said: spec.Foreach | None) -> Foreach | None:
+    """Of a list, the items can be counted without reading any."""
+    if said is None:
+        return None
+    items = said.items
+    plain = items if isinstance(items, list | str) else items.model_dump()
+    return Foreach(items=plain, name=said.as_, key=said.key, count=len(items) if isinstance(items, list) else 0)

@@ -1,0 +1,116 @@
+"""A plan's secrets, and anything that is to be shown, to the same without them."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from html import escape
+from typing import Any, TypeVar
+
+from runner.language.plan import Plan
+from runner.text import printable
+
+MASK = "***"
+# A shorter secret is masked only where it is the whole value: "42" or "no" stand in too many texts by chance.
+_SHORTEST = 4
+
+Value = TypeVar("Value")
+
+
+def inputs(plan: Plan) -> dict[str, Any]:
+    """The plan's inputs by name, those that are secret as ``***``."""
+    return {name: MASK if name in plan.secrets else value for name, value in plan.inputs.items()}
+
+
+def mask(value: Value, plan: Plan) -> Value:
+    """Any JSON value or text, every secret in it replaced by ``***``.
+
+    A secret is also found percent-encoded, in JSON, HTML and a Python representation, with any of its characters escaped or
+    not; in Base64; and each line of it alone. Found it must be: what a task makes of a secret (its upper case, its hash) is
+    not.
+    """
+    secrets = [plan.inputs[name] for name in plan.secrets if name in plan.inputs]
+    leaves = [leaf for secret in secrets for leaf in _leaves(secret)]
+    masked: Value = _mask(value, leaves, _pattern(tuple(map(str, leaves)))) if leaves else value
+    return masked
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """A text, every one of the secrets in it replaced by ``***``, in whichever way of `mask` it is written."""
+    pattern = _pattern(tuple(secrets))
+    return pattern.sub(MASK, text) if pattern else text
+
+
+def line(text: str, plan: Plan) -> str:
+    """A text as it goes into a log or a message: without secrets, and on one line that no terminal obeys."""
+    return printable(mask(text, plan))
+
+
+def name(step_id: str, plan: Plan) -> str:
+    """A step's id as it may be shown: that of an item has its key, which may be made of a secret."""
+    return mask(step_id, plan) if "[" in step_id else step_id
+
+
+def _mask(value: Any, leaves: list[Any], secret: re.Pattern[str] | None) -> Any:
+    if isinstance(value, Mapping):
+        return {_mask(key, leaves, secret): _mask(each, leaves, secret) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mask(each, leaves, secret) for each in value]
+    if any(value == leaf and type(value) is type(leaf) for leaf in leaves):
+        return MASK
+    return secret.sub(MASK, value) if secret and isinstance(value, str) else value
+
+
+def _leaves(secret: Any) -> Iterator[Any]:
+    """The texts and numbers of a secret; null and booleans tell nothing, and masking them would mask too much."""
+    if isinstance(secret, Mapping):
+        secret = list(secret.values())
+    if isinstance(secret, list | tuple):
+        for each in secret:
+            yield from _leaves(each)
+    elif secret is not None and secret != "" and not isinstance(secret, bool):
+        yield secret
+
+
+@lru_cache(maxsize=16)
+def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
+    """What finds every way in which the secrets are written inside a text, the longest first: one may be part of another."""
+    lines = {line.strip() for secret in secrets for line in secret.splitlines()}
+    whole = sorted((each for each in {*secrets, *lines} if len(each) >= _SHORTEST), key=len, reverse=True)
+    ways = [
+        *("".join(map(_ways, re.findall(r"\\+|[^\\]", each))) for each in whole),
+        *(way for each in whole for way in _base64(each)),
+    ]
+    return re.compile("|".join(ways)) if ways else None
+
+
+@lru_cache(maxsize=256)
+def _ways(char: str) -> str:
+    """What finds a character, as itself or escaped. Not a list of encoders: httpx, curl and a browser each leave others as they are.
+
+    Each time that a text is quoted again, its backslashes double; twice is as far as we go, so that the search stays linear.
+    """
+    if char.isascii() and char.isalnum():
+        return char
+    if char[0] == "\\":  # a row of them
+        return rf"(?:\\{{{len(char)},{4 * len(char)}}}|(?i:(?:%(?:25)*5c|&#(?:0*92|x0*5c);|\\u005c){{{len(char)}}}))"
+    utf8, utf16 = char.encode("utf-8", "surrogatepass"), char.encode("utf-16-be", "surrogatepass")
+    percent = "".join(f"%(?:25)*{byte:02x}" for byte in utf8)  # %25 is "%": a URL within a URL is encoded twice
+    number = f"&#(?:0*{ord(char)}|x0*{ord(char):x});"
+    unicode = "".join(rf"\\{{1,4}}u{unit}" for unit in re.findall("....", utf16.hex()))
+    names = {repr(char)[1:-1], json.dumps(char)[1:-1], char.encode("unicode_escape").decode()}
+    escaped = [rf"\\{{1,4}}{re.escape(each[1:])}" for each in sorted(names) if len(each) > 1 and each[0] == "\\"]
+    plain = [re.escape(escape(char)), rf"\\{{0,4}}{re.escape(char)}", *([r"\+"] if char == " " else [])]
+    # The longest first: "%" stands at the beginning of "%25", too.
+    return f"(?:(?i:{percent}|{number}|{unicode})|{'|'.join([*escaped, *plain])})"
+
+
+def _base64(secret: str) -> Iterator[str]:
+    """What of a secret in Base64 is the same whatever stands before and after it, as in a header of basic authentication."""
+    content = secret.encode("utf-8", "surrogatepass")
+    for before in range(3):
+        bits = 8 * (before + len(content))
+        known = base64.b64encode(b"\0" * before + content).decode()[-(-8 * before // 6) : bits // 6]
+        if len(known) >= 2 * _SHORTEST:
+            yield re.escape(known).replace(r"\+", "[+-]").replace("/", "[/_]")

@@ -1,0 +1,1 @@
+"""What is known of runs: a run's plan, its outcomes, leases and events in Redis or Valkey."""

@@ -1,0 +1,269 @@
+"""What the ledger stores as text, and what its transitions answer: entries, and batches of items."""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
+from typing import Any, Literal, get_args
+
+from runner.language.plan import Item, Step
+from runner.ledger.entries import (
+    Claim,
+    Error,
+    Event,
+    FailedAttempt,
+    Outcome,
+    Postponed,
+    Run,
+    RunStatus,
+    StepStatus,
+    Sweep,
+    Underway,
+)
+from runner.ledger.exceptions import TRACEBACK_LIMIT, valid
+
+
+def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
+    """A batch of items as the ledger keeps them: the ref, and JSON of the first one's place, the keys, and the values."""
+    some = list(items)
+    first = some[0].index
+    # Most have no key of their own, and need none here.
+    plain = all(item.key == str(item.index) for item in some)
+    keys = None if plain else [item.key for item in some]
+    return ref, json.dumps([first, keys, [item.value for item in some]], separators=(",", ":"))
+
+
+def unpacked(step: Step, text: str) -> list[Step]:
+    """The collectors of a batch, in their order."""
+    first, keys, values = _batch(text)
+    keys = keys or [str(index) for index in range(first, first + len(values))]
+    return [
+        step.of(Item(value, key, index)) for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
+    ]
+
+
+def ids(step: Step, text: str) -> list[str]:
+    """Their ids alone, which is faster."""
+    first, keys, values = _batch(text)
+    return [f"{step.id}[{key}]" for key in keys or range(first, first + len(values))]
+
+
+def _batch(text: str) -> tuple[int, list[str] | None, list[Any]]:
+    first, keys, values = json.loads(text)
+    if not (isinstance(first, int) and isinstance(values, list) and isinstance(keys, list | None)):
+        raise TypeError("a batch of items has another shape")
+    if keys is not None and len(keys) != len(values):
+        raise ValueError(f"{len(keys)} keys of {len(values)} items")
+    return first, keys, values
+
+
+def is_json(text: str | None) -> bool:
+    try:
+        json.loads(text or "")
+    except ValueError:
+        return False
+    return True
+
+
+_ANSWERS: Mapping[str, Any] = {
+    "y": "yours",
+    "Y": "yours",
+    "d": "done",
+    "c": "cancelled",
+    "n": "not ready",
+    "u": "unknown",
+    "b": "busy",
+    "l": "later",
+}
+
+
+def read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]:
+    """The ledger's answer for each of the steps that were to be claimed."""
+    now, began, letters, more, before = answer
+    at, run_started_at, rest = float(now), float(began), iter(more)
+    for step, letter in zip(steps, letters, strict=True):
+        match letter:
+            case "y":
+                yield Claim(
+                    step=step.id,
+                    answer="yours",
+                    attempt=1,
+                    started_at=at,
+                    first_started_at=at,
+                    run_started_at=run_started_at,
+                    before=before,
+                )
+            case "Y":
+                attempt, first, lost = next(rest).split()
+                yield Claim(
+                    step=step.id,
+                    answer="yours",
+                    attempt=int(attempt),
+                    started_at=at,
+                    first_started_at=float(first),
+                    lost=int(lost),
+                    run_started_at=run_started_at,
+                    before=before,
+                )
+            case "b":
+                yield Claim(step=step.id, answer="busy", wait=float(next(rest)))
+            case _:
+                yield Claim(step=step.id, answer=_ANSWERS[letter])
+
+
+def read_sweep(answer: Sequence[Any]) -> Sweep | None:
+    """What has gone wrong in a run; None if it has ended, or is not there."""
+    if len(answer) == 1:
+        return None
+    _, lost, overdue, held, silent, collectors_left, left, idle = answer
+    return Sweep(
+        lost=frozenset(lost),
+        overdue=frozenset(overdue),
+        held=frozenset(held),
+        idle=frozenset(idle),
+        silent=bool(silent),
+        collectors_left=int(collectors_left),
+        left=float(left),
+    )
+
+
+def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
+    """A run from its hash."""
+    inputs = json.loads(fields["inputs"])
+    if not isinstance(inputs, dict):
+        raise TypeError("inputs have another shape")
+    return Run(
+        id=run_id,
+        workflow=fields["workflow"],
+        status=_one_of(RunStatus, fields["status"]),
+        hash=fields["hash"],
+        submitted_at=float(fields["submitted_at"]),
+        started_at=float(fields["started_at"]) if "started_at" in fields else None,
+        finished_at=float(fields["finished_at"]) if "finished_at" in fields else None,
+        cause=fields.get("cause", ""),
+        waits_for=fields.get("waits_for", ""),
+        inputs=inputs,
+        resumed_at=float(fields["resumed_at"]) if "resumed_at" in fields else None,
+    )
+
+
+# The keys of a value that JSON alone does not have, and the type of a mapping that only looks like one (values.py).
+MARKS = frozenset({"__type__", "__value__"})
+PAIRS = "pairs"
+
+
+def shown(text: str) -> Any:
+    """A stored value as it may be shown anywhere: all of it JSON. What it was to its task, ``values.decode`` tells."""
+    return json.loads(text, object_hook=as_text) if '"__type__"' in text else json.loads(text)
+
+
+def as_text(mapping: Any) -> Any:
+    """A value of another type as its text; anything else as it is."""
+    if not isinstance(mapping, dict) or mapping.keys() != MARKS:
+        return mapping
+    match mapping["__type__"], mapping["__value__"]:
+        case "pairs", list(pairs):
+            return dict(pairs)
+        case "uuid", {"hex": str(digits)}:
+            return str(uuid.UUID(digits))
+        case _, value:  # of an application's own type, too: how it encodes it is all that is known here
+            return value
+
+
+def _one_of(words: Any, word: str) -> Any:
+    """The word, if it is one of a Literal's."""
+    if word not in get_args(words):
+        raise ValueError(f"unknown status {word!r:.80}")
+    return word
+
+
+FAILURE_LIMIT = 300  # characters of the message of an attempt that is tried again
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def dumped(outcome: Outcome) -> tuple[str, str]:
+    """An outcome, and its value, as they are stored.
+
+    Half a surrogate pair in a text of an error is escaped: the scripts read outcomes, and Lua's cjson takes none.
+    """
+    error = [valid(each, TRACEBACK_LIMIT) for each in astuple(outcome.error)] if outcome.error else None
+    fields = [outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error]
+    if outcome.notes:  # as a text in the text: Lua's JSON refuses half a surrogate pair, and need not read them
+        fields.append(_compact(outcome.notes))
+    value = outcome.json or _compact(outcome.value) if outcome.status == "succeeded" else ""
+    return _compact(fields), value
+
+
+def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
+    """An outcome; with its value, if that was read as well."""
+    status, attempts, started_at, finished_at, worker, error, *more = json.loads(text)
+    if not (isinstance(attempts, int) and isinstance(worker, str) and isinstance(error, list | None)):
+        raise TypeError("an outcome has another shape")
+    for at in (started_at, finished_at):
+        if not isinstance(at, int | float | None):
+            raise TypeError("an outcome has another shape")
+    if error is not None and not all(isinstance(each, str) for each in error):
+        raise TypeError("an error has another shape")
+    notes = json.loads(*more) if more else {}
+    if not isinstance(notes, dict):
+        raise TypeError("notes have another shape")
+    return Outcome(
+        step=step,
+        status=_one_of(StepStatus, status),
+        value=shown(value) if value is not None else None,
+        error=Error(*error) if error else None,
+        attempts=attempts,
+        started_at=started_at,
+        finished_at=finished_at,
+        worker=worker,
+        json=value or "",
+        notes=notes,
+    )
+
+
+def dumped_failure(postponed: Postponed) -> str:
+    """A failed attempt as it is stored: the first line of its message, of which there may be a million."""
+    message = postponed.error.message.strip().partition("\n")[0][:FAILURE_LIMIT]
+    times = (round(postponed.started_at, 3), round(postponed.finished_at, 3))
+    return _compact((postponed.attempt, *times, postponed.worker, postponed.error.type, message))
+
+
+def read_failures(text: str) -> list[FailedAttempt]:
+    """The failed attempts of a step, from what was stored of each, with a comma after it."""
+    failures = json.loads(f"[{text.removesuffix(',')}]")
+    return [
+        FailedAttempt(
+            attempt=attempt, started_at=started_at, finished_at=finished_at, worker=worker, error=Error(type_, message)
+        )
+        for attempt, started_at, finished_at, worker, type_, message in failures
+    ]
+
+
+def read_underway(text: str, now: float) -> Underway | None:
+    """What a step that has no outcome is at; None if nobody is, as its lease has run out or was given back."""
+    until, holder, attempts, _, _, _, worker = text.split(" ", 6)
+    seconds = float(until) - now
+    if holder == "-":
+        # It was postponed; or its process died, or was to begin with others and did not: then it is anyone's at once.
+        return (
+            Underway(status="retrying", attempts=int(attempts), seconds=seconds, worker=worker)
+            if float(until)
+            else None
+        )
+    return Underway(status="running", attempts=int(attempts), seconds=seconds, worker=worker) if seconds > 0 else None
+
+
+def read_event(event_id: str, fields: Mapping[str, str]) -> Event:
+    """An event from its entry of the stream."""
+    words: dict[str, Any] = {
+        name: fields[name] for name in ("event", "step", "status", "worker", "message") if name in fields
+    }
+    numbers: dict[str, Any] = {
+        "attempt": int(fields.get("attempt") or 0),
+        "seconds": float(fields.get("seconds") or 0),
+        "count": int(fields.get("count") or 1),
+    }
+    event = Event(id=event_id, at=float(fields["at"]), **words, **numbers)
+    if event.status:
+        _one_of(Literal[StepStatus, RunStatus], event.status)
+    return event

@@ -1,0 +1,107 @@
+"""What a damaged record of a run raises, to `UnreadableRun`: one bad run is its own problem, and nobody else's."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import redis
+from redis import exceptions
+
+from runner.errors import RunnerError
+from runner.system import program
+
+Ledger = TypeVar("Ledger")
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+# Of a server that refuses a command for now: its memory or disk is full, it is a replica, loads its data, runs a script.
+# Redis 6 words what a script met in the middle of the text. Every other error of a script of ours is of the keys of its run.
+_FOR_NOW = re.compile(
+    r"\b(OOM|MISCONF|READONLY|NOREPLICAS|MASTERDOWN|LOADING|BUSY|UNKILLABLE|NOPERM|CLUSTERDOWN)\b|can't (run|access)"
+)
+_REFUSALS = (
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.NoPermissionError,
+    exceptions.ClusterError,
+)
+_OF_THE_KEYS = re.compile(r"\bWRONGTYPE\b|user_script")
+
+
+class UnreadableRun(RunnerError):
+    """The ledger's record of a run cannot be read: it is damaged, or of a newer version."""
+
+    exit_code = 7
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(
+            f"run {run_id} cannot be read: {reason}",
+            hint=f"`{program.command('cancel', run_id)}` ends it, `{program.command('forget', run_id)}` removes it",
+        )
+        self.run_id = run_id
+        self.reason = reason
+
+
+class MissingData(UnreadableRun):
+    """A part of a run that the ledger had is missing, or damaged. No newer version will find it: the run cannot go on."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(run_id, reason)
+        self.args = (f"run {run_id}: {reason} in the ledger",)
+
+
+@contextmanager
+def readable(run_id: str) -> Iterator[None]:
+    """Raise `UnreadableRun` for whatever the block raises over a damaged record."""
+    try:
+        yield
+    except (RunnerError, OSError):
+        raise
+    except redis.RedisError as error:
+        if not _is_of_the_keys(error):
+            raise
+        raise UnreadableRun(run_id, _reason(error)) from error
+    except Exception as error:  # a record that is cut short, or of another shape, raises anything
+        raise UnreadableRun(run_id, _reason(error)) from error
+
+
+def of_a_run(
+    method: Callable[Concatenate[Ledger, str, Arguments], Answer],
+) -> Callable[Concatenate[Ledger, str, Arguments], Answer]:
+    """A method of the ledger whose first argument is a run's id: it raises `UnreadableRun` over a damaged record."""
+    if inspect.isgeneratorfunction(method):
+
+        @functools.wraps(method)
+        def generate(self: Ledger, run_id: str, *args: Any, **words: Any) -> Iterator[Any]:
+            with readable(run_id):
+                yield from method(self, run_id, *args, **words)
+
+        return cast("Callable[Concatenate[Ledger, str, Arguments], Answer]", generate)
+
+    @functools.wraps(method)
+    def call(self: Ledger, run_id: str, *args: Any, **words: Any) -> Any:
+        with readable(run_id):
+            return method(self, run_id, *args, **words)
+
+    return cast("Callable[Concatenate[Ledger, str, Arguments], Answer]", call)
+
+
+def is_refused_for_now(error: redis.ResponseError) -> bool:
+    """Whether the server may do later what it has refused."""
+    return isinstance(error, _REFUSALS) or _FOR_NOW.search(str(error)) is not None
+
+
+def _is_of_the_keys(error: redis.RedisError) -> bool:
+    return (
+        isinstance(error, redis.ResponseError)
+        and _OF_THE_KEYS.search(str(error)) is not None
+        and not is_refused_for_now(error)
+    )
+
+
+def _reason(error: Exception) -> str:
+    words = (str(error) or "no more is known").splitlines()[0]
+    return f"{type(error).__name__}: {words[:200]}"

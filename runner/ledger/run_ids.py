@@ -1,0 +1,26 @@
+"""The ids of runs: made, and checked."""
+
+import re
+import secrets
+
+from runner.errors import MalformedRunId, echo
+from runner.language.plan import Plan
+
+# Without the letters and digits that are mistaken for one another when they are read aloud or typed.
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+
+
+def new_run_id(plan: Plan) -> str:
+    """A name for a run that a person can type: the workflow's, and eight random characters (2^39 of them)."""
+    return f"{plan.name[:50]}-{''.join(secrets.choice(_ALPHABET) for _ in range(8))}"
+
+
+def check_run_id(run_id: str) -> str:
+    """The id itself.
+
+    Raises:
+        MalformedRunId: it could not have come from us.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", run_id):
+        raise MalformedRunId(f"{echo(run_id)} is no run id", hint="letters, digits, - and _, at most 64")
+    return run_id

@@ -1,0 +1,91 @@
+"""A plan to the Celery signature that runs it: the steps that have no outcome yet, and no others.
+
+Messages carry references only, a run's id and steps' ids; what they mean and what comes of them is in the ledger.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from celery import Signature, chain, chord, signature
+
+from runner.language.plan import Plan, Step
+
+# Seconds after its timeout that a step which does not let itself be interrupted is ended with its process.
+HARD_LIMIT_AFTER = 1.0
+
+COLLECT, GATHER, STAGE = "runner.collect", "runner.gather", "runner.stage"
+
+
+def compose(plan: Plan, run_id: str, done: Collection[str] = ()) -> Signature | None:
+    """``chord(collectors, gather | stage | stage …)``; None if every step is done.
+
+    Always an explicit chord: Celery 5.7 unrolls a group of one in ``chain(group(…), …)`` (canvas.py,
+    ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
+
+    Args:
+        done: refs of collectors, and ids of the other steps, that are done with; exactly the others are composed.
+    """
+    collectors = [_collect(plan, run_id, steps, refs) for steps, refs in _messages(plan, done)]
+    tail = [_tail(plan, run_id, step) for step in plan.tail if step.id not in done]
+    row = chain(*tail) if len(tail) > 1 else tail[0] if tail else None
+    return chord(collectors, row) if collectors else row
+
+
+def _messages(plan: Plan, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:
+    """What each message is for: the collectors, and their refs that are not done with."""
+    messages: dict[Any, tuple[list[Step], list[str]]] = {}
+    for step in plan.collectors:
+        for ref in step.refs:
+            if ref not in done:
+                steps, refs = messages.setdefault(ref if step.message is None else step.message, ([], []))
+                steps.append(step)
+                refs.append(ref)
+    return list(messages.values())
+
+
+def _collect(plan: Plan, run_id: str, steps: list[Step], refs: list[str]) -> Signature:
+    return _immutable(COLLECT, (run_id, refs), plan, steps)
+
+
+def _tail(plan: Plan, run_id: str, step: Step) -> Signature:
+    if step.kind == "gather":
+        return _immutable(GATHER, (run_id,), plan, [step])
+    return _immutable(STAGE, (run_id, step.id), plan, [step])
+
+
+def _immutable(name: str, args: tuple[Any, ...], plan: Plan, steps: list[Step]) -> Signature:
+    step = steps[0]
+    # `shadow` is the name that Flower and the logs show, and a label of metrics: of all batches it is the one in the YAML,
+    # and of collectors that share a message the first one's.
+    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
+    if (seconds := _time_limit(steps)) is not None:
+        options["time_limit"] = seconds
+    stated = {name: value for name, value in options.items() if value is not None}
+    return signature(name, args=args, options=stated, immutable=True)
+
+
+def _time_limit(steps: list[Step]) -> float | None:
+    """Seconds after which the process of a message is ended: not before each of its steps has had its timeout."""
+    timeouts = [step.timeout for step in steps if step.timeout is not None]
+    if len(timeouts) < len(steps):
+        return None
+    step = steps[0]
+    if len(steps) > 1:  # they are executed together; while the last is, another may be at its retries
+        in_turn = 2 + max(each.retry.max_retries for each in steps)
+    else:
+        in_turn = -(-step.foreach.batch // (step.max_concurrency or 1)) if step.foreach else 1
+    return (max(timeouts) + HARD_LIMIT_AFTER) * in_turn
+
+
+def messages(canvas: Signature | None) -> list[tuple[str, str, tuple[Any, ...], str]]:
+    """What a canvas sends, in this order: the name shown, the Celery task, its arguments and its queue."""
+    if canvas is None:
+        return []
+    match canvas.task:
+        case "celery.chord":
+            parts = [*canvas.tasks, canvas.body]
+        case "celery.chain":
+            parts = canvas.tasks
+        case task:
+            return [(canvas.options["shadow"], task, tuple(canvas.args), canvas.options.get("queue", ""))]
+    return [message for part in parts for message in messages(part)]

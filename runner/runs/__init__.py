@@ -1,0 +1,1 @@
+"""A run from outside the worker: started, followed, resumed, executed again, with a worker of its own."""

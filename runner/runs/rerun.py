@@ -1,0 +1,144 @@
+"""A run to a new one, which takes from it what came of the steps that are not executed again."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import zip_longest
+
+from runner.errors import RunnerError, listed
+from runner.language import foreach
+from runner.language import plan as plans
+from runner.language.plan import Plan, Step
+from runner.ledger.ledger import Ledger
+from runner.ledger.run_ids import check_run_id
+from runner.runs.start import batches, ready, send_rest, succeeded
+
+_EARLIER = "start from an earlier step, or leave `--from` out"
+
+
+# A run's id and its plan.
+Known = tuple[str, Plan]
+
+
+class CannotKeep(RunnerError):
+    """What the new run is to take from the earlier one is not there."""
+
+    exit_code = 3
+
+
+def rerun(
+    run_id: str,
+    new_id: str,
+    ledger: Ledger,
+    *,
+    start: str | None,
+    plan: Plan | None,
+    queue: str,
+    own_queue: bool = False,
+    slots: int | None = None,
+) -> None:
+    """Start a new run that takes from an earlier one the outcomes of the steps before ``start``.
+
+    Args:
+        start: the step from which on everything is executed again; None for what did not succeed or has changed.
+        plan: of the new run, if the workflow has changed since.
+        queue, own_queue, slots: as `run.submit` takes them.
+
+    Raises:
+        CannotKeep: there is no such step, or one before it did not succeed or is another now.
+    """
+    old = ledger.plan(check_run_id(run_id))
+    if plan is None:  # its items are those of the earlier run, in the batches that they are in
+        new = plans.route(old, queue, everything=own_queue)
+    else:
+        new = ready(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
+    done = succeeded(old, ledger.outcomes(run_id, old), ledger.tally(run_id))
+    kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
+    if plan is not None:
+        kept -= {
+            step.id for step in old.collectors if step.id in kept and not _same_items(step, run_id, old, new, ledger)
+        }
+    if start is not None:
+        wanted = before(new, start)
+        if lacking := [step.id for step in wanted if step.id not in kept]:
+            raise CannotKeep(
+                f"{listed(lacking)} of run {run_id} did not succeed, or is another step now", hint=_EARLIER
+            )
+        kept = {step.id for step in wanted}
+    kept = _unbroken(new, kept)
+    written = [step.id for step in new.steps if step.id in kept and step.foreach is None]
+    items = batches(new) if plan else ledger.items(run_id, old)
+    if ledger.accept(
+        check_run_id(new_id), new, items=items, kept=ledger.outcomes_of(run_id, written, values=True).values()
+    ):
+        for step in new.collectors:
+            if step.foreach is not None and step.id != start and new.same(step, old):
+                _keep_items(step, (run_id, old), (new_id, new), ledger, everything=new.gather.id in kept)
+        left = set(ledger.left(new_id))
+        send_rest(new, new_id, kept | {ref for ref in new.refs if ref not in left}, ledger)
+
+
+def before(plan: Plan, start: str) -> list[Step]:
+    """The steps that a step needs; of a collector, the other collectors.
+
+    Raises:
+        CannotKeep: the plan has no such step.
+    """
+    if start not in {step.id for step in plan.steps}:
+        raise CannotKeep(
+            f'the workflow has no step "{start}"', hint=f"it has {listed([step.id for step in plan.steps])}"
+        )
+    step = plan.step(start)
+    if step.kind == "collector":
+        return [each for each in plan.collectors if each.id != start]
+    return [*plan.collectors, *plan.tail[: plan.tail.index(step)]]
+
+
+def _unbroken(plan: Plan, kept: set[str]) -> set[str]:
+    """Without what comes after a step that is executed again."""
+    unbroken = {step.id for step in plan.collectors if step.id in kept}
+    if len(unbroken) == len(plan.collectors):
+        for step in plan.tail:
+            if step.id not in kept:
+                break
+            unbroken.add(step.id)
+    return unbroken
+
+
+def _same_items(step: Step, run_id: str, old: Plan, new: Plan, ledger: Ledger) -> bool:
+    """Whether a collector of both plans stands for the same items in both."""
+    if step.foreach is None:
+        return True
+    collector = new.collector(step.id)
+    now = (collector.of(item) for item in foreach.items(new, collector))
+    return all(
+        before and after and (before.id, _digest(before)) == (after.id, _digest(after))
+        for before, after in zip_longest(_collectors(step, run_id, old, ledger), now)
+    )
+
+
+def _keep_items(step: Step, before: Known, now: Known, ledger: Ledger, *, everything: bool) -> None:
+    """Take over what came of those items of a `foreach` that both runs have.
+
+    Args:
+        everything: also of those that did not succeed: the gather has done without them.
+    """
+    (run_id, old), (new_id, new) = before, now
+    known = {each.id: _digest(each) for each in _collectors(old.collector(step.id), run_id, old, ledger)}
+    for ref in step.refs:
+        same = [each.id for each in ledger.steps(new_id, new, ref) if known.get(each.id) == _digest(each)]
+        outcomes = ledger.outcomes_of(run_id, same, values=True).values()
+        kept = [each for each in outcomes if everything or each.status == "succeeded"]
+        ledger.finish(new_id, [replace(each, ref=ref) for each in kept], new)
+
+
+def _collectors(step: Step, run_id: str, plan: Plan, ledger: Ledger) -> Iterator[Step]:
+    for ref in step.refs:
+        yield from ledger.steps(run_id, plan, ref)
+
+
+def _digest(step: Step) -> bytes:
+    """What tells one item from another, in few bytes: there may be a million."""
+    text = json.dumps(step.item and step.item.value, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()

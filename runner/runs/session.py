@@ -1,0 +1,147 @@
+"""Settings to what a command works with: the broker, the ledger on it, and a worker if the broker is our own."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import redis
+
+from runner import brokers
+from runner.language.plan import Plan
+from runner.ledger.entries import Run
+from runner.ledger.ledger import Ledger
+from runner.runs.private_worker import PrivateWorker
+from runner.settings import Settings
+from runner.system import program
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """What a run needs from its first step to its end.
+
+    Args:
+        queue: where its steps go.
+        worker: of our own, listening to that queue alone; None where workers are yours, on a broker of yours.
+    """
+
+    ledger: Ledger
+    queue: str
+    worker: PrivateWorker | None
+    settings: Settings
+
+    @property
+    def own_queue(self) -> bool:
+        return self.worker is not None
+
+    @property
+    def slots(self) -> int | None:
+        """How many steps are executed at once; None where that depends on which workers of yours are there."""
+        return self.settings.slots if self.worker is not None else None
+
+
+@contextmanager
+def ledger(chosen: Settings) -> Iterator[Ledger]:
+    """The ledger on the broker that the settings name; the broker is checked, and started if it is our own."""
+    with brokers.open(chosen) as broker:
+        yield Ledger.of(brokers.connect(broker.url), chosen)
+
+
+@contextmanager
+def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
+    """A session for one run.
+
+    With the embedded broker each run brings a worker that serves it alone: it imports this workflow's modules as they
+    are now, and a second run beside it cannot be handed to it.
+    """
+    log = _log(chosen, run_id)
+    queue = queue_of(chosen, run_id)
+    own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
+    # The worker first: it has something to import yet, while Valkey is started.
+    with own as process, ledger(chosen) as store:
+        yield Session(ledger=store, queue=queue, worker=process, settings=chosen)
+        # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
+        if process is not None:
+            process.end()
+            _forget_messages(store.client, queue)
+
+
+def note_unattended(run: Run, store: Ledger, chosen: Settings) -> Run:
+    """The run, with a note if it has not ended and nobody goes on with it, also of one whose steps are still leased.
+
+    With the embedded broker the worker of another run does not: each serves its own.
+    """
+    if run.ended or run.status == "unreadable":
+        return run
+    if chosen.broker_url is None:
+        note = (
+            ""
+            if _is_served(chosen, run.id)
+            else f"nobody executes it: `{program.command('resume', run.id)}` brings a worker"
+        )
+    else:
+        start = program.command("worker")
+        note = "" if store.is_led() else f"waits for a worker, and there is none: `{start}` starts one"
+    return replace(run, unattended=note)
+
+
+def _is_served(chosen: Settings, run_id: str) -> bool:
+    """Whether there is a command that follows the run, or its worker: they hold its log."""
+    try:
+        with _log(chosen, run_id).open("rb") as log:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _log(chosen: Settings, run_id: str) -> Path:
+    return chosen.state_dir / "logs" / f"{run_id}.log"
+
+
+def queue_of(chosen: Settings, run_id: str) -> str:
+    """Where a run's steps go that name no queue: with the embedded broker, all of them."""
+    return chosen.queue if chosen.broker_url else f"{chosen.queue}.{run_id}"
+
+
+def _forget_messages(client: redis.Redis, queue: str) -> None:
+    """Delete the messages of a queue that was one run's own: nobody would look into it again, and they never expire.
+
+    The keys are those of kombu's Redis transport: the queue, one more for each priority, and what is not acknowledged.
+    """
+    with suppress(redis.RedisError):  # a server that is away takes them with it, or keeps a few hundred bytes
+        client.delete(queue, f"_kombu.binding.{queue}", *(f"{queue}\x06\x16{priority}" for priority in (3, 6, 9)))
+        for tag, message in client.hscan_iter("unacked"):
+            if json.loads(message)[2] == queue:
+                client.hdel("unacked", tag)
+                client.zrem("unacked_index", tag)
+
+
+@contextmanager
+def _worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
+    brokers.prepare(chosen.state_dir)
+    log.parent.mkdir(exist_ok=True)
+    # Shared: a copy of us that goes on in the background has it too, and the worker. The kernel ends it with the last of them.
+    with log.open("ab") as locked:
+        fcntl.flock(locked, fcntl.LOCK_SH)
+        with _locked_worker(chosen, queue, plan, log) as worker:
+            yield worker
+
+
+@contextmanager
+def _locked_worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
+    for old in log.parent.glob("*.log"):
+        if time.time() - old.stat().st_mtime > chosen.ttl:
+            old.unlink(missing_ok=True)
+    worker = PrivateWorker(
+        queue=queue, include=plan.include, directory=plan.directory, log=log, concurrency=chosen.concurrency
+    )
+    try:
+        yield worker
+    finally:
+        worker.end()

@@ -1,0 +1,180 @@
+"""A plan to a run: submitted, cancelled, resumed.
+
+Messages are sent by the Celery application of this process, whose broker the ledger is on.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+
+from kombu.exceptions import OperationalError
+
+from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, listed
+from runner.language import foreach
+from runner.language import plan as plans
+from runner.language.plan import Plan
+from runner.ledger.codec import packed
+from runner.ledger.entries import Outcome, RunStatus
+from runner.ledger.ledger import Ledger
+from runner.ledger.run_ids import check_run_id
+from runner.messages import batching as sizes
+from runner.messages import canvas
+from runner.messages.send import send
+from runner.system import program
+from runner.system.crashpoints import Crashpoint, crashpoint
+from runner.worker import application
+from runner.worker import process as here
+from runner.worker.record import fail
+
+
+class OtherRun(RunnerError):
+    """There is a run of this id, and it is another."""
+
+    exit_code = 3
+
+
+def submit(
+    plan: Plan, run_id: str, ledger: Ledger, *, queue: str, own_queue: bool = False, slots: int | None = None
+) -> bool:
+    """Record a run in the ledger and send it on its way.
+
+    Args:
+        queue: where steps go that name none.
+        own_queue: every step goes there, because only a worker of ours listens.
+        slots: how many steps its workers execute at once, if the caller knows; else what the ledger knows of them.
+
+    Returns:
+        False if there is a run of this id already: then nothing is changed and nothing started.
+
+    Raises:
+        MalformedRunId: the id could not have come from us.
+        ApplicationUnfit: what this process's Celery application sends no worker would find.
+        BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
+    """
+    routed = ready(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
+    crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)
+    if not ledger.accept(check_run_id(run_id), routed, items=batches(routed)):
+        return False
+    crashpoint(Crashpoint.SUBMIT_BEFORE_SEND)
+    send_rest(routed, run_id, frozenset(), ledger)
+    crashpoint(Crashpoint.SUBMIT_AFTER_SEND)
+    return True
+
+
+def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
+    """Return if the run of this id does what the plan does, with the same inputs.
+
+    Raises:
+        OtherRun: it does not; its result would be taken for that of another workflow, or of other inputs.
+        UnknownRun: there is none.
+    """
+    other = ledger.plan(check_run_id(run_id))
+    if other.name != plan.name:
+        raise OtherRun(f"run {run_id} exists already, of another workflow: {echo(other.name)}, not {echo(plan.name)}")
+    names = sorted(other.inputs.keys() | plan.inputs.keys())
+    # As JSON: true is no 1.
+    before, now = ({name: json.dumps(each.inputs.get(name)) for name in names} for each in (other, plan))
+    different = [name for name in names if before[name] != now[name]]
+    changed = [f"workflow {echo(plan.name)} has changed since"] if other.hash != plan.hash else []
+    if different:
+        changed.append(f"it has other inputs: {listed(different)}")
+    if changed:
+        raise OtherRun(f"run {run_id} exists already, and {', and '.join(changed)}")
+
+
+def resume(run_id: str, ledger: Ledger) -> None:
+    """Execute what of a run has no successful outcome, also if it has failed or was cancelled.
+
+    Steps that are being executed are leased, and not executed twice. A run that has succeeded stays as it is.
+    """
+    run, plan = ledger.run(check_run_id(run_id)), ledger.plan(run_id)
+    if run.status in {"succeeded", "partial"}:
+        return
+    if run.ended:
+        done = succeeded(plan, ledger.outcomes(run_id, plan), ledger.tally(run_id))
+        # A value that is missing is needed by the step after it alone: what is behind the last one that is there is kept.
+        there = done - ledger.lost(run_id, [step.id for step in plan.tail])
+        tail = plan.tail
+        while tail and any(step.id in there for step in tail):
+            tail = tail[1:]
+        collectors = plan.gather in tail
+        lost = _lost(run_id, plan, ledger) if collectors else ()
+        ledger.reopen(run_id, plan, collectors=collectors, tail=tail, lost=lost)
+    left = ledger.left(run_id)
+    ended = ledger.ended(run_id, [step.id for step in plan.tail])
+    send_rest(plan, run_id, ended | {ref for ref in plan.refs if ref not in left}, ledger)
+
+
+def _lost(run_id: str, plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """The collectors that ended and of which the ledger has lost the value or the outcome, each with its ref."""
+    left, absent = ledger.left(run_id), set(ledger.absent(run_id, plan))
+    for step in plan.collectors:
+        for ref in step.refs:
+            ids = [each.id for each in ledger.steps(run_id, plan, ref) if each.id not in absent]
+            lost, ended = ledger.lost(run_id, ids), ledger.ended(run_id, ids)
+            unended = [each for each in ids if each not in ended]
+            # Those that nobody has executed yet have no outcome either: so many are counted as left.
+            again = [*unended[left.get(ref, 0) :], *(each for each in ids if each in lost & ended)]
+            yield from ((each, ref) for each in again)
+
+
+def ready(plan: Plan, ledger: Ledger, *, queue: str, own_queue: bool, slots: int | None = None) -> Plan:
+    """The plan with its queues, and its batches."""
+    application.check(here.app(), here.settings())
+    routed = plans.route(plan, queue, everything=own_queue)
+    if not sizes.is_wide(plan):
+        return routed
+    return sizes.sized(routed, slots or ledger.slots())
+
+
+def batches(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Every batch of the plan's items, as the ledger keeps them."""
+    for step in plan.collectors:
+        if step.foreach is not None:
+            items, left = foreach.items(plan, step), step.foreach.count
+            for ref in step.refs:
+                some = tuple(islice(items, step.foreach.batch))
+                left -= len(some)
+                if not some:
+                    break
+                yield packed(some, ref)
+            if left or next(items, None):
+                raise InvalidItems(f"the items of {step.id} changed while they were read", "E039", hint="run it again")
+
+
+def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, Mapping[str, int]]) -> set[str]:
+    """The steps whose outcomes are kept: those that succeeded, and every collector that the gather has worked with.
+
+    One with ``foreach`` is among them if all of its collectors succeeded.
+    """
+    done = {step.id for step in plan.steps if step.id in outcomes and outcomes[step.id].status == "succeeded"}
+    done |= {
+        step.id for step in plan.collectors if step.foreach and tally.get(step.id, {}).get("succeeded", 0) == step.count
+    }
+    if plan.gather.id in done:
+        done |= {step.id for step in plan.collectors}
+    return done
+
+
+def cancel(run_id: str, ledger: Ledger, cause: str) -> RunStatus:
+    """End the run now: no step of it starts any more. Answers its status, another if it had ended before."""
+    return ledger.cancel(check_run_id(run_id), cause)
+
+
+def lose(run_id: str, plan: Plan, ledger: Ledger) -> None:
+    """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
+    if ledger.accept(run_id, plan, items=batches(plan)):
+        fail(run_id, ledger, "the broker lost its data")
+
+
+def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Ledger) -> None:
+    rest = canvas.compose(plan, run_id, done)
+    if rest is None:
+        return
+    try:
+        send(rest, here.app(), ledger)
+    except OperationalError as error:
+        raise BrokerUnavailable(
+            f"run {run_id} is recorded, but could not be sent: {error}",
+            hint=f"`{program.command('resume', run_id)}` sends it",
+        ) from error

@@ -1,0 +1,22 @@
+"""What a command is asked to print and to wait for, while a run goes on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaitOptions:
+    """How long a command waits for a run, and what it prints meanwhile.
+
+    Args:
+        as_json: one JSON object on stdout instead of the result.
+        detach: print the run's id, and go on in the background.
+        timeout: seconds to wait; the run goes on after them.
+        strict: a partial run is a failure.
+        quiet: no progress, and a summary only of a run that did not succeed.
+    """
+
+    as_json: bool = False
+    detach: bool = False
+    timeout: float | None = None
+    strict: bool = False
+    quiet: bool = False

@@ -1,0 +1,129 @@
+"""What happens to many collectors, to how many of them are in which state: counted, for they may be a million."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from runner.views.status import FAILED, OPEN, together
+
+_WINDOW = 10.0  # seconds that the rate is taken over
+_STEP = 0.5  # seconds between two of the counts that are kept for it
+_NAMED = 3  # failures that are kept with their messages
+
+
+@dataclass(slots=True)
+class ItemCounts:
+    """How far many collectors are: those of one ``foreach``, or those without.
+
+    Args:
+        name: the id of the collector with ``foreach``; empty for those without.
+        started_at: when the first of them started, seconds since the epoch.
+        ended_at: when the last of them ended.
+        failures: the messages of the first that failed.
+        retry: why the last that is tried again had failed.
+    """
+
+    name: str
+    total: int
+    counts: Counter[str] = field(default_factory=Counter)
+    started_at: float | None = None
+    ended_at: float | None = None
+    failures: list[str] = field(default_factory=list)
+    retry: str = ""
+    _due: list[tuple[float, int]] = field(default_factory=list)
+    _ended: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.counts["pending"] = self.total
+
+    @property
+    def ended(self) -> int:
+        return self.total - sum(self.counts[status] for status in OPEN)
+
+    @property
+    def failed(self) -> int:
+        return sum(self.counts[status] for status in FAILED)
+
+    @property
+    def status(self) -> str:
+        return together(self.counts)
+
+    def step(self, before: str, after: str, at: float) -> None:
+        """One of them goes from a state that is known to another."""
+        self._begin(at, after)
+        self._move(1, after, before)
+        self._note(at)
+
+    def start(self, count: int, at: float) -> None:
+        self._begin(at, "running")
+        # Nobody says which of them are tried again: as many as it was time for.
+        again = min(count, self._due_by(at, count))
+        self._move(again, "running", "retrying")
+        self._move(count - again, "running", "pending")
+
+    def postpone(self, count: int, at: float, seconds: float, message: str) -> None:
+        self._move(count, "retrying", "running", "pending")
+        heappush(self._due, (at + seconds, count))
+        self.retry = message
+
+    def finish(self, count: int, at: float, status: str, message: str = "") -> None:
+        self._move(count, status, "running", "retrying", "pending")
+        if status in FAILED and message and len(self.failures) < _NAMED:
+            self.failures.append(message)
+        self._note(at)
+
+    def close(self, status: str) -> None:
+        """The run has ended, and so have those that had not."""
+        self._move(self.total, status, *OPEN)
+
+    def rate(self, now: float) -> float:
+        """How many of them end in a second: of late, or if they all have, on the whole; 0 if that cannot be told yet."""
+        if self.started_at is None:
+            return 0.0
+        if self.ended_at is None:
+            while len(self._ended) > 1 and self._ended[1][0] <= now - _WINDOW:
+                self._ended.popleft()
+        since, before = self._ended[0]
+        seconds = (now if self.ended_at is None else self.ended_at) - since
+        return (self.ended - before) / seconds if seconds > _STEP else 0.0
+
+    def left(self, now: float) -> float | None:
+        """Seconds until they have all ended, at this rate; None if nobody can tell."""
+        rate = self.rate(now)
+        return (self.total - self.ended) / rate if rate and self.ended < self.total else None
+
+    def seconds(self, now: float) -> float | None:
+        """How long they took, or have taken until now."""
+        if self.started_at is None:
+            return None
+        return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
+
+    def _begin(self, at: float, status: str) -> None:
+        if self.started_at is None and status == "running":
+            self.started_at = at
+            self._ended.append((at, self.ended))
+
+    def _note(self, at: float) -> None:
+        if self.ended == self.total:
+            self.ended_at = at
+        if self._ended and at - self._ended[-1][0] >= _STEP:
+            self._ended.append((at, self.ended))
+
+    def _move(self, count: int, to: str, *sources: str) -> None:
+        for source in sources:
+            some = min(count, self.counts[source])
+            self.counts[source] -= some
+            self.counts[to] += some
+            count -= some
+
+    def _due_by(self, at: float, most: int) -> int:
+        """How many were to be tried again by then, at most so many; they are not counted a second time."""
+        due = 0
+        while self._due and self._due[0][0] <= at and due < most:
+            when, count = heappop(self._due)
+            due += count
+            if due > most:
+                heappush(self._due, (when, due - most))
+        return min(due, most)

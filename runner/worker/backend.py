@@ -1,0 +1,45 @@
+"""Celery's result backends: one for the results of a user's tasks, and one that counts the messages of a run's chord."""
+
+import logging
+from typing import Any
+
+import redis
+from celery.backends.base import DisabledBackend
+from celery.backends.redis import RedisBackend
+from celery.canvas import maybe_signature
+from kombu.exceptions import OperationalError
+
+from runner.worker import process as here
+
+logger = logging.getLogger(__name__)
+
+
+class Backend(RedisBackend):  # type: ignore[misc]
+    """Of our own application. A client that waits for a result subscribes to it, and one that sends a message does not.
+
+    Celery 5.7 subscribes to every message that is sent, also one whose result is ignored, and does not end it (celery #4824,
+    #5320). Ending the process then takes a round trip for each.
+    """
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        pass
+
+
+class FanIn(DisabledBackend):  # type: ignore[misc]
+    """Of our own tasks, in every application: it keeps no results, and counts in the ledger which messages have returned.
+
+    The application's own backend may be a database, on another server, without chords, or none at all; and what it counts
+    a client without that application cannot prepare.
+    """
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
+        try:
+            if here.ledger().returned(request.group, request.id):
+                maybe_signature(request.chord, app=self.app).apply_async()
+        except (redis.RedisError, OperationalError, OSError) as error:
+            logger.warning("the fan-in comes later, by the reconciler: %s", error)
+
+
+def url(broker_url: str) -> str:
+    """What `result_backend` is for a broker: Celery takes the class of the backend before a plus sign."""
+    return f"{Backend.__module__}.{Backend.__qualname__}+{broker_url.replace('redis+socket:', 'socket:', 1)}"

@@ -1,0 +1,318 @@
+"""A user's task with its arguments and a time limit to a value, or the reason why there is none."""
+
+import asyncio
+import inspect
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+from typing import Any, TypeVar
+
+from billiard.common import terminate_handler_fired
+from celery.exceptions import SoftTimeLimitExceeded, WorkerTerminate
+from celery.utils.log import get_task_logger
+from celery.worker import state
+
+from runner.errors import RunnerError
+from runner.ledger import exceptions as raised
+from runner.ledger import values
+from runner.messages.canvas import HARD_LIMIT_AFTER
+from runner.system.fork import end_copies
+from runner.worker import endings
+from runner.worker.endings import Failure, Success, Unread
+from runner.worker.step_task import Execution, is_async
+from runner.worker.surroundings import restored
+
+logger = get_task_logger(__name__)
+
+Result = TypeVar("Result")
+
+
+class NotJSON(RunnerError):
+    """The task returned something that is not JSON."""
+
+
+class ValueTooLarge(RunnerError):
+    """The task returned more than a step's value may hold."""
+
+
+class StepTimedOut(RunnerError):
+    """The attempt took longer than the step's timeout."""
+
+
+def call(
+    task: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    timeout: float | None,
+    value_limit: int,
+    may_catch: bool = False,
+) -> Success | Failure:
+    """Call a task and tell what came of it; never raises what the task raises.
+
+    Args:
+        timeout: seconds. A coroutine is cancelled; a plain function is interrupted where it runs in a main thread
+            (prefork, solo), and left behind in others.
+        value_limit: bytes that the value may have as JSON.
+        may_catch: the timeout is the task's own `soft_time_limit`, which it may catch, and return a value all the same.
+    """
+    work: Callable[[], Success | Failure] = partial(
+        _attempt, task, args, kwargs, timeout, value_limit, may_catch=may_catch
+    )
+    if timeout is None or _in_main_thread() or is_async(task):
+        # In a context of its own: what a step sets there (the precision of decimals, a logger's fields) ends with it.
+        return copy_context().run(work)
+    try:
+        return _left_behind_after(timeout, work)
+    except TimeoutError:
+        return endings.timed_out(timeout)
+
+
+def _attempt(
+    task: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    timeout: float | None,
+    value_limit: int,
+    *,
+    may_catch: bool,
+) -> Success | Failure:
+    """All of a call that has to be in one thread: what surrounds the task, the task, and its hooks."""
+    started, timed, stopped = time.monotonic(), False, terminate_handler_fired()
+    surroundings = None
+    try:
+        surroundings = restored()
+        timed = _interruption.after(timeout)
+        try:
+            value = _value(task, args, kwargs, timeout)
+        finally:
+            if timed:
+                _interruption.never()
+    except BaseException as error:  # noqa: BLE001 - the user's task may raise anything
+        _raise_if_stopped(error, already=stopped)
+        result = _with_hooks(task, _raised(error, started, timeout), error)
+    else:
+        late = timeout is not None and time.monotonic() - started > timeout + 0.1
+        if ((timed and _interruption.happened) or late) and not may_catch:
+            result = _with_hooks(task, endings.timed_out(timeout), None)  # it swallowed the interruption
+        else:
+            result = _with_hooks(task, _checked(value, value_limit), None)
+    if surroundings is not None:
+        surroundings.tidy()
+    return result
+
+
+def _with_hooks(task: Callable[..., Any], result: Success | Failure, error: BaseException | None) -> Success | Failure:
+    """The result, once the task's hooks know of it."""
+    if isinstance(task, Execution):
+        stopped = terminate_handler_fired()
+        try:
+            task.ended(result, error)
+        except BaseException as raised_by_hook:
+            _raise_if_stopped(raised_by_hook, already=stopped)
+            logger.exception("a hook of a task has raised")
+    return result
+
+
+def _value(task: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None) -> Any:
+    pid = os.getpid()
+    try:
+        value = task(*args, **kwargs)
+        if not inspect.iscoroutine(value):
+            return value
+        ended = in_loop(_ended(value, timeout))
+        if ended.error is not None:
+            raise ended.error
+        return ended.value
+    finally:
+        end_copies(pid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    value: Any = None
+    error: BaseException | None = None
+
+
+async def _ended(awaitable: Awaitable[Any], timeout: float | None) -> _Ended:  # noqa: ASYNC109 - the step's
+    """What came of awaiting it: a value of its own, as some exceptions end asyncio's loop, or the coroutine that awaits them.
+
+    A task may also cancel itself without ending by it; then the next await of ours would raise.
+    """
+    pid = os.getpid()
+    try:
+        async with asyncio.timeout(timeout):
+            try:
+                ended = _Ended(await awaitable)
+            finally:  # before the loop goes on: its selector is the parent's, too
+                end_copies(pid)
+    except BaseException as error:  # noqa: BLE001 - as in `call`, which raises it again outside of the loop
+        ended = _Ended(error=error)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        while task.uncancel():
+            pass
+    return ended
+
+
+async def call_async(
+    task: Callable[..., Any],
+    kwargs: Mapping[str, Any],
+    *,
+    timeout: float | None,  # noqa: ASYNC109 - the step's, whose passing is an outcome and no exception
+    value_limit: int,
+) -> Success | Failure:
+    """The same for one of many tasks that are executed at once in an event loop."""
+    started, stopped = time.monotonic(), terminate_handler_fired()
+    try:
+        restored()
+        value = task(**kwargs)
+        ended = await _ended(value, timeout) if inspect.isawaitable(value) else _Ended(value)
+    except BaseException as error:  # noqa: BLE001 - as above
+        ended = _Ended(error=error)
+    if ended.error is None:
+        return _with_hooks(task, _checked(ended.value, value_limit), None)
+    _raise_if_stopped(ended.error, already=stopped)
+    return _with_hooks(task, _raised(ended.error, started, timeout), ended.error)
+
+
+_loops = threading.local()
+
+
+def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine in this thread's event loop: one for as long as the process lives, so that connections may, too."""
+    if not hasattr(_loops, "runner") or _loops.runner.get_loop().is_closed():
+        # With a factory it is not the thread's current loop, which any task may ask for, and close (vt-py#46).
+        _loops.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    loop = _loops.runner.get_loop()
+    work = loop.create_task(_and_nothing_after(coroutine))
+    while True:
+        try:
+            result: Result = loop.run_until_complete(work)
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Raised in a task that a step has started, it stops asyncio's loop as well, but not what runs in it: that
+            # goes on, and the step that awaits the task gets the exception.
+            if work.done() or _stops(error):
+                raise
+        except SoftTimeLimitExceeded:
+            # Ours, that came while the loop waited: asyncio's own timeout, of the same length, has passed as well.
+            if work.done() or not _interruption.happened:
+                raise
+        except RuntimeError:  # a step has stopped the loop, which others may be executed in: it goes on
+            if work.done() or loop.is_closed():
+                raise
+        else:
+            return result
+
+
+async def _and_nothing_after(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    try:
+        return await coroutine
+    finally:  # what it has left running would stand still now, and go on with the next
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+
+def _raised(error: BaseException, started: float, timeout: float | None) -> Failure:
+    late = timeout is not None and time.monotonic() - started >= timeout
+    if late and issubclass(type(error), SoftTimeLimitExceeded | TimeoutError):
+        return endings.timed_out(timeout)
+    return endings.exception(error)
+
+
+def _stops(error: BaseException, *, already: bool = False) -> bool:
+    """Whether it comes of this process being told to end, or of the ledger, and not of the task.
+
+    Args:
+        already: whether the process had been told so before the task began, and an earlier one had not let it end.
+    """
+    if issubclass(type(error), Unread):
+        return True
+    told = state.should_terminate is not None and state.should_terminate is not False
+    return (terminate_handler_fired() and not already) or (told and issubclass(type(error), WorkerTerminate))
+
+
+def _raise_if_stopped(error: BaseException, *, already: bool = False) -> None:
+    """Let the process end; then nothing came of the attempt, whatever the task made of its interruption."""
+    if _stops(error, already=already):
+        raise error if issubclass(type(error), SystemExit | Unread) else SystemExit from error
+
+
+class _Interruption:
+    """The interruption of what takes too long: Celery's own SoftTimeLimitExceeded, which tasks may already know.
+
+    The timer is ours: Celery's limits are for a message, and a message may carry many steps. The handler stays, as setting
+    it takes longer than a small task (5 of 25 microseconds, measured).
+    """
+
+    def __init__(self) -> None:
+        self.happened = False
+        self._seconds = 0.0
+
+    def after(self, seconds: float | None) -> bool:
+        """Raise it after so many seconds, unless ``never`` comes first; False where it cannot: in any thread but the main."""
+        if seconds is None or not _in_main_thread():
+            return False
+        self.happened, self._seconds = False, seconds
+        if signal.getsignal(signal.SIGALRM) != self._interrupt:
+            signal.signal(signal.SIGALRM, self._interrupt)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        return True
+
+    def never(self) -> None:
+        self._seconds = 0.0
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._seconds:
+            self.happened = True
+            raise SoftTimeLimitExceeded(self._seconds)
+
+
+_interruption = _Interruption()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _left_behind_after(seconds: float, work: Callable[[], Result]) -> Result:
+    """What the work returns, in a thread of its own: there is no way to end one, so the step goes on without it.
+
+    Raises:
+        TimeoutError: it has not returned a second after its time, when a process would be ended.
+    """
+    outcome: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="step", daemon=True).start()
+    return outcome.result(seconds + HARD_LIMIT_AFTER)
+
+
+def _checked(value: Any, limit: int) -> Success | Failure:
+    try:
+        text = values.encode(value)
+    except BaseException as error:  # noqa: BLE001 - it may be of a class of the user's, with methods of its own
+        _raise_if_stopped(error)
+        kind = raised.name_of(type(value))
+        message = f"returned {kind}, which is not JSON: {raised.message(error)}"
+        return endings.exception(NotJSON(message), retryable=False)
+    if len(text) > limit:
+        message = f"returned {len(text):,} bytes of JSON, limit {limit:,}: write it to a file and return the path"
+        return endings.exception(ValueTooLarge(message), retryable=False)
+    return Success(value, text)

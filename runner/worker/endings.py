@@ -1,0 +1,189 @@
+"""What may end an execution of a step, and what becomes of the step then: the one list of both.
+
+Whatever calls, interrupts or loses a step says which of these endings it was; what follows is looked up here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Literal
+
+import redis
+from celery.exceptions import Retry as RetryRequest
+from kombu.exceptions import OperationalError
+
+from runner.errors import RunnerError
+from runner.ledger import damage
+from runner.ledger import exceptions as raised
+from runner.ledger.entries import Claim, Error, StepStatus
+
+RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
+
+
+class Ending(Enum):
+    VALUE = "the task returned JSON"
+    EXCEPTION = "the task raised, or what it returned is not JSON"
+    EXIT = "the task raised what is no Exception: SystemExit, KeyboardInterrupt, GeneratorExit, CancelledError, its own"
+    TIMEOUT = "it took longer than its timeout"
+    DIED = "its process is gone: killed, crashed, ended by os._exit"
+    REFUSED = "it was not called: no such task, or its arguments cannot be worked out"
+    UNRECORDED = "the ledger refused what came of it"
+    LOST = "its lease ran out: the worker is gone, or recorded nothing, once too often"
+    STOPPED = "the worker is being stopped"
+    AWAY = "the ledger or the broker cannot be reached, or refuses everything for now"
+    CANCELLED = "the run has ended meanwhile"
+    REVOKED = "somebody has revoked or terminated its message: Flower, or `celery control revoke`"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of a step.
+
+    Args:
+        status: that is recorded once it is not executed again; None where nothing is recorded.
+        again: when it is executed again: as its ``retry`` says; at least ``once``, whatever it says; ``never``; or
+            ``free``: by the worker that gets the message, which is given back; no retry is used up.
+    """
+
+    status: StepStatus | None
+    again: Literal["retry", "once", "never", "free"]
+
+
+RULES: Mapping[Ending, Rule] = {
+    Ending.VALUE: Rule("succeeded", "never"),
+    Ending.EXCEPTION: Rule("failed", "retry"),
+    Ending.EXIT: Rule("failed", "retry"),
+    Ending.TIMEOUT: Rule("timed_out", "retry"),
+    # A process may die of something else than its step: the kernel's memory killer, an operator.
+    Ending.DIED: Rule("failed", "once"),
+    Ending.REFUSED: Rule("failed", "never"),
+    Ending.UNRECORDED: Rule("failed", "never"),
+    Ending.LOST: Rule("failed", "never"),
+    Ending.STOPPED: Rule(None, "free"),
+    Ending.AWAY: Rule(None, "free"),
+    Ending.CANCELLED: Rule(None, "never"),
+    Ending.REVOKED: Rule("cancelled", "never"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """What a task returned.
+
+    Args:
+        value: anything JSON.
+        json: it as JSON.
+        notes: what the task has noted of itself.
+    """
+
+    value: Any
+    json: str = field(default="", compare=False)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ending(self) -> Ending:
+        return Ending.VALUE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """An attempt that gave no value.
+
+    Args:
+        names: what ``retry.on`` and ``not_on`` may call it: the class names of the exception, ``http_…``, and its own
+            attribute ``names``.
+        retryable: false if the task says that trying again cannot help.
+        retry_after: seconds before which trying again cannot help, if the task says so.
+        notes: what the task has noted of itself.
+    """
+
+    error: Error
+    ending: Ending = Ending.EXCEPTION
+    names: frozenset[str] = frozenset()
+    retryable: bool = True
+    retry_after: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def noted(result: Success | Failure, notes: Mapping[str, Any]) -> Success | Failure:
+    return replace(result, notes=dict(notes)) if notes else result
+
+
+class Unread(BaseException):
+    """The ledger could not be read while a gather was at its stream: no fault of the gather's, nor for it to catch."""
+
+
+def exception(error: BaseException, *, retryable: bool = True) -> Failure:
+    """Of what a task raised, whatever that is."""
+    if issubclass(type(error), RetryRequest):  # a task's own `self.retry(exc=…)`: the workflow's retry decides
+        cause = raised.attribute(error, "exc")
+        error = cause if issubclass(type(cause), Exception) else error
+    return Failure(
+        error=raised.error(error),
+        ending=Ending.EXCEPTION if issubclass(type(error), Exception) else Ending.EXIT,
+        names=raised.names(error),
+        retryable=retryable and not raised.says_final(error),
+        retry_after=raised.wait(error),
+    )
+
+
+def timed_out(timeout: float | None, more: str = "") -> Failure:
+    error = Error("StepTimedOut", f"took longer than {timeout or 0:g} s{more}")
+    return Failure(error=error, ending=Ending.TIMEOUT, names=frozenset({"StepTimedOut", "TimeoutError", "timed_out"}))
+
+
+def past_the_hard_limit(timeout: float | None) -> Failure:
+    """Of an attempt that took longer than its timeout, and let nothing interrupt it."""
+    return timed_out(timeout, ", and its process had to be ended")
+
+
+def process_died(error: BaseException) -> Failure:
+    """Of a process that the pool found dead.
+
+    Args:
+        error: how it went, in the pool's words.
+    """
+    message = f"its process died: {raised.message(error)}"
+    return Failure(error=Error("ProcessDied", message), ending=Ending.DIED, names=frozenset({"ProcessDied"}))
+
+
+def revoked(how: str) -> Failure:
+    """Of a message that somebody has taken back.
+
+    Args:
+        how: Celery's word for it: revoked, terminated or expired.
+    """
+    return Failure(
+        error=Error("Revoked", f"its message was {how}, by Flower or `celery control`"), ending=Ending.REVOKED
+    )
+
+
+def refused(error: RunnerError) -> Failure:
+    return Failure(error=Error(raised.class_name(error), raised.message(error)), ending=Ending.REFUSED)
+
+
+def unrecorded(error: BaseException) -> Failure:
+    """Of an outcome that the ledger refuses, and would refuse again: what is recorded instead says why."""
+    message = raised.valid(
+        f"what came of it could not be recorded: {raised.class_name(error)}: {raised.message(error)}"
+    )
+    return Failure(error=Error("NotRecorded", message), ending=Ending.UNRECORDED)
+
+
+def lost_too_often(claim: Claim) -> Failure | None:
+    if claim.lost <= RECOVERIES:
+        return None
+    message = f"{claim.lost} workers were lost while they executed it, or could not record what came of it"
+    return Failure(error=Error("WorkerLost", message), ending=Ending.LOST)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether what was asked of the ledger, or of the broker, may be answered later.
+
+    It would not be where a script fails at what it is given: that is an outcome (``unrecorded``), or a fault of ours.
+    """
+    if isinstance(error, Unread):
+        return error.__cause__ is None or is_away(error.__cause__)
+    if isinstance(error, redis.ResponseError):
+        return damage.is_refused_for_now(error)
+    return isinstance(error, redis.RedisError | OperationalError) and not isinstance(error, redis.DataError)

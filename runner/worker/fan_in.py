@@ -1,0 +1,62 @@
+"""What a gather is handed, by what its function asks for: a list of values or a stream of them, and the outcomes."""
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import redis
+
+from runner.errors import RunnerError
+from runner.language.plan import Plan
+from runner.ledger import values
+from runner.ledger.ledger import Ledger
+from runner.worker.endings import Unread
+
+
+def streams(task: Callable[..., Any]) -> bool:
+    """Whether its first parameter is annotated as an ``Iterator`` or ``Iterable``.
+
+    Such a gather is not handed a list, but values that are read from the ledger as it asks for them: a million need not
+    be in memory at once.
+    """
+    parameters = list(_parameters(task).values())
+    if not parameters:
+        return False
+    annotation = parameters[0].annotation
+    if isinstance(annotation, str):  # from __future__ import annotations
+        return re.match(r"(\w+\.)*Itera(tor|ble)\b", annotation) is not None
+    return (typing.get_origin(annotation) or annotation) in (Iterator, Iterable)
+
+
+def stream(values: Iterator[Any]) -> Iterator[Any]:
+    """The values, one after the other.
+
+    Raises:
+        Unread: the ledger cannot be read any more, or lacks one of them.
+    """
+    try:
+        yield from values
+    except (redis.RedisError, RunnerError) as error:
+        raise Unread(str(error)) from error
+
+
+def wants_outcomes(task: Callable[..., Any]) -> bool:
+    return "outcomes" in _parameters(task)
+
+
+def outcomes(ledger: Ledger, plan: Plan, run_id: str) -> list[dict[str, Any]]:
+    """What a parameter ``outcomes`` is given: how each collector ended, in the order of the YAML and of the items."""
+    told = []
+    for ids in ledger.ids(run_id, plan):
+        for step_id, ended in ledger.outcomes_of(run_id, ids, values=True).items():
+            value = values.decode(ended.json) if ended.status == "succeeded" else None
+            error = asdict(ended.error) if ended.error else None
+            told.append({"id": step_id, "status": ended.status, "value": value, "error": error})
+    return told
+
+
+def _parameters(task: Callable[..., Any]) -> typing.Mapping[str, inspect.Parameter]:
+    return inspect.signature(getattr(task, "run", task)).parameters

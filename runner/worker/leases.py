@@ -1,0 +1,146 @@
+"""Leases that stay ours for as long as the work takes: one thread of the process renews them all, and sees what takes too long."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from runner.ledger.ledger import Ledger
+from runner.worker import endings
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.5  # seconds; a step that lets nothing interrupt it is ended so much later at most
+
+
+@dataclass(eq=False, slots=True)
+class Held:
+    """The leases of one claimer.
+
+    Args:
+        seconds: that a lease lasts.
+        overdue: what is to be done with a step that is executed past its ``limits``; None to let it.
+        steps: those that are leased.
+        limits: for those that are being executed, until when by this process's monotonic clock.
+    """
+
+    ledger: Ledger
+    run_id: str
+    token: str
+    seconds: float
+    overdue: Callable[[str], None] | None
+    steps: set[str] = field(default_factory=set)
+    limits: dict[str, float] = field(default_factory=dict)
+    due: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.due = time.monotonic() + self.seconds / 3
+
+    @property
+    def wakes(self) -> float:
+        """When it is to be looked at next, by the monotonic clock."""
+        return self.due if self.overdue is None else min(self.due, time.monotonic() + LOOK_EVERY)
+
+    def look(self) -> None:
+        """End what is overdue, and renew the leases if it is time; what cannot be done is tried again the next time.
+
+        Neither is to keep the other from being done, nor is anything to end the thread: it looks after every step here.
+        """
+        for look in (self._end_overdue, self._renew):
+            try:
+                look()
+            except BaseException as error:
+                if not endings.is_away(error):
+                    logger.exception("the leases on %d steps of run %s", len(self.steps), self.run_id)
+                    continue
+                logger.warning(
+                    "cannot see to the leases on %d steps of run %s: %s", len(self.steps), self.run_id, error
+                )
+
+    def _end_overdue(self) -> None:
+        if self.overdue is None:
+            return
+        now = time.monotonic()
+        # A copy is made in one step of the interpreter; the thread that works goes on meanwhile.
+        for step in [step for step, limit in list(self.limits.items()) if limit < now]:
+            self.overdue(step)
+
+    def _renew(self) -> None:
+        now = time.monotonic()
+        if self.due > now:
+            return
+        # At a third of its time, so that two renewals may fail before another worker takes the step.
+        self.due = now + self.seconds / 3
+        if steps := list(self.steps):
+            self.ledger.renew(self.run_id, steps, token=self.token, lease=self.seconds)
+
+
+class _Renewal:
+    """What this process holds, and the thread that looks after it.
+
+    A thread for each step would be simpler, and costs as much as a round trip to the ledger (0.1 ms measured).
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._all: set[Held] = set()
+        self._wakes = float("inf")  # when the thread looks next, by the monotonic clock
+        self._changed = threading.Condition()
+        self.thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self.thread.start()
+
+    def add(self, held: Held) -> None:
+        with self._changed:
+            self._all.add(held)
+            if held.wakes < self._wakes:  # seldom: it has been asleep since the last one for less than a lease lasts
+                self._changed.notify()
+
+    def remove(self, held: Held) -> None:
+        with self._changed:
+            self._all.discard(held)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._wakes = min((held.wakes for held in self._all), default=float("inf"))
+                wait = self._wakes - time.monotonic()
+                if wait > 0:
+                    self._changed.wait(None if wait == float("inf") else wait)
+                everything = list(self._all)
+            for held in everything:
+                held.look()
+
+
+_renewals: list[_Renewal] = []
+_starting = threading.Lock()
+
+
+@contextmanager
+def renewed(
+    ledger: Ledger, run_id: str, *, token: str, lease: float, overdue: Callable[[str], None] | None = None
+) -> Iterator[Held]:
+    """Renew the leases on the steps that are put into what it gives, until the block ends.
+
+    Args:
+        token: that the steps are claimed with.
+        lease: seconds.
+        overdue: called, in another thread, with a step that is executed past its limit.
+    """
+    held = Held(ledger, run_id, token, lease, overdue)
+    renewal = _renewal()
+    renewal.add(held)
+    try:
+        yield held
+    finally:
+        renewal.remove(held)
+
+
+def _renewal() -> _Renewal:
+    """This process's: a child of the pool has not its parent's threads, and two threads of one must not each start one."""
+    with _starting:
+        if not _renewals or _renewals[0].pid != os.getpid() or not _renewals[0].thread.is_alive():
+            _renewals[:] = [_Renewal()]
+        return _renewals[0]

@@ -1,0 +1,46 @@
+"""A record of the log to the same without the secrets of the runs that this process executes, and without escape sequences.
+
+What we log has neither. But a library of a task tells what it does as well (httpx the URL of every request, with the key in
+its query and the words that the server answered), and so does the task itself.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from runner import text
+from runner.language.redact import mask
+from runner.worker import process as here
+
+
+def clean_all() -> None:
+    """Have every record of this process, and of those that it forks, be clean, whatever handles it."""
+    made = logging.getLogRecordFactory()
+    if not isinstance(made, CleanRecords):  # a test, or an application, may start two workers in one process
+        logging.setLogRecordFactory(CleanRecords(made))
+
+
+class CleanRecords:
+    """A factory of log records around another."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, *args: Any, **words: Any) -> logging.LogRecord:
+        record = self._make(*args, **words)
+        with suppress(Exception):  # arguments that do not fit, an exception whose text raises: its handler says so
+            message = record.getMessage()
+            if (clean := _clean(message)) != message:  # else as it is: an error tracker groups records by their words
+                record.msg, record.args = clean, ()
+            if record.exc_info and record.exc_info[0]:
+                record.exc_text = _clean(
+                    logging.Formatter().formatException(record.exc_info)
+                )  # every formatter takes it
+        return record
+
+
+def _clean(told: str) -> str:
+    for plan in here.secretive():
+        told = mask(told, plan)
+    return text.block(told)

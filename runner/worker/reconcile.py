@@ -1,0 +1,196 @@
+"""What keeps every accepted run moving to an end: it sends again what is lost, and fires deadlines.
+
+The ledger says what is due; Celery's messages are only the fast way there. What is sent twice does no harm.
+"""
+
+import logging
+import math
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import redis
+from celery.signals import worker_ready, worker_shutdown
+from kombu.exceptions import OperationalError
+
+from runner.errors import UnknownRun
+from runner.language.plan import Plan
+from runner.ledger.damage import MissingData, UnreadableRun
+from runner.ledger.entries import Outcome, Sweep
+from runner.ledger.ledger import Ledger
+from runner.messages import canvas
+from runner.messages.send import send
+from runner.system.crashpoints import Crashpoint, crashpoint
+from runner.worker import process as here
+from runner.worker.record import fail
+
+logger = logging.getLogger(__name__)
+
+AGAIN = 2.0  # seconds until the next look after one that failed
+
+
+def reconcile(run_id: str, ledger: Ledger, *, grace: float) -> None:
+    """Send again what of a run is ready and has been lost, and end its fan-out if its deadline has passed.
+
+    Args:
+        grace: seconds of silence after which what nobody has started counts as lost; doubled each time.
+
+    Raises:
+        UnknownRun: it is not there: it has expired, or the broker has lost its data.
+    """
+    sweep = ledger.sweep(run_id, grace=grace)
+    if sweep is not None:
+        _mend(run_id, ledger, sweep)
+
+
+def _mend(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
+    """Do what the sweep of a run calls for; one of which the ledger lacks a part cannot go on, and ends."""
+    try:
+        _do(run_id, ledger, sweep)
+    except MissingData as error:
+        logger.warning("%s", error)
+        fail(run_id, ledger, error.reason)
+
+
+def _do(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
+    if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
+        return  # as it is nearly always: the plan, which may be large, is not even read
+    plan = ledger.plan(run_id)
+    if sweep.left <= 0:
+        _end_the_fan_out(plan, run_id, ledger)
+        _send(plan, run_id, [plan.gather.id], ledger)
+        return
+    due = _due(plan, run_id, ledger, sweep)
+    # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
+    if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):
+        _send(plan, run_id, due, ledger)
+
+
+def _due(plan: Plan, run_id: str, ledger: Ledger, sweep: Sweep) -> list[str]:
+    """What could be executed now, has not ended, and is in nobody's hands: refs of collectors, or a step after them."""
+    known = sweep.lost | sweep.overdue
+    if sweep.collectors_left:
+        due = known | (sweep.idle - sweep.held)
+        return [ref for ref in plan.refs if ref in due]
+    tail = [step.id for step in plan.tail]
+    ended = ledger.ended(run_id, tail)
+    following = next((step_id for step_id in tail if step_id not in ended), tail[-1])
+    if following in known or (sweep.silent and following not in sweep.held and following not in ended):
+        return [following]
+    return []
+
+
+def _end_the_fan_out(plan: Plan, run_id: str, ledger: Ledger) -> None:
+    begun = ledger.begun(run_id)
+    for ref in ledger.left(run_id):
+        steps = ledger.steps(run_id, plan, ref)
+        ended = ledger.ended(run_id, [step.id for step in steps])
+        late = [
+            replace(begun.get(step.id) or Outcome(step=step.id, status="late"), ref=step.ref)
+            for step in steps
+            if step.id not in ended
+        ]
+        ledger.finish(run_id, late, plan)
+
+
+def _send(plan: Plan, run_id: str, due: list[str], ledger: Ledger) -> None:
+    """Compose these and what follows them, and send it."""
+    crashpoint(Crashpoint.RECONCILE_BEFORE_SEND)
+    times = ledger.sent_again(run_id)
+    logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(due[:20]))
+    tail = [step.id for step in plan.tail]
+    done = {*plan.refs, *(tail[: tail.index(due[0])] if due[0] in tail else ())} - {*due}
+    rest = canvas.compose(plan, run_id, done)
+    if rest is not None:
+        send(rest, here.app(), ledger)
+    crashpoint(Crashpoint.RECONCILE_AFTER_SEND)
+
+
+def _waiting_messages(plan: Plan) -> bool:
+    with here.app().connection_for_write() as connection:
+        channel: Any = connection.default_channel
+        return any(channel._size(queue) for queue in {step.queue for step in plan.steps})  # noqa: SLF001 - kombu's virtual channels have no public name for it
+
+
+class Reconciler:
+    """A thread of a worker that reconciles every active run, as long as no other worker does."""
+
+    def __init__(self, who: str, slots: int) -> None:
+        self._who = who
+        self._slots = slots
+        self._unreadable: set[str] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        wait = 0.0
+        while not self._ended.wait(wait):
+            wait = AGAIN
+            try:
+                wait = self._once()
+            except BaseException as error:  # every run of every workflow depends on this thread
+                with suppress(BaseException):
+                    away = isinstance(error, redis.RedisError | OperationalError | OSError)
+                    logger.warning("cannot reconcile: %s", error, exc_info=None if away else error)
+
+    def _once(self) -> float:
+        """Say that we are there, and reconcile if that is ours to do; return the seconds until the next time."""
+        every = here.settings().reconcile_every
+        here.ledger().serve(self._who, self._slots, tuple(here.app().tasks), 3 * every)
+        return min(every, self._look()) if here.ledger().lead(self._who, 3 * every) else every
+
+    def _look(self) -> float:
+        """Reconcile every run; answers the seconds until the next deadline."""
+        ledger = here.ledger()
+        active = ledger.active()
+        sweeps = ledger.sweeps(active, grace=here.settings().grace)
+        ledger.retire({run_id: since for run_id, since in active.items() if run_id not in sweeps})
+        bad: dict[str, str] = {}
+        for run_id, sweep in sweeps.items():
+            try:
+                if isinstance(sweep, UnreadableRun):
+                    raise sweep  # noqa: TRY301 - one place tells of it
+                _mend(run_id, ledger, sweep)
+            except UnknownRun:  # it has expired since
+                continue
+            except UnreadableRun as error:
+                bad[run_id] = error.reason
+            except (redis.ConnectionError, redis.TimeoutError, OperationalError, OSError):
+                raise  # the server is away: so are the other runs
+            except Exception as error:
+                bad[run_id] = f"{type(error).__name__}: {error}"
+                if run_id not in self._unreadable:
+                    logger.exception("run %s cannot be reconciled", run_id)
+        self._note(ledger, bad)
+        lefts = [sweep.left for sweep in sweeps.values() if isinstance(sweep, Sweep) and sweep.left > 0]
+        return min(lefts, default=math.inf)
+
+    def _note(self, ledger: Ledger, bad: dict[str, str]) -> None:
+        """Record which runs cannot be read, and tell the log once of each."""
+        for run_id in bad.keys() - self._unreadable:
+            logger.error("run %s cannot be read, and is left alone: %s", run_id, bad[run_id])
+            ledger.note_unreadable(run_id, bad[run_id])
+        ledger.forget_unreadable(self._unreadable - bad.keys())
+        self._unreadable = set(bad)
+
+
+_running: list[Reconciler] = []
+
+
+@worker_ready.connect
+def _start(sender: Any, **_: Any) -> None:
+    _running.append(Reconciler(sender.hostname, sender.controller.concurrency or 1))
+    _running[-1].start()
+
+
+@worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    while _running:
+        _running.pop().stop()

@@ -1,0 +1,199 @@
+"""A step whose process is gone, to its ledger: what a pool's child cannot record, the worker's main process does."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
+from celery.exceptions import (
+    Ignore,
+    Reject,
+    Retry,
+    Terminated,
+    TimeLimitExceeded,
+    WorkerLostError,
+    WorkerShutdown,
+    WorkerTerminate,
+)
+from celery.utils.log import get_task_logger
+from celery.worker.request import Request
+from celery.worker.state import task_ready
+from kombu.asynchronous import get_event_loop
+
+from runner.errors import UnknownRun
+from runner.language.plan import Plan, Step
+from runner.ledger.damage import UnreadableRun
+from runner.ledger.entries import Claim
+from runner.ledger.ledger import Ledger
+from runner.messages.canvas import GATHER
+from runner.worker import endings
+from runner.worker import process as here
+from runner.worker.endings import Failure
+from runner.worker.record import Attempt, settle
+
+logger = get_task_logger(__name__)
+
+GIVE_BACK_AFTER = 1.0  # seconds: what could not be dealt with now could not at once either
+
+
+class StepRequest(Request):  # type: ignore[misc]
+    """The request of a task of ours.
+
+    Without it, the process that a hard time limit ends makes a chord fail for good, and one that is killed is tried
+    again for ever (measured on Celery 5.7). Billiard reports a hard limit twice, to ``on_failure`` first.
+
+    A pool calls the methods that begin with ``on_`` when something has happened to the message. What they raise the pool
+    logs, or drops (threads), or ends the worker with (solo, and a MemoryError): the message then stays taken and its slot
+    with it (celery #2911). So nothing is raised, and a message that is not acknowledged by then is given back.
+    """
+
+    def __init_subclass__(cls) -> None:
+        """Celery makes a class of this for each task, with an ``on_success`` that is written out, and not ours."""
+        if "on_success" in vars(cls):
+            del cls.on_success
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        with self._raising_nothing(give_back=False):  # it is executed now, whatever this was
+            super().on_accepted(pid, time_accepted)
+
+    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
+        with self._raising_nothing():
+            if isinstance(failed__retval__runtime, ExceptionInfo):  # threads and solo have no other callback
+                return self._on_failure(failed__retval__runtime)
+            return super().on_success(failed__retval__runtime, **kwargs)
+
+    def on_retry(self, exc_info: ExceptionInfo) -> None:
+        with self._raising_nothing():
+            super().on_retry(exc_info)
+
+    def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> Any:  # noqa: FBT001, FBT002 - Celery's signature
+        with self._raising_nothing():
+            return self._on_failure(exc_info, send_failed_event, return_ok)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: FBT001 - Celery's signature
+        with self._raising_nothing():
+            return super().on_timeout(soft, timeout) if soft else self._settle(_past_its_limit)
+
+    def _announce_revoked(self, reason: str, *more: Any) -> None:
+        """Cancel the steps of a message that somebody has revoked or terminated, and then do as Celery does.
+
+        Otherwise it would be shown as revoked, and its steps would be executed again once their leases have run out.
+        """
+        with self._raising_nothing():
+            self._cancel(endings.revoked(reason))
+            super()._announce_revoked(reason, *more)
+
+    def _cancel(self, failure: Failure) -> None:
+        run_id, ledger = self.args[0], here.ledger()
+        try:
+            plan, names = here.plan(run_id), self._names()
+            claims = {claim.step: claim for claim in ledger.release(run_id, names, worker=self.hostname)}
+            steps = [
+                _step(ledger, plan, run_id, names, name) for name in names if name in {each.id for each in plan.tail}
+            ]
+            steps += [] if steps else [step for ref in names for step in ledger.steps(run_id, plan, ref)]
+            ended = ledger.ended(run_id, [step.id for step in steps])
+        except (UnknownRun, UnreadableRun):  # nobody waits for it
+            return
+        for step in steps:
+            if step.id not in ended:
+                claim = claims.get(step.id) or Claim(step=step.id, answer="yours", started_at=time.time())
+                settle(ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=self.hostname), failure)
+
+    def _on_failure(self, exc_info: ExceptionInfo, *more: Any) -> Any:
+        if self._already_revoked:  # its process was ended for it, and its steps are cancelled
+            return None
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if isinstance(error, TimeLimitExceeded):
+            return self._settle(_past_its_limit)
+        if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not self._already_cancelled:
+            return self._settle(lambda _step: endings.process_died(error))
+        if isinstance(error, Reject):
+            self.message.reason = str(error.reason)  # for the dead letters (dead_letters.py)
+        elif not isinstance(error, Ignore | Retry | Terminated):
+            # Of Celery's or of ours, around the step. Celery would acknowledge the message, and raise a MemoryError again.
+            return self._settle(lambda _step: endings.exception(error))
+        return super().on_failure(exc_info, *more)
+
+    @contextmanager
+    def _raising_nothing(self, *, give_back: bool = True) -> Iterator[None]:
+        try:
+            yield
+        except (WorkerShutdown, WorkerTerminate):
+            raise  # the worker gives back all that it has
+        except BaseException as error:
+            if endings.is_away(error):
+                logger.warning("cannot record what became of %s: %s", self.name, error)
+            else:
+                logger.exception("what became of %s", self.name)
+            if give_back:
+                self._after_a_while(self._give_back)
+
+    def _give_back(self) -> None:
+        if self.acknowledged:
+            return
+        try:
+            task_ready(self)
+            self.reject(requeue=True)
+        except BaseException:
+            logger.exception("%s cannot be given back yet", self.name)
+            self._after_a_while(self._give_back)
+
+    def _after_a_while(self, call: Callable[[], None]) -> None:
+        """In the worker's event loop, which must not wait; a thread of the pool may."""
+        loop = get_event_loop()
+        if loop is not None and threading.current_thread() is threading.main_thread():
+            loop.call_later(GIVE_BACK_AFTER, call)  # type: ignore[no-untyped-call]
+        else:
+            time.sleep(GIVE_BACK_AFTER)
+            call()
+
+    def _settle(self, failure_of: Callable[[Step], Failure]) -> None:
+        """Record what became of the steps that the process was executing, and send the message again.
+
+        Whoever gets it finds the steps that have ended done, and returns to the chord what it waits for.
+        """
+        if getattr(self, "_settled", False):
+            return
+        self._settled = True
+        task_ready(self)
+        try:
+            seconds = self._settle_all(failure_of)
+            signature = self.task.signature_from_request(self._context, countdown=seconds)
+            # This is the event loop, which serves every process of the pool: it is not to wait for a broker that is away.
+            signature.apply_async(retry_policy={"max_retries": 1, "interval_start": 0})
+        except (UnknownRun, UnreadableRun):  # nobody waits for one that has expired, nor can read this one
+            pass
+        self.acknowledge()
+
+    def _settle_all(self, failure_of: Callable[[Step], Failure]) -> float:
+        """Answers the seconds until a step may be tried again."""
+        run_id, ledger = self.args[0], here.ledger()
+        plan, names = here.plan(run_id), self._names()
+        released = ledger.release(run_id, names, worker=self.hostname)
+        if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
+            return 0
+        step = _step(ledger, plan, run_id, names, released[0].step)
+        attempt = Attempt(plan=plan, run_id=run_id, step=step, claim=released[0], worker=self.hostname)
+        return settle(ledger, attempt, failure_of(step)) or 0
+
+    def _names(self) -> list[str]:
+        """The refs or the step that the message is for."""
+        if self.task.name == GATHER:
+            return [here.plan(self.args[0]).gather.id]
+        return self.args[1] if isinstance(self.args[1], list) else [self.args[1]]
+
+
+def _step(ledger: Ledger, plan: Plan, run_id: str, names: list[str], step_id: str) -> Step:
+    for step in plan.tail:
+        if step.id == step_id:
+            return step
+    return next(step for ref in names for step in ledger.steps(run_id, plan, ref) if step.id == step_id)
+
+
+def _past_its_limit(step: Step) -> Failure:
+    return endings.past_the_hard_limit(step.timeout)
