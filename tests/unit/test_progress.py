@@ -450,6 +450,6 @@ def test_a_terminal_without_a_cursor_gets_plain_lines() -> None:
 
 
 def test_plain_lines_do_not_wait_for_rich() -> None:
-    asked = "import sys; from runner import progress; print('rich' in sys.modules, 'redis' in sys.modules)"
+    asked = "import sys; from runner.views import progress; print('rich' in sys.modules, 'redis' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False False"

@@ -428,7 +428,7 @@ def test_colour_is_shown_only_where_there_is_any(tell: Callable[[Screen], str]) 
 
 
 def test_faults_are_told_without_waiting_for_the_redis_client() -> None:
-    asked = "import sys; from runner import report; print([m for m in ('redis', 'celery', 'rich') if m in sys.modules])"
+    asked = "import sys; from runner.views import report; print([m for m in ('redis', 'celery', 'rich') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 
