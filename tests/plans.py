@@ -32,6 +32,7 @@ class PlanFields(TypedDict, total=False):
     directory: str
     inputs: Mapping[str, Any]
     secrets: tuple[str, ...]
+    version: int
 
 
 class OutcomeFields(TypedDict, total=False):

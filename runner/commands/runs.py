@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from runner import options, settings
+from runner import options, settings, text
 from runner.ledger.damage import UnreadableRun
 from runner.runs import session
 from runner.views import report, screen
@@ -24,6 +24,8 @@ def command(limit: int, *, as_json: bool) -> None:
             click.echo(report.problem(UnreadableRun(each.id, each.cause), screen=screen.of(sys.stderr)), err=True)
         elif each.unattended:
             click.echo(f"run {each.id}: {each.unattended}", err=True)
+        elif each.waits_for and not each.ended:
+            click.echo(f"run {each.id}: {text.printable(each.waits_for)}", err=True)
     click.echo(
         report.as_json({"runs": [report.run_document(each) for each in found]})
         if as_json

@@ -5,9 +5,10 @@ from itertools import islice
 
 import click
 
-from runner import errors, options, settings
+from runner import errors, options, settings, text
 from runner.errors import UnknownRun
 from runner.language.plan import Plan, Step
+from runner.ledger.damage import NewerPlan
 from runner.ledger.entries import Run, Underway
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
@@ -37,7 +38,7 @@ def command(run_id: str, step_id: str | None, page: int | None, only: str | None
     chosen = settings.read()
     with session.ledger(chosen) as ledger:
         run = session.note_unattended(ledger.run(check_run_id(run_id)), ledger, chosen)
-        plan = ledger.plan(run_id)
+        plan = _plan(ledger, run)
         step = None if step_id is None else _found(ledger, run_id, plan, step_id)
         if (page or only) and not (step and step.foreach and not step.item):
             raise click.UsageError("--page and --status go with the --step of a collector with `foreach`")
@@ -53,6 +54,16 @@ def command(run_id: str, step_id: str | None, page: int | None, only: str | None
         else:
             told = _step(ledger, run, plan, step, as_json=as_json)
     click.echo(told)
+
+
+def _plan(ledger: Ledger, run: Run) -> Plan:
+    """The plan of a run; where it is of a newer version, what the run waits for is said all the same."""
+    try:
+        return ledger.plan(run.id)
+    except NewerPlan:
+        for note in filter(None, () if run.ended else (run.waits_for, run.unattended)):
+            click.echo(f"run {run.id} {text.printable(note)}", err=True)
+        raise
 
 
 def _run(ledger: Ledger, run: Run, plan: Plan, *, as_json: bool) -> str:

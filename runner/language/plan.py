@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from runner.language import expressions
 
@@ -16,8 +17,30 @@ if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the model
     from runner.language.source import Source
     from runner.language.task_index import Catalogue
 
+Thing = TypeVar("Thing")
 Kind = Literal["collector", "gather", "stage"]
 Jitter = Literal["full", "none"] | float
+
+# Of a stored plan. A worker of a lower version would execute such a plan wrongly, and leaves it to others. A key that is
+# added needs no new version: who does not know it leaves the plan as well, and a plan without it stays as it was.
+VERSION = 1
+
+
+class NewerVersion(ValueError):
+    """A stored plan that a newer version of this program has written.
+
+    Args:
+        needs: what reads it, in words: ``plans of version 2``.
+    """
+
+    def __init__(self, reason: str, needs: str) -> None:
+        super().__init__(reason)
+        self.needs = needs
+
+
+def plans_of(version: int) -> str:
+    """What a worker reads, in words; by these words it offers that to runs."""
+    return f"plans of version {version}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +167,7 @@ class Step:
         return replace(self, id=f"{self.id}[{item.key}]", item=item)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run will do: collectors in parallel, the gather, then the stages in a row.
 
@@ -154,6 +177,7 @@ class Plan:
         include: modules with its tasks, for the worker that `run` starts.
         directory: of the YAML, where those modules are looked for first.
         secrets: names of the inputs whose values are never shown.
+        version: of the program that is needed to read it from the ledger, at least.
     """
 
     name: str
@@ -167,6 +191,7 @@ class Plan:
     directory: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    version: int = VERSION
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -201,9 +226,12 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go."""
+        """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go.
+
+        Nor do they change when the language gets another key: what has its default is left out.
+        """
         deeds = [_deed(step) for step in self.steps]
-        text = json.dumps([self.name, deeds, self.min_success, self.deadline], sort_keys=True, default=_fields)
+        text = json.dumps([self.name, deeds, self.min_success, self.deadline], sort_keys=True, default=_stated)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def same(self, step: Step, other: Plan) -> bool:
@@ -211,13 +239,17 @@ class Plan:
         deed = replace(_deed(step), required=True)
         return any(each.id == step.id and replace(_deed(each), required=True) == deed for each in other.steps)
 
-    def step(self, step_id: str) -> Step:
-        return next(step for step in self.steps if step.id == step_id)
+    @cached_property
+    def by_id(self) -> Mapping[str, Step]:
+        """The steps as they are written, by their ids: ``by_id[written("page[42]")]`` is ``page``."""
+        return {step.id: step for step in self.steps}
 
-    def collector(self, step_id: str) -> Step:
-        """The collector as it is written: ``page`` of the step ``page[42]``."""
-        name = written(step_id)
-        return next(step for step in self.collectors if step.id == name)
+    def needs(self, step: Step) -> str:
+        """What must have ended before a step may be executed: nothing (empty), every collector (``*``), or the step of an id."""
+        if step.kind == "gather":
+            return "*"
+        before = self.before(step)
+        return before.id if before else ""
 
     def before(self, step: Step) -> Step | None:
         """The step whose value this one is handed: None for a collector, and for the gather, which has them all."""
@@ -341,48 +373,73 @@ def route(plan: Plan, queue: str, *, everything: bool) -> Plan:
 
 
 def dump(plan: Plan) -> str:
-    return json.dumps(plan, separators=(",", ":"), default=_fields)
+    """The plan as the ledger keeps it."""
+    return json.dumps({"version": plan.version, **_stated(plan)}, separators=(",", ":"), default=_stated)
 
 
-def _fields(thing: Any) -> dict[str, Any]:
-    """A dataclass as an object, without the copies that ``asdict`` makes of all that is in it: a plan takes a third of the time."""
-    return {each.name: getattr(thing, each.name) for each in fields(thing)}
+def _stated(thing: Any) -> dict[str, Any]:
+    """A dataclass as an object of what has not its default.
+
+    Without the copies that ``asdict`` makes of all that is in it: a plan takes a third of the time.
+    """
+    return {name: value for name, default in _DEFAULTS[type(thing)] if (value := getattr(thing, name)) != default}
+
+
+# The fields of each dataclass that is stored, with their defaults; ``MISSING`` equals no value.
+_DEFAULTS: Mapping[type, Sequence[tuple[str, Any]]] = {
+    kind: [
+        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
+        for each in fields(kind)
+    ]
+    for kind in (Plan, Step, Retry, Foreach, Item)
+}
 
 
 def load(text: str) -> Plan:
-    """The plan that ``dump`` wrote; what an earlier version did not know of has its default.
+    """The plan that ``dump`` wrote; what it does not state, or an earlier version did not know of, has its default.
 
     Raises:
-        Exception: of any kind: the text is cut short, of a newer version, or no plan.
+        NewerVersion: it is of a newer version, or has a key that this one does not know.
+        Exception: of any kind: the text is cut short, or no plan.
     """
     data = json.loads(text)
-
-    def step(stored: dict[str, Any]) -> Step:
-        retry = {**stored["retry"], "on": tuple(stored["retry"]["on"]), "not_on": tuple(stored["retry"]["not_on"])}
-        foreach, item = stored.get("foreach"), stored.get("item")
-        return Step(
-            **{
-                **stored,
-                "retry": Retry(**retry),
-                "foreach": foreach and Foreach(**foreach),
-                "item": item and Item(**item),
-            }
-        )
-
-    if more := set(data) - {each.name for each in fields(Plan)}:
-        raise ValueError(f"it has {min(more)!r:.80}, of a newer version")
-    plan = Plan(
-        **{
-            **{each.name: data[each.name] for each in fields(Plan) if each.name in data},
-            "collectors": tuple(map(step, data["collectors"])),
-            "gather": step(data["gather"]),
-            "stages": tuple(map(step, data["stages"])),
-            "include": tuple(data["include"]),
-            "secrets": tuple(data["secrets"]),
-        }
+    version = data.get("version", 1)
+    if version > VERSION:
+        reason = f"its plan is of version {version}, and this program reads version {VERSION}"
+        raise NewerVersion(reason, plans_of(version))
+    plan = _read(
+        Plan, data, collectors=_read_steps, stages=_read_steps, gather=_read_step, include=tuple, secrets=tuple
     )
     _check(plan)
     return plan
+
+
+def _read_steps(stored: list[Any]) -> tuple[Step, ...]:
+    return tuple(map(_read_step, stored))
+
+
+def _read_step(stored: Any) -> Step:
+    return _read(Step, stored, retry=_read_retry, foreach=_read_foreach, item=_read_item)
+
+
+def _read_retry(stored: Any) -> Retry:
+    return _read(Retry, stored, on=tuple, not_on=tuple)
+
+
+def _read_foreach(stored: Any) -> Foreach | None:
+    return stored and _read(Foreach, stored)
+
+
+def _read_item(stored: Any) -> Item | None:
+    return stored and _read(Item, stored)
+
+
+def _read(kind: type[Thing], stored: Mapping[str, Any], **readers: Callable[[Any], Any]) -> Thing:
+    """A dataclass from what ``_stated`` made of it; ``readers`` make of some of its values what they were."""
+    if more := stored.keys() - {name for name, _ in _DEFAULTS[kind]}:
+        key = f"{min(more)!r:.80}"
+        raise NewerVersion(f"its plan has {key}, which this program does not know", f"plans that have {key}")
+    return kind(**{name: readers[name](value) if name in readers else value for name, value in stored.items()})
 
 
 def _check(plan: Plan) -> None:

@@ -45,6 +45,26 @@ class UnreadableRun(RunnerError):
         self.reason = reason
 
 
+class NewerPlan(UnreadableRun):
+    """The plan of a run is of a newer version than this program, and not damaged.
+
+    Args:
+        needs: what reads it, in words, as a worker offers it: ``plans of version 2``.
+    """
+
+    def __init__(self, run_id: str, reason: str, needs: str) -> None:
+        super().__init__(run_id, reason)
+        self.needs = needs
+        self.hint = (
+            f"read it with the version that started it, or a later one; `{program.command('cancel', run_id)}` ends it"
+        )
+
+    @property
+    def waits_for(self) -> str:
+        """Why its steps are not executed by a worker of this version."""
+        return f"waits for a worker that reads {self.needs}"
+
+
 class MissingData(UnreadableRun):
     """A part of a run that the ledger had is missing, or damaged. No newer version will find it: the run cannot go on."""
 

@@ -18,11 +18,11 @@ import redis
 from runner.errors import RunnerError, UnknownRun, listed
 from runner.language import plan as plans
 from runner.language import redact as mask
-from runner.language.plan import Plan, Step
+from runner.language.plan import NewerVersion, Plan, Step, written
 from runner.ledger import codec as encoding
 from runner.ledger import scripts as transitions
 from runner.ledger.clock import Clock
-from runner.ledger.damage import MissingData, UnreadableRun, of_a_run, readable
+from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun, of_a_run, readable
 from runner.ledger.entries import Claim, Event, FailedAttempt, Outcome, Postponed, Run, RunStatus, Sweep, Underway
 from runner.settings import Settings
 from runner.system import program
@@ -188,7 +188,7 @@ class Ledger:
         """
         wanted = [
             (ref, needs, [step.id for step in some])
-            for (ref, needs), some in groupby(steps, lambda step: (step.ref, _needs(plan, step)))
+            for (ref, needs), some in groupby(steps, lambda step: (step.ref, plan.needs(step)))
         ]
         # One argument, as JSON: the client takes a microsecond for each argument, the server a fraction of it to read this.
         answer = self._claim(self._keys(run_id), [self._life, token, lease, worker, int(alone), json.dumps(wanted)])
@@ -389,9 +389,8 @@ class Ledger:
         Of one that cannot be read nothing is left but that it is cancelled.
         """
         try:
-            plan = self.plan(run_id)
-            # Of a `foreach`, what has no outcome says the same, and may be a million.
-            steps = [step for step in plan.steps if step.foreach is None]
+            # Of a `foreach`, and where this program cannot read the steps, what has no outcome says the same.
+            steps = [step for step in self._steps(run_id) if step.foreach is None]
             told = [(step.id, step.ref, *encoding.dumped(Outcome(step=step.id, status="cancelled"))) for step in steps]
             with readable(run_id):
                 status = self._cancel(self._keys(run_id), [self._life, cause, json.dumps(told)])
@@ -430,7 +429,10 @@ class Ledger:
             raise MissingData(run_id, "its plan is missing")
         if text is None:
             raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_lost())
-        return plans.load(text)
+        try:
+            return plans.load(text)
+        except NewerVersion as error:
+            raise NewerPlan(run_id, str(error), error.needs) from error
 
     @of_a_run
     def run(self, run_id: str) -> Run:
@@ -521,8 +523,8 @@ class Ledger:
             UnknownRun: the run has none of it.
         """
         collector, many, _ = ref.partition("/")
-        step = next((each for each in plan.collectors if each.id == collector), None)
-        if step is None or (step.foreach is None) == bool(many):
+        step = plan.by_id.get(collector)
+        if step is None or step.kind != "collector" or (step.foreach is None) == bool(many):
             raise UnknownRun(f"run {run_id} has no step {ref}")
         if step.foreach is None:
             return [step]
@@ -678,8 +680,8 @@ class Ledger:
     @of_a_run
     def find(self, run_id: str, plan: Plan, step_id: str) -> Step | None:
         """A step of the plan by its id; of a collector of a ``foreach``, with its item. None if there is none."""
-        name, _, key = step_id.removesuffix("]").partition("[")
-        step = next((each for each in plan.steps if each.id == name), None)
+        _, _, key = step_id.removesuffix("]").partition("[")
+        step = plan.by_id.get(written(step_id))
         if step is None or step.id == step_id:
             return step
         if step.foreach is None:
@@ -769,6 +771,13 @@ class Ledger:
     def _now(self) -> float:
         return self._clock.read()[1] + self.forward
 
+    def _steps(self, run_id: str) -> tuple[Step, ...]:
+        """The steps of a run; none of one whose plan is of a newer version."""
+        try:
+            return self.plan(run_id).steps
+        except NewerPlan:
+            return ()
+
     @property
     def _life(self) -> str:
         offset, now = self._clock.read()
@@ -807,10 +816,3 @@ def _sizes(plan: Plan) -> dict[str, int]:
         for number, ref in enumerate(step.refs):
             sizes[ref] = min(step.foreach.batch, step.foreach.count - number * step.foreach.batch)
     return sizes
-
-
-def _needs(plan: Plan, step: Step) -> str:
-    if step.kind == "gather":
-        return "*"
-    before = plan.before(step)
-    return before.id if before else ""

@@ -49,7 +49,7 @@ def _collect(plan: Plan, run_id: str, steps: list[Step], refs: list[str]) -> Sig
 
 def _tail(plan: Plan, run_id: str, step: Step) -> Signature:
     if step.kind == "gather":
-        return _immutable(GATHER, (run_id,), plan, [step])
+        return _immutable(GATHER, (run_id, step.id), plan, [step])
     return _immutable(STAGE, (run_id, step.id), plan, [step])
 
 

@@ -85,11 +85,11 @@ def before(plan: Plan, start: str) -> list[Step]:
     Raises:
         CannotKeep: the plan has no such step.
     """
-    if start not in {step.id for step in plan.steps}:
+    step = plan.by_id.get(start)
+    if step is None:
         raise CannotKeep(
             f'the workflow has no step "{start}"', hint=f"it has {listed([step.id for step in plan.steps])}"
         )
-    step = plan.step(start)
     if step.kind == "collector":
         return [each for each in plan.collectors if each.id != start]
     return [*plan.collectors, *plan.tail[: plan.tail.index(step)]]
@@ -110,7 +110,7 @@ def _same_items(step: Step, run_id: str, old: Plan, new: Plan, ledger: Ledger) -
     """Whether a collector of both plans stands for the same items in both."""
     if step.foreach is None:
         return True
-    collector = new.collector(step.id)
+    collector = new.by_id[step.id]
     now = (collector.of(item) for item in foreach.items(new, collector))
     return all(
         before and after and (before.id, _digest(before)) == (after.id, _digest(after))
@@ -125,7 +125,7 @@ def _keep_items(step: Step, before: Known, now: Known, ledger: Ledger, *, everyt
         everything: also of those that did not succeed: the gather has done without them.
     """
     (run_id, old), (new_id, new) = before, now
-    known = {each.id: _digest(each) for each in _collectors(old.collector(step.id), run_id, old, ledger)}
+    known = {each.id: _digest(each) for each in _collectors(old.by_id[step.id], run_id, old, ledger)}
     for ref in step.refs:
         same = [each.id for each in ledger.steps(new_id, new, ref) if known.get(each.id) == _digest(each)]
         outcomes = ledger.outcomes_of(run_id, same, values=True).values()

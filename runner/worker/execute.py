@@ -12,13 +12,13 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
 from celery import Celery, Task, shared_task
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry
 from celery.signals import celeryd_after_setup, worker_init
 from celery.utils.log import get_task_logger
 
@@ -28,7 +28,7 @@ from runner.language import plan as plans
 from runner.language.plan import Plan, Step
 from runner.ledger import exceptions as raised
 from runner.ledger import values
-from runner.ledger.damage import MissingData, UnreadableRun
+from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.ledger import Ledger
 from runner.messages.canvas import COLLECT, GATHER, STAGE
 from runner.settings import Settings
@@ -115,7 +115,8 @@ def _fan_in(app: Celery) -> FanIn:
 def collect(self: Task, run_id: str, refs: list[str]) -> None:
     """Execute collectors of a run; those that must wait, for a retry say, come back in the same message, later."""
     waiting: dict[str, float] = {}
-    with _ledger(run_id) as (ledger, plan):
+    with _ledger(self, run_id, refs) as ledger:
+        plan = here.plan(run_id)
         together = _together(self, ledger, plan, run_id, refs)
         if together is not None:
             waiting = batch.execute(together)
@@ -128,26 +129,28 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
 
 
 @shared_task(name=GATHER, base=StepTask, bind=True)
-def gather(self: Task, run_id: str) -> None:
+def gather(self: Task, run_id: str, step_id: str) -> None:
     """Hand the collectors' values to the gather, or end the run if one is missing that may not be."""
-    seconds = None
-    with _ledger(run_id) as (ledger, plan):
-        seconds = _execute(self, ledger, plan, run_id, plan.gather)
-    if seconds is not None:
-        _again(self, seconds)
+    _follow(self, run_id, step_id)
 
 
 @shared_task(name=STAGE, base=StepTask, bind=True)
 def stage(self: Task, run_id: str, step_id: str) -> None:
     """Hand the value of the step before to a stage."""
+    _follow(self, run_id, step_id)
+
+
+def _follow(message: Task, run_id: str, step_id: str) -> None:
+    """Execute a step that follows the collectors."""
     seconds = None
-    with _ledger(run_id) as (ledger, plan):
-        step = next((step for step in plan.stages if step.id == step_id), None)
-        if step is None:
-            raise UnknownRun(f"run {run_id} has no stage {step_id}")
-        seconds = _execute(self, ledger, plan, run_id, step)
+    with _ledger(message, run_id, [step_id]) as ledger:
+        plan = here.plan(run_id)
+        step = plan.by_id.get(step_id)
+        if step is None or step.kind == "collector":
+            raise UnknownRun(f"run {run_id} has no step {step_id} after its collectors")
+        seconds = _execute(message, ledger, plan, run_id, step)
     if seconds is not None:
-        _again(self, seconds)
+        _again(message, seconds)
 
 
 def _again(message: Task, seconds: float, **what: Any) -> None:
@@ -157,21 +160,31 @@ def _again(message: Task, seconds: float, **what: Any) -> None:
 
 
 @contextmanager
-def _ledger(run_id: str) -> Iterator[tuple[Ledger, Plan]]:
-    """The ledger and a run's plan; what cannot be done with them is no failure of a step, and none of the chord.
+def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger]:
+    """The ledger; what cannot be done with it, or with a run's plan, is no failure of a step, and none of the chord.
 
-    A run of which the ledger lacks a part ends here; the message has then done what it can.
+    A run of which the ledger lacks a part ends here; the message has then done what it can. A plan that this worker cannot
+    read is left to another.
+
+    Args:
+        names: the refs or the step that the message is for.
 
     Raises:
+        Retry: the message comes back later.
         Reject: the message goes back to its queue while the ledger is away. It goes to the dead letters where it means
             nothing, or would fail again; what of the run is left is then sent again by the reconciler, ever more seldom.
     """
     try:
         try:
-            yield here.ledger(), here.plan(run_id)
+            yield here.ledger()
         except MissingData as error:
             logger.error("%s", error)  # noqa: TRY400 - the traceback says nothing more
             fail(run_id, here.ledger(), error.reason)
+        except NewerPlan as error:
+            if (seconds := _left_to_a_newer_worker(run_id, names, error)) is not None:
+                _again(message, seconds)
+    except Retry:
+        raise
     except (UnknownRun, UnreadableRun) as error:
         raise Reject(str(error), requeue=False) from error
     except (Exception, Unread) as error:
@@ -315,13 +328,40 @@ def _left_to_another(ledger: Ledger, run_id: str, step: Step, name: str) -> floa
     """
     if step.task is None or step.task in here.app().tasks or here.app().conf.get("runner_alone"):
         return None
-    reason = f"waits for a worker that has {step.task}"
-    seconds = 1 + random.random()  # noqa: S311 - so that another worker gets it
+    seconds = _seconds_to_another()
+    waits = _waits(ledger, run_id, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
+    return seconds if waits else None
+
+
+def _left_to_a_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) -> float | None:
+    """The seconds that steps wait whose plan this worker cannot read, and another may; the run fails once they have waited too long.
+
+    Args:
+        names: refs of collectors, or the id of another step.
+    """
+    ledger, seconds = here.ledger(), _seconds_to_another()
+    if here.app().conf.get("runner_alone"):
+        fail(run_id, ledger, error.reason)
+        return None
+    waits = {_waits(ledger, run_id, name, error.waits_for, seconds, offered=error.needs) for name in names}
+    if True not in waits and False in waits:
+        waited = text.duration(here.settings().wait_for_task)
+        cause = f"no worker has read {error.needs} for {waited}: start one of a newer version, then resume the run"
+        fail(run_id, ledger, cause)
+    return seconds if True in waits else None
+
+
+def _seconds_to_another() -> float:
+    return 1 + random.random()  # noqa: S311 - so that another worker gets it
+
+
+def _waits(ledger: Ledger, run_id: str, name: str, reason: str, seconds: float, *, offered: str) -> bool | None:
+    """Whether a step goes on waiting for a worker that offers something; None if it has ended."""
     limit = here.settings().wait_for_task
     waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit)
-    if waits is False and ledger.is_offered(step.task):  # whoever has it is busy
+    if waits is False and ledger.is_offered(offered):  # whoever has it is busy
         waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit, anew=True)
-    return seconds if waits else None
+    return waits
 
 
 def _registered(step: Step, worker: str) -> Callable[..., Any]:

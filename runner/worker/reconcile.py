@@ -6,6 +6,7 @@ The ledger says what is due; Celery's messages are only the fast way there. What
 import logging
 import math
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,8 +16,8 @@ from celery.signals import worker_ready, worker_shutdown
 from kombu.exceptions import OperationalError
 
 from runner.errors import UnknownRun
-from runner.language.plan import Plan
-from runner.ledger.damage import MissingData, UnreadableRun
+from runner.language.plan import VERSION, Plan, plans_of
+from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Outcome, Sweep
 from runner.ledger.ledger import Ledger
 from runner.messages import canvas
@@ -120,6 +121,7 @@ class Reconciler:
         self._who = who
         self._slots = slots
         self._unreadable: set[str] = set()
+        self._leads_from = 0.0  # by this process's monotonic clock
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
@@ -143,8 +145,11 @@ class Reconciler:
     def _once(self) -> float:
         """Say that we are there, and reconcile if that is ours to do; return the seconds until the next time."""
         every = here.settings().reconcile_every
-        here.ledger().serve(self._who, self._slots, tuple(here.app().tasks), 3 * every)
-        return min(every, self._look()) if here.ledger().lead(self._who, 3 * every) else every
+        offers = (*here.app().tasks, *map(plans_of, range(1, VERSION + 1)))
+        here.ledger().serve(self._who, self._slots, offers, 3 * every)
+        if time.monotonic() < self._leads_from or not here.ledger().lead(self._who, 3 * every):
+            return every
+        return min(every, self._look())
 
     def _look(self) -> float:
         """Reconcile every run; answers the seconds until the next deadline."""
@@ -153,6 +158,7 @@ class Reconciler:
         sweeps = ledger.sweeps(active, grace=here.settings().grace)
         ledger.retire({run_id: since for run_id, since in active.items() if run_id not in sweeps})
         bad: dict[str, str] = {}
+        newer: set[str] = set()
         for run_id, sweep in sweeps.items():
             try:
                 if isinstance(sweep, UnreadableRun):
@@ -160,6 +166,8 @@ class Reconciler:
                 _mend(run_id, ledger, sweep)
             except UnknownRun:  # it has expired since
                 continue
+            except NewerPlan as error:
+                newer.add(error.needs)
             except UnreadableRun as error:
                 bad[run_id] = error.reason
             except (redis.ConnectionError, redis.TimeoutError, OperationalError, OSError):
@@ -169,8 +177,16 @@ class Reconciler:
                 if run_id not in self._unreadable:
                     logger.exception("run %s cannot be reconciled", run_id)
         self._note(ledger, bad)
+        if any(map(ledger.is_offered, newer)):
+            self._stand_down(ledger)
         lefts = [sweep.left for sweep in sweeps.values() if isinstance(sweep, Sweep) and sweep.left > 0]
         return min(lefts, default=math.inf)
+
+    def _stand_down(self, ledger: Ledger) -> None:
+        """Let another worker lead, one that reads the plans that this one cannot read: no deadline of theirs fires here."""
+        every = here.settings().reconcile_every
+        ledger.lead(self._who, every)
+        self._leads_from = time.monotonic() + 3 * every
 
     def _note(self, ledger: Ledger, bad: dict[str, str]) -> None:
         """Record which runs cannot be read, and tell the log once of each."""

@@ -27,7 +27,6 @@ from runner.language.plan import Plan, Step
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Claim
 from runner.ledger.ledger import Ledger
-from runner.messages.canvas import GATHER
 from runner.worker import endings
 from runner.worker import process as here
 from runner.worker.endings import Failure
@@ -183,15 +182,12 @@ class StepRequest(Request):  # type: ignore[misc]
 
     def _names(self) -> list[str]:
         """The refs or the step that the message is for."""
-        if self.task.name == GATHER:
-            return [here.plan(self.args[0]).gather.id]
         return self.args[1] if isinstance(self.args[1], list) else [self.args[1]]
 
 
 def _step(ledger: Ledger, plan: Plan, run_id: str, names: list[str], step_id: str) -> Step:
-    for step in plan.tail:
-        if step.id == step_id:
-            return step
+    if step_id in names and step_id in plan.by_id:
+        return plan.by_id[step_id]
     return next(step for ref in names for step in ledger.steps(run_id, plan, ref) if step.id == step_id)
 
 

@@ -204,7 +204,7 @@ PINNED = Change(
 )
 # What a worker lacks is left to another: while there is one, for so long, and not after the end of the run.
 LEFT = Change("runner/worker/execute.py", "if step.task is None or step.task in here.app().tasks or", "if True or")
-OFFERED = Change("runner/worker/execute.py", "if waits is False and ledger.is_offered(step.task):", "if False:")
+OFFERED = Change("runner/worker/execute.py", "if waits is False and ledger.is_offered(offered):", "if False:")
 LIMIT = Change("runner/worker/execute.py", "    return seconds if waits else None", "    return seconds")
 UNWANTED = Change(
     "runner/worker/execute.py", "return seconds if waits else None", "return None if waits is False else seconds"

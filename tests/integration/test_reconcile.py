@@ -1,12 +1,16 @@
 """What it costs to look after runs in which nothing is amiss."""
 
+import time
+
 import pytest
+from celery import Celery
 
 from runner import brokers
 from runner.ledger.ledger import Ledger
+from runner.settings import Settings
 from runner.worker import process as here
 from runner.worker.reconcile import Reconciler, reconcile
-from tests.plans import make_plan
+from tests.plans import change_plan, make_plan
 from tests.servers import Server
 
 PLAN = make_plan(collectors="a", deadline=90)
@@ -48,3 +52,46 @@ def test_many_runs_are_looked_at_together_and_those_that_have_ended_no_more(ledg
     assert asked["evalsha"] in {100, 101}  # every ten seconds the time is asked for, too
     assert asked["zrange"] == 1
     assert "get" not in asked
+
+
+def accept_newer(ledger: Ledger) -> None:
+    """A run whose plan is of a newer version, and whose deadline has passed."""
+    ledger.accept("newer", change_plan(PLAN, version=2, deadline=0.001))
+    ledger.claim("newer", PLAN.collectors, PLAN, token="t", worker="w", lease=60)
+    ledger.forward += 1
+
+
+def test_a_reconciler_lets_one_lead_that_reads_the_plans_that_it_cannot_read(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it led, no deadline of a run of a newer version fired, though a worker of that version was there."""
+    now = time.monotonic()
+    monkeypatch.setattr(here, "settings", lambda: Settings(reconcile_every=2))
+    monkeypatch.setattr(here, "app", lambda: Celery(set_as_current=False))
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    accept_newer(ledger)
+    older = Reconciler("older", 2)
+    ledger.serve("newer", 2, ["plans of version 2"], 60)
+
+    older._once()
+    ledger.forward += 2
+    now += 2
+    older._once()
+
+    assert ledger.lead("newer", 6)
+    assert ledger.unreadable() == {}
+
+
+def test_a_reconciler_goes_on_where_nobody_reads_the_plans_that_it_cannot_read(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(here, "settings", lambda: Settings(reconcile_every=2))
+    monkeypatch.setattr(here, "app", lambda: Celery(set_as_current=False))
+    accept_newer(ledger)
+    older = Reconciler("older", 2)
+
+    older._once()
+    ledger.forward += 2
+
+    assert ledger.is_led()
+    assert not ledger.lead("another", 6)

@@ -15,7 +15,7 @@ from runner.language import source, spec
 from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.foreach import items
-from runner.language.plan import Foreach, Plan, Step
+from runner.language.plan import Foreach, Plan, Step, written
 from runner.views.drawings import FORMATS
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan
@@ -28,9 +28,9 @@ ONE_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
 
 
 def planned(data: dict[str, Any]) -> Plan:
-    written = source.parse(as_yaml(data), "generated.yaml")
-    workflow = spec.read(written, CATALOGUE)
-    return bind(plans.make(workflow, written), workflow, {}, written)
+    file = source.parse(as_yaml(data), "generated.yaml")
+    workflow = spec.read(file, CATALOGUE)
+    return bind(plans.make(workflow, file), workflow, {}, file)
 
 
 PLANS = workflows().map(planned)
@@ -51,7 +51,7 @@ def test_as_many_items_are_counted_as_there_are(plan: Plan) -> None:
 def test_every_item_has_a_collector_of_its_own_that_is_found_again(plan: Plan) -> None:
     made = [(step, step.of(item).id) for step in wide(plan) for item in items(plan, step)]
     assert len({name for _, name in made}) == len(made)
-    assert [plan.collector(name) for _, name in made] == [step for step, _ in made]
+    assert [plan.by_id[written(name)] for _, name in made] == [step for step, _ in made]
 
 
 @NO_DEADLINE

@@ -18,7 +18,6 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(here, "ledger", lambda: None)
-    monkeypatch.setattr(here, "plan", lambda _: None)
     return slept
 
 
@@ -39,7 +38,7 @@ def test_a_message_goes_back_after_a_while_or_to_the_dead_letters(
     slept: list[float],
 ) -> None:
     """At once it went, and came again: 20 MB of log in 35 s. A script that fails was taken for a ledger that is away."""
-    with pytest.raises(Reject) as rejected, execute._ledger("run-1"):
+    with pytest.raises(Reject) as rejected, execute._ledger(execute.collect, "run-1", ["a"]):
         raise error()
     assert rejected.value.requeue is requeued
     assert slept == ([execute.AWAY] if requeued else [])

@@ -1,6 +1,7 @@
 """A checked workflow to a plan: defaults applied, every step in order."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_the_hash_changes_with_what_the_workflow_does_alone() -> None:
     assert plain == commented != other
 
 
+def test_a_key_that_the_language_gets_changes_no_hash_of_a_workflow_without_it() -> None:
+    """They are in the ledgers of those who use this: `run --run-id` and `resume` would take each for another workflow."""
+    full = (
+        "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}, timeout: 5s, retry: {max_retries: 2, on: [OSError]}}\n"
+        "  - {id: b, task: pure.echo, with: {value: '${{ item }}'}, foreach: [1, 2], batch: 2, required: false}\n"
+        "gather: {task: pure.gather_text, min_success: 1, deadline: 1m}\nstages: [{id: s, task: pure.stage_text}]\n"
+    )
+    assert (made(ECHO)[0].hash, made(full)[0].hash) == ("e1df91acb810", "175854d85ff8")
+
+
 def test_the_hash_does_not_change_with_the_inputs() -> None:
     text = f"inputs: {{n: {{type: integer}}}}\n{ECHO}"
     assert bound(text, {"n": 1}).hash == bound(text, {"n": 2}).hash
@@ -148,10 +159,51 @@ def test_a_step_is_the_same_in_a_plan_that_tolerates_more() -> None:
 def test_a_plan_of_an_earlier_version_has_the_defaults_of_what_it_does_not_know() -> None:
     plan, *_ = made(ECHO)
     stored = json.loads(plans.dump(plan))
-    del stored["min_success"], stored["deadline"]
-    for step in (*stored["collectors"], stored["gather"]):
-        del step["required"]
+    del stored["version"]
     assert plans.load(json.dumps(stored)) == plan
+
+
+def test_a_stored_plan_has_its_version_and_no_defaults() -> None:
+    plan, *_ = made(ECHO)
+    stored = json.loads(plans.dump(plan))
+    assert stored["version"] == 1
+    assert stored["collectors"] == [
+        {"id": "a", "kind": "collector", "task": "pure.echo", "arguments": {"value": 1}, "place": "made.yaml:3:5"}
+    ]
+
+
+def test_a_plan_of_a_newer_version_says_what_reads_it() -> None:
+    stored = json.loads(plans.dump(made(ECHO)[0])) | {"version": 2, "fan_outs": []}
+    with pytest.raises(
+        plans.NewerVersion, match="its plan is of version 2, and this program reads version 1"
+    ) as raised:
+        plans.load(json.dumps(stored))
+    assert raised.value.needs == "plans of version 2"
+
+
+NEWER: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "plan": lambda stored: stored,
+    "collector": lambda stored: stored["collectors"][0],
+    "gather": lambda stored: stored["gather"],
+    "retry": lambda stored: stored["collectors"][0]["retry"],
+    "foreach": lambda stored: stored["collectors"][0]["foreach"],
+}
+
+
+@pytest.mark.parametrize("part", NEWER)
+def test_a_plan_with_a_key_that_is_unknown_is_of_a_newer_version(part: str) -> None:
+    """Of a step it was a TypeError, which a collector raised into the chord."""
+    plan, *_ = made("collectors: [{id: a, task: pure.echo, with: {value: 1}, retry: 1, foreach: [1]}]")
+    stored = json.loads(plans.dump(plan))
+    NEWER[part](stored)["when"] = "${{ inputs.deep }}"
+    with pytest.raises(plans.NewerVersion, match="its plan has 'when', which this program does not know") as raised:
+        plans.load(json.dumps(stored))
+    assert raised.value.needs == "plans that have 'when'"
+
+
+def test_what_a_step_needs_is_nothing_every_collector_or_the_step_before() -> None:
+    plan, *_ = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
+    assert [plan.needs(step) for step in plan.steps] == ["", "*", "gather", "s"]
 
 
 def test_route_sends_steps_to_their_own_queue_or_to_this_one() -> None:
@@ -219,8 +271,8 @@ def test_a_plan_with_items_survives_the_ledger() -> None:
 
 def test_the_collector_of_an_item_is_found_as_it_is_written() -> None:
     plan, *_ = made(PAGES)
-    assert plan.collector("page[a[0]]") == plan.collectors[0]
-    assert plan.collector("home") == plan.collectors[1]
+    assert plan.by_id[plans.written("page[a[0]]")] == plan.collectors[0]
+    assert plan.by_id["home"] == plan.collectors[1]
 
 
 def test_the_hash_changes_with_the_items_and_not_with_how_they_are_sent() -> None:
