@@ -190,7 +190,7 @@ def dumped(outcome: Outcome) -> tuple[str, str]:
     fields = [outcome.status, outcome.attempts, outcome.started_at, outcome.finished_at, outcome.worker, error]
     if outcome.notes:  # as a text in the text: Lua's JSON refuses half a surrogate pair, and need not read them
         fields.append(_compact(outcome.notes))
-    value = outcome.json or _compact(outcome.value) if outcome.status == "succeeded" else ""
+    value = outcome.json or _compact(outcome.value) if outcome.passes else ""
     return _compact(fields), value
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
+# The statuses of a step whose value counts: the fan-in gets it, and what follows the step goes on.
+PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 # `unreadable` is no state: the record of such a run is damaged, or of a newer version.
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
 # How a run may end, and what `run` and `watch` exit with then.
@@ -51,6 +53,16 @@ class Outcome:
     ref: str = ""
     json: str = field(default="", compare=False)
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def passes(self) -> bool:
+        """Whether the step has a value, and what follows it goes on."""
+        return self.status in PASSING
+
+
+def count_passing(statuses: Mapping[str, int]) -> int:
+    """How many steps pass, given how many have which status."""
+    return sum(statuses.get(status, 0) for status in PASSING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

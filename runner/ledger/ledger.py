@@ -604,7 +604,7 @@ class Ledger:
             if text
         }
         without = {step for step, value in zip(steps, given, strict=True) if value is None} if values else set()
-        if lost := [step for step in without if step in outcomes and outcomes[step].status == "succeeded"]:
+        if lost := [step for step in without if step in outcomes and outcomes[step].passes]:
             raise MissingData(run_id, f"the value of {listed(sorted(lost))} is missing")
         return outcomes
 

@@ -14,7 +14,7 @@ from runner.language import foreach
 from runner.language import plan as plans
 from runner.language.plan import Plan
 from runner.ledger.codec import packed
-from runner.ledger.entries import Outcome, RunStatus
+from runner.ledger.entries import Outcome, RunStatus, count_passing
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.messages import batching as sizes
@@ -147,9 +147,9 @@ def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, M
 
     One with ``foreach`` is among them if all of its collectors succeeded.
     """
-    done = {step.id for step in plan.steps if step.id in outcomes and outcomes[step.id].status == "succeeded"}
+    done = {step.id for step in plan.steps if step.id in outcomes and outcomes[step.id].passes}
     done |= {
-        step.id for step in plan.collectors if step.foreach and tally.get(step.id, {}).get("succeeded", 0) == step.count
+        step.id for step in plan.collectors if step.foreach and count_passing(tally.get(step.id, {})) == step.count
     }
     if plan.gather.id in done:
         done |= {step.id for step in plan.collectors}

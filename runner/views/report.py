@@ -21,7 +21,7 @@ from runner.language import redact as masks
 from runner.language.plan import Plan, Step, written
 from runner.language.redact import mask
 from runner.language.task_index import Task
-from runner.ledger.entries import Error, FailedAttempt, Outcome, Run, Underway
+from runner.ledger.entries import PASSING, Error, FailedAttempt, Outcome, Run, Underway, count_passing
 from runner.system import program
 from runner.text import as_json
 from runner.views.drawings import tree
@@ -248,7 +248,7 @@ def details(
     for step in plan.steps:
         if step.foreach:
             told = counts(run, step, tally, underway)
-            rows += [(step.id, together(told), f"{told.get('succeeded', 0):,} of {step.count:,}", "", "", "")]
+            rows += [(step.id, together(told), f"{count_passing(told):,} of {step.count:,}", "", "", "")]
         elif step.id not in hidden:
             rows += [_row(step.id, status_of(step.id, run, outcomes, underway), outcomes.get(step.id), underway)]
     table = _table(("STEP", "STATUS", "SUCCEEDED", "ATTEMPTS", "DURATION", "WORKER"), rows, screen)
@@ -324,7 +324,7 @@ def step_details(
         "worker": text.printable(outcome.worker),
         "notes": _notes(outcome, plan),
     }
-    if outcome.error is None and (outcome.status == "succeeded" or outcome.value is not None):
+    if outcome.error is None and (outcome.passes or outcome.value is not None):
         body = as_json(mask(outcome.value, plan))
     else:
         body = _why(outcome, plan)
@@ -527,7 +527,7 @@ def _notes(outcome: Outcome, plan: Plan) -> str:
 
 def _covered(plan: Plan, outcomes: Outcomes, tally: Tallies | None) -> str:
     succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors if not step.foreach)
-    succeeded += sum(told.get("succeeded", 0) for told in (tally or {}).values())
+    succeeded += sum(count_passing(told) for told in (tally or {}).values())
     return f"{succeeded:,} of {text.count(plan.fan_out, 'collector')} succeeded"
 
 
@@ -536,10 +536,10 @@ def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
     collectors = [step for step in steps if step["kind"] == "collector"]
     alone = Counter(step["status"] for step in collectors if "statuses" not in step and "[" not in step["id"])
     told = sum((Counter(step["statuses"]) for step in collectors if "statuses" in step), alone)
-    there = {"succeeded", *OPEN}
+    there = {*PASSING, *OPEN}
     missing = [step["id"] for step in collectors if "statuses" not in step and step["status"] not in there]
     return {
-        "succeeded": told["succeeded"],
+        "succeeded": count_passing(told),
         "total": plan.fan_out,
         "missing": missing,
         **(
@@ -687,7 +687,7 @@ def _hint(hint: str, screen: Screen) -> str:
 
 
 def _succeeded(outcomes: Outcomes, step: Step) -> bool:
-    return step.id in outcomes and outcomes[step.id].status == "succeeded"
+    return step.id in outcomes and outcomes[step.id].passes
 
 
 def _seconds(run: Run) -> float | None:

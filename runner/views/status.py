@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from runner.ledger.entries import PASSING
+
 
 class Sign(NamedTuple):
     icon: str
@@ -38,10 +40,10 @@ def together(counts: Mapping[str, int]) -> str:
     there = {status for status, count in counts.items() if count}
     if there & set(OPEN):
         return "pending" if there == {"pending"} else "running"
-    if there <= {"succeeded"}:
+    if there <= PASSING:
         return "succeeded"
     if "cancelled" in there:
         return "cancelled"
-    if "succeeded" in there:
+    if there & PASSING:
         return "partial"
     return "failed" if there & set(FAILED) else "skipped"

@@ -52,7 +52,7 @@ def outcomes(ledger: Ledger, plan: Plan, run_id: str) -> list[dict[str, Any]]:
     told = []
     for ids in ledger.ids(run_id, plan):
         for step_id, ended in ledger.outcomes_of(run_id, ids, values=True).items():
-            value = values.decode(ended.json) if ended.status == "succeeded" else None
+            value = values.decode(ended.json) if ended.passes else None
             error = asdict(ended.error) if ended.error else None
             told.append({"id": step_id, "status": ended.status, "value": value, "error": error})
     return told

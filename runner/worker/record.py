@@ -131,7 +131,7 @@ def _settle(ledger: Ledger, attempt: Attempt, result: Success | Failure) -> floa
     if step.kind == "collector" or isinstance(came, Postponed):
         return record(ledger, plan, run_id, [came]).get(step.id)
     crashpoint(Crashpoint.FINISH_BEFORE)
-    if came.status != "succeeded":
+    if not came.passes:
         cause = f"{step.kind} {step.id} {came.status.replace('_', ' ')}"
         ledger.finish(run_id, [came, *skipped(plan.after(step), cause)], plan, ends="failed", cause=cause)
     elif plan.after(step):
