@@ -1,6 +1,5 @@
 """The Celery application: settings to an app that workers, clients and Flower share. `celery -A runner.celery_app worker`."""
 
-import contextlib
 import ctypes
 import logging
 import multiprocessing
@@ -24,6 +23,7 @@ from runner.runs import private_worker as worker
 from runner.settings import Settings
 from runner.system import gc_freeze as garbage
 from runner.worker import backend
+from runner.worker.process import in_use
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,6 @@ OURS = ["runner.worker.execute", "runner.worker.reconcile"]
 
 # What Celery reads from the environment, before its configuration.
 CELERY_URLS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
-
-# What a worker uses for as long as it lives: the embedded server ends when nobody does (brokers/embedded.py).
-_in_use = contextlib.ExitStack()
 
 
 def configuration(chosen: Settings) -> dict[str, Any]:
@@ -183,7 +180,7 @@ def _use_the_broker(instance: Any, **_: Any) -> None:
     if instance.app is not app:
         return
     try:
-        _in_use.enter_context(brokers.open(settings.read()))
+        in_use.enter_context(brokers.open(settings.read()))
     except RunnerError as error:
         sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
 

@@ -22,8 +22,7 @@ from runner.messages import canvas
 from runner.messages.send import send
 from runner.system import program
 from runner.system.crashpoints import Crashpoint, crashpoint
-from runner.worker import application
-from runner.worker import process as here
+from runner.worker import application, process
 from runner.worker.record import fail
 
 
@@ -120,7 +119,7 @@ def _lost(run_id: str, plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str]]:
 
 def ready(plan: Plan, ledger: Ledger, *, queue: str, own_queue: bool, slots: int | None = None) -> Plan:
     """The plan with its queues, and its batches."""
-    application.check(here.app(), here.settings())
+    application.check(process.app(), process.settings())
     routed = plans.route(plan, queue, everything=own_queue)
     if not sizes.is_wide(plan):
         return routed
@@ -172,7 +171,7 @@ def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Ledger) ->
     if rest is None:
         return
     try:
-        send(rest, here.app(), ledger)
+        send(rest, process.app(), ledger)
     except OperationalError as error:
         raise BrokerUnavailable(
             f"run {run_id} is recorded, but could not be sent: {error}",

@@ -27,6 +27,7 @@ from runner.messages.canvas import HARD_LIMIT_AFTER
 from runner.system.fork import end_copies
 from runner.worker import endings
 from runner.worker.endings import Failure, Success, Unread
+from runner.worker.process import own
 from runner.worker.step_task import Execution, is_async
 from runner.worker.surroundings import restored
 
@@ -87,21 +88,21 @@ def _attempt(
 ) -> Success | Failure:
     """All of a call that has to be in one thread: what surrounds the task, the task, and its hooks."""
     started, timed, stopped = time.monotonic(), False, terminate_handler_fired()
-    surroundings = None
+    surroundings, interruption = None, own(_Interruption)
     try:
         surroundings = restored()
-        timed = _interruption.after(timeout)
+        timed = interruption.after(timeout)
         try:
             value = _value(task, args, kwargs, timeout)
         finally:
             if timed:
-                _interruption.never()
+                interruption.never()
     except BaseException as error:  # noqa: BLE001 - the user's task may raise anything
         _raise_if_stopped(error, already=stopped)
         result = _with_hooks(task, _raised(error, started, timeout), error)
     else:
         late = timeout is not None and time.monotonic() - started > timeout + 0.1
-        if ((timed and _interruption.happened) or late) and not may_catch:
+        if ((timed and interruption.happened) or late) and not may_catch:
             result = _with_hooks(task, endings.timed_out(timeout), None)  # it swallowed the interruption
         else:
             result = _with_hooks(task, _checked(value, value_limit), None)
@@ -186,15 +187,13 @@ async def call_async(
     return _with_hooks(task, _raised(ended.error, started, timeout), ended.error)
 
 
-_loops = threading.local()
-
-
 def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine in this thread's event loop: one for as long as the process lives, so that connections may, too."""
-    if not hasattr(_loops, "runner") or _loops.runner.get_loop().is_closed():
+    loops = own(threading.local)
+    if not hasattr(loops, "runner") or loops.runner.get_loop().is_closed():
         # With a factory it is not the thread's current loop, which any task may ask for, and close (vt-py#46).
-        _loops.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-    loop = _loops.runner.get_loop()
+        loops.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    loop = loops.runner.get_loop()
     work = loop.create_task(_and_nothing_after(coroutine))
     while True:
         try:
@@ -206,7 +205,7 @@ def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
                 raise
         except SoftTimeLimitExceeded:
             # Ours, that came while the loop waited: asyncio's own timeout, of the same length, has passed as well.
-            if work.done() or not _interruption.happened:
+            if work.done() or not own(_Interruption).happened:
                 raise
         except RuntimeError:  # a step has stopped the loop, which others may be executed in: it goes on
             if work.done() or loop.is_closed():
@@ -277,9 +276,6 @@ class _Interruption:
         if self._seconds:
             self.happened = True
             raise SoftTimeLimitExceeded(self._seconds)
-
-
-_interruption = _Interruption()
 
 
 def _in_main_thread() -> bool:

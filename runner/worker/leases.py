@@ -1,7 +1,6 @@
 """Leases that stay ours for as long as the work takes: one thread of the process renews them all, and sees what takes too long."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 
 from runner.ledger.ledger import Ledger
 from runner.worker import endings
+from runner.worker.process import own, renew
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,6 @@ class _Renewal:
     """
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self._all: set[Held] = set()
         self._wakes = float("inf")  # when the thread looks next, by the monotonic clock
         self._changed = threading.Condition()
@@ -114,10 +113,6 @@ class _Renewal:
                 held.look()
 
 
-_renewals: list[_Renewal] = []
-_starting = threading.Lock()
-
-
 @contextmanager
 def renewed(
     ledger: Ledger, run_id: str, *, token: str, lease: float, overdue: Callable[[str], None] | None = None
@@ -139,8 +134,6 @@ def renewed(
 
 
 def _renewal() -> _Renewal:
-    """This process's: a child of the pool has not its parent's threads, and two threads of one must not each start one."""
-    with _starting:
-        if not _renewals or _renewals[0].pid != os.getpid() or not _renewals[0].thread.is_alive():
-            _renewals[:] = [_Renewal()]
-        return _renewals[0]
+    """Return this process's: a child of the pool has none of its parent's threads."""
+    renewal = own(_Renewal)
+    return renewal if renewal.thread.is_alive() else renew(_Renewal, renewal)

@@ -11,7 +11,7 @@ from typing import Any
 
 from runner import text
 from runner.language.redact import mask
-from runner.worker import process as here
+from runner.worker.process import secret_plans
 
 
 def clean_all() -> None:
@@ -40,7 +40,7 @@ class CleanRecords:
         return record
 
 
-def _clean(told: str) -> str:
-    for plan in here.secretive():
-        told = mask(told, plan)
-    return text.block(told)
+def _clean(message: str) -> str:
+    for plan in secret_plans():
+        message = mask(message, plan)
+    return text.block(message)

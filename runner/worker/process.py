@@ -1,28 +1,75 @@
-"""This process's Celery application, settings and ledger, and the plans that it has to do with."""
+"""State of this process: its Celery application, settings, ledger and plans, and its own object of each kind.
 
+No other module of the worker keeps a global that changes.
+"""
+
+import contextlib
 import functools
+import os
+import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from celery import Celery, current_app
 from celery.signals import worker_init
 
 from runner import brokers
-from runner import settings as all_settings
 from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
+from runner.settings import read as read_settings
 from runner.worker import application
 
-KNOWN_FOR = 30  # seconds until a plan is read again: fewer than any run is kept after its last change (`ttl`)
-SECRETIVE = 32  # plans whose secrets are remembered: more runs than a process executes at once
+Kind = TypeVar("Kind")
 
-_secretive: dict[str, Plan] = {}  # by the run's id, the latest last
+PLAN_LIFETIME = 30  # seconds until a plan is read again: fewer than any run is kept after its last change (`ttl`)
+SECRET_PLANS = 32  # plans whose secrets are remembered: more runs than a process executes at once
+
+_secret_plans: dict[str, Plan] = {}  # by the run's id, the latest last
 _worker_app: list[Celery] = []  # of the worker that this process is, or is a child of
+_own: dict[Callable[[], Any], Any] = {}  # by what makes it
+_making = threading.RLock()
+# What a worker uses until it exits: the embedded server stops when nobody does (brokers/embedded.py). A child inherits it:
+# closing it there would stop the server of its parent.
+in_use = contextlib.ExitStack()
+
+
+def own(make: Callable[[], Kind]) -> Kind:
+    """Return this process's own object of a kind, made at the first call; a forked child makes another.
+
+    Args:
+        make: a class, or a function without arguments.
+    """
+    try:
+        found: Kind = _own[make]
+    except KeyError:
+        with _making:
+            if make not in _own:
+                _own[make] = make()
+            found = _own[make]
+    return found
+
+
+def renew(make: Callable[[], Kind], old: Kind) -> Kind:
+    """Replace this process's own object of a kind, unless another thread has done so already."""
+    with _making:
+        if _own.get(make) is old:
+            _own[make] = make()
+    return own(make)
+
+
+def _begin_child() -> None:
+    global _making  # noqa: PLW0603 - another thread of the parent may hold it for ever
+    _making = threading.RLock()
+    _own.clear()
+
+
+os.register_at_fork(after_in_child=_begin_child)
 
 
 def serve(app: Celery) -> None:
-    """Take this application for that of the process, whatever is current.
+    """Make this application that of the process, whichever is Celery's current one.
 
     A task's module may make another one the current app whenever it is imported.
     """
@@ -35,13 +82,13 @@ def _serve_the_worker(sender: Any, **_: Any) -> None:
 
 
 def app() -> Celery:
-    """The worker's application; in another process, the current one."""
+    """Return the worker's application; in another process, the current one."""
     return _worker_app[0] if _worker_app else current_app._get_current_object()  # noqa: SLF001 - not a proxy of whichever is current later
 
 
 @functools.cache
 def settings() -> Settings:
-    return all_settings.read()
+    return read_settings()
 
 
 @functools.cache
@@ -50,26 +97,26 @@ def ledger() -> Ledger:
 
 
 def queue() -> str:
-    """Where steps go that name none: the default queue of the application, unless the settings name one."""
+    """Return the queue for steps that name none: the application's default queue, unless the settings name one."""
     return settings().queue if "queue" in settings().model_fields_set else str(app().conf.task_default_queue)
 
 
 def plan(run_id: str) -> Plan:
-    """A run's plan, which never changes; but once the run has expired another may have its id, with another plan."""
-    found = _plan_for_a_while(run_id, time.monotonic() // KNOWN_FOR)
+    """Return a run's plan. It never changes, but once a run has expired another may have its id, with another plan."""
+    found = _plan_in_period(run_id, time.monotonic() // PLAN_LIFETIME)
     if found.secrets:
-        _secretive.pop(run_id, None)
-        _secretive[run_id] = found
-        for old in list(_secretive)[:-SECRETIVE]:
-            _secretive.pop(old, None)
+        _secret_plans.pop(run_id, None)
+        _secret_plans[run_id] = found
+        for old in list(_secret_plans)[:-SECRET_PLANS]:
+            _secret_plans.pop(old, None)
     return found
 
 
-def secretive() -> list[Plan]:
-    """The plans with secrets that this process has had to do with lately: of what it logs, nothing is to show them."""
-    return list(_secretive.values())
+def secret_plans() -> list[Plan]:
+    """Return the plans with secrets that this process has used lately: none of its log records may show them."""
+    return list(_secret_plans.values())
 
 
 @functools.lru_cache(maxsize=32)
-def _plan_for_a_while(run_id: str, _period: float) -> Plan:
+def _plan_in_period(run_id: str, _period: float) -> Plan:
     return ledger().plan(run_id)

@@ -1,6 +1,6 @@
 """What keeps every accepted run moving to an end: it sends again what is lost, and fires deadlines.
 
-The ledger says what is due; Celery's messages are only the fast way there. What is sent twice does no harm.
+The ledger says what is due; Celery's messages are only the fast way tprocess. What is sent twice does no harm.
 """
 
 import logging
@@ -23,7 +23,7 @@ from runner.ledger.ledger import Ledger
 from runner.messages import canvas
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
-from runner.worker import process as here
+from runner.worker import process
 from runner.worker.record import fail
 
 logger = logging.getLogger(__name__)
@@ -104,12 +104,12 @@ def _send(plan: Plan, run_id: str, due: list[str], ledger: Ledger) -> None:
     done = {*plan.refs, *(tail[: tail.index(due[0])] if due[0] in tail else ())} - {*due}
     rest = canvas.compose(plan, run_id, done)
     if rest is not None:
-        send(rest, here.app(), ledger)
+        send(rest, process.app(), ledger)
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)
 
 
 def _waiting_messages(plan: Plan) -> bool:
-    with here.app().connection_for_write() as connection:
+    with process.app().connection_for_write() as connection:
         channel: Any = connection.default_channel
         return any(channel._size(queue) for queue in {step.queue for step in plan.steps})  # noqa: SLF001 - kombu's virtual channels have no public name for it
 
@@ -144,18 +144,18 @@ class Reconciler:
 
     def _once(self) -> float:
         """Say that we are there, and reconcile if that is ours to do; return the seconds until the next time."""
-        every = here.settings().reconcile_every
-        offers = (*here.app().tasks, *map(plans_of, range(1, VERSION + 1)))
-        here.ledger().serve(self._who, self._slots, offers, 3 * every)
-        if time.monotonic() < self._leads_from or not here.ledger().lead(self._who, 3 * every):
+        every = process.settings().reconcile_every
+        offers = (*process.app().tasks, *map(plans_of, range(1, VERSION + 1)))
+        process.ledger().serve(self._who, self._slots, offers, 3 * every)
+        if time.monotonic() < self._leads_from or not process.ledger().lead(self._who, 3 * every):
             return every
         return min(every, self._look())
 
     def _look(self) -> float:
         """Reconcile every run; answers the seconds until the next deadline."""
-        ledger = here.ledger()
+        ledger = process.ledger()
         active = ledger.active()
-        sweeps = ledger.sweeps(active, grace=here.settings().grace)
+        sweeps = ledger.sweeps(active, grace=process.settings().grace)
         ledger.retire({run_id: since for run_id, since in active.items() if run_id not in sweeps})
         bad: dict[str, str] = {}
         newer: set[str] = set()
@@ -184,7 +184,7 @@ class Reconciler:
 
     def _stand_down(self, ledger: Ledger) -> None:
         """Let another worker lead, one that reads the plans that this one cannot read: no deadline of theirs fires here."""
-        every = here.settings().reconcile_every
+        every = process.settings().reconcile_every
         ledger.lead(self._who, every)
         self._leads_from = time.monotonic() + 3 * every
 
@@ -197,16 +197,19 @@ class Reconciler:
         self._unreadable = set(bad)
 
 
-_running: list[Reconciler] = []
+class _Reconcilers(list[Reconciler]):
+    """Those of this process: an application, or a test, may start two workers in one."""
 
 
 @worker_ready.connect
 def _start(sender: Any, **_: Any) -> None:
-    _running.append(Reconciler(sender.hostname, sender.controller.concurrency or 1))
-    _running[-1].start()
+    reconciler = Reconciler(sender.hostname, sender.controller.concurrency or 1)
+    process.own(_Reconcilers).append(reconciler)
+    reconciler.start()
 
 
 @worker_shutdown.connect
 def _stop(**_: Any) -> None:
-    while _running:
-        _running.pop().stop()
+    reconcilers = process.own(_Reconcilers)
+    while reconcilers:
+        reconcilers.pop().stop()

@@ -27,8 +27,7 @@ from runner.language.plan import Plan, Step
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Claim
 from runner.ledger.ledger import Ledger
-from runner.worker import endings
-from runner.worker import process as here
+from runner.worker import endings, process
 from runner.worker.endings import Failure
 from runner.worker.record import Attempt, settle
 
@@ -85,9 +84,9 @@ class StepRequest(Request):  # type: ignore[misc]
             super()._announce_revoked(reason, *more)
 
     def _cancel(self, failure: Failure) -> None:
-        run_id, ledger = self.args[0], here.ledger()
+        run_id, ledger = self.args[0], process.ledger()
         try:
-            plan, names = here.plan(run_id), self._names()
+            plan, names = process.plan(run_id), self._names()
             claims = {claim.step: claim for claim in ledger.release(run_id, names, worker=self.hostname)}
             steps = [
                 _step(ledger, plan, run_id, names, name) for name in names if name in {each.id for each in plan.tail}
@@ -171,8 +170,8 @@ class StepRequest(Request):  # type: ignore[misc]
 
     def _settle_all(self, failure_of: Callable[[Step], Failure]) -> float:
         """Answers the seconds until a step may be tried again."""
-        run_id, ledger = self.args[0], here.ledger()
-        plan, names = here.plan(run_id), self._names()
+        run_id, ledger = self.args[0], process.ledger()
+        plan, names = process.plan(run_id), self._names()
         released = ledger.release(run_id, names, worker=self.hostname)
         if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
             return 0

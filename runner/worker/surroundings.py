@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import RunnerError
+from runner.worker.process import own
 
 # What the pool, a timeout and every child process rely on. Not SIGALRM: a timeout sets its handler itself (call.py).
 _SIGNALS = (int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGCHLD))
@@ -97,15 +98,9 @@ class Surroundings:
         asyncio.set_event_loop(self.loop)
 
 
-_of_this_process: list[Surroundings] = []
-os.register_at_fork(after_in_child=_of_this_process.clear)
-
-
 def restored() -> Surroundings:
-    """This process's, put back; the first time they are as the worker made them."""
-    if not _of_this_process:
-        _of_this_process.append(_found())
-    surroundings = _of_this_process[0]
+    """Restore this process's surroundings and return them; at the first call they are as the worker made them."""
+    surroundings = own(_found)
     surroundings.restore()
     return surroundings
 

@@ -16,7 +16,7 @@ from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
 from runner.settings import read as read_settings
-from runner.worker import process as here
+from runner.worker import process
 from runner.worker.reconcile import Reconciler
 from tests.command_line import runner
 from tests.faults.conftest import StartWorker
@@ -147,8 +147,8 @@ def test_no_exception_of_any_kind_ends_the_thread_of_the_reconciler(
     ledger = Broken(brokers.connect(broker.url))
     ledger.raises, ledger.times = error, 0
     settings = Settings(broker_url=broker.url, reconcile_every=0.05, grace=0.1)
-    monkeypatch.setattr(here, "ledger", lambda: ledger)
-    monkeypatch.setattr(here, "settings", lambda: settings)
+    monkeypatch.setattr(process, "ledger", lambda: ledger)
+    monkeypatch.setattr(process, "settings", lambda: settings)
     monkeypatch.setattr("runner.worker.reconcile.AGAIN", 0.05)
     plan = planned(SMALL, tmp_path / "journal")
     reconciler = Reconciler("one", 2)

@@ -8,7 +8,7 @@ from celery import Celery
 from runner import brokers
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
-from runner.worker import process as here
+from runner.worker import process
 from runner.worker.reconcile import Reconciler, reconcile
 from tests.plans import change_plan, make_plan
 from tests.servers import Server
@@ -19,7 +19,7 @@ PLAN = make_plan(collectors="a", deadline=90)
 @pytest.fixture
 def ledger(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     ledger = Ledger(brokers.connect(valkey.url))
-    monkeypatch.setattr(here, "ledger", lambda: ledger)
+    monkeypatch.setattr(process, "ledger", lambda: ledger)
     return ledger
 
 
@@ -66,8 +66,8 @@ def test_a_reconciler_lets_one_lead_that_reads_the_plans_that_it_cannot_read(
 ) -> None:
     """While it led, no deadline of a run of a newer version fired, though a worker of that version was there."""
     now = time.monotonic()
-    monkeypatch.setattr(here, "settings", lambda: Settings(reconcile_every=2))
-    monkeypatch.setattr(here, "app", lambda: Celery(set_as_current=False))
+    monkeypatch.setattr(process, "settings", lambda: Settings(reconcile_every=2))
+    monkeypatch.setattr(process, "app", lambda: Celery(set_as_current=False))
     monkeypatch.setattr(time, "monotonic", lambda: now)
     accept_newer(ledger)
     older = Reconciler("older", 2)
@@ -85,8 +85,8 @@ def test_a_reconciler_lets_one_lead_that_reads_the_plans_that_it_cannot_read(
 def test_a_reconciler_goes_on_where_nobody_reads_the_plans_that_it_cannot_read(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(here, "settings", lambda: Settings(reconcile_every=2))
-    monkeypatch.setattr(here, "app", lambda: Celery(set_as_current=False))
+    monkeypatch.setattr(process, "settings", lambda: Settings(reconcile_every=2))
+    monkeypatch.setattr(process, "app", lambda: Celery(set_as_current=False))
     accept_newer(ledger)
     older = Reconciler("older", 2)
 

@@ -8,8 +8,7 @@ import redis
 from celery.exceptions import Reject
 
 from runner.errors import UnknownRun
-from runner.worker import execute
-from runner.worker import process as here
+from runner.worker import execute, process
 from runner.worker.endings import Unread
 
 
@@ -17,7 +16,7 @@ from runner.worker.endings import Unread
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
-    monkeypatch.setattr(here, "ledger", lambda: None)
+    monkeypatch.setattr(process, "ledger", lambda: None)
     return slept
 
 

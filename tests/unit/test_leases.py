@@ -8,13 +8,13 @@ import pytest
 import redis
 
 from runner.ledger.ledger import Ledger
-from runner.worker import leases
+from runner.worker import leases, process
 from tests.waiting import wait_until
 
 
 def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two threads started a renewal: the lease of one was given back to the other's, and renewed for ever."""
-    monkeypatch.setattr(leases, "_renewals", [])
+    monkeypatch.setattr(process, "_own", {})
     before = threading.active_count()
     together = threading.Barrier(8)
 
@@ -28,14 +28,14 @@ def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monke
         list(pool.map(hold, range(8)))
 
     assert threading.active_count() == before + 1
-    assert not leases._renewals[0]._all
+    assert not process.own(leases._Renewal)._all
 
 
 def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_overdue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The thread is one for the whole process: without it, every later step would lose its lease."""
-    monkeypatch.setattr(leases, "_renewals", [])
+    monkeypatch.setattr(process, "_own", {})
     monkeypatch.setattr(leases, "LOOK_EVERY", 0.01)
     asked: list[str] = []
 
@@ -50,9 +50,9 @@ def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_o
 
 def test_a_step_does_not_wake_the_thread_that_looks_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """To wake it costs as much as a round trip, at every step."""
-    monkeypatch.setattr(leases, "_renewals", [])
+    monkeypatch.setattr(process, "_own", {})
     with leases.renewed(cast("Ledger", None), "run", token="one", lease=3600):
-        renewal = leases._renewals[0]
+        renewal = process.own(leases._Renewal)
         wait_until(lambda: renewal._wakes < float("inf"), "the thread sleeps until the first renewal")
         woken: list[bool] = []
         monkeypatch.setattr(renewal._changed, "notify", lambda: woken.append(True))

@@ -6,7 +6,7 @@ import pytest
 
 from runner import brokers
 from runner.ledger.ledger import Ledger
-from runner.worker import process as here
+from runner.worker import process
 from tests.plans import change_plan, make_plan
 from tests.servers import Server
 
@@ -18,12 +18,12 @@ def test_an_id_that_is_used_again_has_its_own_plan_after_half_a_minute(
 ) -> None:
     """A worker that had kept it for ever would execute the steps of a run that has expired."""
     ledger, now = Ledger(brokers.connect(valkey.url)), time.monotonic()
-    monkeypatch.setattr(here, "ledger", lambda: ledger)
+    monkeypatch.setattr(process, "ledger", lambda: ledger)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     ledger.accept("nightly", PLAN)
-    assert here.plan("nightly") is here.plan("nightly")
+    assert process.plan("nightly") is process.plan("nightly")
     ledger.client.flushdb()
     other = change_plan(PLAN, description="another")
     ledger.accept("nightly", other)
-    now += here.KNOWN_FOR
-    assert here.plan("nightly") == other
+    now += process.PLAN_LIFETIME
+    assert process.plan("nightly") == other
