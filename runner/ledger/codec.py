@@ -77,9 +77,14 @@ _ANSWERS: Mapping[str, Any] = {
 }
 
 
-def read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]:
-    """The ledger's answer for each of the steps that were to be claimed."""
-    now, began, letters, more, before = answer
+def read_claims(steps: Sequence[Step], answer: Sequence[Any], handed: Sequence[str]) -> Iterator[Claim]:
+    """The ledger's answer for each of the steps that were to be claimed.
+
+    Args:
+        handed: the steps whose values a gather is handed.
+    """
+    now, began, letters, more, before, texts = answer
+    values = dict(zip(handed, texts, strict=True)) if texts else {}
     at, run_started_at, rest = float(now), float(began), iter(more)
     for step, letter in zip(steps, letters, strict=True):
         match letter:
@@ -92,6 +97,7 @@ def read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]
                     first_started_at=at,
                     run_started_at=run_started_at,
                     before=before,
+                    handed=values,
                 )
             case "Y":
                 attempt, first, lost = next(rest).split()
@@ -104,6 +110,7 @@ def read_claims(steps: Sequence[Step], answer: Sequence[Any]) -> Iterator[Claim]
                     lost=int(lost),
                     run_started_at=run_started_at,
                     before=before,
+                    handed=values,
                 )
             case "b":
                 yield Claim(step=step.id, answer="busy", wait=float(next(rest)))

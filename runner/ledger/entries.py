@@ -1,6 +1,6 @@
 """The entries of the ledger: what it tells of a run, and of what happened in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -136,6 +136,7 @@ class Claim:
         run_started_at: when the first step of the run was.
         before: of a stage, the value that it is handed, as JSON, empty if that is missing; of the gather, how many
             collectors are absent, and how many outcomes the run has.
+        handed: of a gather of few collectors, their values as JSON.
     """
 
     step: str
@@ -147,6 +148,26 @@ class Claim:
     lost: int = 0
     run_started_at: float = 0.0
     before: str = ""
+    handed: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Follows:
+    """What follows the message of a step, for the ledger to do with its outcome: of its own, Celery takes a round trip for it.
+
+    Args:
+        chord: the id of the chord that the message returns to.
+        message: its own id.
+        commands: those that send the next message of its chain.
+        done: whether the ledger has done it.
+        last: whether the message was the last of the chord's header.
+    """
+
+    chord: str = ""
+    message: str = ""
+    commands: Sequence[Sequence[Any]] = ()
+    done: bool = False
+    last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,18 @@ from runner.ledger import codec as encoding
 from runner.ledger import scripts as transitions
 from runner.ledger.clock import Clock
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun, of_a_run, readable
-from runner.ledger.entries import Claim, Event, FailedAttempt, Outcome, Postponed, Run, RunStatus, Sweep, Underway
+from runner.ledger.entries import (
+    Claim,
+    Event,
+    FailedAttempt,
+    Follows,
+    Outcome,
+    Postponed,
+    Run,
+    RunStatus,
+    Sweep,
+    Underway,
+)
 from runner.settings import Settings
 from runner.system import program
 
@@ -39,6 +50,7 @@ FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a se
 # Seconds in which whoever watches is told once what happens, but of the end at once: to be told of each step costs its
 # worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
 FOLLOW_EVERY = 0.05
+HANDED = 16  # values that come with the claim of a gather: a round trip less, and they are all in memory at once
 
 
 class FanInTooLarge(RunnerError):
@@ -187,12 +199,12 @@ class Ledger:
             alone: whether this claimer executes nothing else just now.
         """
         wanted = [
-            (ref, needs, [step.id for step in some])
+            (ref, needs, [step.id for step in some], _handed(plan) if needs == "*" else ())
             for (ref, needs), some in groupby(steps, lambda step: (step.ref, plan.needs(step)))
         ]
         # One argument, as JSON: the client takes a microsecond for each argument, the server a fraction of it to read this.
         answer = self._claim(self._keys(run_id), [self._life, token, lease, worker, int(alone), json.dumps(wanted)])
-        return list(encoding.read_claims(steps, answer))
+        return list(encoding.read_claims(steps, answer, _handed(plan)))
 
     @of_a_run
     def renew(self, run_id: str, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
@@ -207,15 +219,30 @@ class Ledger:
 
     @of_a_run
     def finish(
-        self, run_id: str, outcomes: Iterable[Outcome], plan: Plan, *, ends: RunStatus | None = None, cause: str = ""
+        self,
+        run_id: str,
+        outcomes: Iterable[Outcome],
+        plan: Plan,
+        *,
+        ends: RunStatus | None = None,
+        cause: str = "",
+        follows: Follows | None = None,
     ) -> list[str]:
-        """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step."""
+        """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step.
+
+        Args:
+            follows: what is to be done with it, and then says whether it is.
+        """
         collectors = {step.id for step in plan.collectors}
         told = [
             (each.step, each.ref or (each.step if each.step in collectors else ""), *encoding.dumped(each))
             for each in outcomes
         ]
-        recorded = self._finish(self._keys(run_id), [self._life, ends or "", cause, json.dumps(told)])
+        more = {"chord": follows.chord, "message": follows.message, "commands": follows.commands} if follows else None
+        words = [self._life, ends or "", cause, json.dumps(told), json.dumps(more) if more else ""]
+        recorded, done, last = self._finish(self._keys(run_id), words)
+        if follows is not None:
+            follows.done, follows.last = bool(done), bool(last)
         return cast("list[str]", json.loads(recorded))
 
     @of_a_run
@@ -319,13 +346,25 @@ class Ledger:
         waits = self._wait(self._keys(run_id), [self._life, reason, name, seconds, limit, int(anew)])
         return None if waits is None else bool(waits)
 
-    def expect(self, chord: str, messages: int) -> None:
+    def expect(self, run_id: str, chord: str, messages: int) -> None:
         """Note how many messages the header of a chord has, before the first of them is sent."""
-        self.client.set(self._key(chord, "size"), messages, ex=self._ttl)
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hset(self._key(run_id, "chords"), chord, str(messages))
+            pipe.expire(self._key(run_id, "chords"), self._ttl)
+            pipe.execute()
 
-    def returned(self, chord: str, message: str) -> bool:
+    @of_a_run
+    def returned(self, run_id: str, chord: str, message: str) -> bool:
         """Note that a message of a chord's header has been executed, as often as it may be; whether it was the last."""
-        return bool(self._returned(self._keys(chord), [self._ttl, message]))
+        return bool(self._returned(self._keys(run_id), [self._life, chord, message]))
+
+    def shares(self, connection: Mapping[str, Any]) -> bool:
+        """Whether a connection made with these parameters, of redis-py, leads to the database that the ledger is in."""
+        ours = self.client.get_connection_kwargs()
+        names = ("host", "port", "path")
+        return [connection.get(name) for name in names] == [ours.get(name) for name in names] and int(
+            connection.get("db") or 0
+        ) == int(ours.get("db") or 0)
 
     def active(self) -> dict[str, float]:
         """The runs that have not been seen to end; since when, in seconds since the epoch."""
@@ -404,7 +443,7 @@ class Ledger:
     @of_a_run
     def end(self, run_id: str, status: RunStatus, cause: str) -> None:
         """End a run of whose steps nothing more is to be told."""
-        self._finish(self._keys(run_id), [self._life, status, cause, "[]"])
+        self._finish(self._keys(run_id), [self._life, status, cause, "[]", ""])
 
     def forget(self, run_id: str) -> bool:
         """Remove all that the ledger has of a run, whatever state it is in; False if there was nothing."""
@@ -632,12 +671,14 @@ class Ledger:
         absent: Iterable[str] = (),
         limit: float = math.inf,
         read: Callable[[str], list[Any]] = encoding.shown,
+        handed: Mapping[str, str | None] | None = None,
     ) -> Iterator[Any]:
         """The values of the collectors that succeeded, in their order, read some at a time.
 
         Args:
             absent: those that did not; one that was late may have a value all the same.
             read: makes of a list of values, as JSON, what they are to the reader.
+            handed: values that came with the claim.
 
         Raises:
             FanInTooLarge: they are more bytes of JSON than the limit.
@@ -649,7 +690,10 @@ class Ledger:
             wanted = [step for step in ids if step not in gone]
             if not wanted:
                 continue
-            stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), wanted))
+            if handed:
+                stored = [handed.get(step) for step in wanted]
+            else:
+                stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), wanted))
             texts = [text for text in stored if text is not None]
             if len(texts) < len(wanted):
                 lost = [step for step, text in zip(wanted, stored, strict=True) if text is None]
@@ -816,3 +860,10 @@ def _sizes(plan: Plan) -> dict[str, int]:
         for number, ref in enumerate(step.refs):
             sizes[ref] = min(step.foreach.batch, step.foreach.count - number * step.foreach.batch)
     return sizes
+
+
+def _handed(plan: Plan) -> list[str]:
+    """The collectors whose values a gather is handed with its claim; none, if they may be many."""
+    if len(plan.collectors) > HANDED or any(step.foreach for step in plan.collectors):
+        return []
+    return [step.id for step in plan.collectors]

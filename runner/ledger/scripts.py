@@ -25,6 +25,8 @@ from runner.ledger.clock import TOLERANCE
 #   tally     for each collector with `foreach` and status: how many have ended so
 #   events    the story of the run, a stream
 #   end       a stream with an entry once the run has ended: it wakes who waits for that alone
+#   chords    for each chord that was sent: how many messages of its header have not returned, then "last" and the id of the
+#             last that has; and until then a field for each message that has
 
 # The names of a run's keys.
 KEYS = (
@@ -41,6 +43,7 @@ KEYS = (
     "events",
     "end",
     "failures",
+    "chords",
 )
 
 # The ledger's time (clock.py): the server's with what is agreed on, unless that has been set since.
@@ -57,8 +60,8 @@ _PRELUDE = (
 local function key(name) return KEYS[1] .. name end
 local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
 local OUTCOMES, VALUES, ABSENT, TALLY = key('outcomes'), key('values'), key('absent'), key('tally')
-local EVENTS, END, FAILURES = key('events'), key('end'), key('failures')
-local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES}
+local EVENTS, END, FAILURES, CHORDS = key('events'), key('end'), key('failures'), key('chords')
+local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES, CHORDS}
 local status = redis.call('HGET', RUN, 'status')
 local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
 local function stamp(t) return string.format('%.6f', t) end
@@ -197,6 +200,23 @@ end
 """
 )
 
+# Note that a message of a chord's header has been executed; whether it was the last. The last is told so each time that it
+# asks: its worker may have been killed before it sent what follows.
+_RETURNED = """
+local function returned(chord, message)
+  local left = redis.call('HGET', CHORDS, chord)
+  if not left then return 0 end
+  if not tonumber(left) then return left == 'last ' .. message and 1 or 0 end
+  if redis.call('HSETNX', CHORDS, chord .. ' ' .. message, 1) == 0 then return 0 end
+  if redis.call('HINCRBY', CHORDS, chord, -1) > 0 then return 0 end
+  for _, field in ipairs(redis.call('HKEYS', CHORDS)) do
+    if string.sub(field, 1, #chord + 1) == chord .. ' ' then redis.call('HDEL', CHORDS, field) end
+  end
+  redis.call('HSET', CHORDS, chord, 'last ' .. message)
+  return 1
+end
+"""
+
 # ARGV: ttl, plan, where the items are, how many fields and values follow, those of the run, how many refs and numbers of
 # collectors follow, those, then as JSON what is taken from another run: id, ref, outcome, value of each step. The same
 # id again changes nothing.
@@ -222,13 +242,14 @@ return stamp(now)
 # ARGV: ttl, token, lease, worker, whether steps may be given that are to be executed alone, then as JSON for each ref:
 # itself, what its steps need ('' nothing, '*' every collector, or a step id), the steps. The token is the claimer's own:
 # a claim that is sent again because its answer was lost is answered as the first time, and counts no attempt. Answers the
-# time, when the run began, a letter for each step, what there is to say of some of them, and of the gather or a stage what
-# it works on: how many collectors are absent and how many outcomes there are, or the value before.
+# time, when the run began, a letter for each step, what there is to say of some of them, of the gather or a stage what
+# it works on (how many collectors are absent and how many outcomes there are, or the value before), and the values of the
+# steps that a gather names beside its own.
 CLAIM = (
     _PRELUDE
     + """
 local token, lease, worker, alone = ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
-local letters, more, started, opening, before = {}, {}, {}, {}, ''
+local letters, more, started, opening, before, handed = {}, {}, {}, {}, '', {}
 local given, last = 0, false
 local ready = {}
 local function is_ready(needs)
@@ -272,7 +293,9 @@ for _, wanted in ipairs(cjson.decode(ARGV[6])) do
   local done, begun = fields_of(OUTCOMES, steps), fields_of(OPEN, steps)
   for at, step in ipairs(steps) do letters[#letters + 1] = claim(step, ref, needs, done[at], begun[at]) end
   if given > 0 then redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1]) end
-  if given > 0 and needs == '*' then before = redis.call('HLEN', ABSENT) .. ' ' .. redis.call('HLEN', OUTCOMES)
+  if given > 0 and needs == '*' then
+    before = redis.call('HLEN', ABSENT) .. ' ' .. redis.call('HLEN', OUTCOMES)
+    if #wanted[4] > 0 then handed = redis.call('HMGET', VALUES, unpack(wanted[4])) end
   elseif given > 0 and needs ~= '' then before = redis.call('HGET', VALUES, needs) or '' end
 end
 in_parts('HSET', OPEN, opening)
@@ -282,7 +305,7 @@ if given > 0 and status == 'pending' then
 end
 if given > 0 then redis.call('HDEL', RUN, 'waits_for') end
 if status then keep(OPEN) end
-return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.concat(letters), more, before}
+return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.concat(letters), more, before, handed}
 """
 )
 
@@ -320,24 +343,37 @@ return 1
 """
 )
 
-# ARGV: ttl, how the run ends ('' if it goes on), the cause, then as JSON for each step: id, ref, outcome, value. Answers
-# as JSON which of the outcomes were the first.
+# ARGV: ttl, how the run ends ('' if it goes on), the cause, as JSON for each step: id, ref, outcome, value, then what follows
+# the message of these steps, if the ledger is to do it: the chord that it returns to and its id, or the commands that send
+# the next message. Answers as JSON which of the outcomes were the first, whether what follows is done, and whether the message
+# was the last of its chord.
 FINISH = (
     _PRELUDE
+    + _RETURNED
     + """
-if not status then return '[]' end
+if not status then return {'[]', 0, 0} end
 local steps = cjson.decode(ARGV[4])
 if ended then
   for _, each in ipairs(steps) do
     local first = redis.call('HGET', OUTCOMES, each[1])
     if first then answered(each[1], first, each[3], each[4]) end
   end
-  return '[]'
+  return {'[]', 0, 0}
 end
-local recorded = finish_all(steps)
+local recorded, done, last = finish_all(steps), 0, 0
 if ARGV[2] ~= '' then finish_run(ARGV[2], ARGV[3]) end
-keep(OUTCOMES, VALUES, ABSENT, TALLY)
-return #recorded > 0 and cjson.encode(recorded) or '[]'
+local follows = ARGV[5] ~= '' and cjson.decode(ARGV[5])
+if follows and follows.chord ~= '' then
+  done, last = 1, returned(follows.chord, follows.message)
+elseif follows and #recorded > 0 then
+  -- Not where there was an outcome: its message is sent with that, and not a second time if only the answer was lost.
+  for _, command in ipairs(follows.commands) do
+    redis.call(unpack(command))
+    done = 1
+  end
+end
+keep(OUTCOMES, VALUES, ABSENT, TALLY, CHORDS)
+return {#recorded > 0 and cjson.encode(recorded) or '[]', done, last}
 """
 )
 
@@ -511,7 +547,7 @@ for _, each in ipairs(cjson.decode(ARGV[3])) do
 end
 local again = tonumber(ARGV[4])
 for at = 5, 4 + again do forget(ARGV[at]) end
-redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES)
+redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES, CHORDS)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
 event({event = 'resumed'})
@@ -604,16 +640,13 @@ return 1
 """
 )
 
-# KEYS: how the keys of a chord begin. ARGV: ttl, the id of the message of its header that has been executed. Returns 1 for the
-# last of them, once.
-RETURNED = """
-local size, back = KEYS[1] .. 'size', KEYS[1] .. 'back'
-local expected = tonumber(redis.call('GET', size) or '')
-if not expected then return 0 end
-redis.call('SADD', back, ARGV[2])
-redis.call('EXPIRE', size, ARGV[1])
-redis.call('EXPIRE', back, ARGV[1])
-if redis.call('SCARD', back) < expected then return 0 end
-redis.call('DEL', size, back)
-return 1
+# ARGV: ttl, a chord, the id of a message of its header that has been executed. Returns 1 for the last of them.
+RETURNED = (
+    _PRELUDE
+    + _RETURNED
+    + """
+local last = returned(ARGV[2], ARGV[3])
+keep(CHORDS)
+return last
 """
+)

@@ -4,6 +4,7 @@
 (tests/benchmarks).
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, cast
@@ -18,6 +19,8 @@ from kombu.utils.functional import retry_over_time
 
 from runner.brokers.external import UNNAMED
 from runner.ledger.ledger import Ledger
+
+logger = logging.getLogger(__name__)
 
 
 class SendingChannel(transport.Channel):
@@ -35,6 +38,29 @@ class SendingChannel(transport.Channel):
     def async_pool(self) -> Any:
         return self.pool
 
+    def create_publish_batch(self, max_size: int) -> Any:
+        """What gathers the messages of a batch: kombu's, or the one that only notes their commands."""
+        return super().create_publish_batch(max_size) if self.noted is None else self.noted  # type: ignore[no-untyped-call]
+
+    noted: "Commands | None" = None
+
+
+class Commands(list[list[Any]]):
+    """The commands that publish some messages, in place of the batch that would execute them."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def publish(self, message: Any, **routing: Any) -> Any:
+        return self._channel.basic_publish(message, _publish_batch=self, **routing)
+
+    def add(self, name: str, *args: Any) -> None:
+        self.append([name, *args])
+
+    def flush(self) -> None: ...
+
+    discard = close = flush
+
 
 class SendingTransport(transport.Transport):
     """Kombu's Redis, with that channel."""
@@ -49,7 +75,8 @@ def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
         OperationalError: the broker cannot be reached, for as long as `task_publish_retry_policy` allows.
     """
     if canvas.task != "celery.chord":
-        maybe_signature(canvas, app=app).apply_async(serializer="json")
+        with _producer(app) as producer:
+            maybe_signature(canvas, app=app).apply_async(serializer="json", producer=producer)
         return
     # What `chord.run` does before it publishes: from here on every message has its id.
     group_id = uuid()
@@ -66,7 +93,7 @@ def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
 
 
 def _publish(canvas: Signature, group_id: str, app: Celery, ledger: Ledger) -> None:
-    ledger.expect(group_id, len(canvas.tasks))
+    ledger.expect(canvas.tasks[0].args[0], group_id, len(canvas.tasks))
     with _producer(app) as producer, producer.batch():
         for task in canvas.tasks:
             options = app.amqp.router.route({"ignore_result": True, **task.options}, task.task, task.args, {})
@@ -75,6 +102,37 @@ def _publish(canvas: Signature, group_id: str, app: Celery, ledger: Ledger) -> N
             )
             routing = {key: options[key] for key in ("queue", "exchange", "routing_key", "priority") if key in options}
             app.amqp.send_task_message(producer, task.task, message, serializer="json", **routing)
+
+
+def next_of(request: Any, app: Celery, ledger: Ledger) -> Commands | None:
+    """The commands that send the next message of a request's chain, as Celery sends it; None if the ledger cannot execute them.
+
+    It has to be in the same database of the same server. What goes wrong here goes wrong again where Celery does it itself.
+    """
+    chain = list(request.chain)
+    priority = request.delivery_info.get("priority") if app.conf.task_inherit_parent_priority else None
+    try:
+        with _producer(app) as producer:
+            channel = producer.channel
+            if not isinstance(channel, SendingChannel) or not ledger.shares(channel.pool.connection_kwargs):
+                return None
+            channel.noted = Commands(channel)
+            try:
+                with producer.batch():
+                    maybe_signature(chain[-1], app=app).apply_async(
+                        (None,),
+                        chain=chain[:-1],
+                        parent_id=request.id,
+                        root_id=request.root_id or request.id,
+                        priority=priority,
+                        producer=producer,
+                    )
+                return channel.noted
+            finally:
+                channel.noted = None
+    except Exception as error:  # noqa: BLE001 - of the user's, around what Celery sends, or a broker that is away
+        logger.warning("the next message is sent when this one has returned: %s", error)
+        return None
 
 
 def _producer(app: Celery) -> AbstractContextManager[Any]:

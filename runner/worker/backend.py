@@ -9,7 +9,10 @@ from celery.backends.redis import RedisBackend
 from celery.canvas import maybe_signature
 from kombu.exceptions import OperationalError
 
+from runner.messages.send import send
 from runner.worker import process as here
+
+RETURNED = "runner_returned"  # of a request: whether its message was the last of its chord
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +37,11 @@ class FanIn(DisabledBackend):  # type: ignore[misc]
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
         try:
-            if here.ledger().returned(request.group, request.id):
-                maybe_signature(request.chord, app=self.app).apply_async()
+            last = getattr(request, RETURNED, None)  # the ledger knows it already, if it was told with the last outcome
+            if last is None:
+                last = here.ledger().returned(request.args[0], request.group, request.id)
+            if last:
+                send(maybe_signature(request.chord, app=self.app), self.app, here.ledger())
         except (redis.RedisError, OperationalError, OSError) as error:
             logger.warning("the fan-in comes later, by the reconciler: %s", error)
 

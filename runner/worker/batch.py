@@ -25,7 +25,7 @@ from runner.errors import RunnerError
 from runner.language import plan as plans
 from runner.language import redact as mask
 from runner.language.plan import Plan, Step
-from runner.ledger.entries import Outcome, Postponed
+from runner.ledger.entries import Follows, Outcome, Postponed
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
 from runner.system.crashpoints import Crashpoint, crashpoint
@@ -54,6 +54,7 @@ class Batch:
     Args:
         steps: in their order.
         tasks: for the task of each of them, what is called, or why there is nothing to call.
+        follows: what follows the message, of which they are the last.
         waiting: for each that is not ours now, when it may be, by this process's monotonic clock.
     """
 
@@ -64,6 +65,7 @@ class Batch:
     tasks: Mapping[str, Callable[..., Any] | RunnerError]
     worker: str
     settings: Settings
+    follows: Follows | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     waiting: dict[str, float] = field(default_factory=dict)
     functions: dict[str, Callable[..., Any] | StepTask] = field(init=False)
@@ -122,7 +124,7 @@ def _in_turn(batch: Batch, held: leases.Held) -> None:
             _pace[name] = max((time.monotonic() - began) / len(results), 1e-6)
         size = min(_affordable(name) if attempts else MOST, size * 8)
         unbegun = [attempt.step for attempt in attempts[len(results) :]]
-        _record(batch, held, results)
+        _record(batch, held, results, are_last=not (rest or unbegun))
         _give_back(batch, held, unbegun)
         rest.extendleft(reversed(unbegun))
         rest.extend(by_id[step_id] for step_id in _due(batch, wait=not rest))
@@ -150,7 +152,7 @@ async def _together(batch: Batch, held: leases.Held, limit: int, *, in_threads: 
             if running:
                 done = await _some_done(running)
                 results = [judged(running.pop(each), _result(each)) for each in done]
-                _record(batch, held, results)
+                _record(batch, held, results, are_last=not (rest or running))
             rest.extend(by_id[step_id] for step_id in _due(batch, wait=not rest and not running))
     finally:
         if threads:
@@ -216,10 +218,11 @@ def _claimed(
     return attempts, later
 
 
-def _record(batch: Batch, held: leases.Held, results: list[Outcome | Postponed]) -> None:
+def _record(batch: Batch, held: leases.Held, results: list[Outcome | Postponed], *, are_last: bool) -> None:
     if not results:
         return
-    again = record(batch.ledger, batch.plan, batch.run_id, results)
+    follows = batch.follows if are_last and not batch.waiting else None
+    again = record(batch.ledger, batch.plan, batch.run_id, results, follows)
     now = time.monotonic()  # not before: by the ledger's clock they wait since it was asked
     batch.waiting |= {step_id: now + seconds for step_id, seconds in again.items()}
     held.steps.difference_update(result.step for result in results)

@@ -29,13 +29,15 @@ from runner.language.plan import Plan, Step
 from runner.ledger import exceptions as raised
 from runner.ledger import values
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
+from runner.ledger.entries import Follows
 from runner.ledger.ledger import Ledger
 from runner.messages.canvas import COLLECT, GATHER, STAGE
+from runner.messages.send import next_of
 from runner.settings import Settings
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import application, batch, endings, fan_in, log_records, notes, surroundings
 from runner.worker import process as here
-from runner.worker.backend import FanIn
+from runner.worker.backend import RETURNED, FanIn
 from runner.worker.batch import Batch
 from runner.worker.call import call
 from runner.worker.endings import Failure, Success, Unread
@@ -115,17 +117,23 @@ def _fan_in(app: Celery) -> FanIn:
 def collect(self: Task, run_id: str, refs: list[str]) -> None:
     """Execute collectors of a run; those that must wait, for a retry say, come back in the same message, later."""
     waiting: dict[str, float] = {}
+    follows = Follows(chord=self.request.group or "", message=self.request.id)
     with _ledger(self, run_id, refs) as ledger:
         plan = here.plan(run_id)
         together = _together(self, ledger, plan, run_id, refs)
         if together is not None:
-            waiting = batch.execute(together)
             refs = [ref for ref in refs if ref not in {step.id for step in together.steps}]
+            together.follows = None if refs else follows
+            waiting = batch.execute(together)
         for ref in refs:
-            if (seconds := _collect(self, ledger, plan, run_id, ref)) is not None:
+            are_last = ref == refs[-1] and not waiting
+            seconds = _collect(self, ledger, plan, run_id, ref, follows=follows if are_last else None)
+            if seconds is not None:
                 waiting[ref] = seconds
     if waiting:
         _again(self, min(waiting.values()), args=(run_id, list(waiting)))
+    if follows.done:
+        setattr(self.request, RETURNED, follows.last)
 
 
 @shared_task(name=GATHER, base=StepTask, bind=True)
@@ -221,7 +229,9 @@ def _together(message: Task, ledger: Ledger, plan: Plan, run_id: str, refs: list
     return Batch(ledger, plan, run_id, steps, tasks, worker, here.settings())
 
 
-def _collect(message: Task, ledger: Ledger, plan: Plan, run_id: str, ref: str) -> float | None:
+def _collect(
+    message: Task, ledger: Ledger, plan: Plan, run_id: str, ref: str, *, follows: Follows | None
+) -> float | None:
     """Execute the collectors of one ref; answers the seconds until the first of those that must wait may be."""
     steps = ledger.steps(run_id, plan, ref)
     if (seconds := _left_to_another(ledger, run_id, steps[0], ref)) is not None:
@@ -232,7 +242,7 @@ def _collect(message: Task, ledger: Ledger, plan: Plan, run_id: str, ref: str) -
     except RunnerError as error:
         task = error
     tasks = {steps[0].task or "": task}
-    waiting = batch.execute(Batch(ledger, plan, run_id, steps, tasks, _worker(message), here.settings()))
+    waiting = batch.execute(Batch(ledger, plan, run_id, steps, tasks, _worker(message), here.settings(), follows))
     return _moment(waiting.values()) if waiting else None
 
 
@@ -264,12 +274,32 @@ def _execute(message: Task, ledger: Ledger, plan: Plan, run_id: str, step: Step)
     with renewed(ledger, run_id, token=token, lease=chosen.lease, overdue=overdue if ends else None) as held:
         held.steps.add(step.id)
         with batch.limited(held, step, within):
-            return _carry_out(
-                ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=worker), chosen, within
+            next_ = _Next(message, ledger)
+            seconds = _carry_out(
+                ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=worker), chosen, within, next_
             )
+    if next_.follows.done:
+        message.request.chain = None  # it is sent, and Celery would send it when this one has returned
+    return seconds
 
 
-def _carry_out(ledger: Ledger, attempt: Attempt, chosen: Settings, within: Limits) -> float | None:
+class _Next:
+    """The next message of a chain, written when it is known that it is to be sent."""
+
+    def __init__(self, message: Task, ledger: Ledger) -> None:
+        self._message = message
+        self._ledger = ledger
+        self.follows = Follows()
+
+    def __call__(self) -> Follows:
+        if self._message.request.chain:
+            self.follows.commands = next_of(self._message.request, here.app(), self._ledger) or ()
+        return self.follows
+
+
+def _carry_out(
+    ledger: Ledger, attempt: Attempt, chosen: Settings, within: Limits, follows: Callable[[], Follows]
+) -> float | None:
     """Execute a step and record what came of it; answers the seconds to wait if it is to be tried again."""
     absent = judge(ledger, attempt.plan, attempt.run_id, attempt.claim) if attempt.step.kind == "gather" else []
     if absent is None:
@@ -291,7 +321,7 @@ def _carry_out(ledger: Ledger, attempt: Attempt, chosen: Settings, within: Limit
         if endings.is_away(error):
             raise
         result = endings.exception(error)  # of ours, or of what a gather's signature or its values are
-    return settle(ledger, attempt, result)
+    return settle(ledger, attempt, result, follows)
 
 
 def _call(ledger: Ledger, attempt: Attempt, absent: list[str], chosen: Settings, within: Limits) -> Success | Failure:
@@ -303,7 +333,8 @@ def _call(ledger: Ledger, attempt: Attempt, absent: list[str], chosen: Settings,
     else:
         streamed = fan_in.streams(task)
         limit = math.inf if streamed else chosen.fan_in_limit
-        value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit, read=values.decode)
+        handed = attempt.claim.handed
+        value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit, read=values.decode, handed=handed)
         value = fan_in.stream(value) if streamed else list(value)
         if fan_in.wants_outcomes(task):
             kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)

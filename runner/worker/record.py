@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner.errors import listed
@@ -11,7 +11,7 @@ from runner.language import redact as mask
 from runner.language.plan import Plan, Step, written
 from runner.language.tolerance import Verdict, verdict
 from runner.ledger.damage import MissingData, UnreadableRun
-from runner.ledger.entries import Claim, Error, Outcome, Postponed, StepStatus
+from runner.ledger.entries import Claim, Error, Follows, Outcome, Postponed, StepStatus
 from runner.ledger.ledger import Ledger
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import endings
@@ -97,11 +97,17 @@ def _log_failure(attempt: Attempt, failure: Failure) -> None:
     logger.error(f"{name} failed: %s: %s", step, message, extra=about)  # noqa: G004
 
 
-def record(ledger: Ledger, plan: Plan, run_id: str, results: Iterable[Outcome | Postponed]) -> dict[str, float]:
-    """Write down what came of collectors; answers for those that are tried again the seconds until then."""
+def record(
+    ledger: Ledger, plan: Plan, run_id: str, results: Iterable[Outcome | Postponed], follows: Follows | None = None
+) -> dict[str, float]:
+    """Write down what came of collectors; answers for those that are tried again the seconds until then.
+
+    Args:
+        follows: what follows their message, of which they are the last; it is left to Celery if one is tried again.
+    """
     results = list(results)
     try:
-        return _record(ledger, plan, run_id, results)
+        return _record(ledger, plan, run_id, results, follows)
     except Exception as error:
         if endings.is_away(error):
             raise
@@ -114,10 +120,16 @@ def record(ledger: Ledger, plan: Plan, run_id: str, results: Iterable[Outcome | 
     return again
 
 
-def settle(ledger: Ledger, attempt: Attempt, result: Success | Failure) -> float | None:
-    """Write down what came of one step, and the end of the run if nothing can follow; answers the seconds until it is tried again."""
+def settle(
+    ledger: Ledger, attempt: Attempt, result: Success | Failure, follows: Callable[[], Follows] | None = None
+) -> float | None:
+    """Write down what came of one step, and the end of the run if nothing can follow; answers the seconds until it is tried again.
+
+    Args:
+        follows: says what follows its message, if the run goes on.
+    """
     try:
-        return _settle(ledger, attempt, result)
+        return _settle(ledger, attempt, result, follows)
     except Exception as error:
         if endings.is_away(error):
             raise
@@ -125,7 +137,9 @@ def settle(ledger: Ledger, attempt: Attempt, result: Success | Failure) -> float
         return _settle(ledger, attempt, endings.unrecorded(error))
 
 
-def _settle(ledger: Ledger, attempt: Attempt, result: Success | Failure) -> float | None:
+def _settle(
+    ledger: Ledger, attempt: Attempt, result: Success | Failure, follows: Callable[[], Follows] | None = None
+) -> float | None:
     plan, run_id, step = attempt.plan, attempt.run_id, attempt.step
     came = judged(attempt, result)
     if step.kind == "collector" or isinstance(came, Postponed):
@@ -135,7 +149,7 @@ def _settle(ledger: Ledger, attempt: Attempt, result: Success | Failure) -> floa
         cause = f"{step.kind} {step.id} {came.status.replace('_', ' ')}"
         ledger.finish(run_id, [came, *skipped(plan.after(step), cause)], plan, ends="failed", cause=cause)
     elif plan.after(step):
-        ledger.finish(run_id, [came], plan)
+        ledger.finish(run_id, [came], plan, follows=follows() if follows else None)
     else:
         # Without tolerance nobody is missing, or the gather had not run.
         final = (
@@ -210,10 +224,12 @@ def _ended(attempt: Attempt, status: StepStatus, result: Success | Failure, afte
     )
 
 
-def _record(ledger: Ledger, plan: Plan, run_id: str, results: Sequence[Outcome | Postponed]) -> dict[str, float]:
+def _record(
+    ledger: Ledger, plan: Plan, run_id: str, results: Sequence[Outcome | Postponed], follows: Follows | None = None
+) -> dict[str, float]:
     if outcomes := [each for each in results if isinstance(each, Outcome)]:
         crashpoint(Crashpoint.FINISH_BEFORE)
-        ledger.finish(run_id, outcomes, plan)
+        ledger.finish(run_id, outcomes, plan, follows=follows if len(outcomes) == len(results) else None)
         crashpoint(Crashpoint.FINISH_AFTER)
     return _postpone(ledger, run_id, [each for each in results if isinstance(each, Postponed)])
 
