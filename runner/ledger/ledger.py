@@ -90,6 +90,7 @@ class Ledger:
         self._retire = client.register_script(transitions.RETIRE)
         self._lost = client.register_script(transitions.LOST)
         self._bury = client.register_script(transitions.BURY)
+        self._expect = client.register_script(transitions.EXPECT)
         self._returned = client.register_script(transitions.RETURNED)
 
     @classmethod
@@ -346,12 +347,15 @@ class Ledger:
         waits = self._wait(self._keys(run_id), [self._life, reason, name, seconds, limit, int(anew)])
         return None if waits is None else bool(waits)
 
-    def expect(self, run_id: str, chord: str, messages: int) -> None:
-        """Note how many messages the header of a chord has, before the first of them is sent."""
-        with self.client.pipeline(transaction=False) as pipe:
-            pipe.hset(self._key(run_id, "chords"), chord, str(messages))
-            pipe.expire(self._key(run_id, "chords"), self._ttl)
-            pipe.execute()
+    @of_a_run
+    def expect(self, run_id: str, chord: str, messages: int, commands: Sequence[Sequence[Any]] = ()) -> None:
+        """Note how many messages the header of a chord has, before the first of them is sent.
+
+        Args:
+            commands: those that send them, once, however often this is asked for.
+        """
+        flat = [part for command in commands for part in (len(command), *command)]
+        self._expect(self._keys(run_id), [self._life, chord, messages, *flat])
 
     @of_a_run
     def returned(self, run_id: str, chord: str, message: str) -> bool:
@@ -361,10 +365,8 @@ class Ledger:
     def shares(self, connection: Mapping[str, Any]) -> bool:
         """Whether a connection made with these parameters, of redis-py, leads to the database that the ledger is in."""
         ours = self.client.get_connection_kwargs()
-        names = ("host", "port", "path")
-        return [connection.get(name) for name in names] == [ours.get(name) for name in names] and int(
-            connection.get("db") or 0
-        ) == int(ours.get("db") or 0)
+        defaults = {"host": "localhost", "port": 6379, "path": None, "db": 0, "username": None}
+        return all((connection.get(name) or value) == (ours.get(name) or value) for name, value in defaults.items())
 
     def active(self) -> dict[str, float]:
         """The runs that have not been seen to end; since when, in seconds since the epoch."""

@@ -640,11 +640,30 @@ return 1
 """
 )
 
+# ARGV: ttl, a chord, how many messages its header has, then the commands that send them: of each how many words it has, and
+# those. They write to queues, which are no keys of the run; all of them are sent, or none.
+EXPECT = (
+    _PRELUDE
+    + """
+if redis.call('HEXISTS', CHORDS, ARGV[2]) == 1 then return 0 end
+local at = 4
+while at <= #ARGV do
+  local words = tonumber(ARGV[at])
+  redis.call(unpack(ARGV, at + 1, at + words))
+  at = at + words + 1
+end
+redis.call('HSET', CHORDS, ARGV[2], ARGV[3])
+if status then keep(CHORDS) else redis.call('EXPIRE', CHORDS, TTL) end
+return 1
+"""
+)
+
 # ARGV: ttl, a chord, the id of a message of its header that has been executed. Returns 1 for the last of them.
 RETURNED = (
     _PRELUDE
     + _RETURNED
     + """
+if not status then return 0 end
 local last = returned(ARGV[2], ARGV[3])
 keep(CHORDS)
 return last

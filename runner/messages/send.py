@@ -7,8 +7,10 @@
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, cast
 
+import redis
 from celery import Celery, Signature
 from celery.canvas import maybe_signature
 from celery.utils import uuid
@@ -38,26 +40,47 @@ class SendingChannel(transport.Channel):
     def async_pool(self) -> Any:
         return self.pool
 
+    # Where the commands go that the ledger executes, in the round trip of its own.
+    noted: "Commands | None" = None
+
     def create_publish_batch(self, max_size: int) -> Any:
-        """What gathers the messages of a batch: kombu's, or the one that only notes their commands."""
         return super().create_publish_batch(max_size) if self.noted is None else self.noted  # type: ignore[no-untyped-call]
 
-    noted: "Commands | None" = None
+    @cached_property
+    def client(self) -> Any:
+        """Kombu's, but it does not ask first whether the server is there: whatever is sent tells."""
+        client = self._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        client.ping = lambda: True
+        return client
+
+    def _size(self, queue: str) -> int:  # noqa: ARG002 - kombu's signature
+        """Kombu asks how long a queue is when it is declared, and nobody wants to know."""
+        return 0
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        if self.noted is None or self.typeof(exchange).type == "fanout" or queue in self._expires:  # type: ignore[no-untyped-call]
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[no-untyped-call]
+            return
+        member = self.sep.join([routing_key or "", pattern or "", queue or ""])
+        for key in (self.keyprefix_queue, self.keyprefix_binding_permanent):
+            self.noted.add("sadd", key % (exchange,), member)
 
 
 class Commands(list[list[Any]]):
-    """The commands that publish some messages, in place of the batch that would execute them."""
+    """The commands that publish some messages: kombu's batch of them, which executes nothing."""
 
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
+    def __init__(self, channel: SendingChannel) -> None:
+        super().__init__()
+        self.channel = channel
 
     def publish(self, message: Any, **routing: Any) -> Any:
-        return self._channel.basic_publish(message, _publish_batch=self, **routing)
+        return self.channel.basic_publish(message, _publish_batch=self, **routing)  # type: ignore[no-untyped-call]
 
     def add(self, name: str, *args: Any) -> None:
         self.append([name, *args])
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """They are executed later."""
 
     discard = close = flush
 
@@ -75,8 +98,11 @@ def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
         OperationalError: the broker cannot be reached, for as long as `task_publish_retry_policy` allows.
     """
     if canvas.task != "celery.chord":
+        row = maybe_signature(canvas, app=app)
+        # What `chain.run` does, but that takes no producer: it would open connections of its own.
+        first, *rest = row.tasks if row.task == "celery.chain" else [row]
         with _producer(app) as producer:
-            maybe_signature(canvas, app=app).apply_async(serializer="json", producer=producer)
+            first.apply_async(serializer="json", chain=rest[::-1], producer=producer)
         return
     # What `chord.run` does before it publishes: from here on every message has its id.
     group_id = uuid()
@@ -93,46 +119,59 @@ def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
 
 
 def _publish(canvas: Signature, group_id: str, app: Celery, ledger: Ledger) -> None:
-    ledger.expect(canvas.tasks[0].args[0], group_id, len(canvas.tasks))
-    with _producer(app) as producer, producer.batch():
-        for task in canvas.tasks:
-            options = app.amqp.router.route({"ignore_result": True, **task.options}, task.task, task.args, {})
-            message = app.amqp.create_task_message(
-                name=task.task, args=task.args, kwargs={}, chord=canvas.body, **options
-            )
-            routing = {key: options[key] for key in ("queue", "exchange", "routing_key", "priority") if key in options}
-            app.amqp.send_task_message(producer, task.task, message, serializer="json", **routing)
+    run_id, count = canvas.tasks[0].args[0], len(canvas.tasks)
+    with _producer(app) as producer:
+        if (commands := _commands(producer, ledger, lambda: _publish_all(canvas, app, producer))) is None:
+            ledger.expect(run_id, group_id, count)
+            with producer.batch():
+                _publish_all(canvas, app, producer)
+            return
+    try:
+        ledger.expect(run_id, group_id, count, commands)
+    except redis.RedisError as error:
+        raise OperationalError(str(error)) from error
 
 
-def next_of(request: Any, app: Celery, ledger: Ledger) -> Commands | None:
+def _publish_all(canvas: Signature, app: Celery, producer: Any) -> None:
+    for task in canvas.tasks:
+        options = app.amqp.router.route({"ignore_result": True, **task.options}, task.task, task.args, {})
+        message = app.amqp.create_task_message(name=task.task, args=task.args, kwargs={}, chord=canvas.body, **options)
+        routing = {key: options[key] for key in ("queue", "exchange", "routing_key", "priority") if key in options}
+        app.amqp.send_task_message(producer, task.task, message, serializer="json", **routing)
+
+
+def next_of(request: Any, app: Celery, ledger: Ledger) -> list[list[Any]] | None:
     """The commands that send the next message of a request's chain, as Celery sends it; None if the ledger cannot execute them.
 
-    It has to be in the same database of the same server. What goes wrong here goes wrong again where Celery does it itself.
+    What goes wrong here goes wrong again where Celery does it itself.
     """
-    chain = list(request.chain)
+    *chain, following = request.chain
     priority = request.delivery_info.get("priority") if app.conf.task_inherit_parent_priority else None
+    options = {"parent_id": request.id, "root_id": request.root_id or request.id, "priority": priority}
     try:
         with _producer(app) as producer:
-            channel = producer.channel
-            if not isinstance(channel, SendingChannel) or not ledger.shares(channel.pool.connection_kwargs):
-                return None
-            channel.noted = Commands(channel)
-            try:
-                with producer.batch():
-                    maybe_signature(chain[-1], app=app).apply_async(
-                        (None,),
-                        chain=chain[:-1],
-                        parent_id=request.id,
-                        root_id=request.root_id or request.id,
-                        priority=priority,
-                        producer=producer,
-                    )
-                return channel.noted
-            finally:
-                channel.noted = None
+
+            def publish() -> None:
+                maybe_signature(following, app=app).apply_async((None,), chain=chain, producer=producer, **options)
+
+            return _commands(producer, ledger, publish)
     except Exception as error:  # noqa: BLE001 - of the user's, around what Celery sends, or a broker that is away
         logger.warning("the next message is sent when this one has returned: %s", error)
         return None
+
+
+def _commands(producer: Any, ledger: Ledger, publish: Callable[[], None]) -> list[list[Any]] | None:
+    """What publishes messages with a producer, to be executed by the ledger; None if that is in another database."""
+    channel = producer.channel
+    if not isinstance(channel, SendingChannel) or not ledger.shares(channel.pool.connection_kwargs):
+        return None
+    commands = channel.noted = Commands(channel)
+    try:
+        with producer.batch():
+            publish()
+    finally:
+        channel.noted = None
+    return list(commands)
 
 
 def _producer(app: Celery) -> AbstractContextManager[Any]:

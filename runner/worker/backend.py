@@ -9,6 +9,7 @@ from celery.backends.redis import RedisBackend
 from celery.canvas import maybe_signature
 from kombu.exceptions import OperationalError
 
+from runner.ledger.damage import UnreadableRun
 from runner.messages.send import send
 from runner.worker import process as here
 
@@ -42,7 +43,7 @@ class FanIn(DisabledBackend):  # type: ignore[misc]
                 last = here.ledger().returned(request.args[0], request.group, request.id)
             if last:
                 send(maybe_signature(request.chord, app=self.app), self.app, here.ledger())
-        except (redis.RedisError, OperationalError, OSError) as error:
+        except (redis.RedisError, OperationalError, OSError, UnreadableRun) as error:
             logger.warning("the fan-in comes later, by the reconciler: %s", error)
 
 

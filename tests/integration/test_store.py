@@ -15,8 +15,8 @@ from runner.errors import UnknownRun
 from runner.language.plan import Foreach, Item, Retry, Step
 from runner.ledger import ledger as store
 from runner.ledger.codec import packed
-from runner.ledger.damage import UnreadableRun
-from runner.ledger.entries import Error, Postponed
+from runner.ledger.damage import MissingData, UnreadableRun
+from runner.ledger.entries import Error, Follows, Postponed
 from runner.ledger.ledger import FanInTooLarge, Ledger
 from tests.plans import change_plan, make_collector, make_outcome, make_plan
 
@@ -569,3 +569,121 @@ def test_bytes_that_are_no_text_make_a_run_unreadable_and_no_other(accepted: Led
         accepted.run("run-1")
     assert [(run.id, run.status) for run in accepted.runs()] == [("run-2", "pending"), ("run-1", "unreadable")]
     assert set(accepted.sweeps(["run-1", "run-2"], grace=3)) == {"run-1", "run-2"}
+
+
+def follow_chord(ledger: Ledger, step: Step, message: str) -> Follows:
+    follows = Follows(chord="chord", message=message)
+    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1)], PLAN, follows=follows)
+    return follows
+
+
+def test_the_last_message_returns_to_its_chord_with_its_outcome(accepted: Ledger) -> None:
+    accepted.expect("run-1", "chord", 2)
+    first, last = follow_chord(accepted, A, "one"), follow_chord(accepted, B, "two")
+    assert [first.done, first.last, last.done, last.last] == [True, False, True, True]
+
+
+def test_the_last_message_of_a_chord_is_told_so_again(accepted: Ledger) -> None:
+    """Its worker may have been killed before it sent what follows: the message is delivered again, and finds its steps done.
+
+    Told so once, the fan-in waited for the reconciler.
+    """
+    accepted.expect("run-1", "chord", 2)
+    answers = [accepted.returned("run-1", "chord", message) for message in ("one", "one", "two", "two", "one")]
+    assert answers == [False, False, True, True, False]
+
+
+def test_a_chord_that_nobody_expects_has_no_last_message(accepted: Ledger) -> None:
+    assert not accepted.returned("run-1", "another", "one")
+
+
+def test_of_a_chord_that_is_over_one_field_is_left(accepted: Ledger) -> None:
+    accepted.expect("run-1", "chord", 2)
+    accepted.expect("run-1", "another", 2)
+    for message in ("one", "two"):
+        accepted.returned("run-1", "chord", message)
+    assert accepted.client.hgetall("runner:{run-1}:chords") == {"chord": "last two", "another": "2"}
+
+
+def test_a_chord_of_a_run_that_has_expired_leaves_nothing(ledger: Ledger) -> None:
+    ledger.expect("run-1", "chord", 1)
+    assert not ledger.returned("run-1", "chord", "one")
+    assert ledger.client.ttl("runner:{run-1}:chords") > 0
+    assert not ledger.client.exists("runner:{run-1}:run")
+
+
+def test_the_messages_of_a_chord_are_sent_once(accepted: Ledger) -> None:
+    """The client sends a command again whose answer is lost; a message that comes twice is executed once, but twice taken."""
+    for _ in range(2):
+        accepted.expect("run-1", "chord", 2, [["lpush", "queue", "one"], ["lpush", "queue", "two"]])
+    assert accepted.client.lrange("queue", 0, -1) == ["two", "one"]
+
+
+def send_next(ledger: Ledger, step: Step) -> Follows:
+    follows = Follows(commands=[["lpush", "queue", "next"], ["pexpire", "queue", 60000]])
+    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1)], PLAN, follows=follows)
+    return follows
+
+
+def test_the_next_message_is_sent_with_the_outcome(accepted: Ledger) -> None:
+    assert send_next(accepted, FIRST).done
+    assert accepted.client.lrange("queue", 0, -1) == ["next"]
+    assert accepted.client.pttl("queue") > 0
+
+
+def test_the_next_message_is_sent_with_the_first_outcome_alone(accepted: Ledger) -> None:
+    send_next(accepted, FIRST)
+    assert not send_next(accepted, FIRST).done
+    assert accepted.client.llen("queue") == 1
+
+
+def test_nothing_is_sent_after_the_end_of_a_run(accepted: Ledger) -> None:
+    accepted.cancel("run-1", "why")
+    assert not send_next(accepted, FIRST).done
+    assert not accepted.client.exists("queue")
+
+
+def test_a_gather_of_few_collectors_is_handed_their_values(accepted: Ledger) -> None:
+    succeed(accepted, A, 1)
+    accepted.finish("run-1", [make_outcome("b", "failed", error=Error("OSError", "no"))], PLAN)
+    [claimed] = accepted.claim("run-1", [PLAN.gather], PLAN, token="one", worker="w1", lease=30)
+    assert claimed.handed == {"a": "1", "b": None}
+    read = accepted.collected("run-1", PLAN, absent=["b"], handed=claimed.handed)
+    assert list(read) == [1]
+
+
+def test_a_value_that_is_not_handed_is_missing(accepted: Ledger) -> None:
+    for step in (A, B):
+        succeed(accepted, step)
+    accepted.client.hdel("runner:{run-1}:values", "a")
+    [claimed] = accepted.claim("run-1", [PLAN.gather], PLAN, token="one", worker="w1", lease=30)
+    with pytest.raises(MissingData, match="the value of a is missing"):
+        list(accepted.collected("run-1", PLAN, handed=claimed.handed))
+
+
+def test_a_gather_of_many_collectors_reads_their_values_itself(ledger: Ledger) -> None:
+    """All at once they would be in the memory of the server and of the worker, also of a gather that reads one by one."""
+    plan = make_plan(collectors=tuple(make_collector(f"c{number}") for number in range(17)), gather="fan_in")
+    ledger.accept("run-1", plan)
+    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1) for step in plan.collectors], plan)
+    [claimed] = ledger.claim("run-1", [plan.gather], plan, token="one", worker="w1", lease=30)
+    assert not claimed.handed
+    assert len(list(ledger.collected("run-1", plan, handed=claimed.handed))) == 17
+
+
+@pytest.mark.parametrize(
+    ("url", "shared"),
+    [
+        ("redis://localhost", True),
+        ("redis://localhost:6379/0", True),
+        ("redis://localhost/1", False),
+        ("redis://localhost:6380", False),
+        ("redis://other", False),
+        ("redis://someone:pw@localhost", False),
+        ("redis+socket:///tmp/a.sock", False),
+    ],
+)
+def test_the_ledger_sends_for_a_broker_that_is_the_same_database(url: str, shared: bool) -> None:  # noqa: FBT001
+    """An application may have its messages elsewhere: they would wait where nobody looks."""
+    with brokers.connect("redis://localhost") as client:
+        assert Ledger(client).shares(brokers.connect(url).get_connection_kwargs()) == shared
