@@ -339,6 +339,18 @@ class TestAnApplicationThatExecutesSteps:
         assert answer.code == 0, answer.stderr
         assert json.loads(answer.stdout) == {"count": 7}
 
+    def test_sends_itself_what_follows_a_step_if_the_ledger_may_be_elsewhere(
+        self, valkey: Server, tmp_path: Path, workflow: str
+    ) -> None:
+        """The ledger sends it in a round trip of its own, and is here under another name: nobody knows that it is the same."""
+        url = valkey.url.replace("127.0.0.1", "localhost")
+        shop(tmp_path, valkey, "include=['runner.adopt']", f"broker_url={url!r}")
+        with serving(tmp_path / "log", *SHOP):
+            answer = runner("run", workflow)
+
+        assert answer.code == 0, answer.stderr
+        assert json.loads(answer.stdout) == {"count": 7}
+
     def test_sends_again_what_a_killed_worker_held(self, valkey: Server, tmp_path: Path) -> None:
         """With `runner.worker.execute` alone, as the documents had it, nobody did: there was no reconciler."""
         shop(tmp_path, valkey, "include=['runner.adopt']")
