@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
-from runner.language.plan import Foreach, Kind, Plan, Retry, Step
+from runner.language.plan import Foreach, Plan, Retry, Step
+from runner.language.steps import Kind
 from runner.ledger.entries import Error, Outcome, StepStatus
 
 

@@ -7,6 +7,7 @@ import click
 
 from runner import errors, options, settings, text
 from runner.errors import UnknownRun
+from runner.language.ids import is_item, written
 from runner.language.plan import Plan, Step
 from runner.ledger.damage import NewerPlan
 from runner.ledger.entries import Run, Underway
@@ -100,9 +101,9 @@ def _found(ledger: Ledger, run_id: str, plan: Plan, step_id: str) -> Step:
     if step := ledger.find(run_id, plan, step_id):
         return step
     names = [step.id for step in plan.steps]
-    nearest = errors.nearest(step_id.partition("[")[0], names)
+    nearest = errors.nearest(written(step_id), names)
     many = next((step for step in plan.collectors if step.id == nearest and step.foreach), None)
-    if many and "[" in step_id:
+    if many and is_item(step_id):
         hint = f"`{program.command('show', run_id, '--step', many.id)}` lists what {many.id} has"
     else:
         hint = f"did you mean {errors.echo(nearest)}?" if nearest else f"it has {errors.listed(names)}"

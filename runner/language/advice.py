@@ -9,6 +9,7 @@ from runner.errors import Fault, echo, listed, nearest
 from runner.language import checks, expressions
 from runner.language import task_index as catalogue
 from runner.language.source import Source
+from runner.language.steps import walk
 from runner.language.task_index import Catalogue, Task
 
 # What every step may fail with, besides what its task raises.
@@ -28,7 +29,7 @@ def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
 def _celery_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
     """What a task says to Celery, and a step does not do: its rate, retries of its own, another task in its place."""
     told = set()
-    for step in checks.steps(source.data):
+    for step in walk(source.data):
         name, loc = step.value("task")
         task = tasks.get(name)
         if task is None or name in told:
@@ -54,7 +55,7 @@ _RETRIES = {"autoretry_for", "max_retries", "retry_backoff", "retry_kwargs", "de
 
 def _choice_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
     """Tasks that another module has one of the same name of: which is executed is nothing that the file shows."""
-    for step in checks.steps(source.data):
+    for step in walk(source.data):
         name, loc = step.value("task")
         if isinstance(name, str) and (choice := tasks.choice(name)):
             yield Fault("W002", choice, source.place(loc), "give yours another name, if it is not to take its place")
@@ -63,9 +64,9 @@ def _choice_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
 def _item_warnings(source: Source) -> Iterator[Fault]:
     """Collectors that are repeated for items which their task is not given: each of them does the same."""
     told = set()
-    for step in checks.steps(source.data):
+    for step in walk(source.data):
         foreach, loc = step.value("foreach")
-        given = step.given() if step.kind == "collector" and foreach is not None else None
+        given = step.arguments() if step.kind == "collector" and foreach is not None else None
         if given is None or loc in told:
             continue
         name = checks.item_name(foreach)
@@ -79,7 +80,7 @@ def _item_warnings(source: Source) -> Iterator[Fault]:
 def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
     """Names under ``retry`` that the task raises nothing of: with them, nothing is retried, or all of it is."""
     told = set()
-    for step in checks.steps(source.draft):
+    for step in walk(source.draft):
         name, _ = step.value("task")
         retry, loc = step.value("retry")
         task = tasks.get(name)

@@ -11,6 +11,7 @@ from runner.errors import Fault, InvalidExpression, InvalidInput, InvalidInputs,
 from runner.language import foreach
 from runner.language import redact as mask
 from runner.language.plan import Plan, Step, arguments
+from runner.language.steps import walk
 
 if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and who calls this has them already
     from runner.language import spec
@@ -62,17 +63,17 @@ def bind(
 def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
     """Work every expression out once, so that what can be known before a run is told before it."""
     run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
-    for written, loc in _placed(plan):
-        strings = list(_strings(written.arguments, ()))
-        steps = list(_first(plan, written)) if strings else []
-        for within, text in strings:
+    for written in walk(source.data):
+        step, stated = plan.by_id[written.id], written.arguments() or {}
+        strings = list(_strings(step.arguments, ()))
+        steps = list(_first(plan, step)) if strings else []
+        for (name, *within), text in strings:
             try:
-                for step in steps:
-                    arguments(plan, replace(step, arguments={"": text}), run)
+                for each in steps:
+                    arguments(plan, replace(each, arguments={"": text}), run)
             except InvalidExpression as problem:
-                own: Loc = (*loc, "with", *within)
-                there = own if source.written_at(own) else ("defaults", str(loc[0]), "with", *within)
-                yield Fault("E038", mask.line(str(problem), plan), source.place(there), problem.hint)
+                _, loc = stated[str(name)]
+                yield Fault("E038", mask.line(str(problem), plan), source.place((*loc, *within)), problem.hint)
 
 
 def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
@@ -93,15 +94,6 @@ def _first(plan: Plan, step: Step) -> Iterable[Step]:
     if step.foreach is None:
         return [step]
     return map(step.of, islice(foreach.items(plan, step), _TRIED))
-
-
-def _placed(plan: Plan) -> Iterator[tuple[Step, Loc]]:
-    """Every step with its place in the file's data."""
-    for at, step in enumerate(plan.collectors):
-        yield step, ("collectors", at)
-    yield plan.gather, ("gather",)
-    for at, step in enumerate(plan.stages):
-        yield step, ("stages", at)
 
 
 def _min_success_faults(plan: Plan, source: Source) -> Iterator[Fault]:

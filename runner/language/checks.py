@@ -2,24 +2,21 @@
 
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from runner.errors import Fault, echo, listed, nearest
-from runner.language import expressions
+from runner.language import expressions, steps
 from runner.language.expressions import Known
 from runner.language.source import Loc, Source, found, misread
+from runner.language.steps import WrittenStep, mapping, step_at, walk
 from runner.language.task_index import Catalogue, Parameter, Task
 from runner.text import printable
 
 INPUT_LIMIT = 100  # each is an option of `run`
-BATCH_LIMIT = 1_000  # collectors in a message: a worker that dies takes so many with it
 # Of each kind of fault; a file with more is not searched to its end, as the nearest name of each takes a millisecond.
 FAULT_LIMIT = 1_000
-# At which depth of the file the keys of a step stand. The strings of two of them may hold expressions.
-_KEYS_AT = {"collectors": 2, "stages": 2, "defaults": 2, "gather": 1}
 _EXPANDED = "expressions are expanded under `with` and `foreach` only"
 _KEY_HINT = "write the whole mapping as one expression: ${{ {inputs.name: 1} }}"
 # What the value before it means to a task is the task's matter: to leave the name out may be to have a path deleted that
@@ -53,54 +50,6 @@ def faults(source: Source, catalogue: Catalogue, unknown: Collection[Loc] = ()) 
     return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step as written, and the defaults it has.
-
-    Args:
-        kind: ``collector``, ``gather`` or ``stage``.
-        defaults_loc: where the defaults of its kind stand, if there are any.
-    """
-
-    kind: str
-    loc: Loc
-    data: Mapping[str, Any]
-    defaults: Mapping[str, Any]
-    defaults_loc: Loc
-
-    def value(self, key: str) -> tuple[Any, Loc]:
-        """What the step says under a key, or its defaults, and where."""
-        if key in self.data or key not in self.defaults:
-            return self.data.get(key), (*self.loc, key)
-        return self.defaults[key], (*self.defaults_loc, key)
-
-    def given(self) -> dict[str, tuple[Any, Loc]] | None:
-        """What the task is given under ``with``, each with its place; None if that cannot be told."""
-        given: dict[str, tuple[Any, Loc]] = {}
-        for data, loc in ((self.defaults, self.defaults_loc), (self.data, self.loc)):
-            written = data.get("with") or {}
-            if not isinstance(written, dict):
-                return None
-            given |= {name: (value, (*loc, "with", name)) for name, value in written.items()}
-        return given
-
-
-def steps(data: Mapping[str, Any]) -> Iterator[Step]:
-    """The collectors, the stages and the gather of data that may be malformed; what is no mapping is passed over."""
-    defaults = _mapping(data.get("defaults"))
-    for name, key in (("collector", "collectors"), ("stage", "stages")):
-        written = data.get(key)
-        for index, step in enumerate(written if isinstance(written, list) else []):
-            if isinstance(step, dict):
-                yield Step(name, (key, index), step, _mapping(defaults.get(key)), ("defaults", key))
-    if isinstance(data.get("gather"), dict):
-        yield Step("gather", ("gather",), data["gather"], {}, ())
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
     """The modules under ``include`` that cannot be read."""
     written = source.draft.get("include")
@@ -124,7 +73,8 @@ def _include_hint(module: str, source: Source) -> str:
 
 def takes(source: Source, catalogue: Catalogue, loc: Loc) -> tuple[str, ...]:
     """The names that the task of the step at ``loc`` takes under ``with``; none if it is not known."""
-    task = next((step.value("task")[0] for step in steps(source.draft) if step.loc == loc), None)
+    step = step_at(source.draft, loc)
+    task = step.value("task")[0] if step and step.loc == loc else None
     known = catalogue.get(task) if isinstance(task, str) else None
     return tuple(parameter.name for parameter in known.parameters) if known else ()
 
@@ -133,10 +83,10 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
     inputs = source.draft.get("inputs") or {}
     told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
     known: Known = {"inputs": tuple(inputs) if told else None}
-    secrets = {f"inputs.{name}" for name, declared in _mapping(inputs).items() if is_secret(declared)}
-    types = _types(_mapping(inputs))
+    secrets = {f"inputs.{name}" for name, declared in mapping(inputs).items() if is_secret(declared)}
+    types = _types(mapping(inputs))
     called = _called(source.draft)
-    misshapen = _misshapen(source.draft)
+    misshapen = steps.misshapen(source.draft)
     for loc, text in _strings(source.draft, ()):
         if loc[0] in misshapen:
             continue
@@ -174,43 +124,44 @@ def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Of each name whose type is sure, a value of every type that it may have: null, too, of an input that may be left out."""
     types: dict[str, tuple[Any, ...]] = {f"run.{name}": ("1970-01-01T00:00:00+00:00",) for name in _RUN_NAMES}
     for name, declared in inputs.items():
-        values = _OF_TYPE.get(str(_mapping(declared).get("type", "string")), ())
-        nullable = _mapping(declared).get("required") is False or _mapping(declared).get("default", "") is None
+        values = _OF_TYPE.get(str(mapping(declared).get("type", "string")), ())
+        nullable = mapping(declared).get("required") is False or mapping(declared).get("default", "") is None
         if values and isinstance(declared, dict | None):
             types[f"inputs.{name}"] = (*values, None) if nullable else values
     return types
 
 
-def _misshapen(data: Mapping[str, Any]) -> set[str]:
-    """The keys whose steps are not the list or the mapping they should be: what stands beneath is no fault of its own."""
-    shapes = {"collectors": list, "gather": dict, "stages": list}
-    return {key for key, shape in shapes.items() if not isinstance(data.get(key), shape)}
-
-
-def _names(loc: Loc, called: Mapping[Loc, str]) -> Known | None:
+def _names(loc: Loc, called: Mapping[Loc, str | None]) -> Known | None:
     """What an expression may name there, besides the inputs; None if no expression is expanded there."""
-    depth = _KEYS_AT.get(str(loc[0]), len(loc))
-    item: Known = {called[loc[:depth]]: None, "item_index": None} if called.get(loc[:depth]) else {}
-    match loc[depth:]:
+    within = next((loc[:depth] for depth in range(1, len(loc)) if loc[:depth] in called), loc)
+    name = called.get(within)
+    item: Known = {name: None, "item_index": None} if name else {}
+    match loc[len(within) :]:
         case ("with", *_):
             return {"run": _RUN_NAMES, **item}
-        case ("foreach", "key") if loc[:depth] in called:
+        case ("foreach", "key") if name is not None:
             return item
         # Items are read before there is a run.
         case ("foreach",) | ("foreach", int(), *_) | ("foreach", "items", "file") | ("foreach", "file") if (
-            loc[:depth] in called
+            name is not None
         ):
             return {}
-        case ("foreach", "items", *rest) if loc[:depth] in called and (not rest or isinstance(rest[0], int)):
+        case ("foreach", "items", *rest) if name is not None and (not rest or isinstance(rest[0], int)):
             return {}
     return None
 
 
-def _called(data: Mapping[str, Any]) -> dict[Loc, str]:
-    """What each collector calls its item; what the defaults say of it must be so for every collector."""
-    called = {step.loc: item_name(step.value("foreach")[0]) for step in steps(data) if step.kind == "collector"}
-    names = set(called.values())
-    return called | {("defaults", "collectors"): names.pop() if len(names) == 1 else ""}
+def _called(data: Mapping[str, Any]) -> dict[Loc, str | None]:
+    """What each step calls its item, empty for a collector without one, and None for a step that can have none.
+
+    What the defaults say of it must be so for every collector.
+    """
+    called = {
+        step.loc: item_name(step.value("foreach")[0]) if step.kind == "collector" else None for step in walk(data)
+    }
+    names = {name for name in called.values() if name is not None}
+    common = names.pop() if len(names) == 1 else ""
+    return called | {loc: common if kind == "collector" else None for kind, loc in steps.defaults_places()}
 
 
 def item_name(foreach: Any) -> str:
@@ -239,7 +190,7 @@ def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -
 
 def is_secret(declared: Any) -> bool:
     """Whether an input is meant to be secret: a malformed ``secret`` counts, as it costs less to hide too much."""
-    return bool(_mapping(declared).get("secret"))
+    return bool(mapping(declared).get("secret"))
 
 
 def _used(text: str, secrets: set[str]) -> str:
@@ -271,12 +222,7 @@ def _keys(value: Any, loc: Loc) -> Iterator[Loc]:
 
 
 def _id_faults(source: Source) -> Iterator[Fault]:
-    found: list[tuple[Any, Loc]] = []
-    for step in steps(source.draft):
-        if step.kind == "gather" and step.data.get("id") is None and isinstance(step.data.get("task"), str):
-            found.append((default_id(step.data["task"]), (*step.loc, "task")))
-        else:
-            found.append((step.data.get("id"), (*step.loc, "id")))
+    found = [(step.id, (*step.loc, "id" if step.id == step.data.get("id") else "task")) for step in walk(source.draft)]
     # In the order of the file, which may have the stages before the collectors: "first" is the one above.
     seen: dict[str, str] = {}
     placed = [(source.place(loc), name, loc) for name, loc in found if isinstance(name, str)]
@@ -288,18 +234,10 @@ def _id_faults(source: Source) -> Iterator[Fault]:
             yield Fault("E022", f"duplicate id {echo(name)} (first at {seen[name]})", place, hint)
 
 
-def default_id(task: str) -> str:
-    """The id of a gather that states none: its task's name in the letters of an id, ``gather.concat`` as ``gather_concat``."""
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in task.lower()).lstrip(
-        "_-0123456789"
-    )
-    return name[-63:].lstrip("_-0123456789") or "gather"
-
-
 def _foreach_faults(source: Source) -> Iterator[Fault]:
     """Keys that only a collector with ``foreach`` may have (as defaults, they are for those that do); an input that is no list."""
-    declared = _mapping(source.draft.get("inputs"))
-    for step in steps(source.draft):
+    declared = mapping(source.draft.get("inputs"))
+    for step in walk(source.draft):
         foreach, loc = step.value("foreach")
         items, at = (foreach.get("items"), (*loc, "items")) if isinstance(foreach, dict) else (foreach, loc)
         used = expressions.alone(items) if step.kind == "collector" and isinstance(items, str) else ""
@@ -318,9 +256,9 @@ def _foreach_faults(source: Source) -> Iterator[Fault]:
 
 def _min_success_faults(source: Source) -> Iterator[Fault]:
     """Of a ``foreach`` the number of collectors is known once its items are counted."""
-    if any(step.value("foreach")[0] is not None for step in steps(source.draft) if step.kind == "collector"):
+    if any(step.value("foreach")[0] is not None for step in walk(source.draft) if step.kind == "collector"):
         return
-    least, collectors = _mapping(source.draft.get("gather")).get("min_success"), source.draft.get("collectors")
+    least, collectors = mapping(source.draft.get("gather")).get("min_success"), source.draft.get("collectors")
     if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
         loc = ("gather", "min_success")
         shown = echo(source.written(loc) or "").strip('"')  # as written: a number too large is read as another
@@ -334,7 +272,7 @@ def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
     named = isinstance(include, str) or (isinstance(include, list) and all(isinstance(each, str) for each in include))
     complete = named and not catalogue.problems
     told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
-    for step in steps(source.draft):
+    for step in walk(source.draft):
         name, loc = step.value("task")
         if not isinstance(name, str) or "${{" in name or loc in told:
             continue
@@ -371,7 +309,7 @@ def _task_hint(name: str, catalogue: Catalogue) -> str:
     return f"{own}known tasks: {listed(sorted(catalogue))}"
 
 
-def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc, Fault]]:
+def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tuple[Loc, Fault]]:
     """What is wrong with a step's ``with``, for what its task takes."""
     if task.is_wrapped:
         return
@@ -385,7 +323,7 @@ def _given_faults(source: Source, step: Step, task: Task) -> Iterator[tuple[Loc,
             return
         filled = {task.first.name} if task.first else set()
         filled |= {"outcomes"} if step.kind == "gather" else set()
-    given = step.given()
+    given = step.arguments()
     if given is None:
         return
     parameters = {each.name: each for each in task.parameters if not each.positional_only or each.name in filled}

@@ -15,6 +15,7 @@ from runner.language import expressions
 from runner.language.expressions import ITEM_LIMIT
 from runner.language.plan import Foreach, Item, Plan, Step
 from runner.language.source import Source, found, is_json, kind
+from runner.language.steps import WrittenStep, walk
 from runner.text import count, cut_middle, printable
 
 if TYPE_CHECKING:
@@ -56,14 +57,17 @@ def counted(plan: Plan, source: Source) -> Plan:
         InvalidWorkflow: there are too many, two have one key, or one cannot be used.
     """
     collectors, faults = [], []
-    for at, step in enumerate(plan.collectors):
+    written = {each.id: each for each in walk(source.data)}
+    for step in plan.collectors:
         try:
             foreach = step.foreach and replace(step.foreach, count=_count(step.foreach, plan.inputs))
             collectors.append(replace(step, foreach=foreach))
         except InvalidItems as problem:
-            faults.append(Fault(problem.code, str(problem), source.place(_loc(source, at, problem)), problem.hint))
+            faults.append(
+                Fault(problem.code, str(problem), source.place(_loc(written[step.id], problem)), problem.hint)
+            )
         except InvalidExpression as problem:
-            faults.append(Fault("E038", str(problem), source.place(_loc(source, at)), problem.hint))
+            faults.append(Fault("E038", str(problem), source.place(_loc(written[step.id])), problem.hint))
     if faults:
         raise InvalidWorkflow(tuple(faults))
     return replace(plan, collectors=tuple(collectors))
@@ -87,13 +91,9 @@ def _without_unknown(step: Step) -> Step:
     return replace(step, foreach=None) if any(name.partition(".")[0] == "inputs" for name in used) else step
 
 
-def _loc(source: Source, at: int, problem: InvalidItems | None = None) -> Loc:
+def _loc(step: WrittenStep, problem: InvalidItems | None = None) -> Loc:
     """Where what is wrong stands: the items may be written in the defaults, or alone."""
-    loc: Loc = ("collectors", at, "foreach")
-    written = source.data["collectors"][at].get("foreach")
-    if written is None:
-        loc = ("defaults", "collectors", "foreach")
-        written = source.data["defaults"]["collectors"]["foreach"]
+    written, loc = step.value("foreach")
     within = problem.loc if problem else ("items",)
     return (*loc, *(within if isinstance(written, dict) else within[1:]))
 

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from runner.language import expressions
+from runner.language.ids import batch_ref, item_id, written
+from runner.language.steps import Kind, WrittenStep, walk
 
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
     from runner.language import spec
-    from runner.language.source import Source
+    from runner.language.source import Loc, Source
     from runner.language.task_index import Catalogue
 
 Thing = TypeVar("Thing")
-Kind = Literal["collector", "gather", "stage"]
 Jitter = Literal["full", "none"] | float
 
+# Seconds after its timeout that a step which does not let itself be interrupted is ended with its process.
+HARD_LIMIT_AFTER = 1.0
 # Of a stored plan. A worker of a lower version would execute such a plan wrongly, and leaves it to others. A key that is
 # added needs no new version: who does not know it leaves the plan as well, and a plan without it stays as it was.
 VERSION = 1
@@ -151,7 +154,7 @@ class Step:
         """What messages call its collectors: its id, or of a ``foreach`` its batches: ``page/0``, ``page/1`` and so on."""
         if self.foreach is None:
             return (self.id,)
-        return tuple(f"{self.id}/{number}" for number in range(self.foreach.batches))
+        return tuple(batch_ref(self.id, number) for number in range(self.foreach.batches))
 
     @property
     def ref(self) -> str:
@@ -160,11 +163,11 @@ class Step:
             return ""
         if self.item is None or self.foreach is None:
             return self.id
-        return f"{self.id.partition('[')[0]}/{self.item.index // self.foreach.batch}"
+        return batch_ref(written(self.id), self.item.index // self.foreach.batch)
 
     def of(self, item: Item) -> Step:
         """The collector of one of its items."""
-        return replace(self, id=f"{self.id}[{item.key}]", item=item)
+        return replace(self, id=item_id(self.id, item.key), item=item)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,11 +269,6 @@ class Plan:
         return next((at for at, each in enumerate(self.tail) if each.id == step.id), None)
 
 
-def written(step_id: str) -> str:
-    """The id that a step has in the YAML: ``page`` of ``page[42]``."""
-    return step_id.partition("[")[0]
-
-
 def _deed(step: Step) -> Step:
     """A step without what its value does not depend on; the number of its items follows from the inputs."""
     foreach = replace(step.foreach, count=0, batch=0) if step.foreach else None
@@ -280,47 +278,55 @@ def _deed(step: Step) -> Step:
 def make(workflow: spec.Workflow, source: Source) -> Plan:
     """Lay out a workflow's steps; the inputs are not bound yet (see `bind`), which is enough to draw it."""
     gather = workflow.gather
-    min_success = gather.min_success if gather else None
-
-    def step(kind: Kind, said: spec.Step, step_id: str, loc: tuple[str | int, ...]) -> Step:
-        defaults = {"collector": workflow.defaults.collectors, "stage": workflow.defaults.stages}.get(kind)
-        chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
-        chosen |= {name: getattr(said, name) for name in said.model_fields_set if name not in {"id", "with_"}}
-        # Who says how many must succeed need not say of each that it may fail.
-        required = min_success is None if chosen.get("required") is None else chosen["required"]
-        foreach = _foreach(chosen.get("foreach"))
-        batch = chosen.get("batch")
-        return Step(
-            id=step_id,
-            kind=kind,
-            task=chosen["task"],
-            arguments={**(defaults.with_ if defaults else {}), **said.with_},
-            timeout=chosen.get("timeout"),
-            retry=_retry(chosen.get("retry")),
-            queue=chosen.get("queue"),
-            priority=chosen.get("priority"),
-            required=kind != "collector" or required,
-            place=str(source.place(loc)),
-            foreach=foreach,
-            batch=None if foreach is None or batch == "auto" else batch,
-            max_concurrency=chosen.get("max_concurrency") if foreach else None,
-        )
-
-    none = Step(id="gather", kind="gather", task=None)
+    steps = [_step(workflow, each, source) for each in walk(source.data)]
     return Plan(
         name=workflow.name,
         description=workflow.description,
-        collectors=tuple(
-            step("collector", each, each.id, ("collectors", at)) for at, each in enumerate(workflow.collectors)
-        ),
-        gather=step("gather", gather, gather.step_id, ("gather",)) if gather else none,
-        stages=tuple(step("stage", each, each.id, ("stages", at)) for at, each in enumerate(workflow.stages)),
-        min_success=min_success,
+        collectors=tuple(step for step in steps if step.kind == "collector"),
+        gather=next((step for step in steps if step.kind == "gather"), Step(id="gather", kind="gather", task=None)),
+        stages=tuple(step for step in steps if step.kind == "stage"),
+        min_success=gather.min_success if gather else None,
         deadline=gather.deadline if gather else None,
         include=tuple(workflow.include),
         directory=str(Path(source.name).absolute().parent),
         secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
     )
+
+
+def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step:
+    """A step with its defaults applied; what they say was checked by the models at its place and at theirs."""
+    stated: spec.Step = _model_at(workflow, written.loc)
+    defaults: spec.StepDefaults | None = _model_at(workflow, written.defaults_loc) if written.defaults else None
+    chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
+    chosen |= {name: getattr(stated, name) for name in stated.model_fields_set if name not in {"id", "with_"}}
+    # Who says how many must succeed need not say of each that it may fail.
+    tolerant = workflow.gather is not None and workflow.gather.min_success is not None
+    required = not tolerant if chosen.get("required") is None else chosen["required"]
+    foreach = _foreach(chosen.get("foreach"))
+    batch = chosen.get("batch")
+    return Step(
+        id=written.id,
+        kind=written.kind,
+        task=chosen["task"],
+        arguments={**(defaults.with_ if defaults else {}), **stated.with_},
+        timeout=chosen.get("timeout"),
+        retry=_retry(chosen.get("retry")),
+        queue=chosen.get("queue"),
+        priority=chosen.get("priority"),
+        required=written.kind != "collector" or required,
+        place=str(source.place(written.loc)),
+        foreach=foreach,
+        batch=None if foreach is None or batch == "auto" else batch,
+        max_concurrency=chosen.get("max_concurrency") if foreach else None,
+    )
+
+
+def _model_at(workflow: spec.Workflow, loc: Loc) -> Any:
+    """What the models have at a place of the file."""
+    there: Any = workflow
+    for key in loc:
+        there = there[key] if isinstance(key, int) else getattr(there, key)
+    return there
 
 
 def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from html import escape
 from typing import Any, TypeVar
 
+from runner.language.ids import is_item
 from runner.language.plan import Plan
 from runner.text import printable
 
@@ -49,7 +50,7 @@ def line(text: str, plan: Plan) -> str:
 
 def name(step_id: str, plan: Plan) -> str:
     """A step's id as it may be shown: that of an item has its key, which may be made of a secret."""
-    return mask(step_id, plan) if "[" in step_id else step_id
+    return mask(step_id, plan) if is_item(step_id) else step_id
 
 
 def _mask(value: Any, leaves: list[Any], secret: re.Pattern[str] | None) -> Any:

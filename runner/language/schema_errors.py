@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from runner.errors import CODES, Fault, echo, listed, nearest
 from runner.language.source import Loc, Source, found, misread
+from runner.language.steps import LISTS, kind_at, step_at
 
 _TYPES = {
     "string_type": "a string",
@@ -168,11 +169,12 @@ def _unknown_key(
 
 def _nested(loc: Loc, source: Source) -> tuple[str, ...]:
     """The required keys of a step that is named by a key of its own: ``- one: {task: …}``; none if that is not so."""
-    match loc:
-        case ("collectors" | "stages" as key, int(index), str(name)) if re.fullmatch(_SLUG, name):
-            step = source.draft[key][index]
-            if next(iter(step)) == name and "id" not in step and isinstance(step[name], dict | None):
-                return ("id",) if step[name] is None else ("id", "task")
+    step, name = step_at(source.draft, loc), str(loc[-1])
+    if step is None or step.kind == "gather" or step.loc != loc[:-1] or not re.fullmatch(_SLUG, name):
+        return ()
+    data = step.data
+    if next(iter(data)) == name and "id" not in data and isinstance(data[name], dict | None):
+        return ("id",) if data[name] is None else ("id", "task")
     return ()
 
 
@@ -197,12 +199,13 @@ def _keys_at(loc: Loc, language: type[BaseModel]) -> tuple[str, ...]:
 
 def _owner(loc: Loc, source: Source) -> str:
     """Of which step or input a key is, in words."""
+    step = step_at(source.draft, loc)
+    if step is not None and step.kind == "gather":
+        return " in gather"
+    if step is not None:
+        name, index = step.data.get("id"), step.loc[-1]
+        return f" in {step.kind} {echo(name if isinstance(name, str) else int(index) + 1)}"
     match loc:
-        case (("collectors" | "stages") as key, int(index), _, *_):
-            name = source.draft[key][index].get("id")
-            return f" in {key[:-1]} {echo(name) if isinstance(name, str) else index + 1}"
-        case ("gather", _, *_):
-            return " in gather"
         case ("inputs", str(name), _, *_):
             return f" in input {echo(name)}"
         case ("defaults", _, *_):
@@ -226,15 +229,15 @@ def _shape_hint(loc: Loc, value: Any) -> str:
             return "there is one gather: what comes after it is a stage, under stages"
         case _, [dict(), *_]:
             return 'leave out the "- " before its keys'
-        case ((("gather",) | ("collectors" | "stages", int())), str(name)) if re.fullmatch(r"[\w.:-]{1,80}", name):
-            return f"write {{task: {name}}}" if loc == ("gather",) else f"write {{id: …, task: {name}}}"
+        case _, str(name) if (kind := kind_at(loc)) and re.fullmatch(r"[\w.:-]{1,80}", name):
+            return f"write {{task: {name}}}" if kind == "gather" else f"write {{id: …, task: {name}}}"
     return ""
 
 
 def _list_hint(loc: Loc, value: Any) -> str:
     """What to write instead of a mapping or a text where a list is expected."""
     match loc, value:
-        case ("collectors" | "stages",), dict() if any(map(isinstance, value.values(), repeat(dict))):
+        case (str(key),), dict() if key in LISTS and any(map(isinstance, value.values(), repeat(dict))):
             name = next(iter(value))
             return f'write "- id: {name if re.fullmatch(_SLUG, name) else "NAME"}", and its keys below'
         case _, dict():

@@ -22,6 +22,7 @@ from runner.language import checks, expressions, inputs
 from runner.language import schema_errors as misfits
 from runner.language.inputs import Input
 from runner.language.source import Loc, Source
+from runner.language.steps import BATCH_LIMIT, default_id, with_tasks
 from runner.language.task_index import Catalogue
 
 DAY = 24 * 3600.0
@@ -199,10 +200,10 @@ def _item_key(value: Any) -> Any:
 
 
 def _batch(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= checks.BATCH_LIMIT):
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= BATCH_LIMIT):
         return value
     if isinstance(value, int | str) and not isinstance(value, bool):
-        raise misfits.error("E028", f"expected auto, or a number of collectors from 1 to {checks.BATCH_LIMIT:,}")
+        raise misfits.error("E028", f"expected auto, or a number of collectors from 1 to {BATCH_LIMIT:,}")
     raise misfits.error("E007", "expected auto, or a number of collectors")
 
 
@@ -235,7 +236,7 @@ _IDENTIFIER = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 Batch = Annotated[
     int | Literal["auto"],
     BeforeValidator(_batch),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": checks.BATCH_LIMIT}]}),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": BATCH_LIMIT}]}),
 ]
 ErrorNames = Annotated[
     list[Annotated[str, BeforeValidator(_error_name)]],
@@ -370,7 +371,7 @@ class Gather(Step):
     @property
     def step_id(self) -> str:
         """Its id, or one made of its task's name: ``gather.concat`` as ``gather_concat``."""
-        return self.id or checks.default_id(self.task)
+        return self.id or default_id(self.task)
 
 
 class Defaults(_Model):
@@ -406,14 +407,7 @@ class Workflow(_Model):
     @classmethod
     def _task_from_defaults(cls, data: Any) -> Any:
         """A step without a task has that of its defaults; only then can `task` be a required key."""
-        if not isinstance(data, dict) or not isinstance(data.get("defaults"), dict):
-            return data
-        for key in ("collectors", "stages"):
-            defaults, steps = data["defaults"].get(key), data.get(key)
-            if isinstance(defaults, dict) and "task" in defaults and isinstance(steps, list):
-                filled = [{"task": defaults["task"], **step} if isinstance(step, dict) else step for step in steps]
-                data = {**data, key: filled}
-        return data
+        return with_tasks(data) if isinstance(data, dict) else data
 
 
 # All faults of a file together

@@ -6,7 +6,8 @@ from typing import Literal
 
 from runner import text
 from runner.errors import listed
-from runner.language.plan import Plan, written
+from runner.language.ids import written
+from runner.language.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from typing import Any, Literal, get_args
 
+from runner.language.ids import item_id
 from runner.language.plan import Item, Step
 from runner.ledger.entries import (
     Claim,
@@ -45,7 +46,7 @@ def unpacked(step: Step, text: str) -> list[Step]:
 def ids(step: Step, text: str) -> list[str]:
     """Their ids alone, which is faster."""
     first, keys, values = _batch(text)
-    return [f"{step.id}[{key}]" for key in keys or range(first, first + len(values))]
+    return [item_id(step.id, key) for key in keys or range(first, first + len(values))]
 
 
 def _batch(text: str) -> tuple[int, list[str] | None, list[Any]]:

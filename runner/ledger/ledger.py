@@ -18,7 +18,8 @@ import redis
 from runner.errors import RunnerError, UnknownRun, listed
 from runner.language import plan as plans
 from runner.language import redact as mask
-from runner.language.plan import NewerVersion, Plan, Step, written
+from runner.language.ids import batch_ref, item_key, of_ref, written
+from runner.language.plan import NewerVersion, Plan, Step
 from runner.ledger import codec as encoding
 from runner.ledger import scripts as transitions
 from runner.ledger.clock import Clock
@@ -563,9 +564,9 @@ class Ledger:
         Raises:
             UnknownRun: the run has none of it.
         """
-        collector, many, _ = ref.partition("/")
+        collector, many = of_ref(ref)
         step = plan.by_id.get(collector)
-        if step is None or step.kind != "collector" or (step.foreach is None) == bool(many):
+        if step is None or step.kind != "collector" or (step.foreach is None) == many:
             raise UnknownRun(f"run {run_id} has no step {ref}")
         if step.foreach is None:
             return [step]
@@ -623,8 +624,8 @@ class Ledger:
         places = {step.id: place for place, step in enumerate(plan.collectors)}
 
         def place(step_id: str) -> tuple[int, int, str]:
-            collector, _, key = step_id.removesuffix("]").partition("[")
-            return places.get(collector, 0), int(key) if key.isdecimal() else 0, key
+            key = item_key(step_id)
+            return places.get(written(step_id), 0), int(key) if key.isdecimal() else 0, key
 
         return sorted(found, key=place)
 
@@ -719,14 +720,13 @@ class Ledger:
             return []
         size = step.foreach.batch
         end = min(start + number, step.count)
-        refs = [f"{step.id}/{batch}" for batch in range(start // size, -(-end // size))]
+        refs = [batch_ref(step.id, batch) for batch in range(start // size, -(-end // size))]
         texts = self._items(run_id, refs)
         return [each for text in texts for each in encoding.ids(step, text)][start % size :][: end - start]
 
     @of_a_run
     def find(self, run_id: str, plan: Plan, step_id: str) -> Step | None:
         """A step of the plan by its id; of a collector of a ``foreach``, with its item. None if there is none."""
-        _, _, key = step_id.removesuffix("]").partition("[")
         step = plan.by_id.get(written(step_id))
         if step is None or step.id == step_id:
             return step
@@ -734,6 +734,7 @@ class Ledger:
             return None
         refs: Sequence[str] = step.refs
         if step.foreach.key is None:  # its place
+            key = item_key(step_id)
             place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else step.count
             refs = refs[place // step.foreach.batch :][:1] if place < step.count else ()
         for some in _some(refs, 16):

@@ -6,8 +6,8 @@ A message costs the sender, the broker and the worker about 3 ms (Celery 5.7 on 
 import math
 from dataclasses import replace
 
-from runner.language.checks import BATCH_LIMIT
 from runner.language.plan import Plan, Step
+from runner.language.steps import BATCH_LIMIT
 
 EACH = 4  # messages for each step that the workers execute at once, so that the last are not waited for long
 UNKNOWN = 8  # slots, if no worker is there yet

@@ -8,10 +8,7 @@ from typing import Any
 
 from celery import Signature, chain, chord, signature
 
-from runner.language.plan import Plan, Step
-
-# Seconds after its timeout that a step which does not let itself be interrupted is ended with its process.
-HARD_LIMIT_AFTER = 1.0
+from runner.language.plan import HARD_LIMIT_AFTER, Plan, Step
 
 COLLECT, GATHER, STAGE = "runner.collect", "runner.gather", "runner.stage"
 

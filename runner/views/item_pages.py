@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from runner import text
 from runner.errors import RunnerError, echo
-from runner.language.plan import Plan, Step, written
+from runner.language.ids import written
+from runner.language.plan import Plan, Step
 from runner.ledger.entries import FailedAttempt, Outcome, Run, Underway
 from runner.views.status import FAILED, ORDER
 

@@ -18,7 +18,8 @@ from runner.errors import InvalidWorkflow, RunnerError
 from runner.language import examples, foreach, tolerance
 from runner.language import plan as plans
 from runner.language import redact as masks
-from runner.language.plan import Plan, Step, written
+from runner.language.ids import is_item, written
+from runner.language.plan import Plan, Step
 from runner.language.redact import mask
 from runner.language.task_index import Task
 from runner.ledger.entries import PASSING, Error, FailedAttempt, Outcome, Run, Underway, count_passing
@@ -79,7 +80,7 @@ def document(
     """
     told = run_document(run)
     steps = []
-    for step in _steps(plan, [each for each in (*outcomes, *unended) if "[" in each][:ITEMS]):
+    for step in _steps(plan, [each for each in (*outcomes, *unended) if is_item(each)][:ITEMS]):
         if step.foreach:
             steps.append(_many_document(step, counts(run, step, tally, underway)))
         else:
@@ -534,7 +535,7 @@ def _covered(plan: Plan, outcomes: Outcomes, tally: Tallies | None) -> str:
 def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """How much of what was asked for is in the result; missing is what has ended, or never will, without a value."""
     collectors = [step for step in steps if step["kind"] == "collector"]
-    alone = Counter(step["status"] for step in collectors if "statuses" not in step and "[" not in step["id"])
+    alone = Counter(step["status"] for step in collectors if "statuses" not in step and not is_item(step["id"]))
     told = sum((Counter(step["statuses"]) for step in collectors if "statuses" in step), alone)
     there = {*PASSING, *OPEN}
     missing = [step["id"] for step in collectors if "statuses" not in step and step["status"] not in there]
@@ -580,7 +581,7 @@ def _failures(run: Run, plan: Plan, outcomes: Outcomes, tally: Tallies | None, s
         for step, place in zip_longest(shown, places)
         for line in _failure(replace(step, place="" if step.place == place else step.place), outcomes, plan, screen)
     ]
-    alone = sum("[" not in step.id for step in failed)
+    alone = sum(not is_item(step.id) for step in failed)
     number = alone + sum(told.get(status, 0) for told in (tally or {}).values() for status in FAILED)
     if number > _MANY:
         lines += [f"  … {number - _MANY:,} more"]

@@ -21,9 +21,9 @@ from celery.utils.log import get_task_logger
 from celery.worker import state
 
 from runner.errors import RunnerError
+from runner.language.plan import HARD_LIMIT_AFTER
 from runner.ledger import exceptions as raised
 from runner.ledger import values
-from runner.messages.canvas import HARD_LIMIT_AFTER
 from runner.system.fork import end_copies
 from runner.worker import endings
 from runner.worker.endings import Failure, Success, Unread

@@ -7,8 +7,7 @@ from typing import Any
 
 from celery import Task
 
-from runner.language.plan import Step
-from runner.messages.canvas import HARD_LIMIT_AFTER
+from runner.language.plan import HARD_LIMIT_AFTER, Step
 from runner.worker.endings import Failure
 from runner.worker.record import Attempt, wait
 from runner.worker.retry import NoRetry

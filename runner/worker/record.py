@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from runner.errors import listed
 from runner.language import redact as mask
-from runner.language.plan import Plan, Step, written
+from runner.language.ids import written
+from runner.language.plan import Plan, Step
 from runner.language.tolerance import Verdict, verdict
 from runner.ledger.damage import MissingData, UnreadableRun
 from runner.ledger.entries import Claim, Error, Follows, Outcome, Postponed, StepStatus

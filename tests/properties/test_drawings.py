@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import text
-from runner.language.plan import Foreach, Kind, Plan, Retry, Step
+from runner.language.plan import Foreach, Plan, Retry, Step
+from runner.language.steps import Kind
 from runner.views.drawings import as_json, dot, mermaid, tree
 from runner.views.screen import Screen
 from tests.plans import make_gather, make_plan, make_step

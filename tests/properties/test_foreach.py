@@ -15,7 +15,8 @@ from runner.language import source, spec
 from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.foreach import items
-from runner.language.plan import Foreach, Plan, Step, written
+from runner.language.ids import written
+from runner.language.plan import Foreach, Plan, Step
 from runner.views.drawings import FORMATS
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from celery.canvas import _chain, _chord
 
-from runner.language.plan import Plan, Retry
+from runner.language.plan import HARD_LIMIT_AFTER, Plan, Retry
 from runner.messages import canvas
 from tests.plans import change_plan, make_collector, make_gather, make_plan, make_stage
 
@@ -34,7 +34,7 @@ def test_those_that_share_a_message_come_with_one_whose_limit_has_room_for_all_o
     [message] = composed.tasks
     assert message.args == ("run-1", ["c0", "c2", "c3"])
     assert message.options["shadow"] == "news.c0"
-    assert message.options["time_limit"] == (4 + canvas.HARD_LIMIT_AFTER) * 3
+    assert message.options["time_limit"] == (4 + HARD_LIMIT_AFTER) * 3
 
 
 def test_one_collector_is_a_chord_too() -> None:

@@ -11,6 +11,7 @@ from runner.language import plan as plans
 from runner.language import source, spec
 from runner.language import task_index as catalogue
 from runner.language.bind import bind
+from runner.language.ids import written
 from runner.language.plan import Foreach, Item, Plan, Retry
 from tests.command_line import ROOT
 
@@ -271,7 +272,7 @@ def test_a_plan_with_items_survives_the_ledger() -> None:
 
 def test_the_collector_of_an_item_is_found_as_it_is_written() -> None:
     plan, *_ = made(PAGES)
-    assert plan.by_id[plans.written("page[a[0]]")] == plan.collectors[0]
+    assert plan.by_id[written("page[a[0]]")] == plan.collectors[0]
     assert plan.by_id["home"] == plan.collectors[1]
 
 

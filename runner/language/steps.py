@@ -1,0 +1,143 @@
+"""A file's data to the steps that are written in it, each with its defaults: the one place that knows the shape of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # a worker reads plans, and has no need of what reads YAML
+    from runner.language.source import Loc
+
+Kind = Literal["collector", "gather", "stage"]
+
+BATCH_LIMIT = 1_000  # collectors in a message: a worker that dies takes so many with it
+
+# The keys of a file that have a list of steps; under the same keys of `defaults` is what they have in common.
+LISTS: Mapping[str, Kind] = {"collectors": "collector", "stages": "stage"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenStep:
+    """A step as it is written, and the defaults of its kind.
+
+    Args:
+        loc: where it stands.
+        defaults_loc: where its defaults do, if there are any.
+    """
+
+    kind: Kind
+    loc: Loc
+    data: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    defaults_loc: Loc
+
+    @property
+    def id(self) -> Any:
+        """Its id, of whatever type that is; of a gather that states none, the one that is made of its task's name."""
+        stated, task = self.data.get("id"), self.data.get("task")
+        return default_id(task) if self.kind == "gather" and stated is None and isinstance(task, str) else stated
+
+    def value(self, key: str) -> tuple[Any, Loc]:
+        """What the step says under a key, or its defaults, and where."""
+        if key in self.data or key not in self.defaults:
+            return self.data.get(key), (*self.loc, key)
+        return self.defaults[key], (*self.defaults_loc, key)
+
+    def arguments(self) -> dict[str, tuple[Any, Loc]] | None:
+        """What the task is given under ``with``, each with its place; None if that cannot be told."""
+        given: dict[str, tuple[Any, Loc]] = {}
+        for data, loc in ((self.defaults, self.defaults_loc), (self.data, self.loc)):
+            under = data.get("with") or {}
+            if not isinstance(under, dict):
+                return None
+            given |= {name: (value, (*loc, "with", name)) for name, value in under.items()}
+        return given
+
+
+def walk(data: Mapping[str, Any]) -> Iterator[WrittenStep]:
+    """The collectors, the gather and the stages of data that may be malformed; what is no mapping is passed over."""
+    for loc in _places(data):
+        step = step_at(data, loc)
+        if step is not None:
+            yield step
+
+
+def step_at(data: Mapping[str, Any], loc: Loc) -> WrittenStep | None:
+    """The step that stands at a place, or that the place is in; None if there is none, or if it is no mapping."""
+    place = next((loc[:depth] for depth in range(1, len(loc) + 1) if kind_at(loc[:depth])), ())
+    kind, step = kind_at(place), _value_at(data, place)
+    if kind is None or not isinstance(step, dict):
+        return None
+    defaults_loc: Loc = () if kind == "gather" else ("defaults", place[-2])
+    defaults = mapping(_value_at(data, defaults_loc)) if defaults_loc else {}
+    return WrittenStep(kind=kind, loc=place, data=step, defaults=defaults, defaults_loc=defaults_loc)
+
+
+def kind_at(loc: Loc) -> Kind | None:
+    """The kind of the step that belongs at exactly this place; None if none does."""
+    match loc:
+        case (str(key), int()):
+            return LISTS.get(key)
+        case ("gather",):
+            return "gather"
+    return None
+
+
+def _value_at(data: Any, loc: Loc) -> Any:
+    """What stands at a place; None if nothing does."""
+    for key in loc:
+        match key, data:
+            case str(), dict():
+                data = data.get(key)
+            case int(), list() if key < len(data):
+                data = data[key]
+            case _:
+                return None
+    return data
+
+
+def _places(data: Mapping[str, Any]) -> Iterator[Loc]:
+    """Where steps may stand, in the order in which they are executed."""
+    yield from _indices(data, "collectors")
+    yield ("gather",)
+    yield from _indices(data, "stages")
+
+
+def _indices(data: Mapping[str, Any], key: str) -> Iterator[Loc]:
+    steps = data.get(key)
+    return ((key, index) for index in range(len(steps) if isinstance(steps, list) else 0))
+
+
+def defaults_places() -> Iterator[tuple[Kind, Loc]]:
+    """Where defaults may stand, with the kind of the steps that they are for."""
+    return ((kind, ("defaults", key)) for key, kind in LISTS.items())
+
+
+def misshapen(data: Mapping[str, Any]) -> set[str]:
+    """The keys whose steps are not the list or the mapping they should be: what stands beneath is no fault of its own."""
+    shapes: Mapping[str, type] = {**dict.fromkeys(LISTS, list), "gather": dict}
+    return {key for key, shape in shapes.items() if not isinstance(data.get(key), shape)}
+
+
+def with_tasks(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data, whose steps without a task have that of their defaults."""
+    filled = {key: [*value] if key in LISTS and isinstance(value, list) else value for key, value in data.items()}
+    for step in walk(data):
+        if "task" in step.defaults:
+            holder: Any = filled
+            for key in step.loc[:-1]:
+                holder = holder[key]
+            holder[step.loc[-1]] = {"task": step.defaults["task"], **step.data}
+    return filled
+
+
+def default_id(task: str) -> str:
+    """The id of a gather that states none: its task's name in the letters of an id, ``gather.concat`` as ``gather_concat``."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in task.lower())
+    return name.lstrip("_-0123456789")[-63:].lstrip("_-0123456789") or "gather"
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value, if it is a mapping; else an empty one."""
+    return value if isinstance(value, dict) else {}
