@@ -19,7 +19,7 @@ from tests.benchmarks.results import Results
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Keep every measurement in this file.")
 @click.option("--from", "kept", type=click.Path(exists=True, path_type=Path), help="Measure nothing: show such a file.")
 @click.option("--plot", "drawing", type=click.Path(path_type=Path), help="Draw time over number, as SVG.")
-@click.option("--markdown", is_flag=True, help="Print the table of the README.")
+@click.option("--markdown", is_flag=True, help="Print the table of its README.md.")
 def main(
     only: tuple[str, ...],
     repeat: int,

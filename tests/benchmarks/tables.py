@@ -1,4 +1,4 @@
-"""Results to a table: for a terminal, and for the README."""
+"""Results to a table: for a terminal, and for README.md."""
 
 from collections.abc import Sequence
 from statistics import median

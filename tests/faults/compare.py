@@ -30,7 +30,7 @@ Measured = dict[str, list[list[Ending]]]  # the id of a scene → for each side,
 )
 @click.option("--only", multiple=True, type=click.Choice([scene.id for scene in SCENES]), help="These faults.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="A file for every single try.")
-@click.option("--markdown", is_flag=True, help="Print the table of the README.")
+@click.option("--markdown", is_flag=True, help="Print the table of its README.md.")
 def main(tries: int | None, only: tuple[str, ...], file: Path | None, *, markdown: bool) -> None:
     """Put plain Celery and this project through the same faults."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which ends the servers and workers, too

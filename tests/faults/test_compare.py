@@ -1,4 +1,4 @@
-"""The comparison with plain Celery: it runs, and the README shows what it measures."""
+"""The comparison with plain Celery: it runs, and the documents show what it measures."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from tests.command_line import ROOT
 from tests.faults.compare import as_markdown, summary
 from tests.faults.scenes import SCENES
 from tests.faults.sides import SIDES, Ending
-from tests.integration.test_documents import README, table
+from tests.integration.test_documents import FAULTS, README, table
 
 
 def test_both_sides_are_put_through_a_fault_and_measured(tmp_path: Path) -> None:
@@ -38,8 +38,13 @@ def test_tries_that_ended_differently_are_told_apart() -> None:
     )
 
 
-def test_the_table_of_the_readme_has_every_fault() -> None:
-    assert [row[0] for row in table(README, "faults")] == [scene.fault for scene in SCENES]
+def test_the_table_of_the_comparison_has_every_fault() -> None:
+    assert [row[0] for row in table(FAULTS, "faults")] == [scene.fault for scene in SCENES]
     heading = as_markdown({}).splitlines()[0]
-    assert heading in README.read_text(encoding="utf-8")
+    assert heading in FAULTS.read_text(encoding="utf-8")
     assert all(side.name in heading for side in SIDES)
+
+
+def test_the_faults_of_the_readme_are_rows_of_the_comparison() -> None:
+    rows = table(FAULTS, "faults")
+    assert not [row for row in table(README, "fault rows") if row not in rows]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.console import Console
 from tests.benchmarks import plot, results, rows, tables
 from tests.benchmarks.results import Line
 from tests.command_line import ROOT
-from tests.integration.test_documents import README, table
+from tests.integration.test_documents import BENCHMARK, README, table
 
 LINES = (
     Line("100", "100 collectors", (0.2, 0.1, 0.3), "by hand", (2.0, 4.0, 3.0), ratio=0.1, count=100),
@@ -74,7 +75,15 @@ def test_each_of_a_million_collectors_takes_what_each_of_a_hundred_thousand_does
     assert [tables.cells(line) for line in measured if line.met is False] == []
 
 
-def test_the_table_of_the_readme_is_what_was_measured() -> None:
+def test_the_table_of_the_benchmark_is_what_was_measured() -> None:
     measured = results.load(ROOT / "tests" / "benchmarks" / "results.json")
-    assert [tuple(row) for row in table(README, "benchmark")] == [tables.cells(line) for line in measured.lines]
-    assert tables.caption(measured) in README.read_text(encoding="utf-8")
+    assert [tuple(row) for row in table(BENCHMARK, "benchmark")] == [tables.cells(line) for line in measured.lines]
+    assert tables.caption(measured) in BENCHMARK.read_text(encoding="utf-8")
+
+
+def test_the_figures_of_the_readme_are_what_was_measured() -> None:
+    measured = results.load(ROOT / "tests" / "benchmarks" / "results.json")
+    cells = [list(tables.cells(line)[:4]) for line in measured.lines]
+    assert not [row for row in table(README, "benchmark rows") if row not in cells]
+    seconds = next(line.ours for line in measured.lines if line.row == "10000")
+    assert f"10,000 take {median(seconds):.1f} s on two cores" in README.read_text(encoding="utf-8")

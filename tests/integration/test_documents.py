@@ -1,4 +1,4 @@
-"""README.md and workflows/README.md: what they show is run, and what they list is compared with the code.
+"""The documents: what they show is run, and what they list is compared with the code.
 
 The comment above a block says what becomes of it: `file: NAME` is a file for the blocks that follow, `test: run` is
 executed, `test: session` is executed and compared, and `command: NAME` is executed by `.ci/run`.
@@ -6,12 +6,9 @@ executed, `test: session` is executed and compared, and `command: NAME` is execu
 
 import inspect
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
-import termios
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,12 +25,19 @@ from runner.collectors.http import get
 from runner.language import expressions, foreach, source, spec
 from runner.language import plan as plans
 from runner.language import task_index as catalogue
-from runner.ledger.entries import StepStatus
+from runner.ledger import scripts
+from runner.ledger.entries import RunStatus, StepStatus
 from runner.settings import MIB, Settings
 from runner.views import drawings
+from tests import terminal_picture
 from tests.command_line import DEFAULT, ROOT, runner
+from tests.terminal import environment, on_a_terminal
 
 README, GUIDE = ROOT / "README.md", ROOT / "workflows" / "README.md"
+OPERATING, LEDGER = ROOT / "runner" / "README.md", ROOT / "runner" / "ledger" / "README.md"
+FAULTS, BENCHMARK = ROOT / "tests" / "faults" / "README.md", ROOT / "tests" / "benchmarks" / "README.md"
+CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
+DOCUMENTS = [README, GUIDE, OPERATING, LEDGER, FAULTS, BENCHMARK, CONTRIBUTING, ROOT / "CHANGELOG.md"]
 
 # What a YAML block leaves out when it shows a part of a workflow.
 NAME = "name: example\n"
@@ -84,7 +88,7 @@ def codes(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-BLOCKS = [*blocks(README), *blocks(GUIDE)]
+BLOCKS = [block for document in DOCUMENTS for block in blocks(document)]
 
 
 def chosen(*languages: str, note: str = "") -> list[Block]:
@@ -198,52 +202,6 @@ def test_a_recorded_session_is_what_happens(block: Block, checkout: Path) -> Non
     assert anonymous("\n".join(again)) == anonymous(block.text)
 
 
-def environment() -> dict[str, str]:
-    """Ours, with `python` for the one that runs the tests, whether its environment is activated or not."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    kept = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES", "NO_COLOR"}}
-    return kept | {"PATH": path, "PYTHONPATH": str(ROOT), "TERM": "xterm", "LANG": "C.UTF-8"}
-
-
-def on_a_terminal(command: str, cwd: Path) -> str:
-    """What a command leaves on a terminal."""
-    main, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (40, 80))
-    process = subprocess.Popen(
-        ["bash", "-c", command], cwd=cwd, env=environment(), stdin=terminal, stdout=terminal, stderr=terminal
-    )
-    os.close(terminal)
-    shown = b""
-    try:
-        while read := os.read(main, 65536):
-            shown += read
-    except OSError:  # Linux: the other end is closed
-        pass
-    finally:
-        os.close(main)
-        process.wait()
-    return remaining(shown.decode())
-
-
-def remaining(written: str) -> str:
-    """The text that is left where lines were drawn anew: cursor and erased lines are obeyed, colours dropped."""
-    lines, row, column = [""], 0, 0
-    for word in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", written):
-        if word == "\r":
-            column = 0
-        elif word == "\n":
-            row += 1
-            lines += [""] * (row == len(lines))
-        elif word == "\x1b[2K":
-            lines[row] = ""
-        elif up := re.fullmatch(r"\x1b\[(\d+)A", word):
-            row -= int(up[1])
-        elif not word.startswith("\x1b"):
-            lines[row] = lines[row][:column].ljust(column) + word + lines[row][column + len(word) :]
-            column += len(word)
-    return "\n".join(lines)
-
-
 def anonymous(session: str) -> list[str]:
     """The lines of a session, without what differs from one run of it to the next."""
     patterns = {
@@ -270,19 +228,72 @@ def anonymous(session: str) -> list[str]:
 def test_the_picture_is_that_of_the_default_workflow() -> None:
     written = source.read(DEFAULT)
     plan = plans.make(spec.read(written, catalogue.of(written, Settings())), written)
-    (picture,) = chosen("mermaid")
+    picture = next(block for block in chosen("mermaid") if block.document == GUIDE)
     assert picture.text.strip() == drawings.FORMATS["mermaid"](plan).strip()
 
 
 def test_the_explained_workflow_is_the_default_one() -> None:
-    explained = next(block for block in chosen("yaml") if block.document == README)
+    explained = next(block for block in chosen("yaml") if block.text.startswith("name: default "))
     assert yaml.safe_load(explained.text) == yaml.safe_load(Path(DEFAULT).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("document", [README, GUIDE], ids=lambda document: str(document.relative_to(ROOT)))
+def test_every_document_is_tested() -> None:
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {ROOT / name for name in listed.split()} <= set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document: Path) -> None:
+    """Relative links and their anchors; the badge of CI is a page of GitHub, beside the files."""
     links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
-    assert not [link for link in links if "://" not in link and not leads_somewhere(link, document)]
+    local = [link for link in links if "://" not in link and not link.startswith("../../actions/")]
+    assert not [link for link in local if not leads_somewhere(link, document)]
+
+
+@pytest.mark.parametrize("document", [OPERATING, CONTRIBUTING], ids=lambda document: document.parent.name)
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    """`worker/execute.py` is one of the package, `tests/tour/` of the checkout."""
+    named = re.findall(r"`([\w.]+(?:/[\w.]+)*/(?:[\w.]+\.(?:py|yaml|sh))?)`", document.read_text(encoding="utf-8"))
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists() and not (ROOT / "runner" / name).exists()]
+
+
+def test_every_folder_of_the_package_is_listed() -> None:
+    folders = {f"{path.name}/" for path in (ROOT / "runner").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert {codes(row[0])[0] for row in table(OPERATING, "folders")} == folders - {"workflows/"}  # that is a link
+
+
+def test_every_script_of_the_ledger_is_told_of() -> None:
+    """`Redis or Valkey` and the like are no scripts: a script is a name in capitals whose value is Lua."""
+    text = LEDGER.read_text(encoding="utf-8")
+    ours = {
+        name for name, value in vars(scripts).items() if name.isupper() and isinstance(value, str) and name[0] != "_"
+    }
+    assert not {name for name in ours if not re.search(rf"\b{name}\b", text)}
+    transitions = re.findall(r"^    \S+ --> \S+: (.*)$", text, re.MULTILINE)
+    assert {word for each in transitions for word in re.findall(r"\b[A-Z_]{4,}\b", each)} <= ours
+
+
+def test_the_statuses_of_a_step_and_of_a_run_are_those_of_the_ledger() -> None:
+    text = LEDGER.read_text(encoding="utf-8")
+    outcomes = text.split("- An outcome is ", 1)[1].split(". ", 1)[0]
+    diagram = text.split("## A run\n", 1)[1]
+    assert set(codes(outcomes)) == set(get_args(StepStatus))
+    assert set(re.findall(r"^    \w+ --> (\w+):", diagram, re.MULTILINE)) == set(get_args(RunStatus)) - {"unreadable"}
+
+
+@pytest.mark.usefixtures("state_dir")
+def test_the_picture_of_the_terminal_is_what_a_run_leaves_there() -> None:
+    """Recorded again, and exported: times, ids and names of machines apart."""
+    recording = terminal_picture.recorded(ROOT)
+    kept = terminal_picture.lines(terminal_picture.PICTURE.read_text(encoding="utf-8"))
+    again = terminal_picture.lines(terminal_picture.svg(recording))
+    assert anonymous("\n".join(again)) == anonymous("\n".join(kept))
+    assert len(anonymous("\n".join(kept))) == 10
+
+
+def test_the_readme_is_one_that_is_read_to_its_end() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 260
 
 
 def leads_somewhere(link: str, document: Path) -> bool:
@@ -316,23 +327,24 @@ def kinds(error: type[errors.RunnerError]) -> list[type[errors.RunnerError]]:
 
 def test_every_variable_that_is_named_is_a_setting() -> None:
     # Not _RUNNER_COMPLETE: that one is click's.
-    texts = [path.read_text("utf-8") for path in (README, GUIDE)]
+    texts = [path.read_text("utf-8") for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # that names a misspelt one
     named = {name for text in texts for name in re.findall(r"(?<!_)RUNNER_([A-Z_]+)", text)}
     assert named <= {name.upper() for name in Settings.model_fields} | {""}
 
 
 def test_every_poe_task_that_is_named_is_one() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    assert set(re.findall(r"\bpoe (\w+)", README.read_text("utf-8"))) <= set(project["tool"]["poe"]["tasks"])
+    named = {name for path in DOCUMENTS for name in re.findall(r"\bpoe (\w+)", path.read_text("utf-8"))}
+    assert named <= set(project["tool"]["poe"]["tasks"])
 
 
 def test_every_setting_is_listed_with_its_description() -> None:
-    listed = {codes(row[0])[0]: row[2] for row in table(README, "settings")}
+    listed = {codes(row[0])[0]: row[2] for row in table(OPERATING, "settings")}
     assert listed == {f"RUNNER_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
 
 
 def test_every_setting_is_listed_with_its_default() -> None:
-    listed = {row[0].strip("`"): row[1].strip("`") for row in table(README, "settings")}
+    listed = {row[0].strip("`"): row[1].strip("`") for row in table(OPERATING, "settings")}
     defaults = Settings(state_dir=Path("~/.local/state/celery-collectors")).model_dump()
     shown = {
         name: "" if value is None or value == [] else json.dumps(value, default=str).strip('"')
