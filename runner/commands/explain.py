@@ -1,0 +1,48 @@
+"""`explain [CODE]`: the code of a fault to its meaning and an example."""
+
+import sys
+
+import click
+from click.shell_completion import CompletionItem
+
+from runner.errors import nearest
+from runner.language.explanations import MEANINGS, explain
+from runner.system import program
+from runner.views import screen
+from runner.views.explanation import code_list, explanation
+
+
+class Code(click.types.StringParamType):
+    """A code, in capitals or not."""
+
+    name = "code"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        return [
+            CompletionItem(code, help=meaning)
+            for code, meaning in MEANINGS.items()
+            if code.startswith(incomplete.upper())
+        ]
+
+
+@click.command
+@click.argument("code", required=False, type=Code())
+def command(code: str | None) -> None:
+    """Explain the code of a fault or a warning: what it means, an example, and how to fix it.
+
+    Without CODE, list all codes.
+    """
+    shown_on = screen.of(sys.stdout)
+    if code is None:
+        click.echo(code_list(MEANINGS, screen=shown_on))
+    elif (name := code.upper()) in MEANINGS:
+        click.echo(explanation(explain(name), screen=shown_on))
+    else:
+        near = nearest(name, MEANINGS)
+        hint = f"Did you mean {near}?" if near else f"`{program.command('explain')}` lists all codes."
+        raise click.UsageError(f"There is no code {code}. {hint}")
