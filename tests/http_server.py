@@ -3,7 +3,7 @@
     with serve({"/news": [{"title": "a"}]}) as server:
         server.url("/news?fail=2&delay=0.5")
 
-Pages of the caller answer with their JSON. To any of them, the query adds: `delay`, seconds before the answer; `fail`, how
+Pages of the caller answer with their JSON; one with a query answers to that query alone. To any of them, the query adds: `delay`, seconds before the answer; `fail`, how
 many times it fails first, with `status` (default 503) and `retry_after`, if given. Beside them:
 
     /status/404     that status              /text    "grüße" in ISO 8859-1
@@ -61,8 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.asked[parts.path] <= int(query.get("fail", 0)):
             wait = {"Retry-After": query["retry_after"]} if "retry_after" in query else {}
             self._answer(b"not now", int(query.get("status", 503)), wait)
-        elif parts.path in self.server.pages:
-            self._json(self.server.pages[parts.path])
+        elif page := {self.path, parts.path} & self.server.pages.keys():
+            self._json(self.server.pages[max(page, key=len)])
         else:
             self._special(parts.path, query)
 

@@ -29,8 +29,9 @@ from runner.ledger import scripts
 from runner.ledger.entries import RunStatus, StepStatus
 from runner.settings import MIB, Settings
 from runner.views import drawings
-from tests import terminal_picture
+from tests import guide_params, terminal_picture
 from tests.command_line import DEFAULT, ROOT, runner
+from tests.http_server import serve
 from tests.terminal import environment, on_a_terminal
 
 README, GUIDE = ROOT / "README.md", ROOT / "workflows" / "README.md"
@@ -38,6 +39,17 @@ OPERATING, LEDGER = ROOT / "runner" / "README.md", ROOT / "runner" / "ledger" / 
 FAULTS, BENCHMARK = ROOT / "tests" / "faults" / "README.md", ROOT / "tests" / "benchmarks" / "README.md"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
 DOCUMENTS = [README, GUIDE, OPERATING, LEDGER, FAULTS, BENCHMARK, CONTRIBUTING, ROOT / "CHANGELOG.md"]
+
+# What the server of the recipes has: an offer at the end of a page is also the first of the next one.
+PAGES: dict[str, Any] = {
+    f"/offers?page={page}": {
+        "offers": [{"id": each, "title": f"tea {each}"} for each in range(2 * page - 1, 2 * page + 2)]
+    }
+    for page in range(1, 6)
+} | {
+    "/archive": {"items": [{"title": "The history of tea"}]},
+    "/blogs": {"items": [{"title": "Why tea?"}, {"title": "More tea"}]},
+}
 
 # What a YAML block leaves out when it shows a part of a workflow.
 NAME = "name: example\n"
@@ -200,6 +212,18 @@ def test_a_recorded_session_is_what_happens(block: Block, checkout: Path) -> Non
         run_id = run_id or next(iter(re.findall(r"default-[a-z0-9]{8}\b", shown)), "")
         again.append(f"$ {command}\n{shown}")
     assert anonymous("\n".join(again)) == anonymous(block.text)
+
+
+@pytest.mark.parametrize("block", chosen("console", note="test: http"), ids=str)
+@pytest.mark.usefixtures("state_dir")
+def test_a_recipe_does_what_it_says(block: Block, checkout: Path) -> None:
+    """With a server on this machine in the place of https://example.org."""
+    with serve(PAGES) as server:
+        for file in [checkout / each.file for each in blocks(block.document) if each.language == "yaml" and each.file]:
+            file.write_text(file.read_text("utf-8").replace("https://example.org", server.url("")), encoding="utf-8")
+        commands = re.findall(r"^\$ (.*)$", block.text, re.MULTILINE)
+        again = "\n".join(f"$ {command}\n{on_a_terminal(command, cwd=checkout)}" for command in commands)
+    assert anonymous(again.replace(server.url(""), "https://example.org")) == anonymous(block.text)
 
 
 def anonymous(session: str) -> list[str]:
@@ -397,6 +421,22 @@ def test_the_defaults_of_retry_are_those_that_are_listed() -> None:
 def test_every_built_in_task_is_listed() -> None:
     offered = re.findall(r"^(\S+)  ", runner("tasks").stdout, re.MULTILINE)
     assert [codes(row[0])[0] for row in table(GUIDE, "tasks")] == sorted(offered)
+
+
+def test_every_built_in_task_is_described_as_in_its_docstring() -> None:
+    tasks = catalogue.read(catalogue.offered(Settings()))
+    assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "tasks")} == {
+        name: task.summary for name, task in tasks.items()
+    }
+
+
+def test_the_parameters_in_the_guide_are_those_of_the_docstrings() -> None:
+    """If this fails: `python -m tests.guide_params`."""
+    text = GUIDE.read_text(encoding="utf-8")
+    families = {"http", "files", "command", "gather", "records", "write"}
+    tasks = {name for name in catalogue.read(catalogue.offered(Settings())) if name.partition(".")[0] in families}
+    assert set(re.findall("<!-- parameters: (.*) -->", text)) == tasks
+    assert guide_params.written(text) == text
 
 
 def test_every_built_in_task_is_used_in_an_example() -> None:
