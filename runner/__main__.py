@@ -4,6 +4,7 @@ import os
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
+    # defence: OWN_LIBRARIES
     del sys.path[0]  # the current directory: a queue.py or an httpx.py there is not the one that we import
 
 try:

@@ -40,7 +40,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "broker_url": brokers.url(chosen),
         "result_backend": backend.url(brokers.url(chosen)),
         # Late acknowledgement: a message is given back when its worker dies, and the ledger keeps it from counting twice.
-        "task_acks_late": True,
+        "task_acks_late": True,  # defence: LATE_ACK
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
         # Celery's own may notice only after 5 s that a child has died.
@@ -61,7 +61,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "result_backend_always_retry": True,
         "broker_connection_max_retries": None,
         # A broker whose disk is full answers MISCONF, which is no broken connection: without this the worker ends.
-        "broker_channel_error_retry": True,
+        "broker_channel_error_retry": True,  # defence: REFUSED_WRITES
         "broker_connection_retry_on_startup": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "redis_socket_timeout": 10,
@@ -79,7 +79,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         },
         "worker_hijack_root_logger": True,
         # Celery's own ends the worker over some messages that it cannot read, and drops the others.
-        "worker_consumer": "runner.messages.dead_letters:Consumer",
+        "worker_consumer": "runner.messages.dead_letters:Consumer",  # defence: CONSUMER
         "include": [*OURS, *catalogue.offered(chosen)],
         "runner_include": chosen.include,  # ours: which of two tasks of one name counts
     }
@@ -100,7 +100,7 @@ class Configuration(CelerySettings):  # type: ignore[misc]
     ours that obeyed them would take that application's messages, and throw away those that it does not know.
     """
 
-    broker_url = property(lambda self: self["broker_url"])
+    broker_url = property(lambda self: self["broker_url"])  # defence: OBEYED
     broker_read_url = broker_write_url = broker_url
     result_backend = property(lambda self: self["result_backend"])
 
@@ -191,6 +191,7 @@ def _take_tasks_of_included_apps(sender: Any, **_: Any) -> None:
     if sender.app is not app:
         return
     try:
+        # defence: TAKEN
         app.take_tasks(sorted(_state._get_active_apps() - {app}, key=lambda other: str(other.main)))  # noqa: SLF001
     except Exception as error:  # noqa: BLE001 - an application of the user's, with a configuration of any kind
         sys.exit(f"error: an included module has a Celery application that cannot be set up: {error}")
@@ -209,7 +210,7 @@ def _read_nothing(instance: Any, **_: Any) -> None:
     A terminal stays that of a worker without children: a person may debug a step there.
     """
     if instance.app is app and not os.isatty(0):
-        _empty_standard_input()
+        _empty_standard_input()  # defence: EMPTY_INPUT
 
 
 @celeryd_after_setup.connect
@@ -219,7 +220,7 @@ def _refuse_other_pools(instance: Any, **_: Any) -> None:
     Gevent (26.9, Celery 5.7.0) leaves messages of a killed worker unacknowledged, and does not come back when the broker does.
     """
     name = instance.pool_cls.__module__.rpartition(".")[2] if instance.app is app else "prefork"
-    if name not in {"prefork", "thread", "solo"}:  # ours (prefork.py), or Celery's
+    if name not in {"prefork", "thread", "solo"}:  # ours (prefork.py), or Celery's  # defence: POOLS
         sys.exit(f"error: the pool {name} is not supported: use prefork, threads or solo")
 
 
@@ -244,7 +245,7 @@ def _leave_no_directory(instance: Any, **_: Any) -> None:
 def _read_nothing_in_a_child(**_: Any) -> None:
     """As Celery gives its children: but it replaces `sys.stdin` alone, and not the descriptor, which programs read."""
     if process.current_process().name != "MainProcess":
-        _empty_standard_input()
+        _empty_standard_input()  # defence: EMPTY_CHILD
 
 
 def _empty_standard_input() -> None:
@@ -258,6 +259,6 @@ def _end_with_the_worker(**_: Any) -> None:
 
     The solo pool has none, and sends the signal in the worker itself, which is not to end with whoever started it.
     """
-    if sys.platform == "linux" and process.current_process().name != "MainProcess":
+    if sys.platform == "linux" and process.current_process().name != "MainProcess":  # defence: NO_CHILD
         pr_set_pdeathsig = 1  # linux/prctl.h
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

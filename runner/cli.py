@@ -25,7 +25,7 @@ class Printable(click.HelpFormatter):
     """Help without escape sequences: that of `run FILE` has descriptions, defaults and names out of FILE."""
 
     def write(self, string: str) -> None:
-        super().write(text.safe(string))
+        super().write(text.safe(string))  # defence: SAFE_HELP
 
 
 class Context(click.Context):
@@ -77,7 +77,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code: the one door through which every error goes."""
     words = sys.argv[1:] if args is None else args
     program.call_it(sys.argv[0])
-    streams.secure()
+    streams.secure()  # defence: SILENCE
     try:
         code = cli.main(words, program.name(), complete_var="_RUNNER_COMPLETE", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
@@ -119,7 +119,7 @@ def _say(words: str) -> None:
 
 def _usage(error: click.ClickException) -> str:
     """As click shows it; but on one line, and printable: what was typed is quoted in it."""
-    lines = [f"Error: {text.printable(error.format_message())}"]
+    lines = [f"Error: {text.printable(error.format_message())}"]  # defence: SAFE_USAGE
     if isinstance(error, click.UsageError) and error.ctx is not None:
         path = error.ctx.command_path
         lines = [error.ctx.get_usage(), f"Try '{path} --help' for help.", "", *lines]

@@ -80,4 +80,4 @@ def start_valkey(own_directory: Path) -> Iterator[Callable[..., servers.Server]]
 @pytest.fixture
 def valkey(start_valkey: Callable[..., servers.Server]) -> servers.Server:
     """An external Valkey, with an append-only file, as a user is advised to have."""
-    return start_valkey("--appendonly", "yes")
+    return start_valkey("--appendonly", "yes")  # defence: KEPT

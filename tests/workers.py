@@ -34,7 +34,7 @@ def working(
             stdout=output,
             stderr=output,
             cwd=ROOT,
-            env=os.environ | env,
+            env=os.environ | env,  # defence: WARM
             process_group=0,
         )
     try:

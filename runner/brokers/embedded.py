@@ -108,7 +108,7 @@ def prepare(path: Path, *, may_be_a_link: bool = True) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # After it is there: in a directory that others write to (/tmp), they cannot take what is ours out of the way.
-        for link in filter(Path.is_symlink, (path, *path.absolute().parents)):
+        for link in filter(Path.is_symlink, (path, *path.absolute().parents)):  # defence: LINKS
             if (link == path and not may_be_a_link) or link.lstat().st_uid not in {0, os.geteuid()}:
                 raise _unusable(path, f"{link} is a symbolic link, and may lead anywhere")
         path = path.resolve(strict=True)

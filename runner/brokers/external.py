@@ -36,6 +36,7 @@ UNNAMED: dict[str, Any] = (
     if "driver_info" in inspect.signature(connection.AbstractConnection.__init__).parameters
     else {"lib_name": None, "lib_version": None}
 )
+# defence: ANSWERED_WITHIN
 ONCE: dict[str, Any] = {"named": True, "socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
 
 
@@ -66,6 +67,7 @@ def connect(url: str, *, named: bool = False, **options: Any) -> redis.Redis:
         **({} if named else UNNAMED),
         "socket_connect_timeout": CONNECT_WITHIN,
         "socket_timeout": 10.0,
+        # defence: AGAIN
         "retry": Retry(ExponentialBackoff(cap=1, base=0.05), 5, supported_errors=(exceptions.ConnectionError,)),
     }
     if url.startswith("redis+socket:"):
@@ -94,7 +96,7 @@ def check(url: str, *, insecure: bool = False) -> None:
     # A thread, as nothing else bounds the look-up of a name, or a server that sends one byte a second.
     Thread(target=work, name="broker check", daemon=True).start()
     try:
-        outcome.result(CHECK_WITHIN)
+        outcome.result(CHECK_WITHIN)  # defence: CHECKED_WITHIN
     except TimeoutError:
         raise BrokerUnavailable(f"broker {masked(url)}: no answer within {CHECK_WITHIN:g} s") from None
 
@@ -198,7 +200,7 @@ def _speaks_tls(url: str) -> bool:
 
 
 def _refuse(info: dict[str, Any], url: str) -> None:
-    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
+    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":  # defence: NO_EVICTION
         raise BrokerUnsafe(
             f"broker {masked(url)}: its maxmemory-policy is {policy}, and must be noeviction: it would throw away queued work",
             "CONFIG SET maxmemory-policy noeviction",

@@ -20,7 +20,7 @@ def main(users_lock: str, address: str, *command: str) -> None:
         os._exit(0)  # so that init reaps us, and not the one who happened to come first
     keeper = Keeper(command)
     # The kernel grants it the moment that nobody holds it shared, in whatever way they went: SIGKILL, too.
-    fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)
+    fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)  # defence: KEEPER
     keeper.stop()
     # Still holding it: a newcomer waits until we are gone, and starts anew.
     try:  # noqa: SIM105  # contextlib and pathlib are imports
@@ -82,7 +82,7 @@ class Keeper:
         self.quick_ends = self.quick_ends + 1 if quick else 0
         # An exit code is its own: it cannot run at all. A signal is somebody else's, and so is 0 (SIGTERM, SHUTDOWN): we
         # ourselves stop it when nobody uses it any more, and then do not come here.
-        if (code > 0 and quick) or self.quick_ends > QUICK_ENDS:
+        if (code > 0 and quick) or self.quick_ends > QUICK_ENDS:  # defence: STARTED_AGAIN
             os._exit(1)
         _say(f"Valkey ended with {code}; starting it again")
         self._start()

@@ -51,7 +51,7 @@ INHERITED = (
 # in its environment, which is there by then: until its `exec` it holds that other end, too. (On macOS, without /proc, it stays.)
 # POSIX spells it "kill -s KILL -- -ID"; dash 0.5.12 refuses "kill -KILL -- -ID".
 _WATCHDOG = """
-if read -r group; then read -r _; kill -s KILL -- "-$group"; else
+if read -r group; then read -r _; kill -s KILL -- "-$group"; else  # defence: WATCHDOG
   for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
     group=${found#/proc/} && kill -s KILL -- "-${group%/environ}"
   done
@@ -79,9 +79,9 @@ class CommandFailure(Exception):
 
 @shared_task(name="command.run")
 def run(
-    stdin: Any = None,
+    stdin: Any = None,  # defence: STDIN_FIRST
     *,
-    argv: list[str],
+    argv: list[str],  # defence: ARGV_BY_NAME
     cwd: str = ".",
     env: dict[str, Any] | None = None,
     pass_env: list[str] | None = None,
@@ -197,6 +197,7 @@ def _environment(env: Mapping[str, Any], pass_env: Sequence[str]) -> dict[str, s
             message = f"the variable {name} under env is a {type(value).__name__}, and no text"
             raise CommandFailure(message, retryable=False)
     patterns = (*INHERITED, *pass_env)
+    # defence: NO_SECRETS
     inherited = {
         name: value for name, value in os.environ.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
     }

@@ -159,9 +159,10 @@ def _replaced(path: str) -> Iterator[TextIO]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
             raise NotWritable(f"cannot write {path}: it is there, and is no regular file")
-        temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
+        temporary = target.parent / f".{secrets.token_hex(8)}.tmp"  # defence: BESIDE
         try:
             # A lone surrogate has no UTF-8; with a backslash it is at least JSON again.
+            # defence: NEW_FILE
             with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 yield file
                 file.flush()

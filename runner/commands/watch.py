@@ -38,7 +38,7 @@ def command(run_id: str) -> int:
                 shown.tell(event)
                 if event is None:
                     with suppress(*AWAY):  # `follow` waits for a broker that is away
-                        ledger.run(run_id)  # one that is back may have lost its data, and the run
+                        ledger.run(run_id)  # one that is back may have lost its data, and the run  # defence: WATCHED
         ended = ledger.run(run_id)
         outcomes, tally = ledger.outcomes(run_id, plan), ledger.tally(run_id)
         click.echo(report.summary(ended, plan, outcomes, tally=tally, screen=screen.of(sys.stderr)), err=True)

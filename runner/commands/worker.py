@@ -49,7 +49,7 @@ def command(
     Ctrl-C once: finish what is being executed, take nothing more. Twice: give it back.
     """
     if tether is not None:
-        worker.end_with_parent(tether)
+        worker.end_with_parent(tether)  # defence: TETHER
     chosen = settings.read()
     asked = [*chosen.include, *include]
     worker.find_modules(catalogue.not_installed(asked), beside)
@@ -82,8 +82,8 @@ def _app(*, bare: bool, include: Sequence[str]) -> Any:
     from runner.celery_app import OURS, make_current  # noqa: PLC0415
     from runner.worker import process as here  # noqa: PLC0415
 
-    app = make_current()
-    here.serve(app)
+    app = make_current()  # defence: CURRENT
+    here.serve(app)  # defence: SERVED_AS_CURRENT
     app.conf.runner_include = include
     if bare:
         app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s

@@ -80,7 +80,7 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
     lines = {line.strip() for secret in secrets for line in secret.splitlines()}
     whole = sorted((each for each in {*secrets, *lines} if len(each) >= _SHORTEST), key=len, reverse=True)
     ways = [
-        *("".join(map(_ways, re.findall(r"\\+|[^\\]", each))) for each in whole),
+        *("".join(map(_ways, re.findall(r"\\+|[^\\]", each))) for each in whole),  # defence: ENCODED
         *(way for each in whole for way in _base64(each)),
     ]
     return re.compile("|".join(ways)) if ways else None

@@ -138,7 +138,7 @@ def parse(text: str | bytes, name: str, *, of: str = "workflow", secret: bool = 
         return _parsed(text, name, of)
     except InvalidWorkflow as error:
         # What cannot be read cannot tell which of its values are secret: none is shown.
-        if secret or _SECRET_KEY.search(content):
+        if secret or _SECRET_KEY.search(content):  # defence: UNQUOTED
             raise InvalidWorkflow(tuple(map(_unquoted, error.faults))) from error.__cause__
         raise
 

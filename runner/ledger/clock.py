@@ -26,7 +26,8 @@ local offset, seen = tonumber(held[1] or '0') or 0, tonumber(held[2] or '0') or 
 local expected, tolerance = tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = server + offset
 -- Who is behind what others have seen meanwhile has been stopped itself: its machine was asleep, say.
-if expected and math.abs(now - expected) > tolerance and expected > seen - tolerance then now = expected end
+local is_awake = expected and expected > seen - tolerance  -- defence: AWAKE
+if is_awake and math.abs(now - expected) > tolerance then now = expected end  -- defence: AGREED
 if not expected and now < seen - tolerance then now = seen end
 offset = now - server
 local most = seen > 0 and math.max(0, now - seen) / 20 or 0

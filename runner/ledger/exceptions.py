@@ -60,7 +60,7 @@ def valid(text: str, limit: int = MESSAGE_LIMIT) -> str:
         limit: bytes of UTF-8.
     """
     text = str.__str__(text)  # of a class derived from str, whose methods may do anything
-    begin = _SURROGATES.sub(_escaped, text[:limit])
+    begin = _SURROGATES.sub(_escaped, text[:limit])  # defence: VALID
     data = begin.encode()
     if len(text) <= limit and len(data) <= limit:
         return begin

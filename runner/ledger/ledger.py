@@ -47,6 +47,7 @@ AWAY = (
     redis.exceptions.ReadOnlyError,
     redis.exceptions.MasterDownError,
 )
+# defence: PATIENCE
 FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a server that does not answer
 # Seconds in which whoever watches is told once what happens, but of the end at once: to be told of each step costs its
 # worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
@@ -298,7 +299,7 @@ class Ledger:
             with self.client.pipeline(transaction=False) as pipe:
                 for run_id in some:
                     self._sweep(self._keys(run_id), [self._life, grace], client=pipe)
-                answers = pipe.execute(raise_on_error=False)
+                answers = pipe.execute(raise_on_error=False)  # defence: TOGETHER
             for run_id, answer in zip(some, answers, strict=True):
                 try:
                     with readable(run_id):
@@ -467,7 +468,7 @@ class Ledger:
     @of_a_run
     def plan(self, run_id: str) -> Plan:
         text = cast("str | None", self.client.get(self._key(run_id, "plan")))
-        if text is None and self.client.exists(self._key(run_id, "run")):
+        if text is None and self.client.exists(self._key(run_id, "run")):  # defence: MISSED_PLAN
             raise MissingData(run_id, "its plan is missing")
         if text is None:
             raise UnknownRun(f'no run "{run_id}", or it has expired', hint=_lost())
@@ -646,7 +647,7 @@ class Ledger:
             if text
         }
         without = {step for step, value in zip(steps, given, strict=True) if value is None} if values else set()
-        if lost := [step for step in without if step in outcomes and outcomes[step].passes]:
+        if lost := [step for step in without if step in outcomes and outcomes[step].passes]:  # defence: MISSED_RESULT
             raise MissingData(run_id, f"the value of {listed(sorted(lost))} is missing")
         return outcomes
 
@@ -698,7 +699,7 @@ class Ledger:
             else:
                 stored = cast("list[str | None]", self.client.hmget(self._key(run_id, "values"), wanted))
             texts = [text for text in stored if text is not None]
-            if len(texts) < len(wanted):
+            if len(texts) < len(wanted):  # defence: MISSED_VALUE
                 lost = [step for step, text in zip(wanted, stored, strict=True) if text is None]
                 raise MissingData(run_id, f"the value of {listed(lost)} is missing")
             size += sum(map(len, texts))

@@ -51,7 +51,7 @@ _NOW = f"""
 local TTL, offset, expected = string.match(ARGV[1], '^(%S+) (%S+) (%S+)$')
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000 + tonumber(offset)
-if math.abs(now - tonumber(expected)) > {TOLERANCE} then now = tonumber(expected) end
+if math.abs(now - tonumber(expected)) > {TOLERANCE} then now = tonumber(expected) end  -- defence: EXPECTED
 """
 
 _PRELUDE = (
@@ -125,7 +125,7 @@ local function answered(step, first, outcome, value)
 end
 -- `first` is the outcome that the step has, if it has one.
 local function finish(step, ref, outcome, value, first)
-  if first or new[step] then
+  if first or new[step] then  -- defence: FIRST
     if first then answered(step, first, outcome, value) end
     return false
   end
@@ -262,19 +262,19 @@ local function is_ready(needs)
 end
 local function claim(step, ref, needs, outcome, begun)
   if not status then return 'u' end
-  if outcome then return 'd' end
-  if ended then return 'c' end
+  if outcome then return 'd' end  -- defence: DONE
+  if ended then return 'c' end  -- defence: ENDED
   if not is_ready(needs) then return 'n' end
   local is = read(begun)
   if is.token ~= token then
-    if is.until_ > now then
+    if is.until_ > now then  -- defence: BUSY
       more[#more + 1] = stamp(is.until_ - now)
       return 'b'
     end
     -- A lease that has run out was held by a worker that is lost: it neither finished the step nor postponed it. What
     -- was lost twice, with others perhaps, is executed alone, so that none is blamed for another.
     local lost = is.lost + (is.token ~= '-' and 1 or 0)
-    if last or (lost >= 2 and not (alone and given == 0)) then return 'l' end
+    if last or (lost >= 2 and not (alone and given == 0)) then return 'l' end  -- defence: ALONE
     last = lost >= 2
     is = {until_ = now + lease, token = token, attempt = is.attempt + 1, first = is.first, lost = lost, ref = ref, worker = worker}
     opening[#opening + 1] = step
@@ -353,7 +353,7 @@ FINISH = (
     + """
 if not status then return {'[]', 0, 0} end
 local steps = cjson.decode(ARGV[4])
-if ended then
+if ended then  -- defence: NOT_AFTER_THE_END
   for _, each in ipairs(steps) do
     local first = redis.call('HGET', OUTCOMES, each[1])
     if first then answered(each[1], first, each[3], each[4]) end
@@ -573,7 +573,7 @@ CANCEL = (
     _PRELUDE
     + """
 if not status then return false end
-if not ended then
+if not ended then  -- defence: ENDS_ONCE
   finish_all(cjson.decode(ARGV[3]))
   finish_run('cancelled', ARGV[2])
   keep(OUTCOMES, ABSENT)

@@ -56,7 +56,7 @@ def _immutable(name: str, args: tuple[Any, ...], plan: Plan, steps: list[Step]) 
     # and of collectors that share a message the first one's.
     options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
     if (seconds := _time_limit(steps)) is not None:
-        options["time_limit"] = seconds
+        options["time_limit"] = seconds  # defence: HARD_LIMIT
     stated = {name: value for name, value in options.items() if value is not None}
     return signature(name, args=args, options=stated, immutable=True)
 

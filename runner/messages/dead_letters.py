@@ -55,7 +55,7 @@ def add(client: redis.Redis, chosen: Settings, letter: DeadLetter) -> None:
     fields = asdict(letter) | {"message": base64.b64encode(letter.message).decode()}
     with client.pipeline(transaction=False) as pipe:
         pipe.lpush(key(chosen), json.dumps(fields))
-        pipe.ltrim(key(chosen), 0, KEPT - 1)
+        pipe.ltrim(key(chosen), 0, KEPT - 1)  # defence: TRIMMED
         pipe.expire(key(chosen), chosen.ttl)
         pipe.execute()
 
@@ -99,7 +99,7 @@ class OwnQoS(transport.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
         message = self._delivered.get(delivery_tag)
-        if not requeue and message is not None:
+        if not requeue and message is not None:  # defence: BURIED
             reason = message.reason or f"rejected by {message.headers.get('task')}"
             try:
                 self.channel.bury(message.queue, message.taken, reason)
@@ -127,7 +127,7 @@ class OwnChannel(transport.Channel):
         It does so before it closes the channels, which then give back what is unacknowledged: if the loss was seen by a
         broadcast's connection first, the worker ended with an AttributeError.
         """
-        self.address = self.connection.client = self.connection.client or self.address
+        self.address = self.connection.client = self.connection.client or self.address  # defence: ADDRESS
         return super()._connparams(asynchronous)
 
     def _create_client(self, asynchronous: bool = False) -> redis.Redis:  # noqa: FBT001, FBT002 - kombu's signature
@@ -161,7 +161,7 @@ class OwnChannel(transport.Channel):
             raise
         except Exception as error:  # noqa: BLE001 - as above
             logger.error("a broadcast is dropped: %s: %s", type(error).__name__, error)  # noqa: TRY400 - its sender's fault
-            return True  # not kept, as each worker has it
+            return True  # not kept, as each worker has it  # defence: BROADCASTS
 
     def _reject_what_was_taken(self, reason: str) -> None:
         """Take the message back out of what is unacknowledged, if it came as far as that."""
@@ -218,10 +218,11 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
 def _checked(strategy: Callable[..., Any], app: Celery, name: str) -> Callable[..., Any]:
     """Celery's strategy for a task, for messages that the task can be called with."""
+    # defence: OURS_ALONE
     signature = inspect.signature(app.tasks[name].run) if name in {COLLECT, GATHER, STAGE} else None
 
     def checked(message: Any, body: Any, *rest: Any) -> Any:
-        _check_headers(message.headers)
+        _check_headers(message.headers)  # defence: HEADERS
         if body is None:  # else it is of protocol 1, and has been looked at
             match message.payload:
                 case [list() as args, dict() as kwargs, dict() | None as options]:

@@ -171,7 +171,7 @@ def _followed(run_id: str, here: Session, outage: Outage) -> Iterator[Event | No
     def away(error: redis.RedisError) -> None:
         outage.of_broker = True
         outage.tell(f"run {run_id} waits for the broker: {brokers.reason(error)[0]}")
-        brokers.revive(here.settings)
+        brokers.revive(here.settings)  # defence: REVIVED
 
     for event in here.ledger.follow(run_id, away=away):
         yield event
@@ -179,7 +179,7 @@ def _followed(run_id: str, here: Session, outage: Outage) -> Iterator[Event | No
             here.worker.keep()
         if event is None and time.monotonic() - looked > here.settings.reconcile_every:
             looked = time.monotonic()
-            _reconcile(run_id, here, outage)
+            _reconcile(run_id, here, outage)  # defence: LOOKED_FOR
 
 
 def _reconcile(run_id: str, here: Session, outage: Outage) -> None:

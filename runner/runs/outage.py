@@ -28,4 +28,4 @@ class Outage:
     def tell(self, what: str) -> None:
         if self.may_say:
             self._said_at = time.monotonic()
-            self._say(what)
+            self._say(what)  # defence: SAID

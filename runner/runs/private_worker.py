@@ -151,9 +151,9 @@ def find_modules(modules: Iterable[str], beside: str | None) -> None:
     names = frozenset(module.partition(".")[0] for module in modules)
     if beside is not None and any((Path(beside) / each).exists() for name in names for each in (name, f"{name}.py")):
         sys.meta_path.insert(0, _Beside(names, beside))
-        sys.path.append(beside)  # for what they import
+        sys.path.append(beside)  # for what they import  # defence: BEHIND
     if names and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
+        sys.path.append(here)  # defence: CURRENT_BEHIND
 
 
 class _Beside(MetaPathFinder):

@@ -66,7 +66,7 @@ def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
         # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
         if process is not None:
             process.end()
-            _forget_messages(store.client, queue)
+            _forget_messages(store.client, queue)  # defence: OWN_QUEUE
 
 
 def note_unattended(run: Run, store: Ledger, chosen: Settings) -> Run:

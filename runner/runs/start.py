@@ -51,7 +51,7 @@ def submit(
         BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
     """
     routed = ready(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
-    crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)
+    crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)  # defence: WHOLE
     if not ledger.accept(check_run_id(run_id), routed, items=batches(routed)):
         return False
     crashpoint(Crashpoint.SUBMIT_BEFORE_SEND)

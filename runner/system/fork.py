@@ -74,7 +74,7 @@ class Spawned(subprocess.Popen[bytes]):
         tether, self._held = os.pipe()
         super().__init__(
             # -P: `-m` would look in the current directory first, where a runner.py or a queue.py may stand.
-            [sys.executable, "-P", "-m", "runner", *words, "--tether", str(tether)],
+            [sys.executable, "-P", "-m", "runner", *words, "--tether", str(tether)],  # defence: SAFE_PATH
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -133,7 +133,7 @@ def _become(work: Callable[[int], object], tether: int, log: Path, mask: set[int
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        for stream, file in enumerate((nothing, output, output)):
+        for stream, file in enumerate((nothing, output, output)):  # defence: NO_INPUT
             os.dup2(file, stream)
         os.close(nothing)
         os.close(output)

@@ -70,4 +70,4 @@ def exit_code(code: int) -> int:
         return code
     if not isinstance(lost, BrokenPipeError):
         sys.stderr.write(f"error: standard output cannot be written: {lost.strerror}\n")
-    return code or GONE
+    return code or GONE  # defence: NO_DELIVERY

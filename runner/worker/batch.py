@@ -95,7 +95,7 @@ def execute(batch: Batch) -> dict[str, float]:
     # Of a message with one step, its timeout is the message's hard limit (canvas.py); a task's own is not known there.
     timed = any(batch.limits(step).hard for step in batch.steps)
     ends = timed and (len(batch.steps) > 1 or first.timeout is None) and is_child()
-    overdue = partial(_overdue, batch) if ends else None
+    overdue = partial(_overdue, batch) if ends else None  # defence: OVERDUE
     renewed = leases.renewed(batch.ledger, batch.run_id, token=batch.token, lease=batch.settings.lease, overdue=overdue)
     with renewed as held:
         if len(batch.steps) > 1 and limit > 1:
@@ -257,7 +257,14 @@ def _called(batch: Batch, held: leases.Held, attempt: Attempt) -> Success | Fail
     function, limit = execution(batch.function(attempt.step), attempt), batch.settings.value_limit
     within = batch.limits(attempt.step)
     with limited(held, attempt.step, within), notes.kept() as noted:
-        result = call(function, (), arguments, timeout=within.soft, value_limit=limit, may_catch=within.may_catch)
+        result = call(
+            function,
+            (),
+            arguments,
+            timeout=within.soft,  # defence: SOFT_LIMIT
+            value_limit=limit,
+            may_catch=within.may_catch,
+        )
         return endings.noted(result, noted)
 
 

@@ -97,7 +97,7 @@ def _attempt(
         finally:
             if timed:
                 interruption.never()
-    except BaseException as error:  # noqa: BLE001 - the user's task may raise anything
+    except BaseException as error:  # noqa: BLE001 - the user's task may raise anything  # defence: TASK_ERRORS
         _raise_if_stopped(error, already=stopped)
         result = _with_hooks(task, _raised(error, started, timeout), error)
     else:

@@ -17,6 +17,7 @@ from runner.ledger import damage
 from runner.ledger import exceptions as raised
 from runner.ledger.entries import Claim, Error, StepStatus
 
+# defence: RECOVERIES
 RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
 
 
@@ -55,7 +56,7 @@ RULES: Mapping[Ending, Rule] = {
     Ending.EXIT: Rule("failed", "retry"),
     Ending.TIMEOUT: Rule("timed_out", "retry"),
     # A process may die of something else than its step: the kernel's memory killer, an operator.
-    Ending.DIED: Rule("failed", "once"),
+    Ending.DIED: Rule("failed", "once"),  # defence: ONCE_MORE
     Ending.REFUSED: Rule("failed", "never"),
     Ending.UNRECORDED: Rule("failed", "never"),
     Ending.LOST: Rule("failed", "never"),

@@ -62,7 +62,7 @@ class StepTask(Task):  # type: ignore[misc]
     What happens to its process is recorded by the worker's main process (requests.py).
     """
 
-    Request = "runner.worker.step_request:StepRequest"
+    Request = "runner.worker.step_request:StepRequest"  # defence: REQUESTS
     # A message is given back when its worker dies, and the ledger keeps it from counting twice.
     acks_late = True
     reject_on_worker_lost = True
@@ -185,7 +185,7 @@ def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger
     try:
         try:
             yield here.ledger()
-        except MissingData as error:
+        except MissingData as error:  # defence: MISSED_ITEMS
             logger.error("%s", error)  # noqa: TRY400 - the traceback says nothing more
             fail(run_id, here.ledger(), error.reason)
         except NewerPlan as error:
@@ -194,12 +194,12 @@ def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger
     except Retry:
         raise
     except (UnknownRun, UnreadableRun) as error:
-        raise Reject(str(error), requeue=False) from error
+        raise Reject(str(error), requeue=False) from error  # defence: NO_SUCH_RUN
     except (Exception, Unread) as error:
         if endings.is_away(error):
             logger.warning("the ledger cannot be reached: %s", error)
             time.sleep(AWAY)
-            raise Reject(str(error), requeue=True) from error
+            raise Reject(str(error), requeue=True) from error  # defence: GIVEN_BACK
         logger.exception("run %s: a message cannot be dealt with", run_id)
         raise Reject(f"{raised.class_name(error)}: {raised.message(error)}", requeue=False) from error
     finally:
@@ -305,7 +305,7 @@ def _carry_out(
     if absent is None:
         return None
     before = attempt.plan.before(attempt.step)
-    if before and not attempt.claim.before:
+    if before and not attempt.claim.before:  # defence: MISSED_BEFORE
         raise MissingData(attempt.run_id, f"the value of {before.id} is missing")
     if gone := endings.lost_too_often(attempt.claim):
         return settle(ledger, attempt, gone)
@@ -357,11 +357,11 @@ def _left_to_another(ledger: Ledger, run_id: str, step: Step, name: str) -> floa
     Args:
         name: the step's id, or the ref of its batch.
     """
-    if step.task is None or step.task in here.app().tasks or here.app().conf.get("runner_alone"):
+    if step.task is None or step.task in here.app().tasks or here.app().conf.get("runner_alone"):  # defence: LEFT
         return None
     seconds = _seconds_to_another()
     waits = _waits(ledger, run_id, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
-    return seconds if waits else None
+    return seconds if waits else None  # defence: WAIT_FOR_TASK
 
 
 def _left_to_a_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) -> float | None:
@@ -390,7 +390,7 @@ def _waits(ledger: Ledger, run_id: str, name: str, reason: str, seconds: float, 
     """Whether a step goes on waiting for a worker that offers something; None if it has ended."""
     limit = here.settings().wait_for_task
     waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit)
-    if waits is False and ledger.is_offered(offered):  # whoever has it is busy
+    if waits is False and ledger.is_offered(offered):  # whoever has it is busy  # defence: OFFERED
         waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit, anew=True)
     return waits
 

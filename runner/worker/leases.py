@@ -52,7 +52,7 @@ class Held:
         for look in (self._end_overdue, self._renew):
             try:
                 look()
-            except BaseException as error:
+            except BaseException as error:  # defence: RENEWAL
                 if not endings.is_away(error):
                     logger.exception("the leases on %d steps of run %s", len(self.steps), self.run_id)
                     continue
@@ -74,7 +74,7 @@ class Held:
             return
         # At a third of its time, so that two renewals may fail before another worker takes the step.
         self.due = now + self.seconds / 3
-        if steps := list(self.steps):
+        if steps := list(self.steps):  # defence: LEASES
             self.ledger.renew(self.run_id, steps, token=self.token, lease=self.seconds)
 
 
@@ -136,4 +136,4 @@ def renewed(
 def _renewal() -> _Renewal:
     """Return this process's: a child of the pool has none of its parent's threads."""
     renewal = own(_Renewal)
-    return renewal if renewal.thread.is_alive() else renew(_Renewal, renewal)
+    return renewal if renewal.thread.is_alive() else renew(_Renewal, renewal)  # defence: RESTARTED

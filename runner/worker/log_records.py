@@ -17,6 +17,7 @@ from runner.worker.process import secret_plans
 def clean_all() -> None:
     """Have every record of this process, and of those that it forks, be clean, whatever handles it."""
     made = logging.getLogRecordFactory()
+    # defence: CLEAN_RECORDS
     if not isinstance(made, CleanRecords):  # a test, or an application, may start two workers in one process
         logging.setLogRecordFactory(CleanRecords(made))
 

@@ -83,6 +83,7 @@ def _serve_the_worker(sender: Any, **_: Any) -> None:
 
 def app() -> Celery:
     """Return the worker's application; in another process, the current one."""
+    # defence: SERVED
     return _worker_app[0] if _worker_app else current_app._get_current_object()  # noqa: SLF001 - not a proxy of whichever is current later
 
 
@@ -119,4 +120,4 @@ def secret_plans() -> list[Plan]:
 
 @functools.lru_cache(maxsize=32)
 def _plan_in_period(run_id: str, _period: float) -> Plan:
-    return ledger().plan(run_id)
+    return ledger().plan(run_id)  # defence: PINNED

@@ -64,7 +64,7 @@ def _do(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
         return
     due = _due(plan, run_id, ledger, sweep)
     # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
-    if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):
+    if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):  # defence: RECONCILER
         _send(plan, run_id, due, ledger)
 
 
@@ -137,7 +137,7 @@ class Reconciler:
             wait = AGAIN
             try:
                 wait = self._once()
-            except BaseException as error:  # every run of every workflow depends on this thread
+            except BaseException as error:  # every run of every workflow depends on this thread  # defence: THREAD
                 with suppress(BaseException):
                     away = isinstance(error, redis.RedisError | OperationalError | OSError)
                     logger.warning("cannot reconcile: %s", error, exc_info=None if away else error)
@@ -168,11 +168,11 @@ class Reconciler:
                 continue
             except NewerPlan as error:
                 newer.add(error.needs)
-            except UnreadableRun as error:
+            except UnreadableRun as error:  # defence: UNREADABLE_RUN
                 bad[run_id] = error.reason
             except (redis.ConnectionError, redis.TimeoutError, OperationalError, OSError):
                 raise  # the server is away: so are the other runs
-            except Exception as error:
+            except Exception as error:  # defence: BROKEN_RUN
                 bad[run_id] = f"{type(error).__name__}: {error}"
                 if run_id not in self._unreadable:
                     logger.exception("run %s cannot be reconciled", run_id)

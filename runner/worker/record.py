@@ -81,7 +81,7 @@ def wait(attempt: Attempt, failure: Failure) -> float | NoRetry:
         attempt.step.retry,
         failure,
         # An attempt that was lost with its worker says nothing about the step, and uses no retry up.
-        attempt=claim.attempt - claim.lost,
+        attempt=claim.attempt - claim.lost,  # defence: UNCOUNTED
         elapsed=attempt.now - claim.first_started_at,
         chance=attempt.chance,
     )
@@ -194,6 +194,7 @@ def skipped(steps: Iterable[Step], cause: str) -> list[Outcome]:
 
 def _shown(attempt: Attempt, result: Failure) -> tuple[str, str]:
     """A step and its error as the log may have them: both may come from outside, and be made of a secret."""
+    # defence: REDACTED_LOG
     return mask.line(attempt.step.id, attempt.plan), mask.line(result.error.message, attempt.plan)
 
 

@@ -49,7 +49,7 @@ class StepRequest(Request):  # type: ignore[misc]
 
     def __init_subclass__(cls) -> None:
         """Celery makes a class of this for each task, with an ``on_success`` that is written out, and not ours."""
-        if "on_success" in vars(cls):
+        if "on_success" in vars(cls):  # defence: OWN_CALLBACK
             del cls.on_success
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
@@ -123,7 +123,7 @@ class StepRequest(Request):  # type: ignore[misc]
             yield
         except (WorkerShutdown, WorkerTerminate):
             raise  # the worker gives back all that it has
-        except BaseException as error:
+        except BaseException as error:  # defence: RAISING_NOTHING
             if endings.is_away(error):
                 logger.warning("cannot record what became of %s: %s", self.name, error)
             else:

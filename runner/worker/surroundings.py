@@ -67,7 +67,7 @@ class Surroundings:
     def tidy(self) -> None:
         """Put back, after a step, what would come into our own way."""
         if _in_main_thread():
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)  # defence: UNALARMED
 
     @staticmethod
     def _return_to(directory: str) -> None:
@@ -101,7 +101,7 @@ class Surroundings:
 def restored() -> Surroundings:
     """Restore this process's surroundings and return them; at the first call they are as the worker made them."""
     surroundings = own(_found)
-    surroundings.restore()
+    surroundings.restore()  # defence: PUT_BACK
     return surroundings
 
 

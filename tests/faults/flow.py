@@ -25,7 +25,7 @@ SETTINGS = {
     "RUNNER_LEASE": "3",
     "RUNNER_RECONCILE_EVERY": "2",
     "RUNNER_GRACE": "3",
-    "RUNNER_VISIBILITY": "10",
+    "RUNNER_VISIBILITY": "10",  # defence: VISIBILITY
 }
 # ROOT, as the workers that a command starts do not look in the current directory: test_defences.py tries a copy of it.
 WITH_OUR_TASKS = {"PYTHONPATH": f"{FOLDER}{os.pathsep}{ROOT}", "RUNNER_INCLUDE": "faulty"}
