@@ -1,7 +1,8 @@
 """Steps that hang, that want too much memory, and that cannot write what they should."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,13 @@ from tests.command_line import Answer, runner
 from tests.faults import flow, invariants
 from tests.faults.conftest import fill
 from tests.faults.journal import Journal
+from tests.workflow import write_workflow, yaml_step
 
 
 @pytest.mark.usefixtures("workers")
 def test_a_collector_that_runs_out_of_memory_fails_alone(tmp_path: Path, ledger: Ledger) -> None:
     """F03. Proves the door around the task: a MemoryError is an outcome like another."""
-    answer = _run(tmp_path, "{id: greedy, task: faulty.greedy}")
+    answer = _run(tmp_path, "faulty.greedy")
 
     assert answer.code == 1
     assert flow.statuses(answer.json)["good"] == "succeeded"
@@ -42,10 +44,9 @@ def test_an_attempt_ends_at_its_timeout_whatever_it_does(
 
     The first proves the soft limit, with the hard one behind it; the others the hard one and its request.
     """
-    long = ", seconds: 60" if task == "faulty.collect" else ""
-    retry = f"retry: {{max_retries: {retries}, delay: 100ms}}"
+    long = {"seconds": 60} if task == "faulty.collect" else {}
 
-    answer = _run(tmp_path, f"{{id: bad, task: {task}, timeout: 2s, {retry}}}", long)
+    answer = _run(tmp_path, task, long, timeout="2s", retry={"max_retries": retries, "delay": "100ms"})
 
     assert answer.code == 1
     assert flow.statuses(answer.json)["good"] == "succeeded"
@@ -68,9 +69,8 @@ def test_a_server_that_never_ends_is_left_at_the_timeout(
     page: str, tmp_path: Path, ledger: Ledger, site: http_server.Server
 ) -> None:
     """F15. Proves the total timeout: no timeout of a single read ends a server that drips."""
-    file = tmp_path / "bad.yaml"
-    file.write_text(
-        f"name: bad\ncollectors:\n  - {{id: bad, task: http.get, timeout: 2s, with: {{url: '{site.url(page)}'}}}}\n"
+    file = write_workflow(
+        tmp_path / "bad.yaml", collectors=[yaml_step("bad", "http.get", {"url": site.url(page)}, timeout="2s")]
     )
 
     answer = runner("run", str(file), "--run-id", "bad", "--json")
@@ -87,11 +87,11 @@ def test_a_file_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path: Pa
     target = disk / "out.json"
     target.write_text("before\n")
     fill(disk)
-    file = tmp_path / "bad.yaml"
-    file.write_text(
-        "name: bad\ninclude: [faulty]\n"
-        "collectors: [{id: large, task: faulty.large, with: {size: 100000}}]\n"
-        f"stages: [{{id: write, task: write.json, with: {{path: '{target}'}}}}]\n"
+    file = write_workflow(
+        tmp_path / "bad.yaml",
+        include=["faulty"],
+        collectors=[yaml_step("large", "faulty.large", {"size": 100_000})],
+        stages=[yaml_step("write", "write.json", {"path": str(target)})],
     )
 
     answer = runner("run", str(file), "--run-id", "bad", "--json")
@@ -105,14 +105,15 @@ def test_a_file_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path: Pa
     invariants.check("bad", ledger, Journal(tmp_path / "j"), told=answer)
 
 
-def _run(folder: Path, step: str, more: str = "") -> Answer:
-    """Run a workflow of a good collector and this one, given `journal`, `step`, and whatever more."""
-    step = step.removesuffix("}")
-    journal = folder / "j"
-    file = folder / "bad.yaml"
-    file.write_text(
-        "name: bad\ninclude: [faulty]\ncollectors:\n"
-        f"  - {step}, with: {{journal: {journal}, step: bad{more}}}}}\n"
-        f"  - {{id: good, task: faulty.collect, with: {{journal: {journal}, step: good}}}}\n"
+def _run(folder: Path, task: str, more: Mapping[str, Any] | None = None, **keys: Any) -> Answer:
+    """Run a workflow of a good collector and one of this task, given `journal`, `step`, and whatever more."""
+    journal = {"journal": str(folder / "j")}
+    file = write_workflow(
+        folder / "bad.yaml",
+        include=["faulty"],
+        collectors=[
+            yaml_step("bad", task, {**journal, "step": "bad", **(more or {})}, **keys),
+            yaml_step("good", "faulty.collect", {**journal, "step": "good"}),
+        ],
     )
     return runner("run", str(file), "--run-id", "bad", "--json")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,47 +10,46 @@ from tests.command_line import Answer, runner
 from tests.faults.conftest import StartWorker
 from tests.http_server import serve
 from tests.servers import Server
+from tests.workflow import write_workflow, yaml_step
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
 
-def run(folder: Path, workflow: str) -> Answer:
-    file = folder / "outside.yaml"
-    file.write_text("name: outside\n" + workflow)
-    return runner("run", str(file), "--json")
+def run(folder: Path, collectors: list[dict[str, Any]], **keys: Any) -> Answer:
+    return runner("run", str(write_workflow(folder / "outside.yaml", collectors=collectors, **keys)), "--json")
 
 
 @pytest.fixture
-def words(tmp_path: Path) -> Iterator[str]:
+def words(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
     """Two collectors whose values are words of a server: `touch`, and a path."""
     with serve({"/touch": "touch", "/path": str(tmp_path / "pwned")}) as server:
-        yield "collectors:\n" + "".join(
-            f"  - {{id: {name}, task: http.get, with: {{url: '{server.url('/' + name)}'}}}}\n"
-            for name in ("touch", "path")
-        )
+        yield [yaml_step(name, "http.get", {"url": server.url(f"/{name}")}) for name in ("touch", "path")]
 
 
 @pytest.mark.parametrize(
     "place",
     [
-        pytest.param("gather: {task: command.run}\n", id="gather"),
-        pytest.param("stages: [{id: s, task: command.run}]\n", id="stage"),
+        pytest.param({"gather": {"task": "command.run"}}, id="gather"),
+        pytest.param({"stages": [yaml_step("s", "command.run")]}, id="stage"),
     ],
 )
-def test_what_a_server_answers_is_never_executed(place: str, words: str, tmp_path: Path) -> None:
+def test_what_a_server_answers_is_never_executed(
+    place: dict[str, Any], words: list[dict[str, Any]], tmp_path: Path
+) -> None:
     """The value before was `argv`: a URL that answered `["touch", "pwned"]` was executed, and `validate` said "valid"."""
-    answer = run(tmp_path, words + place)
+    answer = run(tmp_path, words, **place)
 
     assert not (tmp_path / "pwned").exists(), "the server's words were executed"
     assert answer.code == 3
     assert 'task "command.run" needs "argv"' in answer.stderr
 
 
-def test_a_command_reads_the_value_before_from_its_standard_input(words: str, tmp_path: Path) -> None:
+def test_a_command_reads_the_value_before_from_its_standard_input(words: list[dict[str, Any]], tmp_path: Path) -> None:
     answer = run(
         tmp_path,
-        words + "gather: {task: command.run, with: {argv: [cat], stdin_format: lines, format: lines}}\n"
-        "stages: [{id: s, task: command.run, with: {argv: [cat], format: json}}]\n",
+        words,
+        gather={"task": "command.run", "with": {"argv": ["cat"], "stdin_format": "lines", "format": "lines"}},
+        stages=[yaml_step("s", "command.run", {"argv": ["cat"], "format": "json"})],
     )
 
     assert (answer.code, answer.json["result"]) == (0, ["touch", str(tmp_path / "pwned")])
@@ -65,7 +65,7 @@ def test_a_command_does_not_inherit_the_password_of_the_broker(
     monkeypatch.setenv("API_TOKEN", "hunter2")
     start_worker()
 
-    answer = run(tmp_path, "collectors: [{id: env, task: command.run, with: {argv: [env], format: lines}}]\n")
+    answer = run(tmp_path, [yaml_step("env", "command.run", {"argv": ["env"], "format": "lines"})])
 
     [lines] = answer.json["result"]
     assert not [line for line in lines if "hunter2" in line], "a secret of the worker was inherited"

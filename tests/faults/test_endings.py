@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from runner.ledger.ledger import Ledger
 from tests.faults import invariants, send
 from tests.faults.conftest import StartWorker
 from tests.waiting import wait_until
+from tests.workflow import write_workflow, yaml_step
 
 Ended = tuple[str, str, int]  # the status, the type of the error, and how often it was executed
 
@@ -49,14 +51,13 @@ def worker(start_worker: StartWorker, broker: object) -> object:  # noqa: ARG001
 def test_a_collector_ends_as_what_it_raised(pool: str, tmp_path: Path, ledger: Ledger) -> None:
     """Distributed #5958, mars #2963, arq #213, celery #298, weblate #5041: each was executed five times, or for ever."""
     ways = RAISED | TIMED_OUT | (DIED if pool == "prefork" else {})
-    lines = [f"  - {{id: {way}, task: ends.collect, timeout: 2, with: {{how: {way}}}}}" for way in ways]
-    retry = "{max_retries: 2, delay: 10ms, on: [SystemExit, ProcessDied]}"
-    lines += [
-        f"  - {{id: retried_{way}, task: ends.collect, retry: {retry}, with: {{how: {way}}}}}"
-        for way in ("exit", "own")
+    retry = {"max_retries": 2, "delay": "10ms", "on": ["SystemExit", "ProcessDied"]}
+    collectors = [
+        *(yaml_step(way, "ends.collect", {"how": way}, timeout=2) for way in ways),
+        *(yaml_step(f"retried_{way}", "ends.collect", {"how": way}, retry=retry) for way in ("exit", "own")),
     ]
 
-    ended = outcomes(tmp_path, ledger, {"each": workflow("\n".join(lines))})["each"]
+    ended = outcomes(tmp_path, ledger, {"each": {"collectors": collectors, "gather": TOLERANT}})["each"]
 
     assert told(ended, ways) == ways
     assert told(ended, ["retried_exit", "retried_own"]) == {
@@ -87,9 +88,9 @@ def test_a_collector_of_a_batch_ends_as_what_it_raised_and_costs_no_other(
     """In turn, in threads, and in one event loop, which SystemExit and KeyboardInterrupt stop."""
     in_turn, together = RAISED | TIMED_OUT, RAISED
     files = {
-        "turn": workflow(foreach("ends.collect", in_turn)),
-        "threads": workflow(foreach("ends.collect", together, ", max_concurrency: 4")),
-        "async": workflow(foreach("ends.collect_async", in_turn)),
+        "turn": foreach("ends.collect", in_turn),
+        "threads": foreach("ends.collect", together, max_concurrency=4),
+        "async": foreach("ends.collect_async", in_turn),
     }
 
     ended = outcomes(tmp_path, ledger, files)
@@ -119,17 +120,16 @@ def test_a_gather_and_a_stage_end_as_what_they_raised_and_end_their_run(
     ledger: Ledger,
 ) -> None:
     """Celery #2911: a stage without `retry` whose process died was executed again for ever, and kept a slot for good."""
-    fine = "  - {id: fine, task: ends.collect, with: {how: value}}"
-    after = "stages: [{id: step, task: ends.stage, timeout: 2, with: {how: %s}}, {id: after, task: records.count}]"
-    gathers = {
-        f"g_{way}": workflow(
-            fine, f"gather: {{id: step, task: ends.gather, timeout: 2, with: {{how: {way}}}}}\n{AFTER}"
-        )
-        for way in ways
+    fine = [yaml_step("fine", "ends.collect", {"how": "value"})]
+    after = yaml_step("after", "records.count")
+    gathers = {way: yaml_step("step", "ends.gather", {"how": way}, timeout=2) for way in ways}
+    stages = {way: yaml_step("step", "ends.stage", {"how": way}, timeout=2) for way in ways}
+    files = {
+        **{f"g_{way}": {"collectors": fine, "gather": step, "stages": [after]} for way, step in gathers.items()},
+        **{f"s_{way}": {"collectors": fine, "stages": [step, after]} for way, step in stages.items()},
     }
-    stages = {f"s_{way}": workflow(fine, after % way) for way in ways}
 
-    ended = outcomes(tmp_path, ledger, gathers | stages)
+    ended = outcomes(tmp_path, ledger, files)
 
     expected = {way: (RAISED | TIMED_OUT | DIED)[way] for way in ways}
     assert {way: told_one(ended[f"g_{way}"]["step"]) for way in ways} == expected
@@ -139,24 +139,21 @@ def test_a_gather_and_a_stage_end_as_what_they_raised_and_end_their_run(
     invariants.check_nothing_left(ledger)
 
 
-AFTER = "stages: [{id: after, task: records.count}]"
+TOLERANT = {"task": "gather.concat", "min_success": 0}
 
 
-def workflow(collectors: str, more: str = "gather: {task: gather.concat, min_success: 0}") -> str:
-    return f"name: ends\ninclude: [ends]\ncollectors:\n{collectors}\n{more}\n"
+def foreach(task: str, ways: Iterable[str], **keys: Any) -> dict[str, Any]:
+    items = {"items": list(ways), "key": "${{ item }}"}
+    page = yaml_step("page", task, {"how": "${{ item }}"}, foreach=items, batch=50, timeout=2, **keys)
+    return {"collectors": [page], "gather": TOLERANT}
 
 
-def foreach(task: str, ways: Iterable[str], more: str = "") -> str:
-    items = ", ".join(ways)
-    head = f"id: page, task: {task}, foreach: {{items: [{items}], key: '${{{{ item }}}}'}}, batch: 50, timeout: 2"
-    return f"  - {{{head}{more}, with: {{how: '${{{{ item }}}}'}}}}"
-
-
-def outcomes(folder: Path, ledger: Ledger, workflows: Mapping[str, str]) -> dict[str, dict[str, Outcome]]:
+def outcomes(folder: Path, ledger: Ledger, workflows: Mapping[str, Any]) -> dict[str, dict[str, Outcome]]:
     """What became of every step of a run of each workflow, once all of them have ended."""
-    files = {run_id: folder / f"{run_id}.yaml" for run_id in workflows}
-    for run_id, file in files.items():
-        file.write_text(workflows[run_id])
+    files = {
+        run_id: write_workflow(folder / f"{run_id}.yaml", name="ends", include=["ends"], **workflow)
+        for run_id, workflow in workflows.items()
+    }
     send.send(*files.values())
     for run_id in files:
         wait_until(lambda run_id=run_id: ledger.run(run_id).ended, f"{run_id} has ended", 20)  # type: ignore[misc]

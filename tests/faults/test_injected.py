@@ -12,39 +12,8 @@ from tests.faults.conftest import StartWorker
 from tests.faults.journal import Journal
 from tests.faults.workflows.injected import KINDS, OF_PROCESSES, PLACES
 from tests.waiting import wait_until
+from tests.workflow import write_workflow, yaml_step
 
-INJURED = """
-name: injured
-include: [faulty, injected]
-collectors:
-  - {{id: plain, task: faulty.collect, with: {{journal: {folder}/{name}.journal, step: plain, seconds: 1.5}}}}
-  - id: flaky
-    task: faulty.flaky
-    retry: {{max_retries: 3, delay: 10ms}}
-    with: {{journal: {folder}/{name}.journal, step: flaky}}
-  - {{id: page, task: faulty.collect, foreach: [a, b, c], batch: 3, with: {{journal: {folder}/{name}.journal, step: page}}}}
-{more}
-gather: {{task: gather.concat, min_success: 0}}
-stages: [{{id: count, task: records.count}}]
-"""
-# What only a pool of processes survives.
-HURTS = """
-  - {{id: dies, task: injected.die_once, with: {{mark: {folder}/{name}.dead}}}}
-  - id: stays
-    task: injected.stay_once
-    foreach: [1, 2]
-    batch: 2
-    timeout: 1
-    retry: 1
-    with: {{item: "${{{{ item }}}}", mark: {folder}/{name}.stayed}}
-"""
-WELL = """
-name: well
-include: [faulty]
-collectors:
-  - {{id: one, task: faulty.collect, with: {{journal: {folder}/well.journal, step: one, seconds: 4}}}}
-  - {{id: two, task: faulty.collect, with: {{journal: {folder}/well.journal, step: two, seconds: 4}}}}
-"""
 SLOTS = {"prefork": 2, "threads": 2, "solo": 1}
 
 
@@ -110,22 +79,41 @@ def places(pool: str) -> list[str]:
 
 def injured(folder: Path, ledger: Ledger, pool: str, names: list[str]) -> None:
     """Have runs executed to their end, whatever that is."""
-    files = []
-    for name in names:
-        hurts = HURTS.format(folder=folder, name=name) if pool == "prefork" else ""
-        files.append(folder / f"{name}.yaml")
-        files[-1].write_text(INJURED.format(folder=folder, name=name, more=hurts))
-    send.send(*files)
+    send.send(*(injured_workflow(folder, name, has_processes=pool == "prefork") for name in names))
     for name in names:
         wait_until(lambda name=name: ledger.run(name).ended, f"{name} has ended", 25)  # type: ignore[misc]
+
+
+def injured_workflow(folder: Path, name: str, *, has_processes: bool) -> Path:
+    """Collectors of each kind; and such as only a pool of processes survives, if it has some."""
+    journal = {"journal": f"{folder}/{name}.journal"}
+    collectors = [
+        yaml_step("plain", "faulty.collect", {**journal, "step": "plain", "seconds": 1.5}),
+        yaml_step("flaky", "faulty.flaky", {**journal, "step": "flaky"}, retry={"max_retries": 3, "delay": "10ms"}),
+        yaml_step("page", "faulty.collect", {**journal, "step": "page"}, foreach=["a", "b", "c"], batch=3),
+    ]
+    stays = {"item": "${{ item }}", "mark": f"{folder}/{name}.stayed"}
+    hurts = [
+        yaml_step("dies", "injected.die_once", {"mark": f"{folder}/{name}.dead"}),
+        yaml_step("stays", "injected.stay_once", stays, foreach=[1, 2], batch=2, timeout=1, retry=1),
+    ]
+    return write_workflow(
+        folder / f"{name}.yaml",
+        name="injured",
+        include=["faulty", "injected"],
+        collectors=[*collectors, *(hurts if has_processes else [])],
+        gather={"task": "gather.concat", "min_success": 0},
+        stages=[yaml_step("count", "records.count")],
+    )
 
 
 def is_well(folder: Path, ledger: Ledger, pool: str) -> None:
     invariants.check_nothing_left(ledger)
     ledger.client.delete("runner:leader")
     wait_until(ledger.is_led, "the worker reconciles")
-    (folder / "well.yaml").write_text(WELL.format(folder=folder))
-    send.send(folder / "well.yaml")
+    arguments = {"journal": f"{folder}/well.journal", "seconds": 4}
+    collectors = [yaml_step(name, "faulty.collect", {**arguments, "step": name}) for name in ("one", "two")]
+    send.send(write_workflow(folder / "well.yaml", include=["faulty"], collectors=collectors))
     wait_until(lambda: ledger.run("well").ended, "a run after it has ended", 30)
     journal = Journal(folder / "well.journal")
     assert flow.statuses(flow.show("well")) == {"one": "succeeded", "two": "succeeded", "gather": "succeeded"}

@@ -15,6 +15,7 @@ from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
 from tests.faults.journal import Journal
 from tests.waiting import wait_until
+from tests.workflow import write_workflow, yaml_step
 
 
 def freeze_who_executes_three(run: flow.Flow, ledger: Ledger) -> tuple[int, dict[str, int]]:
@@ -90,9 +91,8 @@ def test_a_killed_child_of_the_pool_costs_one_attempt(
 def test_a_command_ends_with_the_child_that_ran_it(tmp_path: Path) -> None:
     """F02 b. Proves the watchdog of `command.run`."""
     script = f"echo $$ $PPID >> {tmp_path}/pids; sleep 6; touch {tmp_path}/mark.$$"
-    workflow = tmp_path / "command.yaml"
-    workflow.write_text(
-        f"name: command\ncollectors:\n  - {{id: slow, task: command.run, with: {{argv: [sh, -c, '{script}']}}}}\n"
+    workflow = write_workflow(
+        tmp_path / "command.yaml", collectors=[yaml_step("slow", "command.run", {"argv": ["sh", "-c", script]})]
     )
     pids = tmp_path / "pids"
     run = flow.Flow("command", Journal(tmp_path / "j"), start("run", str(workflow), "--run-id", "command"))
@@ -168,7 +168,7 @@ def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
     """
     worker = start_worker()
     journal = Journal(tmp_path / "j")
-    workflow = _poison(tmp_path, "faulty.die", "retry: {max_retries: 2, delay: 100ms}")
+    workflow = _poison(tmp_path, "faulty.die", {"max_retries": 2, "delay": "100ms"})
 
     answer = runner("run", workflow, "--run-id", "poison", "--json")
 
@@ -189,7 +189,7 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recove
     run = flow.Flow(
         "poison",
         journal,
-        start("run", _poison(tmp_path, "faulty.take_down", "retry: 0"), "--run-id", "poison", "--json"),
+        start("run", _poison(tmp_path, "faulty.take_down", 0), "--run-id", "poison", "--json"),
     )
     for down in range(1, 5):
         worker = start_worker()
@@ -209,11 +209,12 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recove
 def test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up(tmp_path: Path, ledger: Ledger) -> None:
     """F01, I5. Proves the count of lost attempts: a step that always fails is executed once, its retries, and the faults."""
     journal = Journal(tmp_path / "j")
-    workflow = tmp_path / "flaky.yaml"
-    arguments = f"{{journal: {journal.path}, step: flaky, times: 99, seconds: 1}}"
-    workflow.write_text(
-        "name: flaky\ninclude: [faulty]\ncollectors:\n"
-        f"  - {{id: flaky, task: faulty.flaky, retry: {{max_retries: 2, delay: 100ms}}, with: {arguments}}}\n"
+    arguments = {"journal": str(journal.path), "step": "flaky", "times": 99, "seconds": 1}
+    retry = {"max_retries": 2, "delay": "100ms"}
+    workflow = write_workflow(
+        tmp_path / "flaky.yaml",
+        include=["faulty"],
+        collectors=[yaml_step("flaky", "faulty.flaky", arguments, retry=retry)],
     )
     run = flow.Flow("flaky", journal, start("run", str(workflow), "--run-id", "flaky", "--json"))
     os.killpg(os.getpgid(journal.await_start("flaky").pid), signal.SIGKILL)
@@ -242,10 +243,7 @@ def test_a_worker_told_to_end_finishes_what_it_executes(
     invariants.check(run.id, ledger, run.journal, told=told)
 
 
-def _poison(folder: Path, task: str, retry: str) -> str:
-    file = folder / "poison.yaml"
-    file.write_text(
-        f"name: poison\ninclude: [faulty]\ncollectors:\n"
-        f"  - {{id: poison, task: {task}, {retry}, with: {{journal: {folder}/j, step: poison}}}}\n"
-    )
-    return str(file)
+def _poison(folder: Path, task: str, retry: object) -> str:
+    arguments = {"journal": f"{folder}/j", "step": "poison"}
+    collectors = [yaml_step("poison", task, arguments, retry=retry)]
+    return str(write_workflow(folder / "poison.yaml", include=["faulty"], collectors=collectors))

@@ -13,6 +13,7 @@ from tests.command_line import runner
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
 from tests.waiting import wait_until
+from tests.workflow import write_workflow, yaml_step
 
 
 def test_a_run_follows_the_plan_it_was_submitted_with(
@@ -164,11 +165,12 @@ def test_a_deadline_is_kept_to_the_second_however_seldom_somebody_looks(
     tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """It came up to a whole interval of the reconciler late."""
-    file = tmp_path / "late.yaml"
-    file.write_text(
-        "name: late\ninclude: [faulty]\ncollectors:\n"
-        f"  - {{id: slow, task: faulty.collect, with: {{journal: {tmp_path}/j, step: slow, seconds: 60}}}}\n"
-        "gather: {task: gather.concat, deadline: 5s}\n"
+    arguments = {"journal": f"{tmp_path}/j", "step": "slow", "seconds": 60}
+    file = write_workflow(
+        tmp_path / "late.yaml",
+        include=["faulty"],
+        collectors=[yaml_step("slow", "faulty.collect", arguments)],
+        gather={"task": "gather.concat", "deadline": "5s"},
     )
     start_worker(RUNNER_RECONCILE_EVERY="4")
     assert runner("run", str(file), "--run-id", "late", "--detach").code == 0

@@ -25,6 +25,7 @@ from tests.faults.journal import Journal
 from tests.servers import Server
 from tests.waiting import wait_until
 from tests.workers import working
+from tests.workflow import write_workflow, yaml_step
 
 READS = """
 name: reads
@@ -60,18 +61,15 @@ def test_a_program_that_reads_standard_input_ends_in_the_worker_of_run(reads: st
 @pytest.mark.usefixtures("state_dir")
 def test_a_program_that_reads_standard_input_ends_in_a_worker_that_was_started_again(tmp_path: Path) -> None:
     """rq#2187: the first worker is a copy of `run`, every further one a new interpreter."""
-    file = written(
+    file = write_workflow(
         tmp_path / "again.yaml",
-        f"""
-name: again
-include: [faulty]
-collectors: [{{id: one, task: command.run, with: {{argv: [cat]}}}}]
-gather: {{id: down, task: faulty.gather, with: {{journal: {tmp_path}/j, seconds: 2, dies: 1}}}}
-stages: [{{id: reads, task: faulty.reads_input}}]
-""",
+        include=["faulty"],
+        collectors=[yaml_step("one", "command.run", {"argv": ["cat"]})],
+        gather=yaml_step("down", "faulty.gather", {"journal": f"{tmp_path}/j", "seconds": 2, "dies": 1}),
+        stages=[yaml_step("reads", "faulty.reads_input")],
     )
 
-    answer = runner("run", file, "--json")
+    answer = runner("run", str(file), "--json")
 
     assert (answer.code, answer.json["result"]) == (0, ""), answer.stderr
     assert len(Journal(tmp_path / "j").starts("gather")) == 2, "the worker was taken down once"

@@ -53,6 +53,7 @@ from tests.faults.test_moving_ground import (
     test_cancelling_during_the_gather_is_all_or_nothing,  # noqa: F401
     test_no_step_starts_after_a_run_under_way_is_cancelled,
 )
+from tests.workflow import write_workflow, yaml_step
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -70,11 +71,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.mark.usefixtures("workers")
 def test_an_attempt_ends_at_its_timeout(tmp_path: Path, ledger: Ledger) -> None:
     """F14 a. Where there is no process to end, a thread that sleeps on is left behind, and the run goes on."""
-    file = tmp_path / "bad.yaml"
-    file.write_text(
-        "name: bad\ninclude: [faulty]\ncollectors:\n"
-        "  - id: bad\n    task: faulty.collect\n    timeout: 2s\n    retry: {max_retries: 1, delay: 100ms}\n"
-        f"    with: {{journal: {tmp_path}/j, step: bad, seconds: 60}}\n"
+    arguments = {"journal": f"{tmp_path}/j", "step": "bad", "seconds": 60}
+    retry = {"max_retries": 1, "delay": "100ms"}
+    file = write_workflow(
+        tmp_path / "bad.yaml",
+        include=["faulty"],
+        collectors=[yaml_step("bad", "faulty.collect", arguments, timeout="2s", retry=retry)],
     )
 
     answer = runner("run", str(file), "--run-id", "bad", "--json")

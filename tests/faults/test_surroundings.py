@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.command_line import ROOT, runner
+from tests.workflow import write_workflow, yaml_step
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -32,10 +33,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(folder: Path, workflow: str) -> Any:
+def _run(folder: Path, *collectors: dict[str, Any], **keys: Any) -> Any:
     """The result of a workflow, all of whose steps are executed by one process."""
-    file = folder / "spoilt.yaml"
-    file.write_text(f"name: spoilt\ninclude: [spoiling]\n{workflow}")
+    file = write_workflow(folder / "spoilt.yaml", include=["spoiling"], collectors=collectors, **keys)
     answer = runner("run", str(file), "--json", RUNNER_CONCURRENCY="1")
     assert answer.code == 0, answer.stderr
     assert answer.json["steps"][-1]["attempts"] == 1, "no step died"
@@ -45,11 +45,8 @@ def _run(folder: Path, workflow: str) -> Any:
 @pytest.mark.parametrize("what", _EVERYTHING)
 def test_a_stage_finds_its_process_as_if_no_step_had_been_there(what: str, folder: Path) -> None:
     """vt-py#46, hepdata#319: a loop that was closed, a directory that was left, failed the steps of other workflows."""
-    spoilt = _run(
-        folder,
-        f"collectors: [{{id: a, task: spoiling.spoil, with: {{what: {what}}}}}]\nstages: [{{id: b, task: spoiling.look}}]\n",
-    )
-    unspoilt = _run(folder, "collectors: [{id: a, task: spoiling.look}]\n")
+    spoilt = _run(folder, yaml_step("a", "spoiling.spoil", {"what": what}), stages=[yaml_step("b", "spoiling.look")])
+    unspoilt = _run(folder, yaml_step("a", "spoiling.look"))
     assert [spoilt] == unspoilt
     assert spoilt["directory"] == str(ROOT)
     assert spoilt["exit code"] == 3
@@ -59,22 +56,21 @@ def test_a_stage_finds_its_process_as_if_no_step_had_been_there(what: str, folde
 @pytest.mark.parametrize(
     ("spoiler", "looker"),
     [
-        pytest.param("task: spoiling.spoil", "task: spoiling.look_later", id="an async step after another"),
-        pytest.param("task: spoiling.spoil, batch: 1", "task: spoiling.where", id="messages"),
-        pytest.param("task: spoiling.spoil, batch: 4", "task: spoiling.where", id="in turn"),
-        pytest.param("task: spoiling.spoil, batch: 4", "task: spoiling.look_later, batch: 4", id="async together"),
+        pytest.param({}, {"task": "spoiling.look_later"}, id="an async step after another"),
+        pytest.param({"batch": 1}, {"task": "spoiling.where"}, id="messages"),
+        pytest.param({"batch": 4}, {"task": "spoiling.where"}, id="in turn"),
+        pytest.param({"batch": 4}, {"task": "spoiling.look_later", "batch": 4}, id="async together"),
     ],
 )
 def test_collectors_of_a_foreach_start_in_the_directory_of_the_run(
-    what: str, spoiler: str, looker: str, folder: Path
+    what: str, spoiler: dict[str, Any], looker: dict[str, Any], folder: Path
 ) -> None:
     """Code from before `asyncio.run`: `get_event_loop()` and `close()`."""
     found = _run(
         folder,
-        "collectors:\n"
-        f"  - {{id: a, {spoiler}, foreach: [1, 2, 3, 4], with: {{what: {what}}}}}\n"
-        f"  - {{id: b, {looker}, foreach: [1, 2, 3, 4]}}\n"
-        "stages: [{id: c, task: spoiling.look_later}]\n",
+        yaml_step("a", "spoiling.spoil", {"what": what}, foreach=[1, 2, 3, 4], **spoiler),
+        yaml_step("b", foreach=[1, 2, 3, 4], **looker),
+        stages=[yaml_step("c", "spoiling.look_later")],
     )
     assert found == str(ROOT)
 
@@ -83,29 +79,24 @@ def test_collectors_in_threads_start_in_the_directory_of_the_run(folder: Path) -
     """A directory is the whole process's: a step that left it moved those that started after it in other threads."""
     found = _run(
         folder,
-        "collectors:\n"
-        "  - {id: a, task: spoiling.spoil, foreach: [1, 2], max_concurrency: 2, with: {what: the directory}}\n"
-        "  - {id: b, task: spoiling.where, foreach: [1, 2, 3, 4], max_concurrency: 2}\n"
-        "gather: {task: gather.concat}\n",
+        yaml_step("a", "spoiling.spoil", {"what": "the directory"}, foreach=[1, 2], max_concurrency=2),
+        yaml_step("b", "spoiling.where", foreach=[1, 2, 3, 4], max_concurrency=2),
+        gather={"task": "gather.concat"},
     )
     assert found == ["the directory"] * 2 + [str(ROOT)] * 4
 
 
 def test_a_gather_starts_in_the_directory_of_the_run(folder: Path) -> None:
-    found = _run(
-        folder,
-        "collectors: [{id: a, task: spoiling.spoil, with: {what: the directory}}]\ngather: {task: spoiling.where}\n",
-    )
+    found = _run(folder, yaml_step("a", "spoiling.spoil", {"what": "the directory"}), gather={"task": "spoiling.where"})
     assert found == str(ROOT)
 
 
 def test_an_async_collector_that_stops_the_loop_ends_neither_itself_nor_another(folder: Path) -> None:
     found = _run(
         folder,
-        "collectors:\n"
-        "  - {id: a, task: spoiling.stop_the_loop}\n"
-        "  - {id: b, task: spoiling.stop_the_loop, foreach: [1, 2, 3, 4], batch: 4}\n"
-        "gather: {task: gather.concat}\n",
+        yaml_step("a", "spoiling.stop_the_loop"),
+        yaml_step("b", "spoiling.stop_the_loop", foreach=[1, 2, 3, 4], batch=4),
+        gather={"task": "gather.concat"},
     )
     assert found == ["stopped"] * 5
 
@@ -119,42 +110,44 @@ def test_collectors_of_one_batch_find_the_context_of_none_before_them(
 
     With two digits, the amounts of every step after it were other numbers.
     """
+    batch = {"foreach": [1, 2, 3, 4, 5, 6], "batch": 6, "max_concurrency": concurrency}
     found = _run(
-        folder,
-        "collectors:\n"
-        f"  - {{id: a, task: spoiling.spoil_and_look, foreach: [1, 2, 3, 4, 5, 6], batch: 6, max_concurrency: {concurrency},"
-        f" with: {{what: {what}}}}}\n"
-        "gather: {task: gather.concat}\n",
+        folder, yaml_step("a", "spoiling.spoil_and_look", {"what": what}, **batch), gather={"task": "gather.concat"}
     )
     assert found == [{"a third": "0.3333333333333333333333333333", "tenant": "nobody", "blocked": []}] * 6
 
 
+TWO: dict[str, Any] = {"foreach": [1, 2], "batch": 2}
+
+
 @pytest.mark.parametrize(("how", "code"), [("returns", 0), ("exits", 3), ("raises", 1)])
 @pytest.mark.parametrize(
-    "step",
+    ("kind", "forks"),
     [
-        pytest.param("collectors: [{id: a, task: spoiling.fork, WITH}]", id="collector"),
-        pytest.param("collectors: [{id: a, task: spoiling.fork_later, WITH}]", id="async collector"),
-        pytest.param("collectors: [{id: a, task: spoiling.fork, foreach: [1, 2], batch: 2, WITH}]", id="in turn"),
-        pytest.param(
-            "collectors: [{id: a, task: spoiling.fork, foreach: [1, 2], batch: 2, max_concurrency: 2, WITH}]",
-            id="in threads",
-        ),
-        pytest.param(
-            "collectors: [{id: a, task: spoiling.fork_later, foreach: [1, 2], batch: 2, WITH}]", id="together"
-        ),
-        pytest.param("collectors: [{id: b, task: spoiling.where}]\ngather: {task: spoiling.fork, WITH}", id="gather"),
-        pytest.param(
-            "collectors: [{id: b, task: spoiling.where}]\nstages: [{id: a, task: spoiling.fork, WITH}]", id="stage"
-        ),
+        pytest.param("collector", {"task": "spoiling.fork"}, id="collector"),
+        pytest.param("collector", {"task": "spoiling.fork_later"}, id="async collector"),
+        pytest.param("collector", {"task": "spoiling.fork", **TWO}, id="in turn"),
+        pytest.param("collector", {"task": "spoiling.fork", "max_concurrency": 2, **TWO}, id="in threads"),
+        pytest.param("collector", {"task": "spoiling.fork_later", **TWO}, id="together"),
+        pytest.param("gather", {"task": "spoiling.fork"}, id="gather"),
+        pytest.param("stage", {"task": "spoiling.fork"}, id="stage"),
     ],
 )
-def test_a_copy_of_the_process_that_leaves_its_task_ends_there(step: str, how: str, code: int, folder: Path) -> None:
+def test_a_copy_of_the_process_that_leaves_its_task_ends_there(
+    kind: str, forks: dict[str, Any], how: str, code: int, folder: Path
+) -> None:
     """ansible#51633: what a forked process raised was caught by the loop of its parent, which the copy went on with.
 
     `sys.exit` in it failed the step; a copy that returned took messages from the pool.
     """
-    found = _run(folder, step.replace("WITH", f"timeout: 20s, with: {{how: {how}}}") + "\n")
+    step = {**forks, "timeout": "20s", "with": {"how": how}}
+    workflows: dict[str, dict[str, Any]] = {
+        "collector": {"collectors": [{"id": "a", **step}]},
+        "gather": {"collectors": [yaml_step("b", "spoiling.where")], "gather": step},
+        "stage": {"collectors": [yaml_step("b", "spoiling.where")], "stages": [{"id": "a", **step}]},
+    }
+    collectors, rest = workflows[kind].pop("collectors"), workflows[kind]
+    found = _run(folder, *collectors, **rest)
     assert found in (code, [code], [code, code])
 
 
@@ -162,10 +155,9 @@ def test_a_process_whose_steps_have_left_it_no_descriptors_is_replaced(folder: P
     """celery#887, billiard#282: it could send nothing on, and the run did not end; its log grew by 700 lines a second."""
     found = _run(
         folder,
-        "collectors:\n"
-        "  - {id: a, task: spoiling.leak}\n"
-        "  - {id: b, task: spoiling.leak, foreach: [1, 2], batch: 2}\n"
-        "gather: {task: spoiling.leak}\n"
-        "stages: [{id: c, task: spoiling.leak}, {id: d, task: spoiling.where}]\n",
+        yaml_step("a", "spoiling.leak"),
+        yaml_step("b", "spoiling.leak", **TWO),
+        gather={"task": "spoiling.leak"},
+        stages=[yaml_step("c", "spoiling.leak"), yaml_step("d", "spoiling.where")],
     )
     assert found == str(ROOT)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.command_line import DEFAULT, ROOT, Answer, runner
 from tests.http_server import serve
+from tests.workflow import write_workflow, yaml_step
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 
@@ -149,11 +150,12 @@ def test_the_log_of_a_worker_has_no_secret_no_escape_sequence_and_no_forged_line
 
 def test_a_secret_that_httpx_has_encoded_is_not_shown(tmp_path: Path) -> None:
     """`httpx` leaves other characters of a URL as they are than the search for secrets knew."""
-    secret, file = "p4ss w'ord|é<x>!", tmp_path / "w.yaml"
+    secret = "p4ss w'ord|é<x>!"
     with serve() as server:
-        file.write_text(
-            "name: w\ninputs: {token: {secret: true}}\ncollectors:\n"
-            f"  - {{id: a, task: http.get, with: {{url: '{server.url('/gone')}/${{{{ inputs.token }}}}'}}}}\n"
+        file = write_workflow(
+            tmp_path / "w.yaml",
+            inputs={"token": {"secret": True}},
+            collectors=[yaml_step("a", "http.get", {"url": server.url("/gone/") + "${{ inputs.token }}"})],
         )
         answer = runner("run", str(file), "--token", secret)
         shown = answer.stderr + runner("show", answer.stderr.split(" · run ")[-1].split()[0], "--step", "a").stdout
@@ -181,14 +183,18 @@ def test_what_a_task_and_its_libraries_log_has_no_secret_and_no_escape_sequence(
 ) -> None:
     """A built-in task's library, httpx, logs the URL of each request: `params: {api_key: ${{ inputs.token }}}` stood in the worker's log in clear."""
     (tmp_path / "loud.py").write_text(LOUD)
-    file = tmp_path / "w.yaml"
+    token = "${{ inputs.token }}"
     with serve() as server:
-        file.write_text(
-            "name: w\ninclude: [loud]\ninputs: {token: {secret: true}}\ncollectors:\n"
-            f"  - {{id: a, task: http.get, with: {{url: '{server.url('/echo')}', params: {{key: '${{{{ inputs.token }}}}'}}}}}}\n"
-            "  - {id: b, task: loud, with: {token: '${{ inputs.token }}'}}\n"
-            "  - {id: c, task: loud, foreach: [1], with: {token: '${{ inputs.token }}'}}\n"
-            "gather: {task: records.count}\n"
+        file = write_workflow(
+            tmp_path / "w.yaml",
+            include=["loud"],
+            inputs={"token": {"secret": True}},
+            collectors=[
+                yaml_step("a", "http.get", {"url": server.url("/echo"), "params": {"key": token}}),
+                yaml_step("b", "loud", {"token": token}),
+                yaml_step("c", "loud", {"token": token}, foreach=[1]),
+            ],
+            gather={"task": "records.count"},
         )
         answer = runner("run", str(file), "--token", "p4ss w'ord", "--run-id", "loud-1")
     log = (state_dir / "logs" / "loud-1.log").read_text()

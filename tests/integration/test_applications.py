@@ -18,6 +18,7 @@ from tests.command_line import DEFAULT, ROOT, Answer, runner
 from tests.servers import Server, free_port
 from tests.waiting import wait_until
 from tests.workers import working
+from tests.workflow import write_workflow, yaml_step
 
 NOBODY = f"redis://127.0.0.1:{free_port()}"  # where an application of the user's has its broker, when it runs
 FAST = {"RUNNER_LEASE": "1", "RUNNER_RECONCILE_EVERY": "0.5", "RUNNER_GRACE": "1"}
@@ -355,11 +356,8 @@ class TestAnApplicationThatExecutesSteps:
         """With `runner.worker.execute` alone, as the documents had it, nobody did: there was no reconciler."""
         shop(tmp_path, valkey, "include=['runner.adopt']")
         journal = tmp_path / "journal"
-        file = write(
-            tmp_path,
-            "slow.yaml",
-            f"name: slow\ncollectors: [{{id: a, task: shop.slow, with: {{journal: {json.dumps(str(journal))}, seconds: 1}}}}]\n",
-        )
+        slow = yaml_step("a", "shop.slow", {"journal": str(journal), "seconds": 1})
+        file = str(write_workflow(tmp_path / "slow.yaml", collectors=[slow]))
         with working(tmp_path / "log", *SHOP, TMPDIR=str(tmp_path)):
             run_id = runner("run", file, "--detach").stdout.strip()
             wait_until(lambda: journal.exists() and journal.read_text(), "the collector has started")
@@ -545,20 +543,23 @@ def track(instance, **_):
     @pytest.mark.usefixtures("state_dir")
     def test_is_told_of_each_failed_step_once_and_under_its_name(self, tmp_path: Path) -> None:
         write(tmp_path, "tracker.py", self.TRACKER)
-        collectors = "".join(
-            f"  - {{id: {name}, task: tracker.{name}, required: false, retry: {{max_retries: 2, delay: 10ms}}}}\n"
-            for name in ("plain", "bound", "itself")
-        )
-        file = write(
-            tmp_path,
-            "t.yaml",
-            f"name: t\ninclude: [tracker]\ncollectors:\n{collectors}"
-            "  - {id: many, task: tracker.bound, foreach: [1, 2], required: false}\n"
-            "  - {id: good, task: collector_1, with: {topic: x}}\n"
-            "gather: {id: all, task: tracker.gathered, min_success: 1, retry: {max_retries: 1, delay: 10ms}}\n",
+        twice = {"max_retries": 2, "delay": "10ms"}
+        once = {"max_retries": 1, "delay": "10ms"}
+        file = write_workflow(
+            tmp_path / "t.yaml",
+            include=["tracker"],
+            collectors=[
+                *(
+                    yaml_step(name, f"tracker.{name}", required=False, retry=twice)
+                    for name in ("plain", "bound", "itself")
+                ),
+                yaml_step("many", "tracker.bound", foreach=[1, 2], required=False),
+                yaml_step("good", "collector_1", {"topic": "x"}),
+            ],
+            gather=yaml_step("all", "tracker.gathered", min_success=1, retry=once),
         )
 
-        answer = runner("run", file, EVENTS=str(tmp_path / "events"))
+        answer = runner("run", str(file), EVENTS=str(tmp_path / "events"))
 
         assert answer.code == 1
         events = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]

@@ -9,6 +9,7 @@ import pytest
 from tests.command_line import runner, start
 from tests.http_server import serve
 from tests.waiting import wait_until
+from tests.workflow import write_workflow, yaml_step
 
 TASKS = """
 from pathlib import Path
@@ -111,10 +112,8 @@ def test_a_retry_after_that_is_too_long_ends_the_step_at_once_with_the_reason(tm
     """It was cut to the five minutes of `max_delay`: the server was asked again and again, within the hour it had named."""
     with serve() as server:
         url = server.url("/status/429?retry_after=3600")
-        (tmp_path / "w.yaml").write_text(
-            f"name: w\ncollectors:\n  - {{id: a, task: http.get, retry: {{max_retries: 5}}, with: {{url: '{url}'}}}}\n"
-        )
-        answer = runner("run", str(tmp_path / "w.yaml"))
+        collector = yaml_step("a", "http.get", {"url": url}, retry={"max_retries": 5})
+        answer = runner("run", str(write_workflow(tmp_path / "w.yaml", collectors=[collector])))
         assert server.asked["/status/429"] == 1
     assert answer.code == 1
     assert "429" in answer.stderr

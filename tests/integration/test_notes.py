@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.command_line import Answer, runner
+from tests.workflow import write_workflow, yaml_step
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -30,10 +31,9 @@ def fail(value: object, token: str) -> None:
 '''
 
 
-def run(folder: Path, workflow: str, *words: str) -> Answer:
+def run(folder: Path, workflow: dict[str, Any], *words: str) -> Answer:
     (folder / "noting.py").write_text(TASKS)
-    file = folder / "noting.yaml"
-    file.write_text(f"name: noting\ninclude: [noting]\n{workflow}")
+    file = write_workflow(folder / "noting.yaml", include=["noting"], **workflow)
     return runner("run", str(file), "--run-id", "noting", *words)
 
 
@@ -45,12 +45,15 @@ def test_two_stages_that_write_both_write_the_records(tmp_path: Path) -> None:
     """The second wrote the receipt of the first, `{path, count}`, and the file was "valid"."""
     answer = run(
         tmp_path,
-        "collectors: [{id: rows, task: noting.rows, with: {number: 5}}]\n"
-        "gather: {task: gather.concat}\n"
-        "stages:\n"
-        f"  - {{id: lines, task: write.jsonl, with: {{path: '{tmp_path}/a.jsonl'}}}}\n"
-        f"  - {{id: table, task: write.csv, with: {{path: '{tmp_path}/a.csv'}}}}\n"
-        f"  - {{id: whole, task: write.json, with: {{path: '{tmp_path}/a.json', receipt: true}}}}\n",
+        {
+            "collectors": [yaml_step("rows", "noting.rows", {"number": 5})],
+            "gather": {"task": "gather.concat"},
+            "stages": [
+                yaml_step("lines", "write.jsonl", {"path": f"{tmp_path}/a.jsonl"}),
+                yaml_step("table", "write.csv", {"path": f"{tmp_path}/a.csv"}),
+                yaml_step("whole", "write.json", {"path": f"{tmp_path}/a.json", "receipt": True}),
+            ],
+        },
         "--json",
     )
 
@@ -72,9 +75,11 @@ def test_two_stages_that_write_both_write_the_records(tmp_path: Path) -> None:
 def test_notes_are_shown_with_their_step_and_below_the_summary(tmp_path: Path) -> None:
     answer = run(
         tmp_path,
-        "collectors: [{id: rows, task: noting.rows, foreach: [5, 6], with: {number: '${{ item }}'}}]\n"
-        "gather: {task: gather.concat}\n"
-        f"stages: [{{id: write, task: write.json, with: {{path: '{tmp_path}/a.json'}}}}]\n",
+        {
+            "collectors": [yaml_step("rows", "noting.rows", {"number": "${{ item }}"}, foreach=[5, 6])],
+            "gather": {"task": "gather.concat"},
+            "stages": [yaml_step("write", "write.json", {"path": f"{tmp_path}/a.json"})],
+        },
     )
 
     assert f'  write: path = "{tmp_path}/a.json", count = 2' in answer.stderr.splitlines()
@@ -86,9 +91,11 @@ def test_a_secret_in_a_note_is_not_shown(tmp_path: Path) -> None:
     """Of a step that has failed, the notes are kept as well."""
     answer = run(
         tmp_path,
-        "inputs: {token: {secret: true}}\n"
-        "collectors: [{id: rows, task: noting.rows, with: {number: 5}}]\n"
-        "stages: [{id: fail, task: noting.fail, with: {token: '${{ inputs.token }}'}}]\n",
+        {
+            "inputs": {"token": {"secret": True}},
+            "collectors": [yaml_step("rows", "noting.rows", {"number": 5})],
+            "stages": [yaml_step("fail", "noting.fail", {"token": "${{ inputs.token }}"})],
+        },
         "--token",
         "hunter2",
     )

@@ -9,6 +9,7 @@ import pytest
 
 from tests.command_line import ROOT, runner, start
 from tests.waiting import wait_until
+from tests.workflow import write_workflow, yaml_step
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -17,12 +18,17 @@ pytestmark = pytest.mark.usefixtures("state_dir")
 def folder(tmp_path: Path) -> Path:
     """A workflow whose second collector fails as often as the file `times` says, and its journal."""
     shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
-    (tmp_path / "flow.yaml").write_text(
-        "name: flow\ninclude: [observed]\ninputs: {times: {type: integer, default: 1}}\ncollectors:\n"
-        f"  - {{id: good, task: observed.collect, with: {{journal: {tmp_path}/j, step: good}}}}\n"
-        f"  - {{id: bad, task: observed.fail, with: {{journal: {tmp_path}/j, step: bad, times: '${{{{ inputs.times }}}}'}}}}\n"
-        f"gather: {{task: observed.gather, with: {{journal: {tmp_path}/j}}}}\n"
-        f"stages:\n  - {{id: last, task: observed.stage, with: {{journal: {tmp_path}/j, step: last}}}}\n"
+    journal = {"journal": f"{tmp_path}/j"}
+    write_workflow(
+        tmp_path / "flow.yaml",
+        include=["observed"],
+        inputs={"times": {"type": "integer", "default": 1}},
+        collectors=[
+            yaml_step("good", "observed.collect", {**journal, "step": "good"}),
+            yaml_step("bad", "observed.fail", {**journal, "step": "bad", "times": "${{ inputs.times }}"}),
+        ],
+        gather={"task": "observed.gather", "with": journal},
+        stages=[yaml_step("last", "observed.stage", {**journal, "step": "last"})],
     )
     return tmp_path
 
@@ -54,7 +60,7 @@ def test_resume_refuses_an_empty_step_and_an_empty_file_name(option: str, folder
 def test_who_resumes_a_partial_run_is_told_that_nothing_is_executed_and_how_it_could_be(folder: Path) -> None:
     """It replayed the old lines, "collector started", and did nothing."""
     file = folder / "flow.yaml"
-    file.write_text(file.read_text().replace("id: bad,", "id: bad, required: false,"))
+    file.write_text(file.read_text().replace("id: bad\n", "id: bad\n  required: false\n"))
     assert runner("run", str(file), "--run-id", "one").code == 0
     answer = runner("resume", "one")
     assert (answer.code, json.loads(answer.stdout)) == (0, {"last": ["good"]})
@@ -72,7 +78,7 @@ def test_who_resumes_a_partial_run_is_told_that_nothing_is_executed_and_how_it_c
 @pytest.mark.parametrize(("words", "code"), [((), 0), (("--strict",), 1)])
 def test_resume_of_a_partial_run_ends_with_the_code_of_the_run(words: tuple[str, ...], code: int, folder: Path) -> None:
     file = folder / "flow.yaml"
-    file.write_text(file.read_text().replace("id: bad,", "id: bad, required: false,"))
+    file.write_text(file.read_text().replace("id: bad\n", "id: bad\n  required: false\n"))
     runner("run", str(file), "--run-id", "one")
     assert runner("resume", "one", *words).code == code
 
@@ -97,8 +103,8 @@ def test_who_resumes_a_killed_run_is_told_whose_lease_is_waited_for(
     monkeypatch.setenv("RUNNER_LEASE", "4")
     mark = tmp_path / "mark"
     slow_once = f"test -e {mark} || {{ touch {mark}; sleep 60; }}"
-    (tmp_path / "slow.yaml").write_text(
-        f"name: slow\ncollectors:\n  - {{id: slow, task: command.run, with: {{argv: [sh, -c, '{slow_once}']}}}}\n"
+    write_workflow(
+        tmp_path / "slow.yaml", collectors=[yaml_step("slow", "command.run", {"argv": ["sh", "-c", slow_once]})]
     )
     killed = start("run", str(tmp_path / "slow.yaml"), "--run-id", "one")
     wait_until(mark.exists, "the step is executed")
@@ -123,7 +129,7 @@ def test_from_a_step_on_everything_is_executed_again_as_a_new_run(folder: Path) 
 def test_an_edited_stage_works_on_what_was_collected(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
     edited = folder / "edited.yaml"
-    edited.write_text("# edited\n" + (folder / "flow.yaml").read_text().replace("step: last}", "step: better}"))
+    edited.write_text("# edited\n" + (folder / "flow.yaml").read_text().replace("step: last", "step: better"))
     answer = runner("resume", "one", "--file", str(edited))
     assert json.loads(answer.stdout) == {"better": ["good", "bad"]}
     assert [starts(folder, step) for step in ("good", "bad", "gather")] == [1, 1, 1]
@@ -132,7 +138,7 @@ def test_an_edited_stage_works_on_what_was_collected(folder: Path) -> None:
 def test_an_edited_collector_is_executed_again_and_so_is_all_after_it(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
     edited = folder / "edited.yaml"
-    edited.write_text((folder / "flow.yaml").read_text().replace("step: good}", "step: better}"))
+    edited.write_text((folder / "flow.yaml").read_text().replace("step: good", "step: better"))
     answer = runner("resume", "one", "--file", str(edited))
     assert json.loads(answer.stdout) == {"last": ["better", "bad"]}
     assert [starts(folder, step) for step in ("good", "better", "bad", "gather")] == [1, 1, 1, 2]

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests import processes
 from tests.command_line import DEFAULT, ROOT, WORKFLOWS, on_terminal, runner, start
 from tests.servers import Server
 from tests.waiting import wait_until
+from tests.workflow import write_workflow, yaml_step
 
 SLOW = str(ROOT / "tests" / "workflows" / "slow.yaml")
 
@@ -263,14 +265,18 @@ def test_history_and_values_are_there_after_the_processes_of_the_run_are_gone(ow
     assert '"item_count": 12' in runner("show", "earlier", "--step", "process").stdout
 
 
+def observed_step(folder: Path, step_id: str, task: str, **arguments: Any) -> dict[str, Any]:
+    """A step that writes in the journal ``j`` when it starts and ends."""
+    return yaml_step(step_id, f"observed.{task}", {"journal": f"{folder}/j", "step": step_id, **arguments})
+
+
 def test_a_failed_collector_fails_the_run_and_is_told_with_its_place(tmp_path: Path) -> None:
-    workflow = tmp_path / "failing.yaml"
     shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
-    workflow.write_text(
-        "name: failing\ninclude: [observed]\ncollectors:\n"
-        f"  - {{id: good, task: observed.collect, with: {{journal: {tmp_path}/j, step: good}}}}\n"
-        f"  - {{id: bad, task: observed.fail, with: {{journal: {tmp_path}/j, step: bad}}}}\n"
-        f"stages:\n  - {{id: after, task: observed.stage, with: {{journal: {tmp_path}/j, step: after}}}}\n"
+    workflow = write_workflow(
+        tmp_path / "failing.yaml",
+        include=["observed"],
+        collectors=[observed_step(tmp_path, "good", "collect"), observed_step(tmp_path, "bad", "fail")],
+        stages=[observed_step(tmp_path, "after", "stage")],
     )
     answer = runner("run", str(workflow), "--json")
     steps = {step["id"]: step for step in answer.json["steps"]}
@@ -279,16 +285,17 @@ def test_a_failed_collector_fails_the_run_and_is_told_with_its_place(tmp_path: P
         "good": "succeeded", "bad": "failed", "gather": "skipped", "after": "skipped",
     }  # fmt: skip
     assert steps["bad"]["error"]["message"] == "failure 1 of bad"
-    assert "failing.yaml:5:5" in answer.stderr
+    line = workflow.read_text().splitlines().index("- id: bad") + 1
+    assert f"failing.yaml:{line}:3" in answer.stderr
 
 
 def test_a_failed_attempt_is_tried_again_as_the_yaml_says(tmp_path: Path) -> None:
-    workflow = tmp_path / "retried.yaml"
     shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
-    workflow.write_text(
-        "name: retried\ninclude: [observed]\ncollectors:\n"
-        f"  - id: flaky\n    task: observed.fail\n    with: {{journal: {tmp_path}/j, step: flaky, times: 2}}\n"
-        "    retry: {max_retries: 3, delay: 50ms}\n"
+    flaky = observed_step(tmp_path, "flaky", "fail", times=2)
+    workflow = write_workflow(
+        tmp_path / "retried.yaml",
+        include=["observed"],
+        collectors=[{**flaky, "retry": {"max_retries": 3, "delay": "50ms"}}],
     )
     document = runner("run", str(workflow), "--json").json
     assert (document["status"], document["result"]) == ("succeeded", ["flaky"])
@@ -296,12 +303,9 @@ def test_a_failed_attempt_is_tried_again_as_the_yaml_says(tmp_path: Path) -> Non
 
 
 def test_an_attempt_past_its_timeout_is_told_as_timed_out(tmp_path: Path) -> None:
-    workflow = tmp_path / "late.yaml"
     shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
-    workflow.write_text(
-        "name: late\ninclude: [observed]\ncollectors:\n"
-        f"  - {{id: slow, task: observed.collect, timeout: 100ms, with: {{journal: {tmp_path}/j, step: slow, seconds: 60}}}}\n"
-    )
+    slow = observed_step(tmp_path, "slow", "collect", seconds=60)
+    workflow = write_workflow(tmp_path / "late.yaml", include=["observed"], collectors=[{**slow, "timeout": "100ms"}])
     answer = runner("run", str(workflow), "--json")
     assert answer.code == 1
     assert answer.json["steps"][0]["status"] == "timed_out"
@@ -346,12 +350,10 @@ def test_the_shipped_schema_is_that_of_the_models() -> None:
 
 def test_a_run_whose_terminal_has_gone_is_resumed_without_what_it_had_done(tmp_path: Path) -> None:
     journal = tmp_path / "j"
-    workflow = tmp_path / "halves.yaml"
     shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
-    workflow.write_text(
-        "name: halves\ninclude: [observed]\ncollectors:\n"
-        f"  - {{id: fast, task: observed.collect, with: {{journal: {journal}, step: fast}}}}\n"
-        f"  - {{id: slow, task: observed.wait, with: {{journal: {journal}, step: slow, file: {tmp_path}/go}}}}\n"
+    slow = observed_step(tmp_path, "slow", "wait", file=f"{tmp_path}/go")
+    workflow = write_workflow(
+        tmp_path / "halves.yaml", include=["observed"], collectors=[observed_step(tmp_path, "fast", "collect"), slow]
     )
     process = start("run", str(workflow), "--run-id", "halves", RUNNER_LEASE="1")
     wait_until(lambda: '"status": "succeeded"' in runner("show", "halves", "--json").stdout, "the fast half is done")

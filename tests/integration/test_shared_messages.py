@@ -1,38 +1,38 @@
 """Collectors that only wait share a message: they are executed at once, however few processes a worker has."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.command_line import runner
 from tests.servers import Server
 from tests.workers import working
+from tests.workflow import write_workflow
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
 TOGETHER = 30
 
 
-def written(folder: Path, *collectors: str) -> str:
+def written(folder: Path, *collectors: dict[str, Any]) -> str:
     """A workflow of collectors that wait for one another."""
     (folder / "met").mkdir(exist_ok=True)
-    lines = [
-        "name: meeting",
-        "include: [tests.batch_tasks]",
-        "collectors:",
-        *(f"  - {{id: c{at}, {words}}}" for at, words in enumerate(collectors)),
-    ]
-    file = folder / "meeting.yaml"
-    file.write_text("\n".join(lines))
-    return str(file)
+    steps = [{"id": f"c{at}", **collector} for at, collector in enumerate(collectors)]
+    return str(write_workflow(folder / "meeting.yaml", include=["tests.batch_tasks"], collectors=steps))
 
 
-def meeting(folder: Path, number: int, more: str = "") -> list[str]:
+def meeting(folder: Path, number: int, **keys: Any) -> list[dict[str, Any]]:
     """So many collectors, each of which ends once all have begun."""
+    arguments = {"folder": str(folder / "met"), "number": number}
     return [
-        f"task: batch.meet, timeout: 20, with: {{folder: {folder / 'met'}, name: c{at}, number: {number}}}{more}"
-        for at in range(number)
+        {"task": "batch.meet", "timeout": 20, "with": {**arguments, "name": f"c{at}"}, **keys} for at in range(number)
     ]
+
+
+def fussy(task: str, value: int, *dislikes: int, **keys: Any) -> dict[str, Any]:
+    """A collector that fails if it dislikes its value."""
+    return {"task": f"batch.{task}", "with": {"value": value, "dislikes": list(dislikes)}, **keys}
 
 
 def test_thirty_written_out_async_collectors_are_executed_at_once_in_four_processes(tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_on_a_shared_worker_they_are_executed_at_once_too(pool: str, valkey: Ser
 
 def test_one_that_fails_and_one_that_is_tried_again_are_their_own(tmp_path: Path) -> None:
     collectors = [
-        "task: batch.fussy_async, with: {value: 1, dislikes: []}",
-        "task: batch.fussy_async, with: {value: 2, dislikes: [2]}, retry: {max_retries: 2, delay: 0.2, jitter: none}",
-        "task: batch.fussy_async, with: {value: 3, dislikes: []}",
-        *["task: batch.fussy_async, with: {value: 1, dislikes: []}"] * 6,
+        fussy("fussy_async", 1),
+        fussy("fussy_async", 2, 2, retry={"max_retries": 2, "delay": 0.2, "jitter": "none"}),
+        fussy("fussy_async", 3),
+        *[fussy("fussy_async", 1)] * 6,
     ]
     answer = runner("run", written(tmp_path, *collectors), "--json", "--concurrency", "2")
 
@@ -73,8 +73,8 @@ def test_the_dry_run_shows_the_messages_that_are_sent(tmp_path: Path) -> None:
     workflow = written(
         tmp_path,
         *meeting(tmp_path, 6),
-        "task: batch.fussy, with: {value: 1, dislikes: []}",
-        *meeting(tmp_path, 2, ", priority: 3"),
+        fussy("fussy", 1),
+        *meeting(tmp_path, 2, priority=3),
     )
     answer = runner("run", workflow, "--dry-run", "--concurrency", "2")
 

@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.command_line import ROOT, Answer, runner
+from tests.workflow import write_workflow, yaml_step
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -18,11 +20,12 @@ _AS_TEXT = {
     "raw": "/w==",
     "page": {"__type__": "datetime", "__value__": "what a page may say"},
 }
+_ITEM = {"n": "${{ item }}"}
 _COLLECTORS = [
-    pytest.param("task: typed.record", id="a collector"),
-    pytest.param("task: typed.record, foreach: [0], with: {n: '${{ item }}'}", id="in turn"),
-    pytest.param("task: typed.record, foreach: [0], max_concurrency: 2, with: {n: '${{ item }}'}", id="in threads"),
-    pytest.param("task: typed.record_later, foreach: [0], with: {n: '${{ item }}'}", id="async"),
+    pytest.param(yaml_step("a", "typed.record"), id="a collector"),
+    pytest.param(yaml_step("a", "typed.record", _ITEM, foreach=[0]), id="in turn"),
+    pytest.param(yaml_step("a", "typed.record", _ITEM, foreach=[0], max_concurrency=2), id="in threads"),
+    pytest.param(yaml_step("a", "typed.record_later", _ITEM, foreach=[0]), id="async"),
 ]
 
 
@@ -32,25 +35,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _run(folder: Path, workflow: str, *words: str) -> Answer:
-    file = folder / "typed.yaml"
-    file.write_text(f"name: typed\ninclude: [typed]\n{workflow}")
+def _run(folder: Path, collectors: list[dict[str, Any]], *words: str, **keys: Any) -> Answer:
+    file = write_workflow(folder / "typed.yaml", include=["typed"], collectors=collectors, **keys)
     return runner("run", str(file), "--json", *words)
 
 
 @pytest.mark.parametrize("gather", ["typed.pick", "typed.stream", "gather.concat"])
 @pytest.mark.parametrize("collector", _COLLECTORS)
-def test_a_value_is_handed_on_as_what_it_was(collector: str, gather: str, folder: Path) -> None:
+def test_a_value_is_handed_on_as_what_it_was(collector: dict[str, Any], gather: str, folder: Path) -> None:
     """Tasks of Django applications return datetimes and Decimals; here they failed as NotJSON."""
-    answer = _run(
-        folder,
-        f"collectors: [{{id: a, {collector}}}]\ngather: {{task: {gather}}}\nstages: [{{id: b, task: typed.names}}]\n",
-    )
+    answer = _run(folder, [collector], gather={"task": gather}, stages=[yaml_step("b", "typed.names")])
     assert answer.json["result"] == [["datetime", "date", "Decimal", "UUID", "bytes", "dict"]], answer.stderr
 
 
 def test_a_value_is_shown_as_text(folder: Path) -> None:
-    answer = _run(folder, "collectors: [{id: a, task: typed.record}]\n", "--run-id", "shown")
+    answer = _run(folder, [yaml_step("a", "typed.record")], "--run-id", "shown")
     assert answer.json["result"] == [{"n": 0, **_AS_TEXT}]
     assert runner("show", "shown", "--step", "a", "--json").json["value"] == {"n": 0, **_AS_TEXT}
 
@@ -58,11 +57,12 @@ def test_a_value_is_shown_as_text(folder: Path) -> None:
 def test_a_value_is_written_as_text(folder: Path) -> None:
     answer = _run(
         folder,
-        "collectors: [{id: a, task: typed.record}, {id: b, task: typed.record}]\n"
-        "stages:\n"
-        "  - {id: sort, task: records.sort, with: {by: [at, price]}}\n"
-        "  - {id: dedupe, task: records.dedupe}\n"
-        f"  - {{id: write, task: write.json, with: {{path: '{folder}/out.json'}}}}\n",
+        [yaml_step("a", "typed.record"), yaml_step("b", "typed.record")],
+        stages=[
+            yaml_step("sort", "records.sort", {"by": ["at", "price"]}),
+            yaml_step("dedupe", "records.dedupe"),
+            yaml_step("write", "write.json", {"path": f"{folder}/out.json"}),
+        ],
     )
     assert answer.code == 0, answer.stderr
     assert json.loads((folder / "out.json").read_text()) == [{"n": 0, **_AS_TEXT}]
@@ -70,18 +70,18 @@ def test_a_value_is_written_as_text(folder: Path) -> None:
 
 def test_a_resumed_run_hands_on_what_the_first_one_stored(folder: Path) -> None:
     """What is taken from another run is copied as it is stored, and not as it is shown."""
-    collectors = "collectors: [{id: a, task: typed.record}]\n"
-    _run(folder, collectors + "stages: [{id: b, task: typed.stream}]\n", "--run-id", "first")
+    stages = [yaml_step("b", "typed.stream")]
+    _run(folder, [yaml_step("a", "typed.record")], "--run-id", "first", stages=stages)
     file = folder / "typed.yaml"
     file.write_text(file.read_text().replace("typed.stream", "typed.names"))
     answer = runner("resume", "first", "--file", str(file), "--json")
     assert answer.json["result"] == [["datetime", "date", "Decimal", "UUID", "bytes", "dict"]], answer.stderr
 
 
-@pytest.mark.parametrize("foreach", ["", ", foreach: [0]", ", foreach: [0, 1], max_concurrency: 2"])
-def test_a_key_that_is_not_text_is_a_failure_that_names_it(foreach: str, folder: Path) -> None:
+@pytest.mark.parametrize("foreach", [{}, {"foreach": [0]}, {"foreach": [0, 1], "max_concurrency": 2}])
+def test_a_key_that_is_not_text_is_a_failure_that_names_it(foreach: dict[str, Any], folder: Path) -> None:
     """Celery #2703: of `{1: "a", "1": "b"}` one value was lost, and the step had succeeded."""
-    answer = _run(folder, f"collectors: [{{id: a, task: typed.colliding{foreach}}}]\n")
+    answer = _run(folder, [yaml_step("a", "typed.colliding", **foreach)])
     assert answer.code == 1
     assert (
         "NotJSON: returned dict, which is not JSON: the key 1 is of type int, and a key must be text" in answer.stderr

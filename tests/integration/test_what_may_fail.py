@@ -9,22 +9,21 @@ from tests.command_line import Answer, runner
 from tests.servers import Server
 from tests.waiting import wait_until
 from tests.workers import working
+from tests.workflow import write_workflow, yaml_step
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
 # One that answers, one that fails, one that takes longer than any deadline here.
 COLLECTORS = {
-    "well": "{id: well, task: command.run, with: {argv: [echo, tea], format: lines}",
-    "badly": "{id: badly, task: command.run, with: {argv: ['false']}",
-    "slowly": "{id: slowly, task: command.run, with: {argv: [sleep, '60']}",
+    "well": yaml_step("well", "command.run", {"argv": ["echo", "tea"], "format": "lines"}),
+    "badly": yaml_step("badly", "command.run", {"argv": ["false"]}),
+    "slowly": yaml_step("slowly", "command.run", {"argv": ["sleep", "60"]}),
 }
 
 
-def run(folder: Path, *collectors: str, gather: str = "", words: tuple[str, ...] = ("--json",)) -> Answer:
-    text = "name: tea\ncollectors:\n" + "".join(f"- {each}}}\n" for each in collectors)
-    file = folder / "tea.yaml"
-    file.write_text(f"{text}gather: {{task: gather.concat{gather}}}\n", encoding="utf-8")
-    return runner("run", str(file), *words)
+def run(folder: Path, *collectors: dict[str, Any], words: tuple[str, ...] = ("--json",), **gather: Any) -> Answer:
+    gathered = {"task": "gather.concat", **gather}
+    return runner("run", str(write_workflow(folder / "tea.yaml", collectors=collectors, gather=gathered)), *words)
 
 
 def test_without_tolerance_one_failure_fails_the_run_and_what_succeeded_is_kept(tmp_path: Path) -> None:
@@ -38,7 +37,7 @@ def test_without_tolerance_one_failure_fails_the_run_and_what_succeeded_is_kept(
 
 
 def test_a_collector_that_is_not_required_may_fail(tmp_path: Path) -> None:
-    answer = run(tmp_path, COLLECTORS["well"], f"{COLLECTORS['badly']}, required: false")
+    answer = run(tmp_path, COLLECTORS["well"], {**COLLECTORS["badly"], "required": False})
     document = answer.json
     assert (answer.code, document["status"], document["result"]) == (0, "partial", ["tea"])
     assert document["coverage"] == {"succeeded": 1, "total": 2, "missing": ["badly"]}
@@ -46,20 +45,18 @@ def test_a_collector_that_is_not_required_may_fail(tmp_path: Path) -> None:
 
 
 def test_strict_makes_a_partial_run_a_failure(tmp_path: Path) -> None:
-    answer = run(
-        tmp_path, COLLECTORS["well"], COLLECTORS["badly"], gather=", min_success: 50%", words=("--json", "--strict")
-    )
+    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], min_success="50%", words=("--json", "--strict"))
     assert (answer.code, answer.json["status"]) == (1, "partial")
 
 
 def test_too_few_fail_the_run_and_the_summary_says_how_many_were_asked_for(tmp_path: Path) -> None:
-    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], gather=", min_success: 2", words=())
+    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], min_success=2, words=())
     assert answer.code == 1
     assert "  1 of 2 collectors did not succeed: badly; min_success is 2\n" in answer.stderr
 
 
 def test_who_has_not_answered_by_the_deadline_is_late_and_the_rest_is_gathered(tmp_path: Path) -> None:
-    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["slowly"], gather=", min_success: 1, deadline: 1s")
+    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["slowly"], min_success=1, deadline="1s")
     document = answer.json
     assert (answer.code, document["status"], document["result"]) == (0, "partial", ["tea"])
     assert [step["status"] for step in document["steps"]] == ["succeeded", "late", "succeeded"]
@@ -71,9 +68,9 @@ def test_who_is_late_is_shown_as_it_works_and_its_value_when_it_comes(
 ) -> None:
     """A worker of a run's own ends with the run; one that several share goes on."""
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
-    late = "{id: slowly, task: command.run, with: {argv: [sh, -c, 'sleep 4; echo cocoa']}"
+    late = yaml_step("slowly", "command.run", {"argv": ["sh", "-c", "sleep 4; echo cocoa"]})
     with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", "--name", "one@here"):
-        answer = run(tmp_path, COLLECTORS["well"], late, gather=", min_success: 1, deadline: 1s")
+        answer = run(tmp_path, COLLECTORS["well"], late, min_success=1, deadline="1s")
         run_id = answer.json["run_id"]
         meanwhile = shown(run_id)
         wait_until(lambda: shown(run_id)["value"] is not None, "the late value has come")
