@@ -65,32 +65,32 @@ def test_c03_a_wrong_command_line_gets_one_usage_line(words: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("command", ["run", "validate", "graph"])
-def test_c04_a_file_that_is_not_there(command: str) -> None:
+def test_c04_a_workflow_file_that_is_not_there_is_named(command: str) -> None:
     answer = runner(command, "nope.yaml")
     assert answer.code == 3
     assert answer.first_line == "nope.yaml: error[E100]: no such file"
 
 
-def test_c04_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_c04_a_directory_is_no_workflow_file(tmp_path: Path) -> None:
     answer = runner("run", str(tmp_path))
     assert answer.code == 3
     assert f"{tmp_path}: error[E100]:" in answer.first_line
 
 
-def test_c04_an_unreadable_file() -> None:
+def test_c04_a_workflow_file_that_may_not_be_read_is_named() -> None:
     answer = runner("run", "/proc/self/mem")  # even root gets an I/O error
     assert answer.code == 3
     assert "/proc/self/mem: error[E100]:" in answer.first_line
 
 
 @pytest.mark.parametrize("stdin", [b"", b"\x00\xff\xfe\x01", b"\x89PNG\r\n\x1a\n"])
-def test_c05_standard_input_that_is_no_workflow(stdin: bytes) -> None:
+def test_c05_standard_input_that_is_no_workflow_is_a_fault(stdin: bytes) -> None:
     answer = runner("run", "-", stdin=stdin)
     assert answer.code == 3
     assert answer.first_line.startswith("<stdin>:1:1: error[E0")
 
 
-def test_c05_closed_standard_input() -> None:
+def test_c05_closed_standard_input_is_an_empty_workflow_file() -> None:
     command = f"exec {sys.executable} -m runner run - <&-"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, check=False, cwd=ROOT)
     assert done.returncode == 3
@@ -115,7 +115,7 @@ def test_c06_an_input_given_twice_is_named() -> None:
     assert 'input "topic" is given 2 times' in answer.stderr
 
 
-def test_c06_an_input_that_is_no_pair() -> None:
+def test_c06_an_input_without_an_equals_sign_is_named() -> None:
     assert runner("run", DEFAULT, "--input", "topic").code == 2
 
 
@@ -138,28 +138,28 @@ def test_c06_a_secrets_value_is_not_echoed(tmp_path: Path) -> None:
     assert "hunter2" not in answer.stderr
 
 
-def test_c08_a_broker_that_refuses() -> None:
+def test_c08_a_broker_that_refuses_the_connection_is_named() -> None:
     answer = runner("run", DEFAULT, "--topic", "x", "--broker", "redis://:s3cret@127.0.0.1:1")
     assert answer.code == 4
     assert "127.0.0.1:1" in answer.first_line
     assert "s3cret" not in answer.stderr
 
 
-def test_c09_a_wrong_password(start_valkey: Callable[..., Server]) -> None:
+def test_c09_a_wrong_password_of_the_broker_is_named(start_valkey: Callable[..., Server]) -> None:
     server = start_valkey("--requirepass", "right")
     answer = runner("run", DEFAULT, "--topic", "x", "--broker", f"redis://:wrong@127.0.0.1:{server.port}")
     assert answer.code == 4
     assert "password" in answer.first_line
 
 
-def test_c09_not_a_redis() -> None:
+def test_c09_a_server_that_is_no_redis_is_recognised() -> None:
     with _http_server() as port:
         answer = runner("run", DEFAULT, "--topic", "x", "--broker", f"redis://127.0.0.1:{port}")
     assert answer.code == 4
     assert "no Redis" in answer.first_line
 
 
-def test_c09_a_read_only_replica(start_valkey: Callable[..., Server]) -> None:
+def test_c09_a_read_only_replica_is_refused(start_valkey: Callable[..., Server]) -> None:
     server = start_valkey("--replicaof", f"127.0.0.1 {free_port()}", "--replica-serve-stale-data", "yes")
     answer = runner("run", DEFAULT, "--topic", "x", "--broker", server.url)
     assert answer.code == 4
@@ -172,16 +172,16 @@ def test_c10_a_public_broker_without_a_password_is_refused_before_anything_is_se
     assert "refusing an unauthenticated broker" in answer.first_line
 
 
-def test_c11_a_well_formed_unknown_run() -> None:
+def test_c11_an_unknown_run_is_named() -> None:
     assert [runner(command, "nope").code for command in ("show", "cancel", "watch")] == [7, 7, 7]
 
 
 @pytest.mark.parametrize("run_id", ["../../x", "a\nb", "x" * 65])
-def test_c11_a_malformed_run_id(run_id: str) -> None:
+def test_c11_a_malformed_run_id_is_refused(run_id: str) -> None:
     assert [runner(command, run_id).code for command in ("show", "cancel", "watch")] == [2, 2, 2]
 
 
-def test_c14_a_state_directory_that_others_can_enter(tmp_path: Path) -> None:
+def test_c14_a_state_directory_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
     folder.chmod(0o777)
@@ -211,20 +211,20 @@ def test_c14_a_hint_can_be_pasted_whatever_the_directory_is_called(tmp_path: Pat
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "1e999", "0", "-1"])
-def test_a_timeout_is_a_number_of_seconds(seconds: str) -> None:
+def test_run_timeout_is_a_number_of_seconds(seconds: str) -> None:
     """`--timeout nan` is no time: nothing is ever later than it."""
     answer = runner("run", DEFAULT, "--topic", "x", "--timeout", seconds)
     assert answer.code == 2
     assert "--timeout" in answer.stderr
 
 
-def test_c14_a_state_directory_that_cannot_be_made() -> None:
+def test_c14_a_state_directory_that_cannot_be_made_is_named() -> None:
     answer = runner("runs", RUNNER_STATE_DIR="/proc/nowhere")
     assert answer.code == 4
     assert "/proc/nowhere" in answer.first_line
 
 
-def test_json_is_one_object_also_when_the_file_is_faulty(tmp_path: Path) -> None:
+def test_run_json_is_one_object_also_when_the_file_is_faulty(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("name: bad\ncolectors: []\n")
     answer = runner("run", str(bad), "--json")
@@ -233,12 +233,12 @@ def test_json_is_one_object_also_when_the_file_is_faulty(tmp_path: Path) -> None
     assert answer.json["error"]["faults"][0]["line"] == 2
 
 
-def test_json_is_one_object_also_when_the_words_are_wrong() -> None:
+def test_run_json_is_one_object_also_when_the_command_line_is_wrong() -> None:
     answer = runner("run", DEFAULT, "--json", "--bogus")
     assert answer.json["exit_code"] == 2
 
 
-def test_json_is_one_object_also_after_ctrl_c() -> None:
+def test_run_json_is_one_object_also_after_ctrl_c() -> None:
     """`doctor --json` left standard output empty: only commands that wait for a run printed the object."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
@@ -278,7 +278,7 @@ def test_c15_a_second_ctrl_c_ends_without_an_answer_of_the_broker_and_names_resu
             os.kill(valkey, signal.SIGCONT)
 
 
-def test_c15_sigterm_cancels_too(tmp_path: Path) -> None:
+def test_c15_sigterm_cancels_a_run(tmp_path: Path) -> None:
     with _running(tmp_path) as process:
         process.terminate()
         assert process.wait(60) == 143
@@ -323,7 +323,7 @@ def test_c15_killing_run_leaves_no_process(tmp_path: Path, own_directory: Path) 
 
 
 @pytest.mark.parametrize("words", [("validate", "-"), ("run", "-")])
-def test_c15_ctrl_c_while_a_file_is_read(words: tuple[str, ...]) -> None:
+def test_c15_ctrl_c_while_a_workflow_file_is_read_ends_the_command(words: tuple[str, ...]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "runner", *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
     )
@@ -333,7 +333,7 @@ def test_c15_ctrl_c_while_a_file_is_read(words: tuple[str, ...]) -> None:
     assert b"Traceback" not in (process.communicate()[1] or b"")
 
 
-def test_c15_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path, state_dir: Path, own_directory: Path) -> None:
+def test_c15_ctrl_c_while_run_starts_leaves_nothing(tmp_path: Path, state_dir: Path, own_directory: Path) -> None:
     process = start("run", SLOW, "--journal", str(tmp_path / "j"))
     wait_until((state_dir / "users.lock").exists, "the broker is being started")
     process.send_signal(signal.SIGINT)

@@ -248,11 +248,16 @@ PROOFS = {
             (EXPECTED,),
             r"sweep|left|<= 60",
         ),
-        Proof("F50 later", "test_who_comes_later_has_the_same_time[+600]", (AGREED,), "'yours' == 'busy'"),
-        Proof("F50 asleep", "test_one_that_has_slept_adopts_the_time_of_the_others", (AWAKE,), "assert"),
+        Proof(
+            "F50 later",
+            "test_a_process_that_starts_later_has_the_time_of_the_ledger[+600]",
+            (AGREED,),
+            "'yours' == 'busy'",
+        ),
+        Proof("F50 asleep", "test_a_process_that_has_slept_adopts_the_time_of_the_ledger", (AWAKE,), "assert"),
         Proof(
             "F50 run",
-            "test_a_run_with_a_retry_and_a_deadline_ends_as_if_nothing_were[+600]",
+            "test_a_run_with_a_retry_and_a_deadline_does_not_notice_that_the_brokers_clock_is_set[+600]",
             (EXPECTED, AGREED),
             "assert",
         ),
@@ -396,11 +401,11 @@ PROOFS = {
         Proof("F19", "test_a_full_disk_of_the_broker_is_told_and_outlived", (REFUSED_WRITES,), STILL),
         Proof(
             "F21a",
-            "test_reached_maxmemory_is_told_and_outlived",
+            "test_a_broker_that_has_reached_maxmemory_is_told_and_outlived",
             (GIVEN_BACK, RECONCILER, VISIBILITY),
             f"four has ended|{STILL}",  # whichever of its messages was thrown away
         ),
-        Proof("F21b", "test_a_broker_that_makes_room_by_itself_is_refused[worker]", (NO_EVICTION,), STILL),
+        Proof("F21b", "test_a_broker_that_evicts_keys_is_refused[worker]", (NO_EVICTION,), STILL),
     ],
     "messages": [
         Proof("F13 done", "test_messages_that_come_twice_execute_each_step_once", (DONE,), "I5"),
@@ -439,12 +444,17 @@ PROOFS = {
         ),
         Proof(
             "F17 others",
-            "test_arguments_of_a_task_that_is_not_ours_are_its_own_to_judge[solo]",
+            "test_a_message_of_another_applications_task_is_checked_by_the_task_alone[solo]",
             (OURS_ALONE,),
             "InvalidTaskError",
         ),
         Proof("F17 broadcast", "test_a_hostile_broadcast_does_not_end_a_worker[solo]", (BROADCASTS,), STILL),
-        Proof("F17 list", "test_the_list_keeps_the_latest_thousand_and_expires", (TRIMMED,), "1002 == 1000"),
+        Proof(
+            "F17 list",
+            "test_the_list_of_dead_letters_keeps_the_latest_thousand_and_expires",
+            (TRIMMED,),
+            "1002 == 1000",
+        ),
     ],
     "moving_ground": [
         Proof("F23", "test_a_run_follows_the_plan_it_was_submitted_with", (PINNED,), STILL),
@@ -606,9 +616,14 @@ PROOFS = {
         ),
     ],
     "pools": [
-        Proof("F14 threads", "test_an_attempt_ends_at_its_timeout[threads]", (SOFT_LIMIT,), "'succeeded'"),
+        Proof(
+            "F14 threads",
+            "test_an_attempt_in_a_pool_without_processes_ends_at_its_timeout[threads]",
+            (SOFT_LIMIT,),
+            "'succeeded'",
+        ),
         Proof("shell", "test_a_worker_without_children_does_not_end_with_whoever_started_it", (NO_CHILD,), STILL),
-        Proof("other pools", "test_another_pool_is_refused_with_a_line", (POOLS,), STILL),
+        Proof("other pools", "test_a_pool_that_is_not_supported_is_refused_with_a_line", (POOLS,), STILL),
     ],
     "surroundings": [
         Proof(

@@ -94,7 +94,9 @@ def test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_
 
 
 @SET
-def test_who_comes_later_has_the_same_time(seconds: int, server: Server, set_clock: Callable[[int], None]) -> None:
+def test_a_process_that_starts_later_has_the_time_of_the_ledger(
+    seconds: int, server: Server, set_clock: Callable[[int], None]
+) -> None:
     """F50 later: a clock of its own would have been needed before, to notice."""
     ledger = store(server)
     assert ledger.accept("run-1", PLAN)
@@ -108,7 +110,7 @@ def test_who_comes_later_has_the_same_time(seconds: int, server: Server, set_clo
     assert abs(store(server)._now() - ledger._now()) < 5
 
 
-def test_one_that_has_slept_adopts_the_time_of_the_others(server: Server) -> None:
+def test_a_process_that_has_slept_adopts_the_time_of_the_ledger(server: Server) -> None:
     """F50 asleep: by its own clock no time has passed, and it would take the others back with it."""
     awake, asleep = store(server), store(server)
     awake._now()
@@ -123,7 +125,7 @@ def test_one_that_has_slept_adopts_the_time_of_the_others(server: Server) -> Non
 
 
 @pytest.mark.parametrize("seconds", [-600, 600], ids="{:+}".format)
-def test_a_run_with_a_retry_and_a_deadline_ends_as_if_nothing_were(
+def test_a_run_with_a_retry_and_a_deadline_does_not_notice_that_the_brokers_clock_is_set(
     seconds: int, server: Server, set_clock: Callable[[int], None], start_worker: StartWorker, tmp_path: Path
 ) -> None:
     """F50 run: of a whole run, with a worker that reconciles."""

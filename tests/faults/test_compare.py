@@ -12,7 +12,7 @@ from tests.faults.sides import SIDES, Ending
 from tests.integration.test_documents import FAULTS, README, table
 
 
-def test_both_sides_are_put_through_a_fault_and_measured(tmp_path: Path) -> None:
+def test_celery_and_this_project_are_put_through_a_fault_and_measured(tmp_path: Path) -> None:
     """The quickest of them: a chord fails with one collector, and a workflow goes on with the other three."""
     file = tmp_path / "measured.json"
     command = [sys.executable, "-m", "tests.faults.compare", "--only", "partial", "--tries", "1", "--json", str(file)]
@@ -25,7 +25,7 @@ def test_both_sides_are_put_through_a_fault_and_measured(tmp_path: Path) -> None
     assert done.stdout.startswith("| fault | plain Celery | this project |\n| --- | --- | --- |\n| one collector")
 
 
-def test_tries_that_ended_differently_are_told_apart() -> None:
+def test_the_table_of_faults_tells_tries_that_ended_differently_apart() -> None:
     endings = [
         Ending("succeeded", 4.0, {"one": 1, "two": 2, "gather": 2}, (4, 4)),
         Ending("succeeded", 6.0, {"one": 1, "two": 2, "gather": 1}, (4,)),

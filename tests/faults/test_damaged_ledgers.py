@@ -168,7 +168,9 @@ def test_no_exception_of_any_kind_ends_the_thread_of_the_reconciler(
 
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e300"])
 @pytest.mark.parametrize("name", ["RECONCILE_EVERY", "GRACE", "LEASE", "VISIBILITY", "WAIT_FOR_TASK"])
-def test_a_time_without_an_end_is_no_setting(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_in_seconds_that_is_infinite_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """RUNNER_RECONCILE_EVERY=inf ended the reconciler: the broker takes no such number."""
     monkeypatch.setenv(f"RUNNER_{name}", value)
     answer = runner("runs")

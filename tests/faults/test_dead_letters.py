@@ -145,7 +145,7 @@ def test_a_message_for_a_run_or_a_step_that_does_not_exist_is_kept(worker: "Pope
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("worker", ["solo"], indirect=True)
-def test_arguments_of_a_task_that_is_not_ours_are_its_own_to_judge(valkey: Server) -> None:
+def test_a_message_of_another_applications_task_is_checked_by_the_task_alone(valkey: Server) -> None:
     send(valkey, json.dumps(envelope(body(1, 2), headers=WELL_FORMED["headers"] | {"task": "collector_1"})).encode())
 
     # One at a time, in their order: when this has come to its end, that has been dealt with.
@@ -165,7 +165,7 @@ def test_a_hostile_broadcast_does_not_end_a_worker(worker: "Popen[bytes]", valke
     assert f"worker-{worker.pid}@" in runner("doctor", "--broker", valkey.url).stdout
 
 
-def test_the_list_keeps_the_latest_thousand_and_expires(valkey: Server) -> None:
+def test_the_list_of_dead_letters_keeps_the_latest_thousand_and_expires(valkey: Server) -> None:
     chosen = settings.read()
     with valkey.client() as client:
         for number in range(1002):

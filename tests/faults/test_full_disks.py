@@ -44,7 +44,9 @@ def test_a_full_disk_of_the_broker_is_told_and_outlived(
 
 
 @pytest.mark.usefixtures("workers")
-def test_reached_maxmemory_is_told_and_outlived(tmp_path: Path, broker: Server, ledger: Ledger) -> None:
+def test_a_broker_that_has_reached_maxmemory_is_told_and_outlived(
+    tmp_path: Path, broker: Server, ledger: Ledger
+) -> None:
     """F21 a. Proves that a write which is refused is tried again, by whoever has something to record."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
@@ -67,9 +69,7 @@ def test_reached_maxmemory_is_told_and_outlived(tmp_path: Path, broker: Server, 
 
 
 @pytest.mark.parametrize("command", [("run", DEFAULT, "--topic", "x"), ("worker",), ("doctor",)], ids=" ".join)
-def test_a_broker_that_makes_room_by_itself_is_refused(
-    command: tuple[str, ...], start_valkey: Callable[..., Server]
-) -> None:
+def test_a_broker_that_evicts_keys_is_refused(command: tuple[str, ...], start_valkey: Callable[..., Server]) -> None:
     """F21 b. It would throw away queued work, and nobody would know."""
     broker = start_valkey("--maxmemory-policy", "allkeys-lru")
 

@@ -375,7 +375,7 @@ def keeper(state_dir: Path) -> int:
     return int(status.rpartition(")")[2].split()[1])
 
 
-def test_up_starts_its_broker_again(tmp_path: Path, state_dir: Path) -> None:
+def test_up_starts_its_private_valkey_again(tmp_path: Path, state_dir: Path) -> None:
     """Its worker and its Flower waited for ever."""
     with working(tmp_path / "log", "runner", "up", "--port", "0"):
         processes.kill(keeper(state_dir))

@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     often = {
         test_a_worker_killed_in_a_collector_costs_seconds,
         test_no_step_starts_after_a_run_under_way_is_cancelled,
-        test_an_attempt_ends_at_its_timeout,
+        test_an_attempt_in_a_pool_without_processes_ends_at_its_timeout,
     }
     if "pool" in metafunc.fixturenames:
         marks = () if metafunc.function in often else (pytest.mark.soak,)
@@ -69,7 +69,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.usefixtures("workers")
-def test_an_attempt_ends_at_its_timeout(tmp_path: Path, ledger: Ledger) -> None:
+def test_an_attempt_in_a_pool_without_processes_ends_at_its_timeout(tmp_path: Path, ledger: Ledger) -> None:
     """F14 a. Where there is no process to end, a thread that sleeps on is left behind, and the run goes on."""
     arguments = {"journal": f"{tmp_path}/j", "step": "bad", "seconds": 60}
     retry = {"max_retries": 1, "delay": "100ms"}
@@ -108,7 +108,7 @@ def test_a_worker_without_children_does_not_end_with_whoever_started_it(tmp_path
 
 
 @pytest.mark.usefixtures("state_dir")
-def test_another_pool_is_refused_with_a_line() -> None:
+def test_a_pool_that_is_not_supported_is_refused_with_a_line() -> None:
     command = [sys.executable, "-m", "celery", "-A", "runner.celery_app", "worker", "--pool", "custom"]
     refused = subprocess.run(
         command,

@@ -63,7 +63,7 @@ class TestTheEnvironmentOfAnotherApplication:
     }
 
     @pytest.mark.usefixtures("state_dir")
-    def test_a_run_with_a_private_valkey_does_not_obey_it(self) -> None:
+    def test_a_run_with_a_private_valkey_does_not_obey_variables_of_celery(self) -> None:
         answer = runner("run", DEFAULT, "--topic", "x", **self.CELERYS)
 
         assert answer.code == 0, answer.stderr
@@ -117,7 +117,7 @@ stages:
         return write(tmp_path, "own.yaml", self.WORKFLOW.replace("gather: {task: gather.concat}\n", ""))
 
     @pytest.mark.usefixtures("state_dir")
-    def test_its_tasks_are_executed_in_a_private_run(self, workflow: str) -> None:
+    def test_tasks_of_an_included_application_are_executed_in_a_private_run(self, workflow: str) -> None:
         answer = runner("run", workflow)
 
         assert answer.code == 0, answer.stderr
@@ -132,7 +132,7 @@ stages:
         ],
     )
     @pytest.mark.usefixtures("shared")
-    def test_its_tasks_are_executed_by_a_shared_worker(
+    def test_tasks_of_an_included_application_are_executed_by_a_shared_worker(
         self, pool: str, command: tuple[str, ...], workflow: str, tmp_path: Path
     ) -> None:
         with working(tmp_path / "log", *command, "--pool", pool):
@@ -142,14 +142,14 @@ stages:
         assert json.loads(answer.stdout) == [6, 4, 6, 8]
 
     @pytest.mark.usefixtures("state_dir", "workflow")
-    def test_a_task_of_it_is_bound_to_the_runs_application(self, tmp_path: Path) -> None:
+    def test_a_task_of_an_included_application_is_bound_to_the_runs_application(self, tmp_path: Path) -> None:
         """`self.retry`, `self.update_state` and the like would otherwise wait for its broker."""
         file = write(tmp_path, "whose.yaml", "name: whose\ninclude: [proj]\ncollectors: [{id: a, task: proj.whose}]\n")
 
         assert json.loads(runner("run", file).stdout) == [["runner", "Backend"]]
 
     @pytest.mark.usefixtures("state_dir", "workflow")
-    def test_a_retry_that_a_task_of_it_asks_for_is_the_workflows(self, tmp_path: Path) -> None:
+    def test_a_retry_that_a_task_of_an_included_application_asks_for_is_the_workflows(self, tmp_path: Path) -> None:
         file = write(
             tmp_path,
             "retried.yaml",
@@ -162,7 +162,7 @@ stages:
         assert answer.json["steps"][0]["error"]["type"] == "ValueError"
 
     @pytest.mark.usefixtures("state_dir")
-    def test_one_that_cannot_be_set_up_is_named(self, tmp_path: Path) -> None:
+    def test_an_included_application_that_cannot_be_set_up_is_named(self, tmp_path: Path) -> None:
         write(tmp_path, "broken.py", "from celery import Celery\napp = Celery()\napp.config_from_object('no_such')\n")
         write(
             tmp_path,
@@ -193,20 +193,22 @@ class TestTwoTasksOfOneName:
         )
 
     @pytest.mark.usefixtures("state_dir")
-    def test_the_users_is_executed_in_a_private_run(self, workflow: str) -> None:
+    def test_of_two_tasks_of_one_name_the_users_is_executed_in_a_private_run(self, workflow: str) -> None:
         assert json.loads(runner("run", workflow).stdout) == "mine"
 
     @pytest.mark.parametrize(
         "include", [{"RUNNER_INCLUDE": "mine"}, {"RUNNER_INCLUDE": "runner.collectors.gather,mine"}]
     )
     @pytest.mark.usefixtures("shared")
-    def test_the_users_is_executed_by_a_shared_worker(
+    def test_of_two_tasks_of_one_name_the_users_is_executed_by_a_shared_worker(
         self, include: dict[str, str], workflow: str, tmp_path: Path
     ) -> None:
         with working(tmp_path / "log", "runner", "worker", **include):
             assert json.loads(runner("run", workflow).stdout) == "mine"
 
-    def test_the_users_is_executed_by_an_application(self, workflow: str, shared: Server, tmp_path: Path) -> None:
+    def test_of_two_tasks_of_one_name_the_users_is_executed_by_an_application(
+        self, workflow: str, shared: Server, tmp_path: Path
+    ) -> None:
         write(
             tmp_path,
             "shop.py",
@@ -216,21 +218,21 @@ class TestTwoTasksOfOneName:
             assert json.loads(runner("run", workflow).stdout) == "mine"
 
     @pytest.mark.parametrize("command", ["validate", "tasks"])
-    def test_it_is_said(self, command: str, workflow: str) -> None:
+    def test_of_two_tasks_of_one_name_every_command_says_which_counts(self, command: str, workflow: str) -> None:
         answer = runner(command, workflow)
 
         assert answer.code == 0
         assert "gather.concat is a task of runner.collectors.gather and of mine: that of mine counts" in answer.stderr
 
     @pytest.mark.usefixtures("state_dir")
-    def test_doctor_says_it(self, workflow: str) -> None:
+    def test_of_two_tasks_of_one_name_doctor_says_which_counts(self, workflow: str) -> None:
         assert "that of mine counts" in runner("doctor", workflow).stdout
 
 
 class TestAProcessThatImportsUs:
     """Django and Flask import what their tasks import; their own `@shared_task`s were then sent to our broker."""
 
-    def test_keeps_its_application(self, tmp_path: Path) -> None:
+    def test_a_process_that_imports_runner_keeps_its_application(self, tmp_path: Path) -> None:
         write(
             tmp_path,
             "shop.py",
@@ -244,12 +246,12 @@ class TestAProcessThatImportsUs:
 
         assert python("import shop", tmp_path).stdout == "['shop', 'shop'] shop\n"
 
-    def test_keeps_it_also_where_it_comes_first(self, tmp_path: Path) -> None:
+    def test_a_process_keeps_its_application_also_where_runner_is_imported_first(self, tmp_path: Path) -> None:
         code = "from runner import celery_app; from celery import Celery, current_app; app = Celery('shop'); print(current_app.main)"
 
         assert python(code, tmp_path).stdout == "shop\n"
 
-    def test_starts_no_broker_of_ours_when_it_is_a_worker(
+    def test_a_worker_of_an_application_that_imports_runner_starts_no_private_valkey(
         self, valkey: Server, state_dir: Path, tmp_path: Path
     ) -> None:
         write(
@@ -260,7 +262,7 @@ class TestAProcessThatImportsUs:
         with serving(tmp_path / "log", *SHOP, PYTHONPATH=str(tmp_path)):
             assert list(state_dir.iterdir()) == []
 
-    def test_gets_the_result_of_a_task_of_ours(self, valkey: Server, tmp_path: Path) -> None:
+    def test_an_application_gets_the_result_of_a_task_of_ours(self, valkey: Server, tmp_path: Path) -> None:
         """It waited for ever, although the state was SUCCESS."""
         code = (
             "from runner.celery_app import app\n"
@@ -275,7 +277,9 @@ class TestAProcessThatImportsUs:
         assert first.startswith("request-")
 
     @pytest.mark.parametrize("task", ["collector_1", "gather.concat"])
-    def test_gets_the_result_of_any_task_that_it_calls(self, task: str, valkey: Server, tmp_path: Path) -> None:
+    def test_an_application_gets_the_result_of_any_task_that_it_calls(
+        self, task: str, valkey: Server, tmp_path: Path
+    ) -> None:
         """Results were ignored: `.get()` gave None, or waited for ever, by whether the caller has imported the task."""
         arguments = {"collector_1": ["tea"], "gather.concat": [[[1], [2]]]}
         code = (
@@ -330,7 +334,7 @@ class TestAnApplicationThatExecutesSteps:
     @pytest.mark.parametrize(
         ("include", "words"), [("include=['runner.adopt']", ()), ("", ("-I", "runner.adopt"))], ids=["include", "-I"]
     )
-    def test_executes_its_own_tasks_and_the_built_in_ones(
+    def test_an_application_executes_its_own_tasks_and_the_built_in_ones(
         self, include: str, words: tuple[str, ...], valkey: Server, tmp_path: Path, workflow: str
     ) -> None:
         shop(tmp_path, valkey, include)
@@ -352,7 +356,7 @@ class TestAnApplicationThatExecutesSteps:
         assert answer.code == 0, answer.stderr
         assert json.loads(answer.stdout) == {"count": 7}
 
-    def test_sends_again_what_a_killed_worker_held(self, valkey: Server, tmp_path: Path) -> None:
+    def test_an_application_sends_again_what_a_killed_worker_held(self, valkey: Server, tmp_path: Path) -> None:
         """With `runner.worker.execute` alone, as the documents had it, nobody did: there was no reconciler."""
         shop(tmp_path, valkey, "include=['runner.adopt']")
         journal = tmp_path / "journal"
@@ -367,7 +371,7 @@ class TestAnApplicationThatExecutesSteps:
         with serving(tmp_path / "log2", *SHOP):
             wait_until(lambda: status(valkey, run_id) == "succeeded", "the run has succeeded", 60)
 
-    def test_doctor_says_that_nobody_reconciles(self, valkey: Server, tmp_path: Path) -> None:
+    def test_doctor_says_that_no_worker_reconciles(self, valkey: Server, tmp_path: Path) -> None:
         shop(tmp_path, valkey, "include=['runner.worker.execute']")
         with serving(tmp_path / "log", *SHOP):
             answer = runner("doctor")
@@ -375,7 +379,7 @@ class TestAnApplicationThatExecutesSteps:
         assert "no worker reconciles (shop@here)" in answer.stdout
         assert "include runner.adopt" in answer.stdout
 
-    def test_doctor_finds_nothing_wrong_with_it(self, valkey: Server, tmp_path: Path) -> None:
+    def test_doctor_finds_nothing_wrong_with_an_application(self, valkey: Server, tmp_path: Path) -> None:
         shop(tmp_path, valkey, "include=['runner.adopt']")
         with serving(tmp_path / "log", *SHOP):
             wait_until(Ledger.of(valkey.client(), settings.read()).is_led, "the reconciler has begun")
@@ -396,7 +400,7 @@ class TestAnApplicationThatExecutesSteps:
             "task_ignore_result=False, result_extended=True, worker_deduplicate_successful_tasks=True, result_backend=URL",
         ],
     )
-    def test_gathers_at_once_whatever_is_configured_for_its_own_results(
+    def test_an_application_gathers_at_once_whatever_its_result_backend_is(
         self, configuration: str, valkey: Server, tmp_path: Path, workflow: str
     ) -> None:
         """The fan-in came by the reconciler alone, seconds later, and left keys that never expire."""
@@ -411,7 +415,7 @@ class TestAnApplicationThatExecutesSteps:
         assert {key for key in keys if not key.startswith(("_kombu.", "unacked"))} == set()
 
     @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-    def test_obeys_the_tls_options_of_its_broker(
+    def test_a_run_obeys_the_tls_options_of_its_applications_broker(
         self, scheme: str, valkey: Server, tmp_path: Path, workflow: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Every step raised: the ledger was asked for without TLS, or without the authority to trust."""
@@ -441,7 +445,7 @@ class TestAnApplicationThatExecutesSteps:
             ("task_serializer='pickle', accept_content=['pickle']", "accept_content is without json"),
         ],
     )
-    def test_is_refused_with_the_reason_where_it_would_lose_steps(
+    def test_an_application_whose_settings_would_lose_steps_is_refused_with_the_reason(
         self, configuration: str, reason: str, valkey: Server, tmp_path: Path
     ) -> None:
         """Each step raised, was sent again for ever, or was waited for without a word."""
@@ -460,13 +464,15 @@ class TestAnApplicationThatExecutesSteps:
         assert "worker shop@here was refused" in doctor.stdout
         assert reason in doctor.stdout
 
-    def test_is_admitted_again_once_it_is_put_right(self, valkey: Server, tmp_path: Path) -> None:
+    def test_an_application_is_admitted_again_once_its_settings_are_put_right(
+        self, valkey: Server, tmp_path: Path
+    ) -> None:
         Ledger.of(valkey.client(), settings.read()).refuse("shop@here", "accept_content is without json")
         shop(tmp_path, valkey, "include=['runner.adopt']")
         with serving(tmp_path / "log", *SHOP):
             assert "was refused" not in runner("doctor").stdout
 
-    def test_is_refused_as_a_client_before_a_run_is_recorded(self, valkey: Server, tmp_path: Path) -> None:
+    def test_an_application_that_is_refused_as_a_client_records_no_run(self, valkey: Server, tmp_path: Path) -> None:
         """With a key prefix at the client alone, the messages of an accepted run were lost."""
         shop(tmp_path, valkey, "", "broker_transport_options={'global_keyprefix': 'shop_'}")
 
@@ -478,7 +484,7 @@ class TestAnApplicationThatExecutesSteps:
         assert "ApplicationUnfit" in answer.stderr
         assert valkey.client().zcard("runner:runs") == 0
 
-    def test_starts_a_run_on_its_own_broker_and_queue(self, valkey: Server, tmp_path: Path) -> None:
+    def test_an_application_starts_a_run_on_its_own_broker_and_queue(self, valkey: Server, tmp_path: Path) -> None:
         """`collector_request` looked for the private Valkey, and for a queue that nobody serves."""
         shop(tmp_path, valkey, "include=['runner.adopt']", "task_default_queue='shop'")
         code = "from shop import app; print(app.send_task('collector_request', ['tea']).get(timeout=20))"
@@ -541,7 +547,7 @@ def track(instance, **_):
 """
 
     @pytest.mark.usefixtures("state_dir")
-    def test_is_told_of_each_failed_step_once_and_under_its_name(self, tmp_path: Path) -> None:
+    def test_an_error_tracker_is_told_of_each_failed_step_once_and_under_its_name(self, tmp_path: Path) -> None:
         write(tmp_path, "tracker.py", self.TRACKER)
         twice = {"max_retries": 2, "delay": "10ms"}
         once = {"max_retries": 1, "delay": "10ms"}

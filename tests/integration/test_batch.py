@@ -64,7 +64,7 @@ def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
     assert begun == [0, 1, 2]
 
 
-def test_all_of_them_are_executed_once_in_their_order(
+def test_collectors_of_a_batch_are_executed_once_in_their_order(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(batch._pace, "slow", 1e-6)
@@ -76,7 +76,7 @@ def test_all_of_them_are_executed_once_in_their_order(
     assert list(ledger.collected("run-1", PLAN)) == list(range(10))
 
 
-def test_each_took_its_own_time_and_not_that_of_those_before(
+def test_each_collector_of_a_batch_started_after_those_before(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(batch._pace, "slow", 1e-6)

@@ -21,7 +21,7 @@ LINES = (
 )
 
 
-def test_every_side_runs_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+def test_every_side_of_the_benchmark_runs_and_its_figures_are_kept(tmp_path: Path) -> None:
     file, drawing = tmp_path / "measured.json", tmp_path / "measured.svg"
     command = [sys.executable, "-m", "tests.benchmarks", "--quick", "--only", "10000"]
     done = subprocess.run(
@@ -39,7 +39,7 @@ def test_every_side_runs_and_what_was_measured_is_kept(tmp_path: Path) -> None:
     assert drawing.read_text(encoding="utf-8") == plot.svg(kept)
 
 
-def test_a_line_says_whether_its_target_is_met() -> None:
+def test_a_line_of_the_benchmark_says_whether_its_target_is_met() -> None:
     assert [line.met for line in LINES] == [True, False, False, None]
     assert [tables.cells(line) for line in LINES] == [
         (
@@ -56,7 +56,7 @@ def test_a_line_says_whether_its_target_is_met() -> None:
     ]
 
 
-def test_rows_that_are_measured_again_take_the_place_of_those_before() -> None:
+def test_rows_of_the_benchmark_that_are_measured_again_take_the_place_of_those_before() -> None:
     kept = results.here(LINES)
     again = kept.and_([Line("100", "100 collectors", (0.1,))], order=list(rows.ROWS))
     assert [(line.row, line.ours[0]) for line in again.lines] == [
@@ -69,7 +69,7 @@ def test_rows_that_are_measured_again_take_the_place_of_those_before() -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_each_of_a_million_collectors_takes_what_each_of_a_hundred_thousand_does() -> None:
+def test_each_of_a_million_collectors_takes_as_long_as_each_of_a_hundred_thousand() -> None:
     """Time and memory, at most half as much again; they are all in its result, or the benchmark had ended itself."""
     measured = rows.lines("1000000", repeat=1, quick=False, notes=Console(stderr=True))
     assert [tables.cells(line) for line in measured if line.met is False] == []

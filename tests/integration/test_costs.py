@@ -100,7 +100,7 @@ def test_a_message_is_as_long_for_a_thousand_collectors_as_for_twenty_thousand(b
     assert many - few <= 8
 
 
-def test_with_its_stages_a_message_grows_by_their_signatures_and_no_more(broker: Server, tmp_path: Path) -> None:
+def test_a_message_grows_with_each_stage_by_one_signature(broker: Server, tmp_path: Path) -> None:
     [short, *_], [long, *_] = (sent(broker, written(tmp_path, BATCH, stages=stages)) for stages in (2, 12))
     more = tail(long)[len(tail(short)) :]
     assert len(more) == 10
@@ -123,7 +123,7 @@ def test_a_collector_of_a_batch_costs_a_small_part_of_a_round_trip(broker: Serve
     assert len(commands) <= count / 4
 
 
-def test_a_small_run_takes_few_round_trips_before_it_and_after_it(broker: Server, tmp_path: Path) -> None:
+def test_a_small_run_takes_few_round_trips_before_and_after_it(broker: Server, tmp_path: Path) -> None:
     """At 20 ms each a run of 0.06 s took a second: 31 of them, most to open two connections, and to read what is not there.
 
     While it is followed it waits (XREAD), and for how often that is depends on how fast it goes. What sends its messages goes

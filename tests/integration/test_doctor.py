@@ -17,7 +17,7 @@ from tests.workers import working
 pytestmark = pytest.mark.usefixtures("state_dir")
 
 
-def test_with_nothing_set_up_nothing_is_wrong(state_dir: Path) -> None:
+def test_doctor_finds_nothing_wrong_with_nothing_set_up(state_dir: Path) -> None:
     answer = runner("doctor")
 
     assert answer.code == 0, answer.stderr
@@ -40,12 +40,12 @@ def test_a_broker_without_workers_is_a_warning(valkey: Server) -> None:
     assert "start `python -m runner worker`" in answer.stdout
 
 
-def test_workers_are_named(valkey: Server, tmp_path: Path) -> None:
+def test_doctor_names_the_workers(valkey: Server, tmp_path: Path) -> None:
     with working(tmp_path / "log", "runner", "worker", "--name", "one@here", RUNNER_BROKER_URL=valkey.url):
         assert "workers:  one@here" in runner("doctor", "--broker", valkey.url).stdout
 
 
-def test_a_broker_that_cannot_be_used_makes_it_fail() -> None:
+def test_doctor_fails_if_the_broker_cannot_be_used() -> None:
     answer = runner("doctor", "--broker", f"redis://:s3cret@127.0.0.1:{free_port()}")
 
     assert answer.code == 4
@@ -123,7 +123,7 @@ def test_a_worker_that_answers_in_pickle_is_a_warning_and_the_others_are_looked_
     assert "no worker answers" not in answer.stdout
 
 
-def test_an_invalid_workflow_is_told_before_the_broker_is_asked(tmp_path: Path) -> None:
+def test_doctor_tells_an_invalid_workflow_before_it_asks_the_broker(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: x\ncolectors: []\n")
 
     answer = runner("doctor", str(tmp_path / "bad.yaml"), "--broker", f"redis://127.0.0.1:{free_port()}")
@@ -131,7 +131,7 @@ def test_an_invalid_workflow_is_told_before_the_broker_is_asked(tmp_path: Path) 
     assert answer.code == 3
 
 
-def test_dead_letters_are_counted_and_the_latest_three_are_shown(valkey: Server) -> None:
+def test_doctor_counts_dead_letters_and_shows_the_latest_three(valkey: Server) -> None:
     with valkey.client() as client:
         for reason in ("first", "second", "third", "last\n"):
             letter = dead_letters.DeadLetter(
@@ -150,7 +150,7 @@ def test_dead_letters_are_counted_and_the_latest_three_are_shown(valkey: Server)
     assert max(map(len, answer.stdout.splitlines())) < 200
 
 
-def test_a_run_that_waits_is_named_with_its_reason(valkey: Server, tmp_path: Path) -> None:
+def test_doctor_names_a_run_that_waits_and_its_reason(valkey: Server, tmp_path: Path) -> None:
     words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
     runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
     with valkey.client() as client:
@@ -161,7 +161,7 @@ def test_a_run_that_waits_is_named_with_its_reason(valkey: Server, tmp_path: Pat
     assert "run waiting waits for a worker that has shop.prices" in runner("doctor", "--broker", valkey.url).stdout
 
 
-def test_as_json_it_is_one_object_with_every_dead_letter(valkey: Server) -> None:
+def test_doctor_json_is_one_object_with_every_dead_letter(valkey: Server) -> None:
     with valkey.client() as client:
         for _ in range(20):
             dead_letters.add(

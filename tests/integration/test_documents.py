@@ -144,7 +144,7 @@ def test_ci_finds_the_two_commands_of_the_readme() -> None:
 
 @pytest.mark.parametrize("block", chosen("sh", note="test: run"), ids=str)
 @pytest.mark.usefixtures("state_dir")
-def test_a_shell_block_can_be_run(block: Block, checkout: Path) -> None:
+def test_a_shell_block_of_the_documents_can_be_run(block: Block, checkout: Path) -> None:
     done = subprocess.run(
         ["bash", "-eu", "-c", block.text],
         cwd=checkout,
@@ -158,7 +158,7 @@ def test_a_shell_block_can_be_run(block: Block, checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("block", chosen("sh"), ids=str)
-def test_a_shell_block_names_commands_and_options_that_there_are(block: Block) -> None:
+def test_a_shell_block_of_the_documents_names_existing_commands_and_options(block: Block) -> None:
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
     called = re.findall(r"-m runner ([a-z]+)([^|\n]*)", block.text)
     wrong = [
@@ -179,7 +179,7 @@ def known(command: str, word: str) -> bool:
 
 
 @pytest.mark.parametrize("block", chosen("yaml"), ids=str)
-def test_a_yaml_block_is_valid(block: Block, checkout: Path) -> None:
+def test_a_yaml_block_of_the_documents_is_valid(block: Block, checkout: Path) -> None:
     text = block.text if re.search(r"^name:", block.text, re.MULTILINE) else NAME + block.text
     text += "" if re.search(r"^collectors:", block.text, re.MULTILINE) else COLLECTORS
     written = source.parse(text, str(checkout / "example.yaml"))
@@ -187,7 +187,7 @@ def test_a_yaml_block_is_valid(block: Block, checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("block", chosen("python"), ids=str)
-def test_a_python_block_can_be_imported(block: Block, checkout: Path) -> None:
+def test_a_python_block_of_the_documents_can_be_imported(block: Block, checkout: Path) -> None:
     (checkout / "example.py").write_text(block.text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", "import example"],
@@ -202,7 +202,7 @@ def test_a_python_block_can_be_imported(block: Block, checkout: Path) -> None:
 
 @pytest.mark.parametrize("block", chosen("console", note="test: session"), ids=str)
 @pytest.mark.usefixtures("state_dir")
-def test_a_recorded_session_is_what_happens(block: Block, checkout: Path) -> None:
+def test_a_recorded_session_of_the_documents_is_what_happens(block: Block, checkout: Path) -> None:
     """Run again as it was recorded, on a terminal of 80 columns; times, ids and names of machines apart."""
     run_id = ""
     again = []
@@ -249,14 +249,14 @@ def anonymous(session: str) -> list[str]:
 # What is listed, is so
 
 
-def test_the_picture_is_that_of_the_default_workflow() -> None:
+def test_the_picture_in_the_readme_is_that_of_the_default_workflow() -> None:
     written = source.read(DEFAULT)
     plan = plans.make(spec.read(written, catalogue.of(written, Settings())), written)
     picture = next(block for block in chosen("mermaid") if block.document == GUIDE)
     assert picture.text.strip() == drawings.FORMATS["mermaid"](plan).strip()
 
 
-def test_the_explained_workflow_is_the_default_one() -> None:
+def test_the_workflow_explained_in_the_guide_is_the_default_one() -> None:
     explained = next(block for block in chosen("yaml") if block.text.startswith("name: default "))
     assert yaml.safe_load(explained.text) == yaml.safe_load(Path(DEFAULT).read_text(encoding="utf-8"))
 
@@ -267,7 +267,7 @@ def test_every_document_is_tested() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_of_the_documents_leads_somewhere(document: Path) -> None:
     """Relative links and their anchors; the badge of CI is a page of GitHub, beside the files."""
     links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link and not link.startswith("../../actions/")]
@@ -334,13 +334,13 @@ def heading(text: str) -> str:
     return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
 
 
-def test_every_command_is_listed() -> None:
+def test_every_command_is_listed_in_the_readme() -> None:
     with cli.cli.make_context("runner", ["doctor"], resilient_parsing=True) as context:
         names = cli.cli.list_commands(context)
     assert sorted(codes(row[0])[0].split()[0] for row in table(README, "commands")) == sorted(names)
 
 
-def test_every_exit_code_of_an_error_is_listed() -> None:
+def test_every_exit_code_of_an_error_is_listed_in_the_readme() -> None:
     listed = {int(row[0]) for row in table(README, "exit codes")}
     assert {error.exit_code for error in kinds(errors.RunnerError)} <= listed
 
@@ -349,25 +349,25 @@ def kinds(error: type[errors.RunnerError]) -> list[type[errors.RunnerError]]:
     return [error, *(kind for below in error.__subclasses__() for kind in kinds(below))]
 
 
-def test_every_variable_that_is_named_is_a_setting() -> None:
+def test_every_variable_that_the_documents_name_is_a_setting() -> None:
     # Not _RUNNER_COMPLETE: that one is click's.
     texts = [path.read_text("utf-8") for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # that names a misspelt one
     named = {name for text in texts for name in re.findall(r"(?<!_)RUNNER_([A-Z_]+)", text)}
     assert named <= {name.upper() for name in Settings.model_fields} | {""}
 
 
-def test_every_poe_task_that_is_named_is_one() -> None:
+def test_every_poe_task_that_the_documents_name_is_defined() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     named = {name for path in DOCUMENTS for name in re.findall(r"\bpoe (\w+)", path.read_text("utf-8"))}
     assert named <= set(project["tool"]["poe"]["tasks"])
 
 
-def test_every_setting_is_listed_with_its_description() -> None:
+def test_every_setting_is_listed_in_the_readme_with_its_description() -> None:
     listed = {codes(row[0])[0]: row[2] for row in table(OPERATING, "settings")}
     assert listed == {f"RUNNER_{name.upper()}": field.description for name, field in Settings.model_fields.items()}
 
 
-def test_every_setting_is_listed_with_its_default() -> None:
+def test_every_setting_is_listed_in_the_readme_with_its_default() -> None:
     listed = {row[0].strip("`"): row[1].strip("`") for row in table(OPERATING, "settings")}
     defaults = Settings(state_dir=Path("~/.local/state/celery-collectors")).model_dump()
     shown = {
@@ -393,12 +393,12 @@ KEYS = {
 }
 
 
-def test_every_part_of_the_language_has_a_table() -> None:
+def test_every_part_of_the_language_has_a_table_in_the_guide() -> None:
     assert {"Workflow", *spec.schema()["$defs"]} == set(KEYS.values())
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_every_key_of_the_language_is_listed_and_no_other(kind: str) -> None:
+def test_the_guide_lists_every_key_of_the_language_and_no_other(kind: str) -> None:
     schema = spec.schema()
     model: dict[str, Any] = {"Workflow": schema, **schema["$defs"]}[KEYS[kind]]
     assert {codes(row[0])[0] for row in listed_for(kind)} == set(model["properties"])
@@ -413,12 +413,12 @@ def listed_for(kind: str) -> list[list[str]]:
     return [row for row in rows if not defaults or codes(row[0]) != ["id"]]
 
 
-def test_the_defaults_of_retry_are_those_that_are_listed() -> None:
+def test_the_guide_lists_the_defaults_of_retry() -> None:
     listed = {codes(row[0])[0]: yaml.safe_load(row[1]) for row in table(GUIDE, "retry") if row[1]}
     assert spec.Retry.model_validate(listed) == spec.Retry()
 
 
-def test_every_built_in_task_is_listed() -> None:
+def test_every_built_in_task_is_listed_in_the_guide() -> None:
     offered = re.findall(r"^(\S+)  ", runner("tasks").stdout, re.MULTILINE)
     assert [codes(row[0])[0] for row in table(GUIDE, "tasks")] == sorted(offered)
 
@@ -439,7 +439,7 @@ def test_the_parameters_in_the_guide_are_those_of_the_docstrings() -> None:
     assert guide_params.written(text) == text
 
 
-def test_every_built_in_task_is_used_in_an_example() -> None:
+def test_every_built_in_task_is_used_in_an_example_of_the_guide() -> None:
     used = {step["task"] for block in chosen("yaml") for step in steps(yaml.safe_load(block.text))}
     assert set(catalogue.read(catalogue.offered(Settings()))) - {"collector_request"} <= used
 
@@ -450,19 +450,19 @@ def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
     return [step for step in [*workflow.get("collectors", []), *gather, *workflow.get("stages", [])] if "task" in step]
 
 
-def test_every_fault_is_listed_with_its_meaning() -> None:
+def test_every_code_of_a_fault_is_listed_in_the_guide_with_its_meaning() -> None:
     assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "faults")} == errors.CODES
 
 
-def test_every_warning_is_listed_with_its_meaning() -> None:
+def test_every_code_of_a_warning_is_listed_in_the_guide_with_its_meaning() -> None:
     assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "warnings")} == errors.WARNINGS
 
 
-def test_every_status_of_a_step_is_listed() -> None:
+def test_every_status_of_a_step_is_listed_in_the_guide() -> None:
     assert {codes(row[0])[0] for row in table(GUIDE, "statuses")} == set(get_args(StepStatus))
 
 
-def test_every_variable_that_a_command_inherits_is_listed() -> None:
+def test_every_variable_that_a_command_inherits_is_listed_in_the_guide() -> None:
     """The guide left `*_proxy` out, and says that a command inherits nothing else."""
     listed = (
         GUIDE.read_text("utf-8").split("A command inherits from the worker", 1)[1].split("It inherits nothing else")[0]
@@ -470,7 +470,7 @@ def test_every_variable_that_a_command_inherits_is_listed() -> None:
     assert codes(listed) == list(INHERITED)
 
 
-def test_the_limits_are_those_that_are_listed() -> None:
+def test_the_guide_lists_the_limits_of_the_language() -> None:
     settings, schema = Settings(), spec.schema()
     read, found, got, printed = (
         inspect.signature(task.run).parameters for task in (files.read, files.search, get, run)
@@ -503,7 +503,7 @@ def test_the_limits_are_those_that_are_listed() -> None:
 
 
 @pytest.mark.parametrize("row", table(GUIDE, "expressions"), ids=lambda row: str(row[0]))
-def test_an_example_of_an_expression_comes_to_what_is_said(row: list[str]) -> None:
+def test_an_example_of_an_expression_in_the_guide_has_the_value_beside_it(row: list[str]) -> None:
     names: dict[str, dict[str, Any]] = {
         "inputs": {"topic": "tea", "tags": ["a", "b"], "limit": 5, "options": {"lang": "en"}, "deep": True},
         "run": {"id": "news-1", "name": "news", "started_at": "2026-01-02T03:04:05+00:00"},

@@ -78,14 +78,14 @@ def hit(url: str) -> int:
 
 
 class TestItsLife:
-    def test_it_listens_on_a_socket_that_is_ours_alone_and_on_no_port(self, state_dir: Path) -> None:
+    def test_the_private_valkey_listens_on_a_socket_that_is_ours_alone_and_on_no_port(self, state_dir: Path) -> None:
         with brokers.open(settings.read()) as broker, brokers.connect(broker.url) as client:
             assert client.config_get("port") == {"port": "0"}
 
             assert broker == brokers.Broker(f"redis+socket://{state_dir}/valkey.sock?virtual_host=0", embedded=True)
             assert stat.S_IMODE((state_dir / "valkey.sock").stat().st_mode) == 0o700
 
-    def test_it_keeps_everything_that_it_is_given(self, state_dir: Path) -> None:
+    def test_the_private_valkey_evicts_nothing(self, state_dir: Path) -> None:
         with brokers.open(settings.read()) as broker, brokers.connect(broker.url) as client:
             options = client.config_get("append*", "maxmemory-policy", "dir")
 
@@ -94,7 +94,7 @@ class TestItsLife:
         assert options["maxmemory-policy"] == "noeviction"
         assert options["dir"] == str(state_dir)
 
-    def test_what_was_written_is_there_the_next_time(self, state_dir: Path) -> None:
+    def test_the_private_valkey_has_the_next_time_what_was_written(self, state_dir: Path) -> None:
         with brokers.open(settings.read()) as broker:
             hit(broker.url)
         wait_until(lambda: is_unused(state_dir), "the server has stopped")
@@ -102,7 +102,7 @@ class TestItsLife:
         with brokers.open(settings.read()) as broker:
             assert hit(broker.url) == 2
 
-    def test_whoever_comes_while_it_is_being_stopped_waits_and_has_the_next(self, state_dir: Path) -> None:
+    def test_a_process_that_comes_while_the_private_valkey_stops_has_the_next_one(self, state_dir: Path) -> None:
         with brokers.open(settings.read()) as broker:
             hit(broker.url)
         stopping = "Received SIGTERM"
@@ -124,7 +124,7 @@ class TestItsLife:
         assert server_of(state_dir) == server
         assert starts(state_dir) == 1
 
-    def test_six_that_come_at_the_same_time_share_one_server(
+    def test_six_processes_that_come_at_the_same_time_share_one_server(
         self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
     ) -> None:
         with ThreadPoolExecutor(6) as pool:
@@ -133,7 +133,7 @@ class TestItsLife:
         assert len(users) == 6
         assert starts(state_dir) == 1
 
-    def test_it_stays_until_the_last_user_leaves(
+    def test_the_private_valkey_stays_until_its_last_user_leaves(
         self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
     ) -> None:
         first, second = use(), use()
@@ -145,7 +145,7 @@ class TestItsLife:
         second.communicate()
         wait_until(lambda: not processes.is_running(server), "the server has stopped")
 
-    def test_it_stops_when_its_only_user_is_killed(
+    def test_the_private_valkey_stops_when_its_only_user_is_killed(
         self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
     ) -> None:
         """F27. With flock(LOCK_EX) left out of the keeper, the server stays."""
@@ -158,7 +158,7 @@ class TestItsLife:
         wait_until(lambda: is_unused(state_dir), "its keeper has ended")
         assert not (state_dir / "valkey.sock").exists()
 
-    def test_a_forked_child_is_a_user_too(self, state_dir: Path) -> None:
+    def test_a_forked_child_is_a_user_of_the_private_valkey_too(self, state_dir: Path) -> None:
         """The children of a worker's prefork pool are not served by a server that ends with the worker's main process."""
         with forked_within(state_dir) as (child, server):
             assert processes.is_running(server)
@@ -166,7 +166,7 @@ class TestItsLife:
 
         wait_until(lambda: not processes.is_running(server), "the server has stopped")
 
-    def test_ctrl_c_in_the_terminal_does_not_reach_it(
+    def test_ctrl_c_in_the_terminal_does_not_reach_the_private_valkey(
         self, state_dir: Path, use: Callable[[], subprocess.Popen[str]]
     ) -> None:
         user = use()
@@ -174,7 +174,7 @@ class TestItsLife:
         assert os.getsid(server_of(state_dir)) != os.getsid(user.pid)
         assert os.getsid(keeper_of(state_dir)) == os.getsid(server_of(state_dir))
 
-    def test_processes_that_come_and_go_lose_nothing(self, state_dir: Path) -> None:
+    def test_processes_that_come_and_go_lose_nothing_in_the_private_valkey(self, state_dir: Path) -> None:
         """Each comes while the others' server is starting, running, or being stopped: 24 writes, and 24 are there."""
         code = """
 from runner import brokers, settings
@@ -237,7 +237,7 @@ class TestCrashes:
         with brokers.open(settings.read()):
             assert not caplog.text
 
-    def test_whoever_dies_while_it_starts_the_server_leaves_one_for_the_next(self, state_dir: Path) -> None:
+    def test_a_process_that_dies_while_it_starts_the_server_leaves_one_for_the_next(self, state_dir: Path) -> None:
         """The next must not start a second one on the same files, although the first does not answer yet."""
         code = """
 import os, signal
@@ -284,7 +284,7 @@ with embedded.serve(chosen):
 
         assert starts(state_dir) == 1
 
-    def test_a_hint_names_no_log_that_is_not_there(self, state_dir: Path) -> None:
+    def test_a_hint_of_the_private_valkey_names_no_log_that_is_not_there(self, state_dir: Path) -> None:
         """A remedy named a file that nobody could read."""
         with brokers.open(settings.read()):
             (state_dir / "valkey.log").unlink()
@@ -301,7 +301,7 @@ with embedded.serve(chosen):
         assert "valkey.log" not in refused.value.hint
         assert "RUNNER_STATE_DIR" in refused.value.hint
 
-    def test_a_ruined_file_is_reported_and_the_hint_mends_it(self, state_dir: Path) -> None:
+    def test_a_ruined_append_only_file_is_reported_and_the_hint_mends_it(self, state_dir: Path) -> None:
         with brokers.open(settings.read()) as broker:
             hit(broker.url)
         wait_until(lambda: is_unused(state_dir), "the server has stopped")
@@ -322,7 +322,9 @@ with embedded.serve(chosen):
 
 
 class TestTheBinary:
-    def test_one_that_does_not_run_here_is_named(self, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_valkey_binary_that_does_not_run_here_is_named(
+        self, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         foreign = state_dir / "valkey-server"
         foreign.write_bytes(b"\x7fELF of another machine")
         foreign.chmod(0o700)
@@ -331,7 +333,7 @@ class TestTheBinary:
         with pytest.raises(BrokerUnavailable, match=f"cannot execute {foreign}"), brokers.open(settings.read()):
             pass
 
-    def test_without_the_wheel_the_one_on_the_path_is_used(
+    def test_without_the_wheel_the_valkey_on_the_path_is_used(
         self, own_directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         server = own_directory / "redis-server"
@@ -341,7 +343,7 @@ class TestTheBinary:
 
         assert embedded.binary() == server
 
-    def test_without_any_the_user_is_told_what_to_install(
+    def test_without_any_valkey_the_user_is_told_what_to_install(
         self, state_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -354,14 +356,14 @@ class TestTheBinary:
 
 
 class TestTheStateDirectory:
-    def test_a_missing_one_is_made_for_us_alone(self, own_directory: Path) -> None:
+    def test_a_missing_state_directory_is_made_for_us_alone(self, own_directory: Path) -> None:
         folder = own_directory / "a" / "b"
 
         with brokers.open(settings.read(state_dir=folder)):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
     @pytest.mark.parametrize("mode", [0o777, 0o750, 0o705])
-    def test_one_that_others_can_enter_is_refused_with_the_fix(self, state_dir: Path, mode: int) -> None:
+    def test_a_state_directory_that_others_can_enter_is_refused_with_the_fix(self, state_dir: Path, mode: int) -> None:
         state_dir.chmod(mode)
 
         with (
@@ -374,7 +376,7 @@ class TestTheStateDirectory:
         assert refused.value.hint == f"chmod 700 {state_dir}"
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to someone else")
-    def test_someone_elses_is_refused_even_to_root(self, state_dir: Path) -> None:
+    def test_a_state_directory_of_somebody_else_is_refused_even_to_root(self, state_dir: Path) -> None:
         os.chown(state_dir, 12345, -1)
 
         with (
@@ -383,7 +385,7 @@ class TestTheStateDirectory:
         ):
             pass
 
-    def test_a_file_is_refused(self, own_directory: Path) -> None:
+    def test_a_state_directory_that_is_a_file_is_refused(self, own_directory: Path) -> None:
         path = own_directory / "state"
         path.touch()
 
@@ -393,7 +395,7 @@ class TestTheStateDirectory:
         ):
             pass
 
-    def test_one_that_cannot_be_made_is_refused(self, own_directory: Path) -> None:
+    def test_a_state_directory_that_cannot_be_made_is_refused(self, own_directory: Path) -> None:
         (own_directory / "file").touch()
         path = own_directory / "file" / "state"
 
@@ -403,7 +405,7 @@ class TestTheStateDirectory:
         ):
             pass
 
-    def test_one_that_cannot_be_written_to_is_refused(self) -> None:
+    def test_a_state_directory_that_cannot_be_written_to_is_refused(self) -> None:
         path = Path("/proc/self/state")
 
         with (
@@ -414,7 +416,7 @@ class TestTheStateDirectory:
 
         assert "RUNNER_STATE_DIR" in refused.value.hint
 
-    def test_a_full_disk_is_named(self, small_disk: Path) -> None:
+    def test_a_full_disk_of_the_state_directory_is_named(self, small_disk: Path) -> None:
         fill(small_disk)
 
         with (
@@ -425,7 +427,7 @@ class TestTheStateDirectory:
 
         assert "free some space" in refused.value.hint
 
-    def test_a_disk_that_was_full_is_usable_again_once_it_is_not(self, small_disk: Path) -> None:
+    def test_a_state_directory_on_a_disk_that_was_full_is_usable_once_it_is_not(self, small_disk: Path) -> None:
         with brokers.open(settings.read()) as broker:
             hit(broker.url)
             filler = fill(small_disk)
@@ -436,7 +438,9 @@ class TestTheStateDirectory:
             with brokers.open(settings.read()):
                 assert hit(broker.url) == 2
 
-    def test_a_long_path_has_its_socket_elsewhere_and_leaves_nothing_there(self, own_directory: Path) -> None:
+    def test_a_state_directory_with_a_long_path_has_its_socket_elsewhere_and_leaves_nothing_there(
+        self, own_directory: Path
+    ) -> None:
         """The address of a socket is 107 bytes at most on Linux, and 103 on macOS."""
         chosen = settings.read(state_dir=own_directory / ("long" * 25))
 
@@ -463,7 +467,9 @@ class TestTheStateDirectory:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to someone else")
     @pytest.mark.parametrize("path", ["link", "link/state"])
-    def test_a_link_of_someone_else_is_refused_wherever_it_is_on_the_path(self, path: str, own_directory: Path) -> None:
+    def test_a_link_of_somebody_else_on_the_path_of_the_state_directory_is_refused(
+        self, path: str, own_directory: Path
+    ) -> None:
         (own_directory / "ours" / "state").mkdir(mode=0o700, parents=True)
         (own_directory / "ours").chmod(0o700)
         (own_directory / "link").symlink_to(own_directory / "ours")
@@ -475,7 +481,7 @@ class TestTheStateDirectory:
         ):
             pass
 
-    def test_a_link_of_ours_is_followed(self, own_directory: Path) -> None:
+    def test_a_link_of_ours_on_the_path_of_the_state_directory_is_followed(self, own_directory: Path) -> None:
         """A larger disk, say."""
         (own_directory / "ours").mkdir(mode=0o700)
         (own_directory / "link").symlink_to(own_directory / "ours")
@@ -483,7 +489,7 @@ class TestTheStateDirectory:
         with brokers.open(settings.read(state_dir=own_directory / "link")) as broker:
             assert hit(broker.url) == 1
 
-    def test_celery_reaches_it_whatever_the_path_is_called(self, own_directory: Path) -> None:
+    def test_celery_reaches_the_private_valkey_whatever_its_path_is_called(self, own_directory: Path) -> None:
         with brokers.open(settings.read(state_dir=own_directory / "my state; 100%")) as broker:
             app = Celery(broker=broker.url, backend=broker.url)
 

@@ -125,27 +125,27 @@ def listening(treat: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 class TestOneThatServes:
-    def test_it_is_used_over_tcp(self, valkey: Server) -> None:
+    def test_a_broker_is_used_over_tcp(self, valkey: Server) -> None:
         with brokers.open(settings.read(broker_url=valkey.url)) as broker:
             assert broker == brokers.Broker(valkey.url, embedded=False)
 
-    def test_it_is_used_over_its_socket(self, valkey: Server) -> None:
+    def test_a_broker_is_used_over_its_socket(self, valkey: Server) -> None:
         with brokers.open(settings.read(broker_url=f"unix://{valkey.socket}?db=3")) as broker:
             assert broker.url == f"redis+socket://{valkey.socket}?virtual_host=3"
 
-    def test_it_is_used_with_its_password(self, start_valkey: Start) -> None:
+    def test_a_broker_is_used_with_its_password(self, start_valkey: Start) -> None:
         server = start_valkey("--requirepass", "s3cret/@")
 
         use(f"redis://:s3cret%2F%40@127.0.0.1:{server.port}/0")
 
-    def test_it_is_used_by_a_user_who_may_not_read_info(self, valkey: Server) -> None:
+    def test_a_broker_is_used_by_a_user_who_may_not_read_info(self, valkey: Server) -> None:
         with valkey.client() as client:
             commands = ["+@all", "-info"]
             client.acl_setuser("app", enabled=True, passwords=["+x"], keys=["*"], channels=["*"], commands=commands)
 
         use(f"redis://app:x@127.0.0.1:{valkey.port}/0")
 
-    def test_nothing_without_an_expiry_is_left_in_it(self, valkey: Server) -> None:
+    def test_nothing_without_an_expiry_is_left_in_a_broker(self, valkey: Server) -> None:
         use(valkey.url)
 
         with valkey.client() as client:
@@ -153,7 +153,7 @@ class TestOneThatServes:
 
 
 class TestOneThatIsNotThere:
-    def test_a_closed_port_is_refused_in_one_line(self) -> None:
+    def test_a_closed_port_of_a_broker_is_told_in_one_line(self) -> None:
         """C08."""
         with pytest.raises(BrokerUnavailable) as refused:
             use("redis://:s3cret@127.0.0.1:1/0")
@@ -169,17 +169,17 @@ class TestOneThatIsNotThere:
         with pytest.raises(BrokerUnavailable, match="no such file or directory"):
             use(f"unix://{own_directory}/no.sock")
 
-    def test_one_that_accepts_and_says_nothing_is_given_up(self) -> None:
+    def test_a_broker_that_accepts_and_says_nothing_is_given_up(self) -> None:
         """C09."""
         with listening(silent) as url, pytest.raises(BrokerUnavailable, match="no answer within 2 s"):
             use(url)
 
-    def test_one_that_says_a_byte_a_second_is_given_up(self) -> None:
+    def test_a_broker_that_says_a_byte_a_second_is_given_up(self) -> None:
         """No timeout of a socket sees it: each byte is in time."""
         with listening(dripping) as url, pytest.raises(BrokerUnavailable, match="no answer within 4 s"):
             use(url)
 
-    def test_a_frozen_server_is_given_up(self, valkey: Server) -> None:
+    def test_a_broker_that_is_frozen_is_given_up(self, valkey: Server) -> None:
         valkey.freeze()
 
         with pytest.raises(BrokerUnavailable, match="no answer within 2 s"):
@@ -187,7 +187,7 @@ class TestOneThatIsNotThere:
 
 
 class TestOneThatIsNoRedis:
-    def test_a_web_server_is_recognised(self) -> None:
+    def test_a_web_server_in_place_of_a_broker_is_recognised(self) -> None:
         with (
             listening(a_web_server) as url,
             pytest.raises(BrokerUnavailable, match="what answers there is no Redis or Valkey") as refused,
@@ -196,7 +196,7 @@ class TestOneThatIsNoRedis:
 
         assert "s3cret" not in str(refused.value)
 
-    def test_one_that_hangs_up_is_asked_for_tls(self) -> None:
+    def test_a_broker_that_hangs_up_is_asked_for_tls(self) -> None:
         with (
             listening(hanging_up) as url,
             pytest.raises(BrokerUnavailable, match="does not speak with us") as refused,
@@ -205,7 +205,7 @@ class TestOneThatIsNoRedis:
 
         assert "rediss://" in refused.value.hint
 
-    def test_one_that_speaks_no_tls_is_told_from_one_that_does(self) -> None:
+    def test_a_broker_that_speaks_no_tls_is_told_from_one_that_does(self) -> None:
         with (
             listening(without_tls) as url,
             pytest.raises(BrokerUnavailable, match="TLS fails") as refused,
@@ -216,14 +216,14 @@ class TestOneThatIsNoRedis:
 
 
 class TestOneThatTakesNoWork:
-    def test_a_missing_password_is_named(self, start_valkey: Start) -> None:
+    def test_a_missing_password_of_a_broker_is_named(self, start_valkey: Start) -> None:
         server = start_valkey("--requirepass", "s3cret")
 
         with pytest.raises(BrokerUnavailable, match="it asks for a password"):
             use(server.url)
 
     @pytest.mark.parametrize("user", ["", "someone"])
-    def test_a_wrong_password_is_named_and_not_shown(self, start_valkey: Start, user: str) -> None:
+    def test_a_wrong_password_of_a_broker_is_named_and_not_shown(self, start_valkey: Start, user: str) -> None:
         server = start_valkey("--requirepass", "s3cret")
 
         with pytest.raises(BrokerUnavailable, match="wrong user or password") as refused:
@@ -232,7 +232,7 @@ class TestOneThatTakesNoWork:
         assert f"redis://{user}:***@127.0.0.1:{server.port}/0" in str(refused.value)
         assert "wr0ng" not in str(refused.value)
 
-    def test_a_user_who_may_not_write_is_told_so(self, valkey: Server) -> None:
+    def test_a_user_of_a_broker_who_may_not_write_is_told_so(self, valkey: Server) -> None:
         with valkey.client() as client:
             client.acl_setuser("reader", enabled=True, passwords=["+x"], keys=["*"], commands=["+@read", "+info"])
 
@@ -240,7 +240,7 @@ class TestOneThatTakesNoWork:
             use(f"redis://reader:x@127.0.0.1:{valkey.port}/0")
 
     @pytest.mark.parametrize("rights", ["-eval", "-@scripting", "-publish", "-psubscribe", "resetchannels"])
-    def test_a_user_who_lacks_what_a_run_needs_is_refused_and_the_hint_mends_it(
+    def test_a_user_of_a_broker_who_lacks_what_a_run_needs_is_refused_and_the_hint_mends_it(
         self, rights: str, valkey: Server
     ) -> None:
         """Without scripts the worker died with RestartFreqExceeded; without channels (`&*`) a run waited silently."""
@@ -254,7 +254,7 @@ class TestOneThatTakesNoWork:
             client.execute_command(*mended)
         use(f"redis://app:x@127.0.0.1:{valkey.port}/0")
 
-    def test_a_server_with_as_many_clients_as_it_takes_is_recognised(self, valkey: Server) -> None:
+    def test_a_broker_with_as_many_clients_as_it_takes_is_recognised(self, valkey: Server) -> None:
         with valkey.client() as client:
             client.config_set("maxclients", 1)
 
@@ -267,14 +267,14 @@ class TestOneThatTakesNoWork:
         with pytest.raises(BrokerUnavailable, match="a read-only replica"):
             use(server.url)
 
-    def test_a_full_one_is_refused_naming_maxmemory(self, start_valkey: Start) -> None:
+    def test_a_full_broker_is_refused_naming_maxmemory(self, start_valkey: Start) -> None:
         """F21 (a)."""
         server = start_valkey("--maxmemory", "100kb")
 
         with pytest.raises(BrokerUnavailable, match="it is full: maxmemory is reached"):
             use(server.url)
 
-    def test_one_that_evicts_is_refused_with_the_policy_it_must_have(self, start_valkey: Start) -> None:
+    def test_a_broker_that_evicts_is_refused_with_the_policy_it_must_have(self, start_valkey: Start) -> None:
         """F21 (b). Our keys all expire, so that volatile-lru would take them too."""
         server = start_valkey("--maxmemory-policy", "volatile-lru")
 
@@ -283,13 +283,13 @@ class TestOneThatTakesNoWork:
 
         assert refused.value.exit_code == 4
 
-    def test_a_cluster_is_refused(self, start_valkey: Start) -> None:
+    def test_a_broker_that_is_a_cluster_is_refused(self, start_valkey: Start) -> None:
         server = start_valkey("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
 
         with pytest.raises(BrokerUnsafe, match="a cluster"):
             use(server.url)
 
-    def test_a_database_that_it_does_not_have_is_named(self, valkey: Server) -> None:
+    def test_a_database_that_the_broker_does_not_have_is_named(self, valkey: Server) -> None:
         with pytest.raises(BrokerUnavailable, match="DB index is out of range"):
             use(valkey.url.replace("/0", "/99"))
 
@@ -298,7 +298,9 @@ class TestTls:
     """A server that speaks TLS, each mistake that a URL can make with it, and what the hint leads to."""
 
     @pytest.mark.parametrize("password", ["", ":s3cret@"])
-    def test_a_url_without_it_is_told_so(self, password: str, authority: Authority, valkey: Server) -> None:
+    def test_a_url_without_tls_of_a_broker_with_tls_is_told_so(
+        self, password: str, authority: Authority, valkey: Server
+    ) -> None:
         """It was told that the connection was reset, and to start a server, or to take a private one."""
         with (
             listening(in_tls(authority, valkey)) as url,
@@ -313,7 +315,7 @@ class TestTls:
     @pytest.mark.parametrize(
         ("file", "reason"), [("missing.pem", "No such file"), ("serial.pem", "no such certificates")]
     )
-    def test_a_file_that_is_missing_or_no_certificate_is_named(
+    def test_a_tls_file_that_is_missing_or_no_certificate_is_named(
         self, file: str, reason: str, option: str, authority: Authority, valkey: Server
     ) -> None:
         """It was told "no such file or directory", and to start a server, or that no TLS is spoken there."""
@@ -337,7 +339,7 @@ class TestTls:
 
         assert "ssl_certfile=" in refused.value.hint
 
-    def test_a_name_that_the_certificate_is_not_for_is_told(self, authority: Authority, valkey: Server) -> None:
+    def test_a_host_that_the_certificate_is_not_for_is_named(self, authority: Authority, valkey: Server) -> None:
         with (
             listening(in_tls(authority, valkey)) as url,
             pytest.raises(BrokerUnavailable, match="mismatch") as refused,
@@ -346,7 +348,9 @@ class TestTls:
 
         assert "the name that its certificate is for" in refused.value.hint
 
-    def test_with_the_authority_and_a_certificate_it_is_used(self, authority: Authority, start_valkey: Start) -> None:
+    def test_a_broker_with_tls_is_used_with_the_authority_and_a_certificate(
+        self, authority: Authority, start_valkey: Start
+    ) -> None:
         """The same server, so that the mistakes above are the URLs' own."""
         certificate = f"&ssl_certfile={authority.certificate}&ssl_keyfile={authority.key}"
         server = start_valkey("--requirepass", "s3cret")  # as `listening` has it in its URL
@@ -358,7 +362,7 @@ class TestAPublicAddress:
     """C10. 192.88.99.1 is a public address that nobody answers at since RFC 7526; here nobody is asked."""
 
     @pytest.mark.parametrize("host", ["192.88.99.1", "[::ffff:192.88.99.1]", "[2001:4860::1]"])
-    def test_without_a_password_it_is_refused_before_anything_is_sent(
+    def test_a_broker_at_a_public_address_without_a_password_is_refused_before_anything_is_sent(
         self, host: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sent: list[object] = []
@@ -373,13 +377,15 @@ class TestAPublicAddress:
     @pytest.mark.parametrize(
         "url", ["redis://:s3cret@192.88.99.1:6379/0", "rediss://192.88.99.1:6379/0?ssl_certfile=/etc/hosts"]
     )
-    def test_with_a_password_or_a_certificate_it_is_tried(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_broker_at_a_public_address_with_a_password_or_a_certificate_is_tried(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
         with pytest.raises(BrokerUnavailable, match="connection refused"):
             use(url)
 
-    def test_with_insecure_it_is_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_broker_at_a_public_address_is_tried_with_insecure(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
         with pytest.raises(BrokerUnavailable, match="connection refused"):
@@ -387,19 +393,23 @@ class TestAPublicAddress:
 
 
 class TestWarnings:
-    def test_one_with_an_append_only_file_on_this_machine_is_fine(self, valkey: Server) -> None:
+    def test_a_broker_with_an_append_only_file_on_this_machine_is_not_warned_of(self, valkey: Server) -> None:
         assert brokers.warnings(valkey.url) == []
 
-    def test_one_that_forgets_at_a_restart_is_warned_of(self, start_valkey: Start) -> None:
+    def test_a_broker_that_forgets_at_a_restart_is_warned_of(self, start_valkey: Start) -> None:
         assert "no append-only file" in brokers.warnings(start_valkey().url)[0].problem
 
-    def test_one_without_a_password_at_a_private_address_is_warned_of(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_broker_without_a_password_at_a_private_address_is_warned_of(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A container, say. That it is not asked here is the second warning."""
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
         assert "no password" in brokers.warnings("redis://172.17.0.2:6379/0")[0].problem
 
-    def test_one_with_a_password_at_a_private_address_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_broker_with_a_password_at_a_private_address_is_not_warned_of(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
         warnings = brokers.warnings("redis://:x@172.17.0.2:6379/0")
@@ -408,7 +418,7 @@ class TestWarnings:
 
 
 class TestTheClient:
-    def test_a_restart_of_the_server_is_waited_for(self, valkey: Server) -> None:
+    def test_a_restart_of_the_broker_is_waited_for(self, valkey: Server) -> None:
         with valkey.client() as client:
             client.set("kept", "yes")
             valkey.stop()
@@ -419,7 +429,7 @@ class TestTheClient:
 
             restart.join()
 
-    def test_options_go_before_our_defaults(self, valkey: Server) -> None:
+    def test_options_of_a_client_go_before_our_defaults(self, valkey: Server) -> None:
         with brokers.connect(valkey.url, decode_responses=False) as client:
             client.set("key", "value")
 

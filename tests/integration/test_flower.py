@@ -44,7 +44,7 @@ def url_of(process: subprocess.Popen[str]) -> str:
     return line.removeprefix("Flower: ").strip()
 
 
-def test_steps_have_their_own_names(flower: Start) -> None:
+def test_flower_shows_steps_under_their_own_names(flower: Start) -> None:
     page = flower("--basic-auth", ALICE)
 
     runner("run", DEFAULT, "--topic", "python")
@@ -60,7 +60,7 @@ def test_steps_have_their_own_names(flower: Start) -> None:
     }
 
 
-def test_all_batches_of_a_collector_have_the_name_in_the_file(flower: Start, tmp_path: Path) -> None:
+def test_flower_shows_all_batches_of_a_collector_under_its_name(flower: Start, tmp_path: Path) -> None:
     """Metrics of an exporter had a label for each: `page/9`."""
     page = flower("--basic-auth", ALICE)
     file = tmp_path / "wide.yaml"
@@ -74,7 +74,7 @@ def test_all_batches_of_a_collector_have_the_name_in_the_file(flower: Start, tmp
     assert {task["name"] for task in tasks(page)} == {"wide.page", "wide.gather"}
 
 
-def test_the_documented_request_can_be_made_by_its_api(flower: Start) -> None:
+def test_the_api_of_flower_takes_the_documented_request(flower: Start) -> None:
     page = flower("--basic-auth", ALICE)
 
     answer = page.post("/api/task/async-apply/collector_request", json={"args": ["python"]}, auth=AUTH)
@@ -82,7 +82,9 @@ def test_the_documented_request_can_be_made_by_its_api(flower: Start) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_its_api_gives_the_result_of_the_documented_request(flower: Start, valkey: Server, tmp_path: Path) -> None:
+def test_the_api_of_flower_gives_the_result_of_the_documented_request(
+    flower: Start, valkey: Server, tmp_path: Path
+) -> None:
     """It waited for ever for a result that was there."""
     page = flower("--basic-auth", ALICE, "--broker", valkey.url)
 
@@ -93,7 +95,7 @@ def test_its_api_gives_the_result_of_the_documented_request(flower: Start, valke
     assert answer.json()["result"].startswith("request-")
 
 
-def test_the_broker_page_shows_the_queue_of_the_embedded_broker(flower: Start) -> None:
+def test_the_broker_page_of_flower_shows_the_queue_of_the_embedded_broker(flower: Start) -> None:
     page = flower()
 
     text = page.get("/broker").text
@@ -102,7 +104,7 @@ def test_the_broker_page_shows_the_queue_of_the_embedded_broker(flower: Start) -
     assert "celery" in text.partition("Queue")[2]
 
 
-def test_the_broker_page_shows_the_queue_of_another_broker(flower: Start, valkey: Server) -> None:
+def test_the_broker_page_of_flower_shows_the_queue_of_another_broker(flower: Start, valkey: Server) -> None:
     page = flower("--broker", valkey.url)
 
     text = page.get("/broker").text
@@ -111,23 +113,23 @@ def test_the_broker_page_shows_the_queue_of_another_broker(flower: Start, valkey
     assert "celery" in text.partition("Queue")[2]
 
 
-def test_without_authentication_it_can_be_looked_at(flower: Start) -> None:
+def test_flower_without_authentication_can_be_looked_at(flower: Start) -> None:
     assert flower().get("/tasks").status_code == 200
 
 
-def test_without_authentication_its_api_is_closed(flower: Start) -> None:
+def test_the_api_of_flower_without_authentication_is_closed(flower: Start) -> None:
     answer = flower().post("/api/task/send-task/command.run", json={"kwargs": {"argv": ["id"]}})
 
     assert answer.status_code == 401
 
 
-def test_with_authentication_nobody_else_gets_in(flower: Start) -> None:
+def test_flower_with_authentication_lets_nobody_else_in(flower: Start) -> None:
     page = flower("--address", "0.0.0.0", "--basic-auth", ALICE)
 
     assert [page.get("/tasks", auth=auth).status_code for auth in (None, ("alice", "x"), AUTH)] == [401, 401, 200]
 
 
-def test_the_password_may_come_from_the_environment(flower: Start) -> None:
+def test_the_password_of_flower_may_come_from_the_environment(flower: Start) -> None:
     page = flower(FLOWER_BASIC_AUTH=ALICE)
 
     assert [page.get("/tasks", auth=auth).status_code for auth in (None, AUTH)] == [401, 200]
@@ -138,7 +140,9 @@ def test_the_password_may_come_from_the_environment(flower: Start) -> None:
     [("flower", address) for address in ("0.0.0.0", "::", "", "192.0.2.7", "no-such-host.invalid")]
     + [("up", "0.0.0.0")],
 )
-def test_another_address_is_refused_before_anything_starts(command: str, address: str, state_dir: Path) -> None:
+def test_an_address_of_flower_that_others_reach_is_refused_before_anything_starts(
+    command: str, address: str, state_dir: Path
+) -> None:
     answer = runner(command, "--address", address, "--port", "0")
 
     assert answer.code == 2
@@ -146,7 +150,7 @@ def test_another_address_is_refused_before_anything_starts(command: str, address
     assert list(state_dir.iterdir()) == []
 
 
-def test_an_address_from_the_environment_is_refused_as_well() -> None:
+def test_an_address_of_flower_from_the_environment_is_refused_as_well() -> None:
     answer = runner("flower", "--port", "0", FLOWER_ADDRESS="0.0.0.0")
 
     assert answer.code == 2
@@ -154,14 +158,14 @@ def test_an_address_from_the_environment_is_refused_as_well() -> None:
 
 
 @pytest.mark.parametrize("credential", ["alice", "alice:", ":s3cret", "alice:s3cret,bob", "alice:pässwort"])
-def test_a_credential_that_lets_anyone_in_or_nobody_is_refused(credential: str) -> None:
+def test_a_credential_of_flower_that_lets_anyone_in_or_nobody_is_refused(credential: str) -> None:
     answer = runner("flower", "--port", "0", "--basic-auth", credential)
 
     assert answer.code == 2
     assert "user:password" in answer.stderr
 
 
-def test_an_api_open_to_every_web_page_is_refused() -> None:
+def test_an_api_of_flower_open_to_every_web_page_is_refused() -> None:
     answer = runner("flower", "--port", "0", FLOWER_UNAUTHENTICATED_API="true")
 
     assert answer.code == 2
@@ -177,19 +181,19 @@ def test_a_flowerconfig_of_the_current_directory_is_not_executed(flower: Start, 
     assert [path.name for path in tmp_path.iterdir()] == ["flowerconfig.py"]
 
 
-def test_a_port_that_is_taken_is_named(valkey: Server) -> None:
+def test_a_port_of_flower_that_is_taken_is_named(valkey: Server) -> None:
     answer = runner("flower", "--port", str(valkey.port))
 
     assert answer.code == 2
     assert f"127.0.0.1:{valkey.port}: Address already in use" in answer.stderr
 
 
-def test_a_broker_that_is_not_there_is_said_at_once() -> None:
+def test_flower_says_at_once_that_the_broker_is_not_there() -> None:
     assert runner("flower", "--port", "0", "--broker", f"redis://127.0.0.1:{free_port()}").code == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_when_it_is_asked_to(number: signal.Signals) -> None:
+def test_flower_ends_when_it_is_asked_to(number: signal.Signals) -> None:
     process = start("flower", "--port", "0")
     url_of(process)
 

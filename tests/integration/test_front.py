@@ -17,7 +17,7 @@ main(sys.argv[1:])
 
 
 @pytest.mark.parametrize("command", ["validate", "graph"])
-def test_neither_imports_celery_nor_redis(command: str) -> None:
+def test_validate_and_graph_import_neither_celery_nor_redis(command: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", IMPORTED, command, DEFAULT], capture_output=True, text=True, check=True, cwd=ROOT
     )

@@ -46,7 +46,7 @@ def test_run_says_which_module_cannot_be_imported_and_show_says_it_again(line: s
     assert f"cause     {said}\n" in runner("show", "shop").stdout
 
 
-def test_a_warning_of_the_module_does_not_hide_its_error(shop: Path) -> None:
+def test_a_warning_of_an_included_module_does_not_hide_its_error(shop: Path) -> None:
     place = broken(
         shop, "print(*map(str, range(90)), sep='\\n'); import warnings; warnings.warn('old ' * 100); sys.exit('no')"
     )

@@ -27,7 +27,7 @@ def commands(ledger: Ledger) -> dict[str, int]:
     return {name.removeprefix("cmdstat_"): told["calls"] for name, told in ledger.client.info("commandstats").items()}
 
 
-def test_the_plan_is_not_read(ledger: Ledger) -> None:
+def test_a_run_with_nothing_to_do_is_reconciled_without_its_plan(ledger: Ledger) -> None:
     """It may be large, and every run is looked at every two seconds."""
     ledger.accept("run-1", PLAN)
     reconcile("run-1", ledger, grace=3)
@@ -38,7 +38,7 @@ def test_the_plan_is_not_read(ledger: Ledger) -> None:
     assert "get" not in asked
 
 
-def test_many_runs_are_looked_at_together_and_those_that_have_ended_no_more(ledger: Ledger) -> None:
+def test_many_runs_are_reconciled_together_and_those_that_have_ended_no_more(ledger: Ledger) -> None:
     for number in range(200):
         ledger.accept(f"run-{number}", PLAN)
         if number % 2:

@@ -101,7 +101,7 @@ def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
     assert ledger.run("run-1").status == "failed"
 
 
-def test_a_ledger_that_is_away_is_no_outcome(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_is_away_fails_no_step(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any, **__: Any) -> list[str]:
         raise redis.ConnectionError("refused")
 

@@ -57,7 +57,7 @@ def test_resume_refuses_an_empty_step_and_an_empty_file_name(option: str, folder
     assert (starts(folder, "good"), starts(folder, "bad")) == (1, 1)
 
 
-def test_who_resumes_a_partial_run_is_told_that_nothing_is_executed_and_how_it_could_be(folder: Path) -> None:
+def test_resume_of_a_partial_run_says_that_nothing_is_executed_and_how_it_could_be(folder: Path) -> None:
     """It replayed the old lines, "collector started", and did nothing."""
     file = folder / "flow.yaml"
     file.write_text(file.read_text().replace("id: bad\n", "id: bad\n  required: false\n"))
@@ -83,7 +83,7 @@ def test_resume_of_a_partial_run_ends_with_the_code_of_the_run(words: tuple[str,
     assert runner("resume", "one", *words).code == code
 
 
-def test_who_resumes_a_run_that_has_succeeded_is_told_so(folder: Path) -> None:
+def test_resume_of_a_run_that_has_succeeded_says_so(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
     answer = runner("resume", "one", "--json")
     assert answer.json["status"] == "succeeded"
@@ -97,9 +97,7 @@ def test_a_cancelled_run_is_resumed(folder: Path) -> None:
     assert json.loads(runner("resume", "one").stdout) == {"last": ["good", "bad"]}
 
 
-def test_who_resumes_a_killed_run_is_told_whose_lease_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resume_of_a_killed_run_says_whose_lease_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_LEASE", "4")
     mark = tmp_path / "mark"
     slow_once = f"test -e {mark} || {{ touch {mark}; sleep 60; }}"
@@ -117,7 +115,7 @@ def test_who_resumes_a_killed_run_is_told_whose_lease_is_waited_for(
     assert re.search(r"waiting for the lease of slow, up to [1-4]s\n", answer.stderr)
 
 
-def test_from_a_step_on_everything_is_executed_again_as_a_new_run(folder: Path) -> None:
+def test_resume_from_a_step_executes_all_from_it_on_as_a_new_run(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
     answer = runner("resume", "one", "--from", "last", "--json")
     assert answer.code == 0, answer.stderr
@@ -144,14 +142,14 @@ def test_an_edited_collector_is_executed_again_and_so_is_all_after_it(folder: Pa
     assert [starts(folder, step) for step in ("good", "better", "bad", "gather")] == [1, 1, 1, 2]
 
 
-def test_a_step_to_start_from_that_is_not_there_is_told(folder: Path) -> None:
+def test_resume_from_a_step_that_is_not_there_names_it(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
     answer = runner("resume", "one", "--from", "lst")
     assert answer.code == 3
     assert 'no step "lst"' in answer.stderr
 
 
-def test_what_did_not_succeed_cannot_be_kept(folder: Path) -> None:
+def test_resume_from_a_step_is_refused_if_a_step_before_did_not_succeed(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one")
     answer = runner("resume", "one", "--from", "last")
     assert answer.code == 3
@@ -191,7 +189,7 @@ def executions(folder: Path) -> dict[str, int]:
     return {each: starts(folder, f"page-{each}") for each in "abcdef" if starts(folder, f"page-{each}")}
 
 
-def test_of_a_foreach_only_what_failed_is_executed_again(items: Path) -> None:
+def test_resume_executes_only_the_items_of_a_foreach_that_failed(items: Path) -> None:
     assert runner("run", str(items / "items.yaml"), "--run-id", "one", "--times", "1").code == 1
 
     answer = runner("resume", "one")
@@ -200,7 +198,7 @@ def test_of_a_foreach_only_what_failed_is_executed_again(items: Path) -> None:
     assert executions(items) == {"a": 1, "b": 1, "c": 2, "d": 1, "e": 1}
 
 
-def test_from_a_stage_on_no_item_is_executed_again_though_their_file_is_gone(items: Path) -> None:
+def test_resume_from_a_stage_executes_no_item_again_though_their_file_is_gone(items: Path) -> None:
     assert runner("run", str(items / "items.yaml"), "--run-id", "one").code == 0
     (items / "items.txt").unlink()
 
@@ -212,7 +210,7 @@ def test_from_a_stage_on_no_item_is_executed_again_though_their_file_is_gone(ite
     assert (starts(items, "gather"), starts(items, "last")) == (2, 2)
 
 
-def test_of_a_file_that_has_other_items_now_only_the_new_ones_are_executed(items: Path) -> None:
+def test_resume_executes_only_the_new_items_of_a_file_that_has_changed(items: Path) -> None:
     assert runner("run", str(items / "items.yaml"), "--run-id", "one").code == 0
     (items / "items.txt").write_text("f\na\nb\nd\n")
 
@@ -223,7 +221,7 @@ def test_of_a_file_that_has_other_items_now_only_the_new_ones_are_executed(items
     assert executions(items) == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}
 
 
-def test_a_step_that_is_not_there_is_said_before_a_worker_and_its_log_are_there(folder: Path, state_dir: Path) -> None:
+def test_resume_from_a_step_that_is_not_there_starts_no_worker(folder: Path, state_dir: Path) -> None:
     """`resume RUN --from TYPO` left the empty log of a run that never was."""
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
     answer = runner("resume", "one", "--from", "typo")

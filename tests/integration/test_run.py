@@ -29,7 +29,7 @@ def test_the_default_workflow_ends_with_the_documented_result() -> None:
     assert result["item_count"] == 12
 
 
-def test_json_is_one_object_with_every_step() -> None:
+def test_run_json_is_one_object_with_every_step() -> None:
     document = runner("run", DEFAULT, "--topic", "python", "--json").json
     assert list(document)[:8] == [
         "run_id", "workflow", "status", "result", "inputs", "started_at", "finished_at", "duration_s",
@@ -53,7 +53,7 @@ def test_progress_without_a_terminal_is_a_line_a_transition() -> None:
     assert "\x1b" not in stderr
 
 
-def test_quiet_says_nothing_but_the_result() -> None:
+def test_run_quiet_prints_nothing_but_the_result() -> None:
     answer = runner("run", DEFAULT, "--topic", "python", "--quiet")
     assert answer.stderr == ""
     assert json.loads(answer.stdout)["item_count"] == 12
@@ -67,7 +67,7 @@ collectors:
 """
 
 
-def test_quiet_says_what_failed_and_the_id_of_the_run(tmp_path: Path) -> None:
+def test_run_quiet_says_what_failed_and_the_id_of_the_run(tmp_path: Path) -> None:
     """`--quiet` in a cron job: a run that failed left nothing at all, not even the id to ask `show` for."""
     file = tmp_path / "news.yaml"
     file.write_text(FAILING % {"required": "true"})
@@ -79,7 +79,7 @@ def test_quiet_says_what_failed_and_the_id_of_the_run(tmp_path: Path) -> None:
     assert "started" not in answer.stderr  # no progress
 
 
-def test_quiet_says_what_a_partial_result_is_without(tmp_path: Path) -> None:
+def test_run_quiet_says_what_a_partial_result_is_without(tmp_path: Path) -> None:
     file = tmp_path / "news.yaml"
     file.write_text(FAILING % {"required": "false"})
     answer = runner("run", str(file), "--quiet", "--run-id", "news-1")
@@ -88,7 +88,7 @@ def test_quiet_says_what_a_partial_result_is_without(tmp_path: Path) -> None:
     assert "the result is without bad" in answer.stderr
 
 
-def test_quiet_says_what_a_cancelled_run_was(tmp_path: Path) -> None:
+def test_run_quiet_says_that_the_run_is_cancelled(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     process = start("run", SLOW, "--journal", str(journal), "--run-id", "mine", "--quiet")
     wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
@@ -139,7 +139,7 @@ def test_the_help_of_run_lists_the_inputs_of_the_file() -> None:
     assert "What to collect data about" in answer.stdout
 
 
-def test_inputs_may_come_from_a_file(tmp_path: Path) -> None:
+def test_inputs_of_a_run_may_come_from_a_file(tmp_path: Path) -> None:
     inputs = tmp_path / "inputs.yaml"
     inputs.write_text("topic: from a file\n")
     document = runner("run", DEFAULT, "--inputs-file", str(inputs), "--json").json
@@ -193,7 +193,7 @@ def test_a_run_id_that_another_workflow_or_other_inputs_have_is_refused(
     assert (state_dir / "logs" / "mine.log").read_bytes() == log  # no worker was started for it
 
 
-def test_a_run_id_of_a_broker_of_yours_is_refused_as_well(valkey: Server) -> None:
+def test_a_run_id_that_another_run_on_a_shared_broker_has_is_refused(valkey: Server) -> None:
     words = ("--run-id", "mine", "--broker", valkey.url)
     first = runner("run", DEFAULT, "--topic", "tea", "--detach", *words)
     second = runner("run", DEFAULT, "--topic", "coffee", "--detach", *words)
@@ -368,7 +368,7 @@ def test_a_run_whose_terminal_has_gone_is_resumed_without_what_it_had_done(tmp_p
     assert [line.split()[2:] for line in journal.read_text().splitlines()].count(["START", "fast"]) == 1
 
 
-def test_resuming_what_has_ended_shows_it_again() -> None:
+def test_resume_of_a_run_that_has_ended_shows_it_again() -> None:
     first = runner("run", DEFAULT, "--topic", "python", "--run-id", "done", "--json").json
     assert runner("resume", "done", "--json").json == first
 

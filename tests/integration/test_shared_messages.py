@@ -44,7 +44,9 @@ def test_thirty_written_out_async_collectors_are_executed_at_once_in_four_proces
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
-def test_on_a_shared_worker_they_are_executed_at_once_too(pool: str, valkey: Server, tmp_path: Path) -> None:
+def test_written_out_async_collectors_are_executed_at_once_on_a_shared_worker_too(
+    pool: str, valkey: Server, tmp_path: Path
+) -> None:
     words = ("runner", "worker", "--concurrency", "1", "--pool", pool, "--include", "tests.batch_tasks")
     with working(tmp_path / "log", *words, RUNNER_BROKER_URL=valkey.url):
         answer = runner("run", written(tmp_path, *meeting(tmp_path, 8)), "--json", "--broker", valkey.url, timeout=60)
@@ -53,7 +55,7 @@ def test_on_a_shared_worker_they_are_executed_at_once_too(pool: str, valkey: Ser
     assert len(answer.json["result"]) == 8
 
 
-def test_one_that_fails_and_one_that_is_tried_again_are_their_own(tmp_path: Path) -> None:
+def test_a_collector_that_fails_in_a_shared_message_fails_alone(tmp_path: Path) -> None:
     collectors = [
         fussy("fussy_async", 1),
         fussy("fussy_async", 2, 2, retry={"max_retries": 2, "delay": 0.2, "jitter": "none"}),
@@ -86,7 +88,7 @@ def test_the_dry_run_shows_the_messages_that_are_sent(tmp_path: Path) -> None:
     assert answer.stdout.count("shares a process") == 6
 
 
-def test_concurrency_is_of_a_worker_of_the_runs_own(valkey: Server, tmp_path: Path) -> None:
+def test_run_concurrency_is_refused_where_the_run_has_no_worker_of_its_own(valkey: Server, tmp_path: Path) -> None:
     answer = runner("run", written(tmp_path, *meeting(tmp_path, 1)), "--concurrency", "2", "--broker", valkey.url)
 
     assert answer.code == 2

@@ -26,7 +26,7 @@ def about(topic: str, repository: Path, output: Path) -> tuple[Answer, list[dict
     return answer, [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
 
 
-def test_every_record_about_this_repository_is_true(tmp_path: Path) -> None:
+def test_every_record_of_the_repository_workflow_is_true(tmp_path: Path) -> None:
     answer, records = about("celery", ROOT, tmp_path / "about.jsonl")
 
     assert json.loads(answer.stdout)["count"] == len(records)
@@ -41,7 +41,7 @@ def test_every_record_about_this_repository_is_true(tmp_path: Path) -> None:
     assert untrue == []
 
 
-def test_what_a_repository_says_is_all_there(tmp_path: Path) -> None:
+def test_the_repository_workflow_finds_everything_in_a_repository(tmp_path: Path) -> None:
     repository = tmp_path / "tea"
     repository.mkdir()
     git = ("git", "-C", str(repository), "-c", "user.name=A", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
@@ -62,7 +62,7 @@ def test_what_a_repository_says_is_all_there(tmp_path: Path) -> None:
     ]
 
 
-def test_sources_that_are_slow_fail_and_recover_all_arrive(tmp_path: Path) -> None:
+def test_the_http_workflow_has_the_records_of_slow_and_recovering_sources(tmp_path: Path) -> None:
     output = tmp_path / "tea.csv"
     with serve({"/hn": STORIES, "/gh": REPOSITORIES, "/so": QUESTIONS}) as server:
         answer = runner(
@@ -84,7 +84,7 @@ def test_sources_that_are_slow_fail_and_recover_all_arrive(tmp_path: Path) -> No
     ]
 
 
-def test_a_page_that_is_not_there_is_not_tried_again_and_does_not_cost_the_others(tmp_path: Path) -> None:
+def test_the_http_workflow_does_not_retry_a_missing_page_and_keeps_the_others(tmp_path: Path) -> None:
     with serve({"/hn": STORIES, "/gh": REPOSITORIES}) as server:
         answer = runner(
             *(

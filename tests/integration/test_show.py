@@ -53,7 +53,7 @@ def shown(*words: str) -> Answer:
     return runner("show", "wide", *words)
 
 
-def test_the_summary_counts_items_and_names_those_that_failed(ended: tuple[Answer, str]) -> None:
+def test_the_summary_of_a_run_counts_items_and_names_those_that_failed(ended: tuple[Answer, str]) -> None:
     told = ended[0].stderr
     assert ": 120 of 123 collectors succeeded · run wide" in told
     assert "warning: the result is without page[7], page[57], page[107]\n" in told
@@ -61,7 +61,7 @@ def test_the_summary_counts_items_and_names_those_that_failed(ended: tuple[Answe
     assert "hint: `python -m runner show wide --step 'page[7]'` shows the traceback" in told
 
 
-def test_progress_has_a_line_for_all_of_a_foreach(ended: tuple[Answer, str]) -> None:
+def test_progress_has_one_line_for_a_foreach(ended: tuple[Answer, str]) -> None:
     told = ended[0].stderr
     assert "page started: 120 collectors\n" in told
     assert "page: 1 failed: page[7]: OSError: cannot reach page 7\n" in told
@@ -73,7 +73,7 @@ def test_show_has_the_run_as_run_told_it(ended: tuple[Answer, str]) -> None:
     assert shown("--json").json == ended[0].json
 
 
-def test_the_document_counts_items_and_lists_those_without_success(ended: tuple[Answer, str]) -> None:
+def test_show_json_counts_items_and_lists_those_without_success(ended: tuple[Answer, str]) -> None:
     document = ended[0].json
     assert document["coverage"] == {
         "succeeded": 120,
@@ -101,7 +101,7 @@ def test_a_foreach_is_one_row_of_show() -> None:
 
 @pytest.mark.usefixtures("show")
 @pytest.mark.parametrize(("page", "first", "last"), [("1", 0, 49), ("2", 50, 99), ("3", 100, 119)])
-def test_fifty_items_are_a_page_in_their_order(page: str, first: int, last: int) -> None:
+def test_show_has_fifty_items_a_page_in_their_order(page: str, first: int, last: int) -> None:
     told = shown("--step", "page", "--page", page).stdout
     items = [line.split()[0] for line in told.splitlines() if line.startswith("page[")]
     assert items == [f"page[{at}]" for at in range(first, last + 1)]
@@ -109,7 +109,7 @@ def test_fifty_items_are_a_page_in_their_order(page: str, first: int, last: int)
 
 
 @pytest.mark.usefixtures("show")
-def test_pages_of_one_status() -> None:
+def test_show_has_pages_of_the_items_of_one_status() -> None:
     failed = shown("--step", "page", "--status", "failed", "--json").json
     assert [item["id"] for item in failed["items"]] == ["page[7]", "page[57]", "page[107]"]
     assert (failed["page"], failed["pages"]) == (1, 1)
@@ -119,13 +119,13 @@ def test_pages_of_one_status() -> None:
 
 
 @pytest.mark.usefixtures("show")
-def test_an_item_has_its_value_or_its_traceback() -> None:
+def test_show_of_an_item_has_its_value_or_its_traceback() -> None:
     assert shown("--step", "page[8]", "--json").json["value"] == 8
     assert 'raise OSError(f"cannot reach page {number}")' in shown("--step", "page[7]").stdout
 
 
 @pytest.mark.usefixtures("show")
-def test_an_item_is_found_by_its_key() -> None:
+def test_show_finds_an_item_by_its_key() -> None:
     city = shown("--step", "city[São Paulo]", "--json").json
     assert (city["item"], city["value"]) == ({"name": "São Paulo", "at": 2}, 2)
 
@@ -151,7 +151,7 @@ def test_an_item_is_found_by_its_key() -> None:
     ],
     ids=lambda case: " ".join(case) if isinstance(case, list) else None,
 )
-def test_what_there_is_not_is_said_and_what_there_is(words: list[str], code: int, told: str) -> None:
+def test_show_of_a_missing_item_or_page_says_which_exist(words: list[str], code: int, told: str) -> None:
     answer = shown(*words)
     assert answer.code == code
     assert told in answer.stderr

@@ -59,7 +59,7 @@ def ended(*words: str, **env: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_published_port_of_the_container_comes_first(path: Path) -> None:
+def test_the_start_script_asks_a_published_port_of_the_container_first(path: Path) -> None:
     port = free_port()
     docker(path, port=f"0.0.0.0:{port}\n[::]:{port}", addresses="127.0.0.2 ")
 
@@ -69,14 +69,14 @@ def test_a_published_port_of_the_container_comes_first(path: Path) -> None:
     assert f"redis://localhost:{port}/0: connection refused" in stderr
 
 
-def test_a_port_published_at_one_address_is_asked_there(path: Path) -> None:
+def test_the_start_script_asks_a_port_at_the_address_where_it_is_published(path: Path) -> None:
     port = free_port()
     docker(path, port=f"127.0.0.2:{port}")
 
     assert f"redis://127.0.0.2:{port}/0" in ended()[1]
 
 
-def test_without_a_published_port_it_is_the_address_of_the_container(path: Path) -> None:
+def test_the_start_script_asks_a_container_without_a_published_port_at_its_address(path: Path) -> None:
     docker(path, addresses="127.0.0.2 127.0.0.3 ")
 
     code, stderr = ended(RUNNER_BROKER_URL="redis://127.0.0.4/0")
@@ -85,30 +85,30 @@ def test_without_a_published_port_it_is_the_address_of_the_container(path: Path)
     assert "redis://127.0.0.2:6379/0: connection refused" in stderr
 
 
-def test_a_stopped_container_is_none(path: Path) -> None:
+def test_the_start_script_passes_over_a_stopped_container(path: Path) -> None:
     docker(path, addresses=" ")
 
     assert "redis://127.0.0.4/0: connection refused" in ended(RUNNER_BROKER_URL="redis://127.0.0.4/0")[1]
 
 
-def test_without_a_container_it_is_the_url_of_the_environment() -> None:
+def test_the_start_script_takes_the_url_of_the_environment_without_a_container() -> None:
     assert "redis://127.0.0.4/0: connection refused" in ended(RUNNER_BROKER_URL="redis://127.0.0.4/0")[1]
 
 
-def test_an_option_goes_before_all(path: Path, valkey: Server) -> None:
+def test_the_start_script_takes_an_option_before_all_else(path: Path, valkey: Server) -> None:
     docker(path, port=f"0.0.0.0:{valkey.port}")
 
     assert "redis://127.0.0.4/0: connection refused" in ended("--broker", "redis://127.0.0.4/0")[1]
 
 
-def test_an_address_that_others_can_reach_is_refused() -> None:
+def test_the_start_script_refuses_an_address_that_others_can_reach() -> None:
     code, stderr = ended("--address", "0.0.0.0")
 
     assert code == 2
     assert "without authentication" in stderr
 
 
-def test_with_nothing_set_up_worker_and_flower_start_on_a_broker_of_their_own(own_directory: Path) -> None:
+def test_the_start_script_starts_worker_and_flower_on_a_broker_of_their_own(own_directory: Path) -> None:
     log = own_directory / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

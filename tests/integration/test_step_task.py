@@ -78,7 +78,7 @@ def test_a_gather_and_a_stage_have_a_request_too(step: dict[str, Any], folder: P
     assert found["current"] == found["by its name"] == found["id"]
 
 
-def test_update_state_works(folder: Path) -> None:
+def test_update_state_of_a_task_is_kept(folder: Path) -> None:
     answer = _run(folder, yaml_step("a", "featured.progress"))
     assert answer.json["result"] == [["PROGRESS", {"done": 1}]], answer.stderr
 
@@ -91,7 +91,7 @@ def test_update_state_works(folder: Path) -> None:
         pytest.param(yaml_step("a", "featured.hooked_later"), id="async"),
     ],
 )
-def test_the_hooks_of_a_base_class_are_called(collector: Step, folder: Path) -> None:
+def test_the_hooks_of_a_tasks_base_class_are_called(collector: Step, folder: Path) -> None:
     """The workflow's `retry` decides: `on_retry` for what is tried again, `on_failure` for the last."""
     items = {"foreach": ["fine", "fail", "a set"], "batch": 3, "with": {"what": "${{ item }}"}}
     retry = {"max_retries": 1, "delay": "1ms"}
@@ -111,7 +111,7 @@ def test_the_hooks_of_a_base_class_are_called(collector: Step, folder: Path) -> 
     ]
 
 
-def test_a_way_of_its_own_to_be_called_is_kept_and_has_the_request(folder: Path) -> None:
+def test_a_task_class_with_a_call_of_its_own_keeps_it_and_has_the_request(folder: Path) -> None:
     [found] = _run(folder, yaml_step("a", "featured.in_context")).json["result"]
     assert found["in context"] == found["id"] != None  # noqa: E711 - one line
 

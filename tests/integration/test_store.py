@@ -56,17 +56,17 @@ def test_an_accepted_run_is_pending_and_in_the_history(accepted: Ledger) -> None
     assert [(run.id, run.workflow, run.status) for run in accepted.runs()] == [("run-1", "news", "pending")]
 
 
-def test_the_plan_comes_back_as_it_was_accepted(accepted: Ledger) -> None:
+def test_the_ledger_returns_the_plan_as_it_was_accepted(accepted: Ledger) -> None:
     assert accepted.plan("run-1") == PLAN
 
 
-def test_the_same_id_again_changes_nothing(accepted: Ledger) -> None:
+def test_accepting_the_same_run_id_again_changes_nothing(accepted: Ledger) -> None:
     claim(accepted, A)
     assert not accepted.accept("run-1", PLAN)
     assert accepted.run("run-1").status == "running"
 
 
-def test_a_secret_input_is_not_in_the_run(accepted: Ledger) -> None:
+def test_a_secret_input_is_not_in_the_record_of_a_run(accepted: Ledger) -> None:
     assert accepted.run("run-1").inputs == {"topic": "x", "token": "***"}
 
 
@@ -82,7 +82,7 @@ def test_a_leased_step_is_busy_for_everyone_else(accepted: Ledger) -> None:
     assert 29 < answer.wait <= 30
 
 
-def test_an_expired_lease_is_anyones_and_counts_an_attempt(accepted: Ledger) -> None:
+def test_a_step_whose_lease_has_expired_is_anyones_and_counts_an_attempt(accepted: Ledger) -> None:
     claim(accepted, A, lease=0.02)
     time.sleep(0.03)
     [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
@@ -147,14 +147,14 @@ def test_a_postponed_step_is_busy_until_its_time(accepted: Ledger) -> None:
     assert claim(accepted, B, token="other") == "yours"
 
 
-def test_what_is_collected_is_in_the_order_of_the_plan_without_what_is_missing(accepted: Ledger) -> None:
+def test_collected_values_are_in_the_order_of_the_plan_without_those_that_are_missing(accepted: Ledger) -> None:
     succeed(accepted, B, None)
     accepted.finish("run-1", [make_outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
     assert list(accepted.collected("run-1", PLAN, absent=["a"])) == [None]
     assert accepted.absent("run-1", PLAN) == ["a"]
 
 
-def test_what_is_collected_may_be_too_much(accepted: Ledger) -> None:
+def test_collected_values_beyond_the_limit_are_refused(accepted: Ledger) -> None:
     succeed(accepted, A, "x" * 100)
     succeed(accepted, B)
     with pytest.raises(FanInTooLarge):
@@ -183,7 +183,7 @@ def test_an_ended_run_takes_no_more_outcomes(accepted: Ledger) -> None:
     assert (run.status, run.cause) == ("failed", "why")
 
 
-def test_what_answers_after_the_deadline_stays_late_with_its_value_and_how_it_went(accepted: Ledger) -> None:
+def test_a_collector_that_answers_after_the_deadline_stays_late_with_its_value(accepted: Ledger) -> None:
     accepted.finish("run-1", [make_outcome("a", "late", attempts=1, started_at=1.5, worker="w1")], PLAN)
     answered = make_outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
     assert accepted.finish("run-1", [answered], PLAN) == []
@@ -208,30 +208,30 @@ def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Ledger) 
     assert 29 < seconds <= 30
 
 
-def test_nothing_of_a_cancelled_run_starts(accepted: Ledger) -> None:
+def test_no_step_of_a_cancelled_run_starts(accepted: Ledger) -> None:
     claim(accepted, B)
     assert accepted.cancel("run-1", "by hand") == "cancelled"
     assert claim(accepted, A) == "done"
     assert {outcome.status for outcome in accepted.outcomes("run-1").values()} == {"cancelled"}
 
 
-def test_cancelling_keeps_what_had_succeeded(accepted: Ledger) -> None:
+def test_cancelling_a_run_keeps_the_outcomes_of_what_succeeded(accepted: Ledger) -> None:
     succeed(accepted, A, 7)
     accepted.cancel("run-1", "by hand")
     assert accepted.value("run-1", "a") == 7
 
 
-def test_cancelling_twice_gives_the_same_answer(accepted: Ledger) -> None:
+def test_cancelling_a_run_twice_gives_the_same_answer(accepted: Ledger) -> None:
     assert [accepted.cancel("run-1", "once"), accepted.cancel("run-1", "twice")] == ["cancelled", "cancelled"]
     assert accepted.run("run-1").cause == "once"
 
 
-def test_cancelling_what_has_ended_changes_nothing(accepted: Ledger) -> None:
+def test_cancelling_a_run_that_has_ended_changes_nothing(accepted: Ledger) -> None:
     accepted.finish("run-1", [], PLAN, ends="succeeded")
     assert accepted.cancel("run-1", "too late") == "succeeded"
 
 
-def test_the_events_tell_the_whole_story(accepted: Ledger) -> None:
+def test_the_events_of_a_run_tell_every_transition(accepted: Ledger) -> None:
     claim(accepted, A)
     succeed(accepted, A)
     accepted.cancel("run-1", "enough")
@@ -240,7 +240,7 @@ def test_the_events_tell_the_whole_story(accepted: Ledger) -> None:
     assert story[-1] == ("ended", "", "cancelled")
 
 
-def test_whoever_follows_is_told_together_what_happens_and_of_the_end_at_once(
+def test_followers_of_a_run_get_events_in_batches_and_the_end_at_once(
     accepted: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test would take an hour if the end did not wake it."""
@@ -264,7 +264,7 @@ def test_whoever_follows_is_told_together_what_happens_and_of_the_end_at_once(
     assert reads <= 5  # two of the story and one of the end, of which two may have waited, and count twice then
 
 
-def test_whoever_follows_a_run_that_is_resumed_sees_it_to_its_second_end(accepted: Ledger) -> None:
+def test_followers_of_a_run_that_is_resumed_see_it_to_its_second_end(accepted: Ledger) -> None:
     accepted.cancel("run-1", "enough")
     accepted.reopen("run-1", PLAN, collectors=True, tail=PLAN.tail)
     followed = accepted.follow("run-1")
@@ -273,7 +273,7 @@ def test_whoever_follows_a_run_that_is_resumed_sees_it_to_its_second_end(accepte
     assert [event.event for event in followed if event][-1] == "ended"
 
 
-def test_of_many_runs_those_are_swept_that_have_not_ended(ledger: Ledger) -> None:
+def test_a_sweep_looks_at_the_runs_that_have_not_ended(ledger: Ledger) -> None:
     for number in range(250):
         ledger.accept(f"run-{number}", PLAN)
     ledger.cancel("run-7", "enough")
@@ -313,7 +313,7 @@ def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger
     assert sweep.left == math.inf
 
 
-def test_every_key_expires(accepted: Ledger) -> None:
+def test_every_key_of_the_ledger_expires(accepted: Ledger) -> None:
     claim(accepted, A)
     claim(accepted, B)
     accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=9)])
@@ -372,7 +372,7 @@ def test_a_ref_that_the_run_does_not_have_is_an_error_of_ours(wide: Ledger, ref:
         wide.steps("run-1", WIDE, ref)
 
 
-def test_keys_of_the_users_come_back(ledger: Ledger) -> None:
+def test_the_keys_of_items_come_back(ledger: Ledger) -> None:
     plan = change_plan(
         WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…", count=2, batch=2)),)
     )
@@ -400,7 +400,7 @@ def test_the_gather_waits_for_every_collector_of_every_batch(wide: Ledger) -> No
     assert list(wide.collected("run-1", WIDE)) == ["a", *(page.id for page in PAGES)]
 
 
-def test_what_happens_to_a_batch_is_one_event(wide: Ledger) -> None:
+def test_what_happens_to_a_batch_at_once_is_one_event(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
     error = Error("OSError", "no")
     wide.postpone("run-1", [Postponed(step=page.id, error=error, attempt=1, seconds=9) for page in PAGES[:2]])
@@ -413,7 +413,7 @@ def test_what_happens_to_a_batch_is_one_event(wide: Ledger) -> None:
     ]
 
 
-def test_what_was_lost_twice_is_executed_alone(wide: Ledger) -> None:
+def test_a_step_that_was_lost_twice_is_executed_alone(wide: Ledger) -> None:
     """Of steps that one process had claimed, nobody knows which it died of: none is to be blamed for another."""
     lose(wide, PAGES[:3], 2)
     assert claims(wide, [PAGES[3], *PAGES[:3]]) == ["yours", "later", "later", "later"]
@@ -421,7 +421,7 @@ def test_what_was_lost_twice_is_executed_alone(wide: Ledger) -> None:
     assert claims(wide, PAGES[:3], token="other") == ["yours", "later", "later"]
 
 
-def test_a_process_that_held_several_is_blamed_on_none(wide: Ledger) -> None:
+def test_a_lost_process_that_held_several_steps_blames_none_of_them(wide: Ledger) -> None:
     claims(wide, PAGES[:3])
     assert {claim.step for claim in wide.release("run-1", ["page/0"], worker="one")} == {"page[0]", "page[1]"}
     [claim] = wide.claim("run-1", PAGES[:1], WIDE, token="other", worker="w", lease=9)
@@ -430,7 +430,7 @@ def test_a_process_that_held_several_is_blamed_on_none(wide: Ledger) -> None:
     assert (only.step, only.lost) == ("page[2]", 0)
 
 
-def test_what_is_given_back_is_anyones_and_counts_no_attempt(wide: Ledger) -> None:
+def test_a_step_that_is_given_back_is_anyones_and_counts_no_attempt(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
     wide.give_back("run-1", ["page[0]", "page[1]"], token="other")
     assert claims(wide, PAGES[:2], token="other") == ["busy", "busy"]
@@ -448,7 +448,7 @@ def test_batches_that_nobody_works_on_are_idle(wide: Ledger) -> None:
     assert sweep.held == frozenset({"page/0"})
 
 
-def test_resuming_leaves_only_what_has_not_succeeded(wide: Ledger) -> None:
+def test_reopening_a_run_leaves_only_what_has_not_succeeded(wide: Ledger) -> None:
     for page in PAGES[:3]:
         end(wide, page, "failed" if page is PAGES[1] else "succeeded")
     wide.cancel("run-1", "by hand")
@@ -466,7 +466,7 @@ def test_items_of_a_run_that_is_there_already_change_nothing(wide: Ledger) -> No
     assert wide.client.keys("*:items:*") == []
 
 
-def test_workers_that_are_there_tell_how_much_they_do_at_once_and_what_they_have(ledger: Ledger) -> None:
+def test_workers_tell_the_ledger_their_concurrency_and_their_tasks(ledger: Ledger) -> None:
     ledger.serve("one", 4, ["fetch"], seconds=30)
     ledger.serve("other", 2, ["merge"], seconds=-1)
     assert ledger.slots() == 4
@@ -479,7 +479,7 @@ def test_a_task_is_offered_for_as_long_as_one_of_its_workers_is_there(ledger: Le
     assert ledger.is_offered("fetch")
 
 
-def test_an_unknown_run_is_an_error_of_ours(ledger: Ledger) -> None:
+def test_an_unknown_run_in_the_ledger_is_an_error_of_ours(ledger: Ledger) -> None:
     with pytest.raises(UnknownRun):
         ledger.run("nobody")
     with pytest.raises(UnknownRun):
@@ -496,7 +496,7 @@ def test_an_unknown_run_is_an_error_of_ours(ledger: Ledger) -> None:
     ("start", "number", "pages"),
     [(0, 2, ["0", "1"]), (1, 3, ["1", "2", "3"]), (3, 50, ["3", "4"]), (5, 2, []), (0, 50, list("01234"))],
 )
-def test_a_page_of_a_foreach_is_so_many_of_its_collectors(
+def test_a_page_of_a_foreach_has_as_many_collectors_as_are_asked_for(
     wide: Ledger, start: int, number: int, pages: list[str]
 ) -> None:
     assert wide.page("run-1", WIDE.collectors[1], start, number) == [f"page[{each}]" for each in pages]
@@ -528,7 +528,7 @@ def test_an_item_is_found_by_the_key_of_the_user(ledger: Ledger) -> None:
     assert ledger.find("run-1", plan, "page[1]") is None
 
 
-def test_what_has_not_ended_is_listed_in_its_order(wide: Ledger) -> None:
+def test_steps_that_have_not_ended_are_listed_in_their_order(wide: Ledger) -> None:
     for step in (A, PAGES[0], PAGES[1], PAGES[3]):
         end(wide, step)
     assert list(wide.unended("run-1", WIDE)) == ["page[2]", "page[4]"]

@@ -66,7 +66,7 @@ def up(log: Path, *words: str, **env: str) -> Iterator[Up]:
         process.wait()
 
 
-def test_steps_are_executed_and_shown(valkey: Server, tmp_path: Path) -> None:
+def test_up_executes_steps_and_shows_them(valkey: Server, tmp_path: Path) -> None:
     with up(tmp_path / "log", "--broker", valkey.url) as started:
         answer = runner("run", DEFAULT, "--topic", "python", "--broker", valkey.url)
 
@@ -74,7 +74,7 @@ def test_steps_are_executed_and_shown(valkey: Server, tmp_path: Path) -> None:
         assert httpx.get(started.url, trust_env=False).status_code == 200
 
 
-def test_it_says_where_the_broker_is_without_its_password(start_valkey: Callable[..., Server], tmp_path: Path) -> None:
+def test_up_says_where_the_broker_is_without_its_password(start_valkey: Callable[..., Server], tmp_path: Path) -> None:
     server = start_valkey("--requirepass", "s3cret")
     url = server.url.replace("://", "://:s3cret@")
 
@@ -83,7 +83,7 @@ def test_it_says_where_the_broker_is_without_its_password(start_valkey: Callable
         assert "s3cret" not in started.said
 
 
-def test_ctrl_c_lets_the_worker_finish(valkey: Server, tmp_path: Path) -> None:
+def test_ctrl_c_of_up_lets_the_worker_finish(valkey: Server, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     with up(tmp_path / "log", "--broker", valkey.url, **WITH_OUR_TASKS) as started:
         runner("run", SLOW, "--journal", str(journal), "--seconds", "2", "--detach", "--broker", valkey.url)
@@ -95,7 +95,7 @@ def test_ctrl_c_lets_the_worker_finish(valkey: Server, tmp_path: Path) -> None:
         assert words_of(journal, "END") == 2
 
 
-def test_ctrl_c_twice_gives_back_what_is_being_executed(valkey: Server, tmp_path: Path) -> None:
+def test_ctrl_c_twice_of_up_gives_back_what_is_being_executed(valkey: Server, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     with up(tmp_path / "log", "--broker", valkey.url, **WITH_OUR_TASKS) as started:
         runner("run", SLOW, "--journal", str(journal), "--seconds", "60", "--detach", "--broker", valkey.url)
@@ -111,7 +111,7 @@ def test_ctrl_c_twice_gives_back_what_is_being_executed(valkey: Server, tmp_path
 
 
 @pytest.mark.parametrize("part", ["worker", "flower"])
-def test_when_one_of_them_dies_all_end_and_the_exit_code_says_so(
+def test_up_ends_with_its_worker_or_flower_and_its_exit_code_says_so(
     part: str, tmp_path: Path, own_directory: Path
 ) -> None:
     with up(tmp_path / "log") as started:
@@ -121,14 +121,14 @@ def test_when_one_of_them_dies_all_end_and_the_exit_code_says_so(
         assert "has ended by itself" in started.said
 
 
-def test_killed_it_leaves_nothing(tmp_path: Path, own_directory: Path) -> None:
+def test_up_that_is_killed_leaves_nothing(tmp_path: Path, own_directory: Path) -> None:
     with up(tmp_path / "log") as started:
         started.process.kill()
 
         wait_until(lambda: not processes.carrying(own_directory.name), "worker, Flower and Valkey have ended")
 
 
-def test_a_port_that_is_taken_ends_all(valkey: Server) -> None:
+def test_up_ends_if_the_port_of_flower_is_taken(valkey: Server) -> None:
     answer = runner("up", "--port", str(valkey.port))
 
     assert answer.code == 2

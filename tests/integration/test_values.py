@@ -42,19 +42,21 @@ def _run(folder: Path, collectors: list[dict[str, Any]], *words: str, **keys: An
 
 @pytest.mark.parametrize("gather", ["typed.pick", "typed.stream", "gather.concat"])
 @pytest.mark.parametrize("collector", _COLLECTORS)
-def test_a_value_is_handed_on_as_what_it_was(collector: dict[str, Any], gather: str, folder: Path) -> None:
+def test_a_value_that_json_lacks_is_handed_on_as_what_it_was(
+    collector: dict[str, Any], gather: str, folder: Path
+) -> None:
     """Tasks of Django applications return datetimes and Decimals; here they failed as NotJSON."""
     answer = _run(folder, [collector], gather={"task": gather}, stages=[yaml_step("b", "typed.names")])
     assert answer.json["result"] == [["datetime", "date", "Decimal", "UUID", "bytes", "dict"]], answer.stderr
 
 
-def test_a_value_is_shown_as_text(folder: Path) -> None:
+def test_a_value_that_json_lacks_is_shown_as_text(folder: Path) -> None:
     answer = _run(folder, [yaml_step("a", "typed.record")], "--run-id", "shown")
     assert answer.json["result"] == [{"n": 0, **_AS_TEXT}]
     assert runner("show", "shown", "--step", "a", "--json").json["value"] == {"n": 0, **_AS_TEXT}
 
 
-def test_a_value_is_written_as_text(folder: Path) -> None:
+def test_a_value_that_json_lacks_is_written_as_text(folder: Path) -> None:
     answer = _run(
         folder,
         [yaml_step("a", "typed.record"), yaml_step("b", "typed.record")],

@@ -44,18 +44,18 @@ def test_a_collector_that_is_not_required_may_fail(tmp_path: Path) -> None:
     assert "warning: the result is without badly" in answer.stderr
 
 
-def test_strict_makes_a_partial_run_a_failure(tmp_path: Path) -> None:
+def test_run_strict_makes_a_partial_run_a_failure(tmp_path: Path) -> None:
     answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], min_success="50%", words=("--json", "--strict"))
     assert (answer.code, answer.json["status"]) == (1, "partial")
 
 
-def test_too_few_fail_the_run_and_the_summary_says_how_many_were_asked_for(tmp_path: Path) -> None:
+def test_too_few_successes_fail_the_run_and_the_summary_says_how_many_were_asked_for(tmp_path: Path) -> None:
     answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], min_success=2, words=())
     assert answer.code == 1
     assert "  1 of 2 collectors did not succeed: badly; min_success is 2\n" in answer.stderr
 
 
-def test_who_has_not_answered_by_the_deadline_is_late_and_the_rest_is_gathered(tmp_path: Path) -> None:
+def test_a_collector_that_has_not_answered_by_the_deadline_is_late_and_the_rest_is_gathered(tmp_path: Path) -> None:
     answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["slowly"], min_success=1, deadline="1s")
     document = answer.json
     assert (answer.code, document["status"], document["result"]) == (0, "partial", ["tea"])
@@ -63,7 +63,7 @@ def test_who_has_not_answered_by_the_deadline_is_late_and_the_rest_is_gathered(t
     assert "had not answered when the deadline of 1s passed" in answer.stderr
 
 
-def test_who_is_late_is_shown_as_it_works_and_its_value_when_it_comes(
+def test_a_late_collector_is_shown_as_it_works_and_its_value_when_it_comes(
     tmp_path: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker of a run's own ends with the run; one that several share goes on."""

@@ -41,7 +41,7 @@ def test_every_pool_runs_the_default_workflow(pool: str, tmp_path: Path) -> None
         assert json.loads(runner("run", DEFAULT, "--topic", "x").stdout)["item_count"] == 12
 
 
-def test_a_plain_celery_worker_runs_it_too(tmp_path: Path) -> None:
+def test_a_plain_celery_worker_runs_the_default_workflow_too(tmp_path: Path) -> None:
     with working(tmp_path / "log", "celery", "-A", "runner.celery_app", "worker", "-l", "info", "-c", "2"):
         assert json.loads(runner("run", DEFAULT, "--topic", "x").stdout)["item_count"] == 12
 
@@ -61,7 +61,7 @@ def test_a_step_goes_to_the_queue_it_names(tmp_path: Path) -> None:
     assert [(step["id"], step["worker"]) for step in steps[:2]] == [("light", "light@here"), ("heavy", "heavy@here")]
 
 
-def test_detached_the_run_is_the_workers_alone(tmp_path: Path) -> None:
+def test_a_detached_run_is_executed_by_the_workers_alone(tmp_path: Path) -> None:
     run_id = runner("run", DEFAULT, "--topic", "x", "--detach").stdout.strip()
     assert runner("show", run_id, "--json").json["status"] == "pending"
     with working(tmp_path / "log", "runner", "worker"):

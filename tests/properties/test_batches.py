@@ -63,7 +63,7 @@ def fan_outs(draw: st.DrawFn) -> FanOut:
     )
 
 
-def test_the_result_does_not_depend_on_the_batches(client: Ledger, tmp_path: Path) -> None:
+def test_the_result_of_a_fan_out_does_not_depend_on_its_batches(client: Ledger, tmp_path: Path) -> None:
     numbers = iter(range(10_000))
 
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)

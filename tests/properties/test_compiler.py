@@ -74,7 +74,7 @@ def test_every_step_is_in_the_canvas_exactly_once(plan: Plan) -> None:
 
 
 @given(PLANS)
-def test_the_header_has_one_entry_per_message_also_for_one(plan: Plan) -> None:
+def test_the_header_of_a_canvas_has_one_entry_per_message_also_for_one(plan: Plan) -> None:
     assume(plan.refs)  # with no items there is nothing to wait for
     composed = canvas.compose(plan, "r")
     assert isinstance(composed, _chord)
@@ -83,7 +83,7 @@ def test_the_header_has_one_entry_per_message_also_for_one(plan: Plan) -> None:
 
 
 @given(PLANS)
-def test_what_shares_a_message_only_waits_and_has_its_queue_and_priority(plan: Plan) -> None:
+def test_collectors_that_share_a_message_are_async_and_have_its_queue_and_priority(plan: Plan) -> None:
     messages: dict[int, list[Step]] = {}
     for step in plan.collectors:
         if step.message is not None:
@@ -102,12 +102,12 @@ def test_a_canvas_survives_json(plan: Plan) -> None:
 
 
 @given(PLANS)
-def test_composing_twice_is_equal(plan: Plan) -> None:
+def test_a_canvas_composed_twice_is_equal(plan: Plan) -> None:
     assert canvas.compose(plan, "r") == canvas.compose(plan, "r")
 
 
 @given(plans_partly_done())
-def test_exactly_what_is_not_done_is_composed(case: tuple[Plan, set[str]]) -> None:
+def test_a_canvas_has_exactly_the_steps_that_are_not_done(case: tuple[Plan, set[str]]) -> None:
     plan, done = case
     composed = sent(canvas.compose(plan, "r", done))
     assert sorted(composed) == sorted(part for part in parts(plan) if part not in done)
@@ -161,7 +161,7 @@ def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Le
         agree()
 
 
-def test_nothing_subscribes_to_a_result(client: Ledger) -> None:
+def test_sending_a_canvas_subscribes_to_no_result(client: Ledger) -> None:
     """Celery subscribes to the result of each message of a chord; our backend does not (runner/worker/backend.py)."""
     assert isinstance(current_app.backend, Backend)
     workflow = {

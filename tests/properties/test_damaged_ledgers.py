@@ -93,7 +93,7 @@ def command(*words: str) -> tuple[int, str]:
     return code, said.getvalue()
 
 
-def test_no_command_fails_over_a_damaged_run_and_none_is_kept_from_another(
+def test_no_command_fails_over_a_damaged_run_or_is_kept_from_another_run(
     valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """724 of 2,730 calls ended with "ours to fix"."""

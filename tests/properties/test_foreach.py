@@ -43,13 +43,13 @@ def wide(plan: Plan) -> Iterator[Step]:
 
 @NO_DEADLINE
 @given(PLANS)
-def test_as_many_items_are_counted_as_there_are(plan: Plan) -> None:
+def test_counting_the_items_of_a_foreach_gives_their_number(plan: Plan) -> None:
     assert [step.count for step in wide(plan)] == [len(list(items(plan, step))) for step in wide(plan)]
 
 
 @NO_DEADLINE
 @given(PLANS)
-def test_every_item_has_a_collector_of_its_own_that_is_found_again(plan: Plan) -> None:
+def test_every_item_of_a_foreach_has_a_collector_that_is_found_again(plan: Plan) -> None:
     made = [(step, step.of(item).id) for step in wide(plan) for item in items(plan, step)]
     assert len({name for _, name in made}) == len(made)
     assert [plan.by_id[written(name)] for _, name in made] == [step for step, _ in made]
@@ -80,19 +80,21 @@ def read(path: Path, content: str | bytes, format_: str) -> list[Any]:
 
 @ONE_FILE
 @given(st.lists(VALUES))
-def test_json_lines_are_read_as_they_were_written(tmp_path: Path, values: list[Any]) -> None:
+def test_items_of_json_lines_are_read_as_they_were_written(tmp_path: Path, values: list[Any]) -> None:
     assert read(tmp_path / "x", "".join(f"{json.dumps(value)}\n" for value in values), "jsonl") == values
 
 
 @ONE_FILE
 @given(st.lists(TEXTS.filter(lambda text: text.strip() and "\n" not in text and not text.endswith("\r"))))
-def test_lines_are_read_as_they_were_written(tmp_path: Path, lines: list[str]) -> None:
+def test_items_of_lines_are_read_as_they_were_written(tmp_path: Path, lines: list[str]) -> None:
     assert read(tmp_path / "x", "".join(f"{line}\n" for line in ["first", *lines]), "lines") == ["first", *lines]
 
 
 @ONE_FILE
 @given(st.lists(TEXTS, min_size=2, max_size=3, unique=True), st.data())
-def test_rows_are_read_as_they_were_written(tmp_path: Path, header: list[str], data: st.DataObject) -> None:
+def test_items_of_csv_rows_are_read_as_they_were_written(
+    tmp_path: Path, header: list[str], data: st.DataObject
+) -> None:
     rows = data.draw(st.lists(st.lists(TEXTS, min_size=len(header), max_size=len(header))))
     with (tmp_path / "source").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])

@@ -49,7 +49,7 @@ class Forgetful:
                 continue
 
 
-def test_every_transition_may_be_asked_for_again(valkey: Server) -> None:
+def test_every_transition_of_the_ledger_may_be_asked_for_again(valkey: Server) -> None:
     numbers = iter(range(10_000))
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)

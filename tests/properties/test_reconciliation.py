@@ -30,7 +30,7 @@ def accidents(draw: st.DrawFn) -> tuple[Plan, set[str], set[str], int]:
     return plan, done, draw(st.sets(st.sampled_from(collectors))), draw(st.integers(0, 2))
 
 
-def test_the_run_ends_with_the_oracles_result(client: Ledger, tmp_path: Path) -> None:
+def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, tmp_path: Path) -> None:
     """Without the reconciler the first run whose messages are lost never ends."""
     numbers = iter(range(10_000))
 

@@ -27,7 +27,9 @@ def ended(draw: st.DrawFn) -> tuple[Plan, list[str]]:
 
 
 @given(ended(), st.data())
-def test_one_more_success_never_makes_a_verdict_worse(case: tuple[Plan, list[str]], data: st.DataObject) -> None:
+def test_one_more_success_never_makes_the_verdict_of_a_run_worse(
+    case: tuple[Plan, list[str]], data: st.DataObject
+) -> None:
     plan, absent = case
     better = absent[: data.draw(st.integers(0, len(absent)))]
     before, after = (_FROM_WORST.index(verdict(plan, each).status) for each in (absent, better))
@@ -35,7 +37,7 @@ def test_one_more_success_never_makes_a_verdict_worse(case: tuple[Plan, list[str
 
 
 @given(ended())
-def test_more_tolerance_never_makes_a_verdict_worse(case: tuple[Plan, list[str]]) -> None:
+def test_more_tolerance_never_makes_the_verdict_of_a_run_worse(case: tuple[Plan, list[str]]) -> None:
     plan, absent = case
     optional = change_plan(plan, collectors=tuple(replace(step, required=False) for step in plan.collectors))
     before, after = (_FROM_WORST.index(verdict(each, absent).status) for each in (plan, optional))
@@ -43,7 +45,9 @@ def test_more_tolerance_never_makes_a_verdict_worse(case: tuple[Plan, list[str]]
 
 
 @given(ended())
-def test_the_gather_runs_unless_the_run_has_failed_and_who_is_absent_is_told(case: tuple[Plan, list[str]]) -> None:
+def test_the_gather_runs_unless_the_run_has_failed_and_the_verdict_names_the_absent(
+    case: tuple[Plan, list[str]],
+) -> None:
     plan, absent = case
     told = verdict(plan, absent)
     assert told.gather == (told.status != "failed")

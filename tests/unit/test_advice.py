@@ -65,7 +65,7 @@ def test_what_a_built_in_task_raises_is_known(task: str, names: str, expected: l
     assert warned(tmp_path, f"{{not_on: {names}}}", task) == expected
 
 
-def test_a_default_is_warned_of_once(tmp_path: Path) -> None:
+def test_a_default_with_a_misspelt_exception_is_warned_of_once(tmp_path: Path) -> None:
     text = "name: w\ndefaults: {collectors: {task: http.get, with: {url: u}, retry: {on: exit_2}}}\ncollectors: [{id: a}, {id: b}]"
     written = source.parse(text, "w.yaml")
     known = catalogue.read(["runner.collectors.http"], [tmp_path])
@@ -76,7 +76,7 @@ def test_a_default_is_warned_of_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("state_dir")
-def test_a_warning_comes_after_valid_and_leaves_the_exit_code(tmp_path: Path) -> None:
+def test_a_warning_of_validate_comes_after_valid_and_leaves_the_exit_code(tmp_path: Path) -> None:
     file = tmp_path / "w.yaml"
     file.write_text(
         "name: w\ncollectors: [{id: a, task: http.get, with: {url: u}, retry: {on: exit_2}}]", encoding="utf-8"

@@ -59,7 +59,7 @@ def test_a_broker_that_the_ledger_cannot_be_reached_by_is_a_concern() -> None:
     assert "RUNNER_BROKER_URL" in concern.remedy
 
 
-def test_a_password_is_in_no_concern() -> None:
+def test_the_password_of_a_broker_is_in_no_concern() -> None:
     concerns = application.concerns(made(broker_url="sentinel://:s3cret@h:1;sentinel://:s3cret@i:1"), Settings())
 
     assert "s3cret" not in str(list(concerns))

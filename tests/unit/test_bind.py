@@ -27,7 +27,7 @@ def test_inputs_are_those_given_and_the_defaults_of_the_others() -> None:
     assert bound(text, {"n": 5}).inputs == {"n": 5, "s": "tea"}
 
 
-def test_what_was_typed_is_read_as_the_inputs_type_and_comes_first() -> None:
+def test_an_input_on_the_command_line_is_read_as_its_type_and_comes_first() -> None:
     text = f"inputs: {{n: {{type: integer}}}}\n{ECHO}"
     assert bound(text, {"n": 5}, {"n": "6"}).inputs == {"n": 6}
 
@@ -89,7 +89,7 @@ def test_the_step_of_no_items_has_no_arguments_to_try() -> None:
     assert bound(PAGES.format(value="${{ 1 / item }}"), {}).fan_out == 0
 
 
-def test_more_successes_than_collectors_are_told_once_they_are_counted() -> None:
+def test_a_min_success_beyond_the_number_of_collectors_is_a_fault_once_they_are_counted() -> None:
     text = f"{PAGES.format(value='x')}gather: {{task: pure.gather_text, min_success: 3}}\n"
     assert bound(text, {"pages": [1, 2, 3]}).least == 3
     assert faults(text, {"pages": [1, 2]}) == [

@@ -27,7 +27,7 @@ def failure(function: Any, *args: Any, timeout: float | None = None, **options: 
     return found
 
 
-def test_a_function_gives_its_value() -> None:
+def test_the_value_of_a_function_is_its_success() -> None:
     def double(number: int) -> int:
         return 2 * number
 

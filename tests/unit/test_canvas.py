@@ -24,7 +24,7 @@ def test_a_plan_is_a_chord_of_collectors_with_the_rest_as_its_body() -> None:
     assert [each.task for each in composed.body.tasks] == [canvas.GATHER, canvas.STAGE, canvas.STAGE]
 
 
-def test_those_that_share_a_message_come_with_one_whose_limit_has_room_for_all_of_them() -> None:
+def test_a_message_of_several_collectors_has_a_time_limit_with_room_for_all() -> None:
     news = plan(collectors=4)
     shared = tuple(
         replace(step, message=0, timeout=at, retry=Retry(max_retries=1)) for at, step in enumerate(news.collectors, 1)
@@ -37,34 +37,34 @@ def test_those_that_share_a_message_come_with_one_whose_limit_has_room_for_all_o
     assert message.options["time_limit"] == (4 + HARD_LIMIT_AFTER) * 3
 
 
-def test_one_collector_is_a_chord_too() -> None:
+def test_the_canvas_of_one_collector_is_a_chord_too() -> None:
     composed = canvas.compose(plan(collectors=1, stages=0), "run-1")
     assert isinstance(composed, _chord)
     assert composed.__length_hint__() == 1
 
 
-def test_without_stages_the_body_is_the_gather() -> None:
+def test_the_body_of_a_chord_without_stages_is_the_gather() -> None:
     composed = canvas.compose(plan(stages=0), "run-1")
     assert composed is not None
     assert composed.body.task == canvas.GATHER
 
 
-def test_what_is_done_is_not_composed() -> None:
+def test_steps_that_are_done_are_not_composed() -> None:
     composed = canvas.compose(plan(), "run-1", done={"c0", "c2"})
     assert [name for name, *_ in canvas.messages(composed)] == ["news.c1", "news.fan_in", "news.s0", "news.s1"]
 
 
-def test_when_the_collectors_are_done_the_tail_is_a_chain() -> None:
+def test_the_canvas_after_all_collectors_is_a_chain() -> None:
     composed = canvas.compose(plan(), "run-1", done={"c0", "c1", "c2"})
     assert isinstance(composed, _chain)
 
 
-def test_when_all_is_done_nothing_is_composed() -> None:
+def test_the_canvas_of_a_run_that_is_done_is_nothing() -> None:
     everything = plan()
     assert canvas.compose(everything, "run-1", done={step.id for step in everything.steps}) is None
 
 
-def test_queue_and_priority_are_celerys() -> None:
+def test_the_queue_and_the_priority_of_a_signature_are_those_of_its_step() -> None:
     composed = canvas.compose(plan(stages=1), "run-1")
     assert composed is not None
     last = composed.body.tasks[-1]

@@ -57,20 +57,20 @@ def test_a_task_is_known_by_its_decorator(decorator: str, tmp_path: Path) -> Non
         "class A:\n  @app.task\n  def work(self): ...",
     ],
 )
-def test_what_is_no_task_at_the_top_of_a_module_is_not_listed(text: str, tmp_path: Path) -> None:
+def test_a_function_that_is_no_task_at_the_top_of_a_module_is_not_listed(text: str, tmp_path: Path) -> None:
     assert not catalogue_of(tmp_path, text)
 
 
 @pytest.mark.parametrize("name", ['"a.b"', "NAME"])
-def test_a_name_of_its_own_counts(name: str, tmp_path: Path) -> None:
+def test_the_name_that_a_decorator_gives_a_task_counts(name: str, tmp_path: Path) -> None:
     assert only_task(tmp_path, f'NAME = "a.b"\n@shared_task(name={name})\ndef work(): ...').name == "a.b"
 
 
-def test_a_name_that_only_running_it_would_tell_is_not_guessed(tmp_path: Path) -> None:
+def test_a_task_name_that_only_running_the_module_would_tell_is_not_guessed(tmp_path: Path) -> None:
     assert not catalogue_of(tmp_path, '@shared_task(name=f"a.{b}")\ndef work(): ...')
 
 
-def test_parameters_are_as_written(tmp_path: Path) -> None:
+def test_the_parameters_of_a_task_are_as_written(tmp_path: Path) -> None:
     task = only_task(
         tmp_path,
         '@app.task\nasync def work(a: str, /, b: "list[int]", c=1 + 1, *, d: int | None = None, e): "Say.\\n\\nMore."',
@@ -197,7 +197,7 @@ def test_the_value_before_never_says_what_a_built_in_task_executes_reads_or_fetc
     }
 
 
-def test_a_default_that_is_nested_deeply_is_not_written_out(tmp_path: Path) -> None:
+def test_a_default_of_a_parameter_that_is_nested_deeply_is_not_written_out(tmp_path: Path) -> None:
     """A sum of 400 terms was exit 70."""
     text = f"@app.task\ndef work(a={'+'.join('1' * 900)}, b: {'|'.join('x' * 900)} = 1): ..."
     assert [(each.name, each.required) for each in only_task(tmp_path, text).parameters] == [("a", False), ("b", False)]

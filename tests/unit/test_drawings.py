@@ -44,7 +44,7 @@ def test_the_tree_fans_out_and_in() -> None:
     ]
 
 
-def test_one_collector_is_drawn_in_one_line() -> None:
+def test_a_tree_of_one_collector_is_one_line() -> None:
     drawn = tree.draw(plan(collector("hackernews")))
     assert "  ●──── hackernews ─╮  fetch\n     ╭──────────────╯\n" in drawn
 
@@ -74,7 +74,7 @@ def test_a_wide_fan_out_shows_its_ends_and_how_many_are_between(draw: drawings.D
     assert len(drawn.splitlines()) < 30
 
 
-def test_twelve_collectors_are_all_drawn() -> None:
+def test_a_tree_of_twelve_collectors_draws_them_all() -> None:
     assert "more" not in tree.draw(many(12))
     assert "… 3 more" in tree.draw(many(13))
 
@@ -91,14 +91,14 @@ def test_the_tree_fits_its_screen_whatever_the_names(width: int) -> None:
     assert max(map(len, tree.draw(wide, screen=Screen(width)).splitlines())) <= width
 
 
-def test_a_name_that_is_cut_keeps_both_its_ends() -> None:
+def test_a_name_that_is_cut_in_a_drawing_keeps_both_its_ends() -> None:
     drawn = tree.draw(plan(collector("page_" + "x" * 50 + "_17")), screen=Screen(40))
     assert "page_" in drawn
     assert "_17 " in drawn
     assert "…" in drawn
 
 
-def test_notes_are_dim_where_there_is_colour() -> None:
+def test_notes_of_the_tree_are_dim_where_there_is_colour() -> None:
     assert "\x1b[2mhttp.get\x1b[0m" in tree.draw(plan(collector("hn", "http.get")), screen=Screen(80, colour=True))
     assert "\x1b" not in tree.draw(plan(collector("hn", "http.get")))
 
@@ -124,7 +124,7 @@ def test_dot_reads_no_name_as_its_own_syntax() -> None:
     assert r'label="hn\na\"b\\N&amp;lt;"' in dot.draw(plan(collector("hn", r'a"b\N&lt;')))
 
 
-def test_drawing_imports_neither_celery_nor_rich() -> None:
+def test_drawing_a_workflow_imports_neither_celery_nor_rich() -> None:
     asked = "import sys, runner.views.drawings; print([m for m in ('celery', 'kombu', 'redis', 'rich') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

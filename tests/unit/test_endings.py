@@ -75,7 +75,7 @@ def test_every_ending_has_its_rule_and_every_failure_its_sample() -> None:
     assert {ending for _, ending, _, _ in SAMPLES} == recorded
 
 
-def test_of_what_is_given_back_nothing_is_recorded_and_no_retry_is_used_up() -> None:
+def test_a_step_that_is_given_back_has_no_outcome_and_uses_no_retry_up() -> None:
     free = {ending for ending, rule in RULES.items() if rule == Rule(None, "free")}
     assert free == {Ending.STOPPED, Ending.AWAY}
 
@@ -102,7 +102,7 @@ ENDS: list[Callable[[], BaseException]] = [
 
 
 @pytest.mark.parametrize("make", ENDS)
-def test_what_is_no_exception_is_a_failure_of_a_function(make: Callable[[], BaseException]) -> None:
+def test_a_function_that_raises_a_base_exception_has_failed(make: Callable[[], BaseException]) -> None:
     """Distributed #5958, mars #2963, arq #213: it passed by `except Exception`, and the step was executed five times."""
 
     def end() -> NoReturn:
@@ -116,7 +116,7 @@ def test_what_is_no_exception_is_a_failure_of_a_function(make: Callable[[], Base
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
 @pytest.mark.parametrize("make", ENDS)
-def test_what_is_no_exception_is_a_failure_of_a_coroutine_and_the_loop_goes_on(
+def test_a_coroutine_that_raises_a_base_exception_has_failed_and_the_loop_goes_on(
     make: Callable[[], BaseException], timeout: float | None
 ) -> None:
     """Two of them stop asyncio's loop as well: the next step in it would have got what this one raised."""
@@ -137,7 +137,7 @@ def test_what_is_no_exception_is_a_failure_of_a_coroutine_and_the_loop_goes_on(
 
 
 @pytest.mark.parametrize("make", ENDS)
-def test_of_many_in_a_loop_the_one_that_raises_it_fails_alone(make: Callable[[], BaseException]) -> None:
+def test_of_many_coroutines_in_a_loop_the_one_that_raises_fails_alone(make: Callable[[], BaseException]) -> None:
     async def each(item: int) -> int:
         await asyncio.sleep(0.01 * (item % 2))
         if item == 3:

@@ -57,7 +57,7 @@ def test_every_string_of_a_value_is_expanded_and_no_key() -> None:
     assert expressions.expand(value, NAMES) == {"${{ run.id }}": ["r1", {"a": "x r1"}, 5, None]}
 
 
-def test_what_an_expression_comes_to_is_not_expanded_again() -> None:
+def test_the_value_of_an_expression_is_not_expanded_again() -> None:
     assert expressions.expand("${{ inputs.x }}", {"inputs": {"x": "${{ run.id }}"}}) == "${{ run.id }}"
 
 
@@ -87,7 +87,7 @@ def test_what_an_expression_comes_to_is_not_expanded_again() -> None:
         ("${{ [1].map(a, range(293).map(b, b)) }}", "a range of 293, limit 292"),
     ],
 )
-def test_what_cannot_be_worked_out_is_one_line(text: str, told: str) -> None:
+def test_an_expression_that_cannot_be_evaluated_is_told_in_one_line(text: str, told: str) -> None:
     with pytest.raises(InvalidExpression) as raised:
         expressions.expand(text, NAMES)
     assert told in str(raised.value)
@@ -134,13 +134,13 @@ def test_a_bad_expression_is_told_before_a_run(text: str, told: str) -> None:
     assert problem(text).startswith(told)
 
 
-def test_the_nearest_name_is_suggested() -> None:
+def test_the_name_nearest_to_a_misspelt_one_in_an_expression_is_suggested() -> None:
     found = expressions.check("${{ inputs.topik }}", KNOWN)
     assert found is not None
     assert found.hint == "did you mean inputs.topic? names are inputs.n, inputs.topic, inputs.xs, run.id"
 
 
-def test_names_are_what_a_value_refers_to() -> None:
+def test_the_names_of_a_value_are_those_its_expressions_refer_to() -> None:
     value = {
         "a": ["${{ inputs.topic }} ${{ run.id }}", 1],
         "b": "${{ inputs.xs.map(x, x + inputs['n']) }}",
@@ -165,7 +165,7 @@ def test_macros_over_a_long_list_are_refused_before_they_take_minutes() -> None:
         "${{ ['a long text'] CHAIN }}".replace("CHAIN", ".map(a, a + a + a)" * 30),
     ],
 )
-def test_what_would_come_to_too_much_is_ended(text: str) -> None:
+def test_an_expression_whose_value_would_be_too_large_is_stopped(text: str) -> None:
     """Found by an adversary: a list of 1,000 in a list of 1,000 took 55 s, another 1.75 GB, and nothing could end it."""
     big = [{"id": number, "text": "a text of some length"} for number in range(1_000)]
     ended = r"takes more than 5 s of the processor|takes more than 1,024 MiB|comes to|was ended after 60 s"
@@ -182,7 +182,7 @@ def test_what_would_come_to_too_much_is_ended(text: str) -> None:
         ("${{ {'b': inputs.big.map(x, x.id).size(), 'a': 1} }}", {"a": 1, "b": 1000}),
     ],
 )
-def test_what_may_come_to_much_comes_to_the_same(text: str, value: Any) -> None:
+def test_an_expression_evaluated_in_the_sandbox_has_the_same_value(text: str, value: Any) -> None:
     big = [{"id": number, "text": f"t{number}"} for number in range(1_000)]
     assert expressions.expand(text, {"inputs": {"big": big, "n": 5}}) == value
 
@@ -196,13 +196,13 @@ def test_what_may_come_to_much_comes_to_the_same(text: str, value: Any) -> None:
         ("${{ inputs.big.map(x, range(5001)) }}", "a range of 5,001, limit 5,000"),
     ],
 )
-def test_what_cannot_be_worked_out_apart_is_told_as_here(text: str, told: str) -> None:
+def test_an_expression_that_fails_in_the_sandbox_is_told_as_without_it(text: str, told: str) -> None:
     with pytest.raises(InvalidExpression) as raised:
         expressions.expand(text, {"inputs": {"big": [{"id": 1}] * 1_000}})
     assert told in str(raised.value)
 
 
-def test_what_is_little_is_worked_out_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_expression_is_evaluated_without_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process takes 0.3 s to start, which most workflows need not wait for."""
     monkeypatch.setattr(expressions, "_SANDBOX", None)
     tags = [f"tag {number}" for number in range(30)]
@@ -219,7 +219,7 @@ def test_a_path_is_looked_up_without_cel(text: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_map_that_cel_makes_has_its_keys_in_order() -> None:
+def test_a_map_made_by_an_expression_has_its_keys_in_order() -> None:
     """Found by the oracle: cel 0.10 gives the keys of a map in another order each time."""
     made = expressions.expand("${{ {'d': 1, 'a': 2, 'c': 3, 'b': {'z': 1, 'y': 2}} }}", {})
     assert json.dumps(made) == '{"a": 2, "b": {"y": 2, "z": 1}, "c": 3, "d": 1}'
@@ -248,7 +248,7 @@ def test_cel_is_given_no_more_than_the_expression_names() -> None:
         "{inputs" * 8_000,
     ],
 )
-def test_braces_that_are_not_ours_are_text(text: str) -> None:
+def test_braces_that_begin_no_expression_are_text(text: str) -> None:
     assert expressions.misspelt(text, {**KNOWN, "item": None}) is None
 
 
@@ -276,7 +276,7 @@ def test_an_expression_in_other_braces_is_told_with_the_right_ones(text: str, hi
     ("text", "one"),
     [("${{ a }}", True), ("${{ a", True), ("x${{ a }}", False), ("${{ a }}${{ b }}", False), ("", False)],
 )
-def test_a_string_may_be_one_expression(text: str, one: bool) -> None:  # noqa: FBT001
+def test_a_string_that_is_one_expression_is_told_from_one_that_contains_it(text: str, one: bool) -> None:  # noqa: FBT001
     assert expressions.is_one(text) == one
 
 

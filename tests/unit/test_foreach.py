@@ -66,11 +66,11 @@ def marked(place: Place) -> str:
 # Where items come from
 
 
-def test_a_list_is_its_items() -> None:
+def test_the_items_of_a_list_are_its_elements() -> None:
     assert values([1, "b", {"c": [2]}, None]) == [1, "b", {"c": [2]}, None]
 
 
-def test_expressions_in_a_list_are_expanded() -> None:
+def test_expressions_in_a_list_of_items_are_expanded() -> None:
     assert values(["${{ inputs.a }}", {"b": "x${{ inputs.a }}"}], a=5) == [5, {"b": "x5"}]
 
 
@@ -84,7 +84,7 @@ def test_expressions_in_a_list_are_expanded() -> None:
         ("${{ [] }}", []),
     ],
 )
-def test_an_expression_comes_to_the_items(written: str, meant: list[int]) -> None:
+def test_the_items_of_a_foreach_may_be_an_expression(written: str, meant: list[int]) -> None:
     assert values(written, pages=[3, 4]) == meant
 
 
@@ -105,18 +105,18 @@ def test_a_csv_file_has_a_row_an_item() -> None:
     ]
 
 
-def test_the_format_is_the_suffixs_unless_it_is_written() -> None:
+def test_the_format_of_a_file_of_items_is_its_suffixs_unless_it_is_written() -> None:
     assert values(file("X.NDJSON", "1\n")) == [1]
     assert values(file("x.csv", "1\n", "lines")) == ["1"]
     assert values(file("x", '{"a": 1}\n', "jsonl")) == [{"a": 1}]
 
 
-def test_the_path_may_be_an_input() -> None:
+def test_the_path_of_a_file_of_items_may_be_an_input() -> None:
     file("urls.txt", "a\n")
     assert values({"file": "${{ inputs.which }}.txt", "format": None}, which="urls") == ["a"]
 
 
-def test_a_file_is_read_no_further_than_it_is_asked_for() -> None:
+def test_a_file_of_items_is_read_no_further_than_it_is_asked_for() -> None:
     made = plan(file("x.jsonl", "1\n2\nno JSON"))
     assert [item.value for item in islice(items(made, made.collectors[0]), 2)] == [1, 2]
     with pytest.raises(InvalidItems, match=r"x\.jsonl:3: not JSON"):
@@ -130,7 +130,7 @@ def test_an_item_without_a_key_is_called_by_its_place() -> None:
     assert ids(["a", "b"]) == ["page[0]", "page[1]"]
 
 
-def test_a_key_is_worked_out_for_each_item() -> None:
+def test_the_key_of_a_foreach_is_evaluated_for_each_item() -> None:
     made = [{"n": 1, "s": "a"}, {"n": 2, "s": "b]"}]
     assert ids(made, key="${{ page.n }}", name="page") == ["page[1]", "page[2]"]
     assert ids(made, key="${{ inputs.to }}/${{ item.s }}-${{ item_index }}", to="x") == ["page[x/a-0]", "page[x/b]-1]"]
@@ -153,7 +153,7 @@ def test_a_key_is_short_text_that_can_be_printed_or_an_integer(value: Any) -> No
 @pytest.mark.parametrize(
     "written", [[], "${{ inputs.pages }}", "${{ range(0) }}", {"file": "none.csv", "format": None}]
 )
-def test_no_items_are_legal(written: Any) -> None:
+def test_a_foreach_without_items_is_legal(written: Any) -> None:
     file("none.csv", "a,b\n")
     assert counted(plan(written, pages=[]), source.parse("a: 1", "a.yaml")).fan_out == 0
 
@@ -187,7 +187,7 @@ def test_an_item_without_what_its_key_is_made_of_is_named() -> None:
 
 
 @pytest.mark.parametrize("value", ["text", {"a": 1}, 5, None])
-def test_what_is_no_list_has_no_items(value: Any) -> None:
+def test_a_foreach_over_what_is_no_list_is_a_fault(value: Any) -> None:
     assert told("'${{ inputs.pages }}'", pages=value)[0].startswith(
         "'${{ inputs.pages }}': E007 expected a list of items, found "
     )
@@ -199,7 +199,7 @@ def test_an_expression_that_cannot_be_worked_out_is_told_at_the_items() -> None:
     )
 
 
-def test_what_the_defaults_say_is_told_there() -> None:
+def test_a_fault_of_a_foreach_in_the_defaults_is_told_there() -> None:
     text = "name: a\ncollectors: [{id: b, task: pure.echo}]\ndefaults: {collectors: {foreach: {items: '${{ 5 }}'}}}\n"
     written = source.parse(text, "a.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
@@ -207,20 +207,20 @@ def test_what_the_defaults_say_is_told_there() -> None:
     assert str(raised.value.faults[0].place) == "a.yaml:3:42"
 
 
-def test_every_collector_with_something_wrong_is_told() -> None:
+def test_every_collector_with_a_faulty_foreach_is_told() -> None:
     assert len(told("'${{ 5 }}'}\n  - {id: b, task: pure.echo, foreach: '${{ 6 }}'")) == 2
 
 
 # Limits
 
 
-def test_a_list_of_more_than_a_million_is_refused() -> None:
+def test_a_list_of_more_than_a_million_items_is_refused() -> None:
     assert told("'${{ inputs.pages }}'", pages=[0] * 1_000_001) == [
         "'${{ inputs.pages }}': E040 1,000,001 items, limit 1,000,000"
     ]
 
 
-def test_a_file_of_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_more_than_a_million_items_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreach, "ITEM_LIMIT", 3)
     file("x", "1\n2\n3\n4\n")
     assert told("{items: {file: x}}")[0].endswith("E040 over 3 items, limit 3")
@@ -258,7 +258,7 @@ def test_a_line_of_more_than_64_kib_is_refused_before_it_is_read_to_its_end() ->
         ("x.txt", b"a\n\xff\n", "x.txt:2: not UTF-8 text"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(name: str, content: bytes, message: str) -> None:
+def test_an_item_that_cannot_be_read_is_told_with_its_line(name: str, content: bytes, message: str) -> None:
     file(name, content)
     assert told(f"{{items: {{file: {name}}}}}")[0].startswith(f"{{file: {name}}}: E039 {message}")
 
@@ -275,24 +275,24 @@ def test_a_row_of_more_than_64_kib_is_refused() -> None:
     ("path", "why"),
     [("nope.txt", "no such file"), (".", "not a regular file"), ("a\0b", "no such file: the path has a NUL character")],
 )
-def test_a_file_that_cannot_be_read_is_told_at_its_name(path: str, why: str) -> None:
+def test_a_file_of_items_that_cannot_be_read_is_told_at_its_name(path: str, why: str) -> None:
     text = "{items: {file: '${{ inputs.path }}'}}"
     shown = path.replace("\0", r"\x00")
     assert told(text, path=path) == [f"'${{{{ inputs.path }}}}': E039 {shown} cannot be read: {why}"]
 
 
-def test_a_pipe_is_refused_before_anyone_waits_for_it() -> None:
+def test_a_pipe_of_items_is_refused_before_anyone_waits_for_it() -> None:
     os.mkfifo("pipe")
     assert "not a regular file" in told("{items: {file: pipe}}")[0]
 
 
-def test_a_path_that_is_no_text_is_refused() -> None:
+def test_a_path_of_items_that_is_no_text_is_refused() -> None:
     assert told("{items: {file: '${{ inputs.path }}'}}", path=5) == [
         "'${{ inputs.path }}': E007 expected the path of a file, found 5"
     ]
 
 
-def test_every_item_is_json() -> None:
+def test_every_item_of_a_foreach_is_json() -> None:
     made = values(file("x.csv", "a,b\n1,\n"))
     assert json.loads(json.dumps(made)) == made
 
@@ -306,20 +306,22 @@ def test_every_item_is_json() -> None:
         ("csv", ["x,y", "1,2", "", "3,4"], [{"x": "1", "y": "2"}, {"x": "3", "y": "4"}]),
     ],
 )
-def test_lines_of_a_file_end_in_whatever_way(format_: str, lines: list[str], expected: list[Any], end: str) -> None:
+def test_lines_of_a_file_of_items_may_end_in_any_way(
+    format_: str, lines: list[str], expected: list[Any], end: str
+) -> None:
     """testplan#74: a table of an old spreadsheet, whose lines end in a carriage return, was one line of many columns."""
     assert values(file("a", end.join(lines), format_)) == expected
     assert values(file("a", end.join([*lines, ""]), format_)) == expected
 
 
-def test_a_line_that_ends_where_the_file_was_read_to_is_no_two() -> None:
+def test_a_line_of_items_that_ends_where_a_read_ends_is_one_line() -> None:
     text = "x" * (foreach.SIZE_LIMIT - 1)
     assert values(file("a", f"{text}\r\n\r\na\r\n{text}\r\nb", "lines")) == [text, "a", text, "b"]
     assert values(file("a", f"xx\r\n{text}\r\nb", "lines")) == ["xx", text, "b"]
 
 
 @pytest.mark.parametrize("shift", range(6))
-def test_an_end_of_two_characters_may_lie_in_two_reads(shift: int) -> None:
+def test_a_line_end_of_two_characters_may_lie_in_two_reads(shift: int) -> None:
     line = "x" * 99
     written = "y" * shift + "\r\n" + f"{line}\r\n" * 2_000
     assert len(values(file("a", written, "lines"))) == 2_000 + bool(shift)

@@ -31,7 +31,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (lambda: KeyError("a plan of another version"), False),
     ],
 )
-def test_a_message_goes_back_after_a_while_or_to_the_dead_letters(
+def test_a_message_that_cannot_be_executed_goes_back_after_a_while_or_to_the_dead_letters(
     error: Callable[[], BaseException],
     requeued: bool,  # noqa: FBT001
     slept: list[float],

@@ -68,19 +68,19 @@ def test_an_input_refuses_what_does_not_fit(declared: dict[str, Any], value: Any
     assert str(raised.value).startswith(told)
 
 
-def test_a_json_value_is_not_read_as_text() -> None:
+def test_an_input_given_as_json_is_not_read_as_text() -> None:
     with pytest.raises(InvalidInput):
         Input(type="integer").accept("5", from_text=False)
 
 
 @pytest.mark.parametrize("keys", [{"type": "integer"}, {"pattern": "^x"}, {"enum": ["x-s3cret"]}, {"max_length": 1}])
-def test_a_secret_is_not_echoed(keys: dict[str, Any]) -> None:
+def test_the_value_of_a_secret_input_is_not_echoed(keys: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput) as raised:
         Input.model_validate({"secret": True, **keys}).accept("s3cret")
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_pattern_takes_linear_time() -> None:
+def test_matching_the_pattern_of_an_input_takes_linear_time() -> None:
     """Python's re would need longer than the universe for this one; Pydantic's regular expressions are Rust's."""
     with pytest.raises(InvalidInput):
         Input(pattern="^(a+)+$").accept("a" * 5_000 + "b")
@@ -99,7 +99,7 @@ def test_a_pattern_takes_linear_time() -> None:
         ("(ab|c){3}d", 13),
     ],
 )
-def test_the_size_of_a_pattern_is_estimated(pattern: str, states: int) -> None:
+def test_the_size_of_the_pattern_of_an_input_is_estimated(pattern: str, states: int) -> None:
     assert inputs._states(pattern) == states
 
 
@@ -154,6 +154,6 @@ def test_a_named_pipe_of_inputs_is_not_waited_for(tmp_path: Path) -> None:
     assert answer.first_line.startswith(f"{tmp_path}/pipe: error[E100]: is a named pipe")
 
 
-def test_infinity_fits_no_number() -> None:
+def test_infinity_is_no_value_of_an_input() -> None:
     with pytest.raises(InvalidInput):
         Input(type="number").accept(math.inf)

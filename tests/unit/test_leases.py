@@ -48,7 +48,7 @@ def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_o
         wait_until(lambda: len(asked) > 2, "it is asked again")
 
 
-def test_a_step_does_not_wake_the_thread_that_looks_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_lease_does_not_wake_a_renewal_thread_that_looks_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """To wake it costs as much as a round trip, at every step."""
     monkeypatch.setattr(process, "_own", {})
     with leases.renewed(cast("Ledger", None), "run", token="one", lease=3600):

@@ -81,19 +81,19 @@ def test_a_secret_in_basic_authentication_is_found_whatever_the_user_is_called(u
     assert re.fullmatch(r"Authorization: Basic \w{0,6}\*\*\*\w?=*", masked)
 
 
-def test_each_line_of_a_secret_is_found_alone() -> None:
+def test_each_line_of_a_secret_is_redacted_alone() -> None:
     """A key of several lines came out where a message or a log had one line of it."""
     key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
     assert mask.mask("bad base64: 'hkiG9w0BAQEFAASC'", plan(key)) == "bad base64: '***'"
 
 
-def test_a_long_row_of_backslashes_is_searched_in_linear_time() -> None:
+def test_a_long_row_of_backslashes_is_redacted_in_linear_time() -> None:
     """Both are a server's and a user's to choose; what took forever would hang `show`, and the worker."""
     rows = "\\" * 1_000_000
     assert mask.mask(rows + "x", plan("\\" * 20 + "!" + "\\" * 9 + "secret")) == rows + "x"
 
 
-def test_a_line_is_without_secrets_and_no_terminal_obeys_it() -> None:
+def test_a_redacted_line_has_no_secret_and_no_escape_sequence() -> None:
     assert mask.line("hunter22\n\x1b[2Jforged", plan("hunter22")) == r"***\n\x1b[2Jforged"
 
 
@@ -123,7 +123,7 @@ def test_of_two_secrets_one_within_the_other_nothing_is_left() -> None:
     assert mask.mask("hunter22-and-more", plan(["hunter22", "hunter22-and-more"])) == "***"
 
 
-def test_without_secrets_a_value_is_the_same() -> None:
+def test_a_value_without_secrets_is_returned_as_it_is() -> None:
     value = {"a": ("b",)}
     gather = make_gather(task=None)
     assert mask.mask(value, make_plan(collectors="", gather=gather, inputs={"key": "b"})) is value

@@ -25,7 +25,7 @@ def test_a_note_outside_of_a_run_does_nothing() -> None:
     note(rows=1)
 
 
-def test_the_last_value_of_a_name_is_kept() -> None:
+def test_the_last_value_of_a_note_is_kept() -> None:
     with kept() as notes:
         note(rows=1, path="a")
         note(rows=2)

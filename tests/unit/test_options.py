@@ -88,5 +88,5 @@ def test_an_array_given_as_json_and_again_is_refused(words: tuple[str, ...]) -> 
         (["--n", "-5"], None),
     ],
 )
-def test_the_file_is_found_among_values_that_begin_with_a_dash(words: list[str], file: str | None) -> None:
+def test_the_workflow_file_is_found_among_values_that_begin_with_a_dash(words: list[str], file: str | None) -> None:
     assert options.file_among(words, ()) == file

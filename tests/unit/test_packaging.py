@@ -20,7 +20,7 @@ CONDA_NAMES = {"redis-py": "redis"}  # where conda-forge calls a package otherwi
 CONDA_ONLY = {"python", "pip", "redis-server"}
 
 
-def test_conda_names_the_same_dependencies_and_ranges() -> None:
+def test_the_conda_environment_names_the_dependencies_and_ranges_of_the_project() -> None:
     *conda, by_pip = CONDA["dependencies"]
 
     ranges = dict(map(name_and_range, [*conda, *by_pip["pip"]]))
@@ -45,7 +45,7 @@ def test_every_module_of_built_in_tasks_can_be_imported(module: str) -> None:
     import_module(module)
 
 
-def test_the_top_level_holds_what_it_should() -> None:
+def test_the_top_level_of_the_repository_holds_what_it_should() -> None:
     top = {name.partition("/")[0] for name in committed()}
 
     assert {name for name in top if not name.startswith(".")} == {
@@ -66,7 +66,7 @@ def test_a_wheel_holds_every_file_of_the_package(wheel: set[str]) -> None:
     assert {name for name in package if "__pycache__" not in name} <= wheel
 
 
-def test_a_wheel_holds_the_workflows(wheel: set[str]) -> None:
+def test_a_wheel_holds_the_shipped_workflows(wheel: set[str]) -> None:
     """`collector_request` runs the default one, wherever it is installed."""
     assert {f"runner/workflows/{path.name}" for path in (ROOT / "workflows").iterdir()} <= wheel
 

@@ -52,7 +52,7 @@ def test_a_steps_own_key_replaces_the_default_whole() -> None:
     assert plan.collectors[0].retry == Retry(max_retries=1)
 
 
-def test_with_alone_is_merged_by_name() -> None:
+def test_of_a_steps_keys_with_alone_is_merged_with_the_defaults() -> None:
     plan, *_ = made(
         "defaults:\n  collectors: {with: {a: 1, b: 2}}\ncollectors:\n  - {id: a, task: pure.add, with: {b: 3}}\n"
     )
@@ -69,7 +69,7 @@ def test_a_step_knows_its_place_in_the_file() -> None:
     assert plan.collectors[0].place == "made.yaml:3:5"
 
 
-def test_the_step_before_and_those_after() -> None:
+def test_a_plan_knows_the_step_before_and_those_after_each() -> None:
     plan, *_ = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
     assert plan.before(plan.collectors[0]) is None
     assert plan.before(plan.gather) is None
@@ -77,7 +77,7 @@ def test_the_step_before_and_those_after() -> None:
     assert plan.after(plan.stages[0]) == (plan.stages[1],)
 
 
-def test_the_hash_changes_with_what_the_workflow_does_alone() -> None:
+def test_the_hash_of_a_plan_changes_with_what_the_workflow_does_alone() -> None:
     plain, commented, other = (
         made(text)[0].hash for text in (ECHO, f"# moved down\n{ECHO}", ECHO.replace("value: 1", "value: 2"))
     )
@@ -94,7 +94,7 @@ def test_a_key_that_the_language_gets_changes_no_hash_of_a_workflow_without_it()
     assert (made(ECHO)[0].hash, made(full)[0].hash) == ("e1df91acb810", "175854d85ff8")
 
 
-def test_the_hash_does_not_change_with_the_inputs() -> None:
+def test_the_hash_of_a_plan_does_not_change_with_the_inputs() -> None:
     text = f"inputs: {{n: {{type: integer}}}}\n{ECHO}"
     assert bound(text, {"n": 1}).hash == bound(text, {"n": 2}).hash
 
@@ -117,7 +117,7 @@ def test_with_min_success_a_collector_is_required_only_if_it_says_so() -> None:
     assert required(f"{THREE}gather: {{task: pure.gather_text, min_success: 1}}\n") == [False, True, False]
 
 
-def test_required_is_the_defaults_where_a_collector_says_nothing() -> None:
+def test_a_collector_that_says_nothing_of_required_has_the_default() -> None:
     assert required(f"defaults: {{collectors: {{required: false}}}}\n{THREE}") == [False, True, False]
 
 
@@ -127,7 +127,7 @@ def test_a_percentage_of_the_collectors_is_a_number_of_them() -> None:
 
 
 @pytest.mark.parametrize(("written", "least"), [("0", 0), ("3", 3), ("60%", 3), ("61%", 4), ("0%", 0), ("100%", 5)])
-def test_a_percentage_is_rounded_up(written: str, least: int) -> None:
+def test_a_percentage_of_the_collectors_is_rounded_up(written: str, least: int) -> None:
     plan, *_ = made(
         "defaults: {collectors: {task: pure.echo, with: {value: 1}}}\n"
         f"collectors: [{', '.join(f'{{id: {name}}}' for name in 'abcde')}]\n"
@@ -136,12 +136,12 @@ def test_a_percentage_is_rounded_up(written: str, least: int) -> None:
     assert plan.least == least
 
 
-def test_who_says_nothing_of_failure_has_no_tolerance() -> None:
+def test_a_plan_that_says_nothing_of_failure_has_no_tolerance() -> None:
     plan, *_ = made(ECHO)
     assert (plan.min_success, plan.deadline, plan.tolerant) == (None, None, False)
 
 
-def test_the_hash_changes_with_what_may_fail() -> None:
+def test_the_hash_of_a_plan_changes_with_what_may_fail() -> None:
     gathers = ["", ", min_success: 1", ", min_success: 2", ", min_success: 100%", ", deadline: 1m"]
     hashes = [made(f"{THREE}gather: {{task: pure.gather_text{keys}}}\n")[0].hash for keys in gathers]
     assert len(set(hashes)) == 5
@@ -240,7 +240,7 @@ def test_a_collector_is_repeated_for_each_of_its_items() -> None:
         ("[]", Foreach(items=[])),
     ],
 )
-def test_what_is_repeated_for_is_kept_as_written(written: str, meant: Foreach) -> None:
+def test_the_items_of_a_foreach_are_kept_in_the_plan_as_written(written: str, meant: Foreach) -> None:
     plan, *_ = made(
         "inputs: {pages: {type: array}}\n"
         f"collectors:\n  - {{id: a, task: pure.echo, with: {{value: 1}}, foreach: {written}}}\n"
@@ -276,7 +276,7 @@ def test_the_collector_of_an_item_is_found_as_it_is_written() -> None:
     assert plan.by_id["home"] == plan.collectors[1]
 
 
-def test_the_hash_changes_with_the_items_and_not_with_how_they_are_sent() -> None:
+def test_the_hash_of_a_plan_changes_with_the_items_and_not_with_how_they_are_sent() -> None:
     text = PAGES.replace(", batch: 2, max_concurrency: 5", "")
     assert made(text)[0].hash == made(PAGES)[0].hash
     assert made(PAGES.replace("[x, y, z]", "[x, y]"))[0].hash != made(PAGES)[0].hash

@@ -59,7 +59,7 @@ def test_no_other_module_spells_how_we_are_called(path: Path) -> None:
     assert not [node.lineno for node in texts if "python -m runner" in str(node.value)]
 
 
-def test_another_runner_on_the_path_is_not_named(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hint_does_not_name_another_runner_on_the_path(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GitHub's own agent, for example, is called `runner` as well."""
     monkeypatch.setenv("PATH", str(script.parent))
     program.call_it("/opt/tools/runner")

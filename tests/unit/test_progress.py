@@ -146,7 +146,7 @@ def test_the_key_of_an_item_that_answers_late_is_masked() -> None:
     assert lines(MILLION, [answered]) == ["page[***] has answered, too late for the result"]
 
 
-def test_what_a_run_waits_for_is_a_line() -> None:
+def test_what_a_run_waits_for_is_a_line_of_progress() -> None:
     waiting = Event(id="0", event="waiting", at=START, message="waits for a worker that has fetch")
     assert lines(NEWS, [waiting]) == ["run news-1 waits for a worker that has fetch"]
 
@@ -235,7 +235,7 @@ def test_without_a_terminal_a_foreach_is_told_of_now_and_then() -> None:
     assert len(told) == 16
 
 
-def test_the_last_of_a_foreach_is_always_told() -> None:
+def test_the_end_of_a_foreach_is_always_told() -> None:
     told = lines(MILLION, [batch("started", 1_000_000, 0), batch("finished", 1_000_000, 0.9, status="succeeded")])
     assert told[-1] == "page: 1,000,000 of 1,000,000 have ended, 1,111,111/s"
 
@@ -245,7 +245,7 @@ def test_of_a_resumed_foreach_the_first_thing_told_is_how_many_had_ended() -> No
     assert lines(MILLION, [had, batch("started", 250, 1)]) == ["page: 400,000 of 1,000,000 have ended"]
 
 
-def test_what_has_all_ended_is_told_once() -> None:
+def test_the_end_of_a_resumed_foreach_is_told_once() -> None:
     events = [batch("finished", 1_000_000, 0, status="succeeded"), batch("started", 250, 1)]
     assert lines(MILLION, events) == ["page: 1,000,000 of 1,000,000 have ended"]
 
@@ -283,7 +283,7 @@ def test_a_long_silence_of_many_collectors_names_three() -> None:
     assert re.search(r"wide-1: 0 of 1,000 collectors have ended; page_0 running for \S+, page_1 .*, 2 more$", last)
 
 
-def test_a_short_silence_is_kept() -> None:
+def test_a_short_silence_of_a_run_is_kept() -> None:
     assert lines(NEWS, [started("hn"), None, None]) == ["hn started (attempt 1) on celery@box"]
 
 
@@ -293,7 +293,7 @@ def test_late_collectors_of_a_foreach_are_told_with_the_deadline() -> None:
     assert told[1] == "page: 30 late: had not answered when the deadline of 1m30s passed"
 
 
-def test_quiet_is_silent() -> None:
+def test_progress_of_a_quiet_run_is_silent() -> None:
     stream = io.StringIO()
     with progress.shown(NEWS, "news-1", quiet=True, stream=stream) as shown:
         shown.tell(started("hn"))
@@ -301,7 +301,7 @@ def test_quiet_is_silent() -> None:
 
 
 @pytest.mark.parametrize("render", [lines, drawn])
-def test_what_a_user_wrote_is_shown_and_not_obeyed(render: type) -> None:
+def test_progress_shows_escape_sequences_of_a_user_and_does_not_obey_them(render: type) -> None:
     shown = "\n".join(render(NEWS, [finished("hn", status="failed", message="E: [red]\x1b[31m\nhunter22")]))
     assert r"E: [red]\x1b[31m\n***" in shown
 
@@ -379,7 +379,7 @@ def test_an_event_that_comes_twice_changes_nothing() -> None:
     assert board.counts == {"succeeded": 1, "pending": 2}
 
 
-def test_events_of_other_steps_are_passed_over() -> None:
+def test_events_of_steps_that_the_plan_lacks_are_passed_over() -> None:
     assert RunState(NEWS).tell(started("unknown")) is None
 
 
@@ -449,7 +449,7 @@ def test_a_terminal_without_a_cursor_gets_plain_lines() -> None:
     assert "hn started (attempt 1)" in shown
 
 
-def test_plain_lines_do_not_wait_for_rich() -> None:
+def test_plain_lines_of_progress_do_not_import_rich() -> None:
     asked = "import sys; from runner.views import progress; print('rich' in sys.modules, 'redis' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False False"

@@ -212,13 +212,13 @@ def test_a_message_is_cut_to_8_kb_and_says_how_much_is_left_out(unit: str) -> No
     assert len(error.traceback.encode()) < 2 * raised.MESSAGE_LIMIT
 
 
-def test_what_is_left_out_is_counted() -> None:
+def test_what_is_left_out_of_a_traceback_is_counted() -> None:
     text = raised.valid("x" * 10_000)
     kept = text.count("x")
     assert text == f"{'x' * kept}… ({10_000 - kept:,} more characters)"
 
 
-def test_a_message_that_fits_is_not_touched() -> None:
+def test_a_message_of_an_exception_that_fits_is_not_touched() -> None:
     assert raised.valid("ä" * 4096) == "ä" * 4096
 
 
@@ -315,7 +315,7 @@ def test_a_value_whose_own_code_raises_is_not_json(value: Any) -> None:
     assert (found.error.type, found.retryable) == ("NotJSON", False)
 
 
-def test_python_itself_would_have_raised() -> None:
+def test_the_exceptions_of_these_tests_make_python_itself_raise() -> None:
     """What is done here is not done by the standard library."""
     with pytest.raises(KeyError):
         traceback.format_exception_only(AttributesRaise("boom"))

@@ -105,7 +105,7 @@ SOME = {
 }
 
 
-def test_the_document_has_the_promised_keys_in_their_order() -> None:
+def test_the_json_document_of_a_run_has_the_promised_keys_in_their_order() -> None:
     document = report.document(RUN, NEWS, WELL, {"count": 3})
     promised = ["run_id", "workflow", "status", "result", "inputs", "started_at", "finished_at", "duration_s"]
     assert list(document) == [*promised, "coverage", "steps", "hash"]
@@ -121,7 +121,7 @@ def test_the_document_has_the_promised_keys_in_their_order() -> None:
     }
 
 
-def test_the_document_tells_of_each_step_how_it_ended() -> None:
+def test_the_json_document_of_a_run_tells_of_each_step_how_it_ended() -> None:
     steps = report.document(FAILED, NEWS, OUTCOMES, None)["steps"]
     assert [step["id"] for step in steps] == ["hn", "reddit", "fan_in", "count"]
     assert steps[0] == {
@@ -151,18 +151,18 @@ def test_steps_that_an_ended_run_never_came_to_are_skipped() -> None:
     assert [step["status"] for step in steps] == ["skipped", "failed", "skipped", "skipped"]
 
 
-def test_the_document_tells_who_is_missing() -> None:
+def test_the_json_document_of_a_run_tells_who_is_missing() -> None:
     document = report.document(PARTIAL, TOLERANT, MISSING_ONE, [1])
     assert document["coverage"] == {"succeeded": 1, "total": 2, "missing": ["reddit"]}
 
 
-def test_in_a_run_that_goes_on_nobody_is_missing_who_may_still_answer() -> None:
+def test_in_a_run_that_goes_on_no_collector_is_missing_that_may_still_answer() -> None:
     run = replace(RUN, status="running", finished_at=None)
     document = report.document(run, TOLERANT, {"reddit": OUTCOMES["reddit"]}, None)
     assert document["coverage"] == {"succeeded": 0, "total": 2, "missing": ["reddit"]}
 
 
-def test_in_a_run_that_has_ended_everybody_is_missing_who_did_not_answer() -> None:
+def test_in_a_run_that_has_ended_every_collector_without_an_answer_is_missing() -> None:
     document = report.document(replace(RUN, status="cancelled"), NEWS, {}, None)
     assert document["coverage"] == {"succeeded": 0, "total": 2, "missing": ["hn", "reddit"]}
 
@@ -193,7 +193,7 @@ def test_the_summary_says_which_deadline_a_collector_missed() -> None:
     ]
 
 
-def test_a_warning_does_not_name_a_thousand() -> None:
+def test_a_warning_does_not_name_a_thousand_missing_collectors() -> None:
     plan, outcomes = wide(failing=999)
     told = report.summary(PARTIAL, change_plan(plan, min_success=1), outcomes).splitlines()[1]
     assert told.endswith("page_19, …")
@@ -260,13 +260,13 @@ def test_details_tell_of_the_run_its_steps_and_its_failures() -> None:
     assert "      ConnectionError: refused by ***" in told
 
 
-def test_details_tell_the_coverage() -> None:
+def test_details_of_a_run_tell_the_coverage() -> None:
     cause = "1 of 2 collectors did not succeed: reddit"
     told = report.details(replace(PARTIAL, cause=cause), TOLERANT, MISSING_ONE).splitlines()
     assert told[2:5] == ["status    partial", f"cause     {cause}", "coverage  1 of 2 collectors succeeded"]
 
 
-def test_details_tell_what_a_run_waits_for_until_it_has_ended() -> None:
+def test_details_of_a_run_tell_what_it_waits_for_until_it_has_ended() -> None:
     waiting = replace(RUN, status="running", waits_for="waits for a worker that has \x1b[31m")
     assert "note      waits for a worker that has \\x1b[31m" in report.details(waiting, NEWS, {})
     assert "waits for" not in report.details(replace(waiting, status="failed"), NEWS, {})
@@ -275,7 +275,7 @@ def test_details_tell_what_a_run_waits_for_until_it_has_ended() -> None:
     )
 
 
-def test_the_document_has_the_same_note() -> None:
+def test_the_json_document_of_a_run_tells_what_it_waits_for_until_it_has_ended() -> None:
     waiting = replace(RUN, status="running", waits_for="waits for a worker that has fetch")
     assert report.document(waiting, NEWS, {}, None)["note"] == "waits for a worker that has fetch"
     assert "note" not in report.document(replace(waiting, status="failed"), NEWS, {}, None)
@@ -422,7 +422,7 @@ def test_a_workflow_s_faults_are_all_told() -> None:
         lambda screen: report.problem(UnknownRun("no"), screen=screen),
     ],
 )
-def test_colour_is_shown_only_where_there_is_any(tell: Callable[[Screen], str]) -> None:
+def test_faults_are_coloured_only_where_there_is_colour(tell: Callable[[Screen], str]) -> None:
     assert "\x1b[" in tell(Screen(colour=True))
     assert "\x1b" not in tell(Screen(colour=False))
 
@@ -491,7 +491,7 @@ def test_of_many_failures_of_a_foreach_twenty_are_named_and_the_rest_counted() -
     ]
 
 
-def test_details_have_one_row_for_a_foreach() -> None:
+def test_details_of_a_run_have_one_row_for_a_foreach() -> None:
     told = report.details(PARTIAL, PAGES, SOME, tally=TALLY).splitlines()
     assert told[told.index("") + 1 :][:3] == [
         "STEP    STATUS     SUCCEEDED     ATTEMPTS  DURATION  WORKER",
@@ -500,13 +500,13 @@ def test_details_have_one_row_for_a_foreach() -> None:
     ]
 
 
-def test_what_is_executed_is_counted_while_the_run_goes_on() -> None:
+def test_details_count_what_is_executed_while_the_run_goes_on() -> None:
     going_on = replace(RUN, status="running", finished_at=None)
     told = counts(going_on, PAGE, {"page": {"succeeded": 7}}, BUSY)
     assert told == {"succeeded": 7, "running": 2, "retrying": 1, "pending": 990}
 
 
-def test_what_has_ended_meanwhile_is_not_counted_twice() -> None:
+def test_details_do_not_count_what_has_ended_meanwhile_twice() -> None:
     going_on = replace(RUN, status="running", finished_at=None)
     assert counts(going_on, PAGE, {"page": {"succeeded": 999}}, BUSY) == {"succeeded": 999, "running": 1}
 
@@ -566,7 +566,7 @@ def test_a_page_of_one_status_says_so_and_so_does_the_next() -> None:
 
 
 @pytest.mark.parametrize(("status", "told"), [("", "no items"), ("failed", "none failed")])
-def test_an_empty_page_says_what_there_is_not(status: str, told: str) -> None:
+def test_an_empty_page_of_items_says_what_it_is_empty_of(status: str, told: str) -> None:
     empty = page(number=1, last=0, status=status, statuses={})
     assert report.page_details(RUN, PAGES, empty).splitlines()[-1] == told
 

@@ -34,12 +34,12 @@ def test_the_delay_grows_by_the_backoff_up_to_max_delay() -> None:
     assert [wait(policy, attempt=attempt) for attempt in (1, 2, 3, 4)] == [2, 6, 10, 10]
 
 
-def test_a_hundred_retries_do_not_overflow() -> None:
+def test_the_delay_of_the_hundredth_retry_does_not_overflow() -> None:
     assert wait(Retry(max_retries=100, backoff=1e300, jitter="none"), attempt=100) == 300
 
 
 @pytest.mark.parametrize(("jitter", "shortest"), [("full", 0.0), ("none", 8.0), (0.25, 6.0)])
-def test_jitter_takes_a_share_off_the_delay(jitter: float, shortest: float) -> None:
+def test_jitter_takes_a_share_off_the_delay_of_a_retry(jitter: float, shortest: float) -> None:
     policy = Retry(max_retries=1, delay=8, jitter=jitter)
     assert (wait(policy, chance=0.0), wait(policy, chance=1.0)) == (8.0, shortest)
 
@@ -60,23 +60,23 @@ def test_a_retry_after_as_long_as_max_delay_is_waited_for() -> None:
     assert wait(Retry(max_retries=1, max_delay=3600), Failure(error=ERROR, retry_after=3600)) == 3600
 
 
-def test_what_the_task_calls_hopeless_is_not_tried_again() -> None:
+def test_a_failure_that_the_task_calls_final_is_not_tried_again() -> None:
     assert wait(Retry(max_retries=5), Failure(error=ERROR, retryable=False)) == NoRetry()
 
 
-def test_only_what_on_names_is_tried_again() -> None:
+def test_only_a_failure_that_retry_on_names_is_tried_again() -> None:
     assert wait(Retry(max_retries=1, on=("http_429",))) == NoRetry()
 
 
-def test_on_names_a_class_above_the_one_raised() -> None:
+def test_retry_on_may_name_a_base_class_of_the_exception() -> None:
     assert wait(Retry(max_retries=1, on=("OSError",))) == 1
 
 
-def test_what_not_on_names_is_not_tried_again() -> None:
+def test_a_failure_that_retry_not_on_names_is_not_tried_again() -> None:
     assert wait(Retry(max_retries=1, not_on=("OSError",))) == NoRetry()
 
 
-def test_nothing_is_tried_again_past_max_duration() -> None:
+def test_no_failure_is_tried_again_past_max_duration() -> None:
     policy = Retry(max_retries=5, delay=10, max_duration=60, jitter="none")
     assert (wait(policy, elapsed=49), wait(policy, elapsed=51)) == (
         10,

@@ -17,12 +17,12 @@ def box(function: str, *, seconds: int = 1, size: int = 1_000) -> Sandbox:
     return Sandbox(f"tests.sandboxed:{function}", seconds=seconds, memory=1 << 30, size=size)
 
 
-def test_what_is_returned_comes_back() -> None:
+def test_the_sandbox_returns_what_the_function_returns() -> None:
     value = {"a": [1, 2.5, None, "é\n\u2028"], "b": {"c": True}}
     assert box("echo").call(value) == value
 
 
-def test_one_process_answers_again_and_again() -> None:
+def test_one_process_of_the_sandbox_answers_again_and_again() -> None:
     asked = box("whoami")
     assert asked.call(None) == asked.call(None) != os.getpid()
 
@@ -36,7 +36,7 @@ def test_one_process_answers_again_and_again() -> None:
         ("repeat", 5_000, "comes to 5,013 bytes of JSON, limit 1,000"),
     ],
 )
-def test_too_much_is_told(function: str, argument: object, told: str) -> None:
+def test_a_call_in_the_sandbox_that_needs_too_much_is_told(function: str, argument: object, told: str) -> None:
     asked = box(function)
     with pytest.raises(TooMuch) as first:
         asked.call(argument)
@@ -45,12 +45,12 @@ def test_too_much_is_told(function: str, argument: object, told: str) -> None:
     assert (str(first.value), str(again.value)) == (told, told)
 
 
-def test_each_call_has_its_own_time() -> None:
+def test_each_call_in_the_sandbox_has_its_own_time() -> None:
     asked = box("echo", seconds=1)
     assert [asked.call(number) for number in range(3)] == [0, 1, 2]
 
 
-def test_a_process_that_was_idle_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_the_sandbox_that_was_idle_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sandbox, "_SERVE", sandbox._SERVE.replace("sandbox.serve(", "sandbox.IDLE = 0.1; sandbox.serve(")
     )
@@ -76,7 +76,7 @@ def _alarm() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_alarm")
-def test_a_call_can_be_interrupted_and_leaves_no_process() -> None:
+def test_a_call_in_the_sandbox_can_be_interrupted_and_leaves_no_process() -> None:
     """As the timeout of a step does, and Ctrl-C: CEL in our own process let neither in."""
     asked = box("spin", seconds=60)
     signal.setitimer(signal.ITIMER_REAL, 1)

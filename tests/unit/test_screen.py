@@ -34,12 +34,12 @@ def test_a_dumb_terminal_keeps_its_width(terminal: TextIO) -> None:
     assert screen.of(terminal, {"TERM": "dumb"}) == Screen(width=77, colour=False, moves=False)
 
 
-def test_an_empty_no_color_says_nothing(terminal: TextIO) -> None:
+def test_an_empty_variable_no_color_changes_nothing(terminal: TextIO) -> None:
     """As https://no-color.org has it."""
     assert screen.of(terminal, {"NO_COLOR": ""}).colour
 
 
-def test_nothing_is_cut_for_a_pipe() -> None:
+def test_text_for_a_pipe_is_not_cut() -> None:
     assert screen.of(io.StringIO()) == Screen(width=1_000, colour=False)
 
 

@@ -66,13 +66,13 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
     assert settings.read(queue="mine", broker_url=None).queue == "mine"
 
 
-def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_of_a_setting_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_BROKER_URL", "")
 
     assert settings.read().broker_url is None
 
 
-def test_variables_of_github_actions_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_github_actions_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_OS", "Linux")
     monkeypatch.setenv("RUNNER_TEMP", "/tmp")
 
@@ -80,7 +80,9 @@ def test_variables_of_github_actions_are_not_ours(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("text", ["a,b.c", " a , b.c ,", '["a", "b.c"]'])
-def test_a_list_in_the_environment_is_words_with_commas_or_json(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_is_a_list_is_words_with_commas_or_json_in_the_environment(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RUNNER_INCLUDE", text)
 
     assert settings.read().include == ["a", "b.c"]
@@ -100,7 +102,9 @@ def test_a_state_directory_in_the_environment_is_below_the_working_directory(
     assert settings.read().state_dir == project / "src" / "deep" / ".state"
 
 
-def test_a_bad_variable_is_named_with_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_with_a_bad_value_in_the_environment_is_named_with_what_is_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("RUNNER_LEASE", "soon")
 
     with pytest.raises(InvalidSettings, match=r'^RUNNER_LEASE="soon": should be a valid number') as refused:
@@ -109,7 +113,7 @@ def test_a_bad_variable_is_named_with_what_is_expected(monkeypatch: pytest.Monke
     assert refused.value.exit_code == 2
 
 
-def test_a_bad_key_is_named_with_its_file(project: Path) -> None:
+def test_a_setting_with_a_bad_value_in_pyproject_is_named_with_its_file(project: Path) -> None:
     path = write(project, "[tool.runner]\nconcurrency = 0\n")
 
     with pytest.raises(InvalidSettings) as refused:
@@ -118,7 +122,7 @@ def test_a_bad_key_is_named_with_its_file(project: Path) -> None:
     assert str(refused.value) == f"{path}: [tool.runner] concurrency = 0: should be greater than or equal to 1"
 
 
-def test_an_unknown_key_is_refused_with_the_nearest_name(project: Path) -> None:
+def test_an_unknown_setting_in_pyproject_is_refused_with_the_nearest_name(project: Path) -> None:
     write(project, "[tool.runner]\nconcurency = 2\n")
 
     with pytest.raises(InvalidSettings, match=r'no such setting; did you mean "concurrency"\?'):
@@ -213,7 +217,7 @@ def test_the_password_of_a_refused_broker_url_is_not_shown(url: str, monkeypatch
     assert "s3cr" not in str(refused.value)
 
 
-def test_the_password_is_not_in_the_settings_as_text() -> None:
+def test_the_password_of_the_broker_is_not_in_the_settings_as_text() -> None:
     assert "s3cret" not in repr(settings.read(broker_url="redis://:s3cret@db"))
 
 
@@ -227,14 +231,14 @@ def test_reading_settings_imports_neither_celery_nor_redis() -> None:
 
 @pytest.mark.parametrize("name", ["reconcile_every", "grace", "visibility", "lease", "wait_for_task"])
 @pytest.mark.parametrize("value", ["inf", "nan"])
-def test_a_number_of_seconds_is_finite(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_in_seconds_is_finite(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`RUNNER_RECONCILE_EVERY=inf` was taken, and nothing that was lost was ever looked for."""
     monkeypatch.setenv(f"RUNNER_{name.upper()}", value)
     with pytest.raises(InvalidSettings, match=f'RUNNER_{name.upper()}="{value}"'):
         settings.read()
 
 
-def test_the_words_of_a_list_are_stripped() -> None:
+def test_the_words_of_a_setting_that_is_a_list_are_stripped() -> None:
     assert settings.split(" a, b ,,c") == ["a", "b", "c"]
 
 

@@ -30,18 +30,18 @@ def unreadable(path: str) -> str:
     return str(raised.value)
 
 
-def test_plain_data_comes_out() -> None:
+def test_a_yaml_file_is_read_as_plain_data() -> None:
     read = source.parse("a: [1, 2.5, x, true, null]\nb: {c: 'd'}\n", "good.yaml")
     assert read.data == {"a": [1, 2.5, "x", True, None], "b": {"c": "d"}}
     assert read.faults == ()
 
 
-def test_keys_are_strings_as_written() -> None:
+def test_keys_of_a_yaml_file_are_strings_as_written() -> None:
     read = source.parse("on: 1\n5: 2\n~: 3\nNO: 4\n1.50: 5\n", "good.yaml")
     assert list(read.data) == ["on", "5", "~", "NO", "1.50"]
 
 
-def test_scalars_resolve_as_in_yaml_1_1() -> None:
+def test_scalars_of_a_yaml_file_resolve_as_in_yaml_1_1() -> None:
     read = source.parse("a: [NO, 0755, 0x1F, 1_000, 1e3, 1.0e+3, 2020-01-01, =, '5', off, 0b_]", "good.yaml")
     assert read.draft["a"] == [False, 493, 31, 1000, "1e3", 1000.0, "2020-01-01", "=", "5", False, "0b_"]
 
@@ -68,7 +68,9 @@ def test_scalars_resolve_as_in_yaml_1_1() -> None:
     ],
 )
 @pytest.mark.parametrize("around", ["a: {}", "a: [[{}]]", "a: {{b: {}}}"])
-def test_what_yaml_reads_as_something_else_is_refused_where_it_stands(written: str, told: str, around: str) -> None:
+def test_a_scalar_that_yaml_reads_as_something_else_is_refused_where_it_stands(
+    written: str, told: str, around: str
+) -> None:
     """home-assistant#12787, pyyaml#107: `{country: NO, zip: 01067, version: 1.10}` became false, 567 and 1.1."""
     text = around.format(written)
     (fault,) = faults_kept(text)
@@ -101,7 +103,7 @@ def test_what_yaml_reads_as_something_else_is_refused_where_it_stands(written: s
         ),
     ],
 )
-def test_what_reads_as_it_is_written_stays(written: str, value: object) -> None:
+def test_a_scalar_that_yaml_reads_as_it_is_written_is_kept(written: str, value: object) -> None:
     read = source.parse(f"a: {{b: {written}}}", "good.yaml").data["a"]["b"]
     assert (read, type(read)) == (value, type(value))
 
@@ -114,7 +116,7 @@ def test_numbers_of_a_json_file_are_read_as_json_does(written: str, value: float
     assert (read, type(read)) == (value, type(value))
 
 
-def test_who_takes_the_data_of_a_text_hears_of_its_faults() -> None:
+def test_taking_the_data_of_a_faulty_text_raises_its_faults() -> None:
     """A file of inputs was taken with the first of two equal keys, a tag passed over, and a number out of range cut."""
     read = source.parse("a: 1\na: 2\nb: !t 3\n", "bad.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
@@ -123,7 +125,7 @@ def test_who_takes_the_data_of_a_text_hears_of_its_faults() -> None:
     assert read.draft == {"a": 1, "b": "3"}
 
 
-def test_what_was_written_is_kept_for_plain_scalars_only() -> None:
+def test_the_written_form_is_kept_of_plain_scalars_only() -> None:
     read = source.parse("a: NO\nb: 'NO'\nc: [0755]\n", "good.yaml")
     assert [read.written(loc) for loc in (("a",), ("b",), ("c", 0), ("c",), ("d",))] == ["NO", None, "0755", None, None]
 
@@ -136,7 +138,7 @@ def test_a_value_and_its_key_have_their_places() -> None:
     assert read.place(loc, key=True) == Place("good.yaml", 3, 5, 3, line)
 
 
-def test_what_does_not_exist_has_the_place_of_what_is_around_it() -> None:
+def test_a_key_that_does_not_exist_has_the_place_of_its_mapping() -> None:
     read = source.parse("x: 1\na:\n  - b: 1\n", "good.yaml")
     assert str(read.place(("a", 0, "missing", 5))) == "good.yaml:3:5"
     assert str(read.first_key(("a", 0))) == "good.yaml:3:5"
@@ -160,27 +162,27 @@ def test_a_byte_order_mark_takes_no_column() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_end_as_editors_count_them(end: str) -> None:
+def test_lines_of_a_yaml_file_end_as_editors_count_them(end: str) -> None:
     read = source.parse(f"a: 1{end}b: '\u2028'{end}c: 2{end}", "good.yaml")
     assert str(read.place(("c",))) == "good.yaml:3:4"
 
 
-def test_the_lines_of_a_block_are_those_of_its_values() -> None:
+def test_the_lines_of_a_block_scalar_are_those_of_its_value() -> None:
     read = source.parse("a:\n  b: |\n    one\n    two\n  # a comment\n\nc: 1\n", "good.yaml")
     assert read.lines_of(("a", "b")) == range(2, 5)
     assert read.lines_of(("c",)) == range(7, 8)
     assert read.lines_of(("d",)) == range(0)
 
 
-def test_32_levels_are_allowed() -> None:
+def test_a_yaml_file_may_be_nested_32_levels_deep() -> None:
     assert source.parse("a: " + "[" * 31 + "]" * 31, "good.yaml").data
 
 
-def test_a_string_of_64_kib_is_allowed() -> None:
+def test_a_yaml_string_may_have_64_kib() -> None:
     assert source.parse(f"a: {'é' * 32 * 1024}", "good.yaml").faults == ()
 
 
-def test_a_file_of_1_mib_is_read_and_one_byte_more_is_not() -> None:
+def test_a_yaml_file_of_1_mib_is_read_and_one_byte_more_is_not() -> None:
     assert source.parse(b"a: 1\n".ljust(1024 * 1024, b"\n"), "good.yaml").data == {"a": 1}
     assert faults(b"a: 1\n".ljust(1024 * 1024 + 1, b"\n"))[0].message == "file is over 1 MiB, limit 1 MiB"
 
@@ -210,7 +212,9 @@ def test_a_syntax_error_is_told_alone() -> None:
         ("", "1:1 E012"),
     ],
 )
-def test_the_scanner_in_python_tells_the_same(text: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_yaml_scanner_in_python_tells_the_same_faults(
+    text: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(source, "_Loader", yaml.SafeLoader)
     first = faults(text)[0]
     assert f"{first.place.line}:{first.place.column} {first.code}" == told
@@ -230,7 +234,7 @@ _DEEP = {
 
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
 @pytest.mark.parametrize("case", _DEEP)
-def test_a_limit_of_ours_is_told_whatever_limits_the_parser_has(
+def test_a_limit_of_our_own_is_told_whatever_limits_the_yaml_parser_has(
     case: str, loader: type[yaml.SafeLoader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyYAML 6.0.4 refuses 1,001 levels before it returns the first of them, so that the fault was E014 instead of E002."""
@@ -250,7 +254,7 @@ def test_half_a_surrogate_pair_is_refused_by_the_scanner_in_python(monkeypatch: 
     assert [fault.code for fault in source.parse('a: "\\ud800"', "bad.yaml").faults] == ["E015"]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_yaml_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert unreadable(f"{tmp_path}/nope.yaml") == f"{tmp_path}/nope.yaml: error[E100]: no such file"
     assert unreadable("a\0b") == "a\0b: error[E100]: no such file: the path has a NUL character"
 
@@ -273,18 +277,18 @@ def test_a_pipe_of_the_shells_is_read_to_its_end() -> None:
         assert source.read(f"/dev/fd/{reader}").data == {"a": 1}
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_a_yaml_file_is_named(tmp_path: Path) -> None:
     assert unreadable(str(tmp_path)).endswith("error[E100]: is a directory, not a file")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+def test_a_yaml_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "secret.yaml"
     path.touch(mode=0)
     assert unreadable(str(path)).endswith("error[E100]: cannot be read: permission denied")
 
 
-def test_a_large_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+def test_a_large_yaml_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     path.touch()
     os.truncate(path, 5 * 1024**3)
@@ -297,6 +301,6 @@ def test_standard_input_has_a_name(content: bytes, told: str, monkeypatch: pytes
     assert unreadable("-").startswith(f"<stdin>:1:1: error[{told}]")
 
 
-def test_a_closed_standard_input_is_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_input_is_an_empty_yaml_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     assert unreadable("-") == "<stdin>:1:1: error[E012]: empty workflow"

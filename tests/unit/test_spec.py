@@ -71,7 +71,7 @@ def test_a_retry_says_when() -> None:
     assert (retry.on, retry.not_on) == (["http_5xx"], ["ValueError", "httpx.ReadTimeout"])
 
 
-def test_the_key_on_is_not_a_boolean() -> None:
+def test_the_key_on_of_a_retry_is_not_a_boolean() -> None:
     retry = (
         read("name: a\ncollectors:\n- id: a\n  task: pure.echo\n  with: {value: 1}\n  retry:\n    on: TimeoutError\n")
         .collectors[0]
@@ -123,23 +123,23 @@ def test_a_task_that_workers_elsewhere_offer_is_known_by_its_name_alone() -> Non
     assert spec.read(written, catalogue.read([], [], ["far.*"]))
 
 
-def test_a_thing_wrong_twice_over_is_told_once() -> None:
+def test_a_value_that_is_wrong_twice_is_one_fault() -> None:
     assert codes("name: a\ncollectors: [{id: a, task: pure.greet, with: {name: 99999999999999999999}}]") == ["E007"]
     assert codes("name: a\ncollectors: [{id: a, task: pure.echo, with: {valeu: 1}}]") == ["E027"]
     assert codes("name: '${{ inputs.x }}'\ncollectors: [{id: a, task: pure.echo, with: {value: 1}}]") == ["E026"]
 
 
-def test_a_thousand_faults_are_enough() -> None:
+def test_no_more_than_a_thousand_faults_are_told() -> None:
     text = "name: a\ncollectors:\n" + "".join(f"- {{id: a{at}, task: no_{at}}}\n" for at in range(2_000))
     assert len(codes(text)) == 1_000
 
 
 @pytest.mark.parametrize("key", ["when", "cache", "fallback", "expect", "limits"])
-def test_keys_of_later_stages_are_unknown(key: str) -> None:
+def test_keys_of_later_versions_of_the_language_are_unknown(key: str) -> None:
     assert codes(f"name: a\ncollectors: [{{id: a, task: pure.echo, with: {{value: 1}}, {key}: 1}}]") == ["E020"]
 
 
-def test_a_deadline_is_a_duration() -> None:
+def test_the_deadline_of_a_gather_is_a_duration() -> None:
     gather = read(
         "name: a\ncollectors: [{id: a, task: pure.echo, with: {value: 1}}]\n"
         "gather: {task: pure.gather_text, deadline: 1m30s}"

@@ -17,21 +17,21 @@ def counts(counted: ItemCounts) -> dict[str, int]:
     return {status: count for status, count in counted.counts.items() if count}
 
 
-def test_what_is_tried_again_was_not_waiting_for_its_first_attempt() -> None:
+def test_an_item_that_is_tried_again_was_not_waiting_for_its_first_attempt() -> None:
     counted = tally(started=10)
     counted.postpone(4, 1, 5, "page[1]: E: x")
     counted.start(4, 6)
     assert counts(counted) == {"running": 10, "pending": 90}
 
 
-def test_what_starts_before_a_retry_is_due_was_waiting() -> None:
+def test_an_item_that_starts_before_a_retry_is_due_was_waiting() -> None:
     counted = tally(started=10)
     counted.postpone(4, 1, 5, "page[1]: E: x")
     counted.start(20, 2)
     assert counts(counted) == {"running": 26, "retrying": 4, "pending": 70}
 
 
-def test_a_retry_that_is_due_counts_once() -> None:
+def test_an_item_whose_retry_is_due_counts_once() -> None:
     counted = tally(started=10)
     counted.postpone(4, 1, 5, "page[1]: E: x")
     counted.start(3, 6)
@@ -40,7 +40,7 @@ def test_a_retry_that_is_due_counts_once() -> None:
 
 
 @pytest.mark.parametrize("started", [1, 100, 1000])
-def test_they_are_always_as_many_as_there_are(started: int) -> None:
+def test_items_counted_never_exceed_the_total(started: int) -> None:
     """One whose worker is lost starts again, and what is told of it comes again, too."""
     counted = tally(started=started)
     counted.start(started, 1)
@@ -49,7 +49,7 @@ def test_they_are_always_as_many_as_there_are(started: int) -> None:
     assert min(counted.counts.values()) >= 0
 
 
-def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
+def test_the_rate_of_items_is_that_of_the_last_ten_seconds() -> None:
     counted = tally(total=1000, started=1000)
     for at in range(1, 41):
         counted.finish(1 if at <= 20 else 5, at, "succeeded")
@@ -57,7 +57,7 @@ def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
     assert counted.left(40) == pytest.approx((1000 - 120) / 5)
 
 
-def test_the_rate_falls_while_nothing_ends() -> None:
+def test_the_rate_of_items_falls_while_none_ends() -> None:
     counted = tally(started=100)
     counted.finish(50, 5, "succeeded")
     assert counted.rate(5) == pytest.approx(10)
@@ -66,7 +66,7 @@ def test_the_rate_falls_while_nothing_ends() -> None:
     assert counted.left(40) is None
 
 
-def test_what_an_earlier_attempt_at_the_run_has_done_is_not_in_the_rate() -> None:
+def test_items_of_an_earlier_attempt_at_the_run_are_not_in_the_rate() -> None:
     counted = tally()
     counted.finish(90, 0, "succeeded")
     counted.start(10, 1)
@@ -74,7 +74,7 @@ def test_what_an_earlier_attempt_at_the_run_has_done_is_not_in_the_rate() -> Non
     assert counted.rate(2) == pytest.approx(5)
 
 
-def test_when_all_have_ended_the_rate_is_that_of_the_whole() -> None:
+def test_the_rate_of_items_that_have_all_ended_is_that_of_the_whole() -> None:
     counted = tally(started=100)
     counted.finish(10, 1, "succeeded")
     counted.finish(90, 20, "failed", "page[7]: E: x")
@@ -83,7 +83,7 @@ def test_when_all_have_ended_the_rate_is_that_of_the_whole() -> None:
     assert counted.left(99) is None
 
 
-def test_of_many_failures_the_first_three_are_kept() -> None:
+def test_of_many_failures_of_items_the_first_three_are_kept() -> None:
     counted = tally(started=100)
     for at in range(10):
         counted.finish(2, at, "failed", f"page[{at}]: E: x")
@@ -91,7 +91,7 @@ def test_of_many_failures_the_first_three_are_kept() -> None:
     assert counted.failures == ["page[0]: E: x", "page[1]: E: x", "page[2]: E: x"]
 
 
-def test_the_end_of_the_run_ends_those_that_had_not() -> None:
+def test_the_end_of_a_run_ends_the_items_that_had_not_ended() -> None:
     counted = tally(started=30)
     counted.finish(10, 1, "succeeded")
     counted.close("cancelled")
@@ -113,5 +113,5 @@ def test_the_end_of_the_run_ends_those_that_had_not() -> None:
         ({"succeeded": 3, "cancelled": 1, "failed": 1}, "cancelled"),
     ],
 )
-def test_many_have_one_status_together(counts: dict[str, int], status: str) -> None:
+def test_items_of_many_statuses_have_one_status_together(counts: dict[str, int], status: str) -> None:
     assert together(counts) == status

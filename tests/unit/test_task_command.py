@@ -41,27 +41,27 @@ def children() -> list[str]:
     return [line for line in table.splitlines() if line.split()[0] == me and "ps -A" not in line]
 
 
-def test_text_comes_as_it_is() -> None:
+def test_the_text_that_a_command_prints_is_returned_as_it_is() -> None:
     assert run(argv=["printf", "a\nb\n"]) == "a\nb\n"
 
 
-def test_lines_come_without_their_ends() -> None:
+def test_the_lines_that_a_command_prints_are_returned_without_their_ends() -> None:
     assert run(argv=["printf", r"a\r\n\nb\036c"], format="lines") == ["a", "", "b\x1ec"]
 
 
-def test_no_output_is_no_lines() -> None:
+def test_a_command_without_output_returns_no_lines() -> None:
     assert run(argv=["true"], format="lines") == []
 
 
-def test_json_comes_as_its_value() -> None:
+def test_the_json_that_a_command_prints_is_returned_as_its_value() -> None:
     assert run(argv=["echo", '{"a": [1]}'], format="json") == {"a": [1]}
 
 
-def test_jsonl_is_a_value_per_line() -> None:
+def test_the_jsonl_that_a_command_prints_is_a_value_per_line() -> None:
     assert run(argv=["printf", r'{"a": 1}\n\n{"a": 2}\n'], format="jsonl") == [{"a": 1}, {"a": 2}]
 
 
-def test_what_is_not_json_says_how_it_starts() -> None:
+def test_output_of_a_command_that_is_not_json_is_told_with_its_start() -> None:
     assert "the output of echo is not JSON" in str(failure(["echo", "NaN"], format="json"))
 
 
@@ -70,27 +70,27 @@ def test_fields_make_a_record_of_each_line_and_the_last_keeps_the_rest() -> None
     assert records == [{"kind": "row", "id": "1", "text": "x\ty"}, {"kind": "row", "id": "2", "text": "z"}]
 
 
-def test_a_line_with_too_few_fields_is_named() -> None:
+def test_a_line_of_a_command_with_too_few_fields_is_named() -> None:
     assert "line 1 of the output of echo has 1 of 2 fields" in str(failure(["echo", "x"], fields=["id", "text"]))
 
 
-def test_labels_need_objects() -> None:
+def test_labels_of_a_command_need_objects() -> None:
     assert "labels need objects" in str(failure(["echo", "x"], labels={"kind": "row"}))
 
 
-def test_nothing_in_the_arguments_is_expanded() -> None:
+def test_nothing_in_the_arguments_of_a_command_is_expanded() -> None:
     assert run(argv=["echo", "$HOME", "*", "; true", 5]) == "$HOME * ; true 5\n"
 
 
-def test_standard_input_is_given() -> None:
+def test_standard_input_is_given_to_a_command() -> None:
     assert run(argv=["cat"], stdin="grüße") == "grüße"
 
 
-def test_standard_input_is_empty_by_default() -> None:
+def test_standard_input_of_a_command_is_empty_by_default() -> None:
     assert run(argv=["cat"]) == ""
 
 
-def test_more_input_than_a_pipe_holds_that_nobody_reads_is_no_trouble() -> None:
+def test_a_command_need_not_read_more_input_than_a_pipe_holds() -> None:
     assert run(argv=["true"], stdin="x" * 1_000_000) == ""
 
 
@@ -111,7 +111,7 @@ def test_more_input_than_a_pipe_holds_that_nobody_reads_is_no_trouble() -> None:
         (["\ud800"], "json", '["\\ud800"]\n'),
     ],
 )
-def test_a_value_comes_on_standard_input_as_its_format_says(value: Any, stdin_format: Any, read: str) -> None:
+def test_the_value_before_comes_on_standard_input_as_its_format_says(value: Any, stdin_format: Any, read: str) -> None:
     assert run(value, argv=["cat"], stdin_format=stdin_format) == read
 
 
@@ -138,17 +138,17 @@ def environment(**arguments: Any) -> dict[str, str]:
     return dict(line.split("=", 1) for line in run(argv=["env"], format="lines", **arguments))
 
 
-def test_variables_are_added_to_the_environment_as_texts() -> None:
+def test_variables_are_added_to_the_environment_of_a_command_as_text() -> None:
     found = environment(env={"A": "1", "B": 2, "C": True})
     assert {name: found[name] for name in "ABC"} == {"A": "1", "B": "2", "C": "true"}
 
 
-def test_a_variable_that_is_null_is_left_out_and_not_none() -> None:
+def test_a_variable_of_a_command_that_is_null_is_left_out() -> None:
     """urllib3#1285's neighbour: null came as the text "None", so that an optional input without a value was a wrong one."""
     assert {"A", "HOME"} & environment(env={"A": None, "HOME": None}).keys() == set()
 
 
-def test_a_variable_that_is_a_list_is_refused() -> None:
+def test_a_variable_of_a_command_that_is_a_list_is_refused() -> None:
     assert "the variable A under env is a list, and no text" in str(failure(["env"], env={"A": [1]}))
 
 
@@ -174,19 +174,19 @@ def test_pass_env_that_is_a_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("script", "name"), [("exit 2", "exit_2"), ("kill -KILL $$", "SIGKILL")])
-def test_a_failure_is_named_by_its_exit_code_or_signal(script: str, name: str) -> None:
+def test_a_command_that_fails_is_named_by_its_exit_code_or_signal(script: str, name: str) -> None:
     """`retry.on: [exit_2]` was valid, and matched nothing."""
     found = call(run, (), {"argv": ["sh", "-c", script]}, timeout=None, value_limit=1000)
     assert isinstance(found, Failure)
     assert name in found.names
 
 
-def test_it_runs_in_its_directory(tmp_path: Path) -> None:
+def test_a_command_runs_in_its_directory(tmp_path: Path) -> None:
     (tmp_path / "here").touch()
     assert run(argv=["ls"], cwd=str(tmp_path)) == "here\n"
 
 
-def test_a_failure_shows_the_code_and_the_end_of_standard_error() -> None:
+def test_a_command_that_fails_shows_the_code_and_the_end_of_standard_error() -> None:
     error = failure(["sh", "-c", "seq 100000 >&2; echo because >&2; exit 3"])
     assert str(error).startswith("sh exited with code 3: ")
     assert str(error).endswith("because")
@@ -198,7 +198,7 @@ def test_a_command_ended_by_a_signal_names_it() -> None:
     assert "sh was ended by SIGTERM" in str(failure(["sh", "-c", "kill -TERM $$"]))
 
 
-def test_other_codes_can_be_no_failure() -> None:
+def test_other_exit_codes_of_a_command_can_be_no_failure() -> None:
     assert run(argv=["sh", "-c", "echo none; exit 1"], ok_codes=[0, 1]) == "none\n"
 
 
@@ -208,12 +208,12 @@ def test_a_command_that_is_not_found_is_named_and_not_retried() -> None:
     assert error.retryable is False
 
 
-def test_a_file_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_executed_is_named(tmp_path: Path) -> None:
     (tmp_path / "script").touch(mode=0o600)
     assert "./script cannot be started: " in str(failure(["./script"], cwd=str(tmp_path)))
 
 
-def test_a_directory_that_is_not_there_is_named() -> None:
+def test_a_directory_of_a_command_that_is_not_there_is_named() -> None:
     assert "ls cannot be run in /no/such: no such directory" in str(failure(["ls"], cwd="/no/such"))
 
 
@@ -227,7 +227,7 @@ def test_an_argument_that_no_command_can_have_is_an_error(word: str) -> None:
     assert "echo cannot be started: " in str(failure(["echo", word]))
 
 
-def test_output_over_the_limit_ends_the_command() -> None:
+def test_output_of_a_command_over_the_limit_ends_it() -> None:
     assert "yes printed more than 1,000 bytes" in str(failure(["yes"], max_bytes=1000))
 
 
@@ -251,7 +251,7 @@ def test_what_the_command_left_behind_ends_with_it(tmp_path: Path) -> None:
     wait_until(lambda: not members(group), "the sleep has ended")
 
 
-def test_a_child_that_goes_on_printing_does_not_keep_the_step() -> None:
+def test_a_child_of_a_command_that_goes_on_printing_does_not_keep_the_step() -> None:
     output = run(argv=["sh", "-c", "echo first; (while :; do sleep 0.001; echo x; done) &"])
     assert output.startswith("first\n")
 
@@ -279,7 +279,7 @@ def test_an_interrupted_command_ends_with_its_group(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
-def test_an_interruption_during_the_start_leaves_nothing(tmp_path: Path, milliseconds: float) -> None:
+def test_an_interruption_during_the_start_of_a_command_leaves_nothing(tmp_path: Path, milliseconds: float) -> None:
     """An exception within `subprocess.Popen` leaves its process running: so the start is not made in the main thread.
 
     With the start in the main thread, or without the watchdog, 1 and 1.5 ms leave a sleep behind.
@@ -351,13 +351,13 @@ def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
     wait_until(lambda: not members(group), "the sleep has ended")
 
 
-def test_a_failure_survives_the_way_from_a_pool_process() -> None:
+def test_a_failure_of_a_command_survives_the_way_from_a_pool_process() -> None:
     error = pickle.loads(pickle.dumps(CommandFailure("x", retryable=False, names=("exit_2",))))  # noqa: S301 - our own
     assert (str(error), error.retryable, error.names) == ("x", False, ("exit_2",))
 
 
 @pytest.mark.parametrize(("format_", "value"), [("text", '{"a": 1}\n'), ("json", {"a": 1}), ("jsonl", [{"a": 1}])])
-def test_a_byte_order_mark_is_no_part_of_the_output(format_: Any, value: Any) -> None:
+def test_a_byte_order_mark_is_no_part_of_the_output_of_a_command(format_: Any, value: Any) -> None:
     """Programs that were written on Windows begin with one; JSON was refused for it."""
     printed = r"\357\273\277{\"a\": 1}\n"
     assert run(argv=["printf", printed], format=format_) == value

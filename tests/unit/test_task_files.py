@@ -97,11 +97,11 @@ def test_a_pattern_stays_below_its_root(tmp_path: Path, pattern: str) -> None:
     assert "is not a pattern below root" in str(failure(paths=pattern, root=str(tmp_path)))
 
 
-def test_a_root_that_is_not_there_is_named() -> None:
+def test_a_root_of_files_that_is_not_there_is_named() -> None:
     assert "root /no/such is not a directory" in str(failure(paths="*", root="/no/such"))
 
 
-def test_a_loop_of_symbolic_links_ends(tmp_path: Path) -> None:
+def test_a_search_for_files_in_a_loop_of_symbolic_links_ends(tmp_path: Path) -> None:
     root = make(tmp_path, {"a/b.txt": ""})
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     assert paths(root, "**/*.txt") == ["a/b.txt"]
@@ -139,39 +139,39 @@ def test_a_search_that_finds_no_line_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["*.typo", "none.md"])
-def test_nothing_is_found_if_that_is_allowed(tmp_path: Path, pattern: str) -> None:
+def test_no_file_is_found_if_that_is_allowed(tmp_path: Path, pattern: str) -> None:
     root = make(tmp_path, TREE)
     assert read(paths=pattern, root=root, allow_none=True) == []
     assert search(pattern="x", paths=pattern, root=root, allow_none=True) == []
 
 
-def test_a_name_that_is_there_goes_before_the_pattern_that_it_is_too(tmp_path: Path) -> None:
+def test_a_file_name_that_exists_goes_before_the_pattern_that_it_is_too(tmp_path: Path) -> None:
     """ilastik#2391: a file called `part[1].txt` was not found, and `part1.txt` was read in its place."""
     root = make(tmp_path, {"part[1].txt": "this", "part1.txt": "another", "part2.txt": ""})
     assert paths(root, "part[1].txt") == ["part[1].txt"]
     assert paths(root, "part[12].txt") == ["part1.txt", "part2.txt"]
 
 
-def test_a_name_that_is_not_utf_8_still_has_json(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_still_has_json(tmp_path: Path) -> None:
     Path(os.fsdecode(bytes(tmp_path) + b"/\xff.txt")).touch()
     assert paths(str(tmp_path), "*.txt") == ["\ufffd.txt"]
 
 
-def test_text_is_a_record_with_its_path(tmp_path: Path) -> None:
+def test_a_text_file_is_a_record_with_its_path(tmp_path: Path) -> None:
     root = make(tmp_path, {"a.txt": "grüße\r\n"})
     assert read(paths="a.txt", root=root) == [{"path": "a.txt", "text": "grüße\r\n"}]
 
 
-def test_json_is_a_record_with_its_data(tmp_path: Path) -> None:
+def test_a_json_file_is_a_record_with_its_data(tmp_path: Path) -> None:
     assert read(paths="*", root=make(tmp_path, {"a.json": "[1]"})) == [{"path": "a.json", "data": [1]}]
 
 
-def test_json_lines_are_records_already(tmp_path: Path) -> None:
+def test_lines_of_a_json_lines_file_are_records(tmp_path: Path) -> None:
     root = make(tmp_path, {"a.jsonl": '{"path": "x"}\n\n{"path": "y"}\n'})
     assert read(paths="*", root=root, labels={"from": "a"}) == [{"from": "a", "path": "x"}, {"from": "a", "path": "y"}]
 
 
-def test_csv_rows_are_records_keyed_by_the_header(tmp_path: Path) -> None:
+def test_rows_of_a_csv_file_are_records_keyed_by_the_header(tmp_path: Path) -> None:
     root = make(tmp_path, {"a.csv": '\ufeffname,price\r\n"a, b",1\r\n\r\n"two\nlines",\r\n'})
     assert read(paths="*", root=root) == [{"name": "a, b", "price": "1"}, {"name": "two\nlines", "price": ""}]
 
@@ -209,7 +209,7 @@ true: key
 """
 
 
-def test_yaml_is_read_as_version_1_2(tmp_path: Path) -> None:
+def test_a_yaml_file_of_records_is_read_as_version_1_2(tmp_path: Path) -> None:
     """home-assistant#12787, pyyaml#107: as YAML 1.1, `on` is true, `NO` false, `0755` is 493, `1:30` is 90."""
     [record] = read(paths="a.yaml", root=make(tmp_path, {"a.yaml": YAML}))
     assert record["data"] == {
@@ -235,22 +235,22 @@ def test_yaml_is_read_as_version_1_2(tmp_path: Path) -> None:
     }
 
 
-def test_tags_of_json_s_types_may_be_written_out(tmp_path: Path) -> None:
+def test_tags_of_the_types_of_json_may_be_written_out(tmp_path: Path) -> None:
     root = make(tmp_path, {"a.yaml": "[!!str 1, !!int '2', !!float 3, !!null '', !!bool 'true', !!seq [5], !!map {}]"})
     assert read(paths="*", root=root)[0]["data"] == ["1", 2, 3.0, None, True, [5], {}]
 
 
-def test_merge_keys_are_merged_and_the_mapping_s_own_keys_stand(tmp_path: Path) -> None:
+def test_merge_keys_of_a_yaml_file_are_merged_and_the_mappings_own_keys_stand(tmp_path: Path) -> None:
     text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {<<: [*a, *b], z: 3}\nd: {x: 4, <<: *a}\n"
     data = read(paths="*", root=make(tmp_path, {"a.yaml": text}))[0]["data"]
     assert (data["c"], data["d"]) == ({"x": 1, "y": 1, "z": 3}, {"x": 4, "y": 1})
 
 
-def test_the_format_can_be_said(tmp_path: Path) -> None:
+def test_the_format_of_a_file_can_be_given(tmp_path: Path) -> None:
     assert read(paths="a", root=make(tmp_path, {"a": "{}"}), format="json") == [{"path": "a", "data": {}}]
 
 
-def test_another_encoding_can_be_said(tmp_path: Path) -> None:
+def test_the_encoding_of_a_file_can_be_given(tmp_path: Path) -> None:
     root = make(tmp_path, {"a.txt": "grüße".encode("latin-1")})
     assert read(paths="*", root=root, encoding="latin-1")[0]["text"] == "grüße"
 
@@ -306,7 +306,7 @@ def test_a_file_that_cannot_be_read_as_its_kind_is_named(
 
 
 @pytest.mark.parametrize("encoding", ["punycode", "idna", "unicode_escape", "hex", "nothing", "utf-8\0", 5])
-def test_an_encoding_that_is_none_of_texts_is_an_error(tmp_path: Path, encoding: Any) -> None:
+def test_an_encoding_of_a_file_that_is_none_of_texts_is_an_error(tmp_path: Path, encoding: Any) -> None:
     """`punycode` takes hours for some megabytes."""
     error = failure(paths="*", root=make(tmp_path, {"a": "x"}), encoding=encoding)
     assert f"there is no encoding {encoding!r}" in str(error)
@@ -323,11 +323,11 @@ def test_too_many_bytes_are_an_error_and_just_enough_are_not(tmp_path: Path) -> 
     assert "over 4 bytes (max_bytes)" in str(failure(paths="*", root=root, max_bytes=4))
 
 
-def test_labels_need_objects(tmp_path: Path) -> None:
+def test_labels_of_files_need_objects(tmp_path: Path) -> None:
     assert "labels need objects" in str(failure(paths="*", root=make(tmp_path, {"a.jsonl": "1"}), labels={"a": 1}))
 
 
-def test_no_path_is_an_error() -> None:
+def test_files_read_without_a_path_is_an_error() -> None:
     assert "paths names no file" in str(failure(paths=[]))
 
 
@@ -339,22 +339,22 @@ def test_lines_that_contain_the_text_are_found_with_their_place(tmp_path: Path) 
     ]
 
 
-def test_a_regular_expression_is_one_if_said_so(tmp_path: Path) -> None:
+def test_the_text_of_a_search_is_a_regular_expression_if_said_so(tmp_path: Path) -> None:
     root = make(tmp_path, {"a": "a.b\naxb\nab"})
     assert [record["line"] for record in search(pattern="a.b", root=root, regex=True)] == [1, 2]
 
 
-def test_case_can_be_ignored(tmp_path: Path) -> None:
+def test_the_case_of_a_search_can_be_ignored(tmp_path: Path) -> None:
     root = make(tmp_path, {"a": "Grüße\nGRÜSSE\nGRÜßE"})
     assert [record["line"] for record in search(pattern="grüße", root=root, ignore_case=True)] == [1, 3]
 
 
-def test_binary_files_and_git_are_passed_over(tmp_path: Path) -> None:
+def test_a_search_passes_over_binary_files_and_git(tmp_path: Path) -> None:
     root = make(tmp_path, {"a": "x\0x", ".git/b": "x", ".c": "x", "d": b"x\xff"})
     assert [record["path"] for record in search(pattern="x", root=root, hidden=True)] == [".c", "d"]
 
 
-def test_a_long_line_is_cut(tmp_path: Path) -> None:
+def test_a_long_line_of_a_search_is_cut(tmp_path: Path) -> None:
     root = make(tmp_path, {"a": "x" * 5000})
     assert search(pattern="x", root=root)[0]["text"] == "x" * 1000 + "…"
 

@@ -34,7 +34,7 @@ def failure(url: str, **arguments: Any) -> HTTPFailure:
     return raised.value
 
 
-def test_json_comes_as_its_value(server: Server) -> None:
+def test_json_that_a_server_sends_is_returned_as_its_value(server: Server) -> None:
     assert got(server.url("/news")) == NEWS
 
 
@@ -97,7 +97,7 @@ def test_a_field_may_be_an_item_of_a_list(server: Server) -> None:
     assert got(server.url("/lists"), fields={"by": "authors.0.name"}) == [{"by": "x"}, {"by": None}]
 
 
-def test_labels_on_what_is_no_object_are_an_error(server: Server) -> None:
+def test_labels_of_http_get_on_what_is_no_object_are_an_error(server: Server) -> None:
     error = failure(server.url("/text"), format="text", labels={"source": "n"})
     assert "with a string where fields or labels need an object" in str(error)
 
@@ -125,7 +125,7 @@ def test_a_key_that_is_half_a_character_is_told_in_characters_that_can_be_record
     assert r"there are the keys '\ud800'" in str(failure(server.url("/half"), select="a"))
 
 
-def test_text_is_decoded_by_its_charset(server: Server) -> None:
+def test_text_that_a_server_sends_is_decoded_by_its_charset(server: Server) -> None:
     assert got(server.url("/text")) == "grüße"
 
 
@@ -153,15 +153,15 @@ def test_an_encoding_that_is_none_of_texts_is_named(server: Server, encoding: st
     assert f"there is no encoding '{encoding}'" in str(failure(server.url("/news"), encoding=encoding))
 
 
-def test_bytes_come_in_base64(server: Server) -> None:
+def test_bytes_that_a_server_sends_are_returned_in_base64(server: Server) -> None:
     assert base64.b64decode(got(server.url("/text"), format="bytes")) == "grüße".encode("latin-1")
 
 
-def test_json_can_be_read_as_text(server: Server) -> None:
+def test_json_that_a_server_sends_can_be_read_as_text(server: Server) -> None:
     assert got(server.url("/gzip"), format="text") == '{"packed": true}'
 
 
-def test_gzip_is_unpacked(server: Server) -> None:
+def test_gzip_that_a_server_sends_is_unpacked(server: Server) -> None:
     assert got(server.url("/gzip")) == {"packed": True}
 
 
@@ -170,7 +170,7 @@ def test_every_member_of_gzip_is_unpacked(server: Server) -> None:
     assert got(server.url("/members")) == {"packed": True}
 
 
-def test_what_is_not_json_says_how_it_starts_and_is_not_retried(server: Server) -> None:
+def test_a_body_that_is_not_json_is_told_with_its_start_and_not_retried(server: Server) -> None:
     error = failure(server.url("/text"), format="json")
     assert "it starts with 'gr" in str(error)
     assert error.retryable is False
@@ -180,7 +180,7 @@ def test_params_are_added_to_the_query_of_the_url(server: Server) -> None:
     assert got(server.url("/echo?a=1"), params={"b": "x y"})["query"] == {"a": "1", "b": "x y"}
 
 
-def test_headers_are_sent_and_numbers_become_text(server: Server) -> None:
+def test_headers_of_http_get_are_sent_and_numbers_become_text(server: Server) -> None:
     assert got(server.url("/echo"), headers={"X-Page": 5})["headers"]["x-page"] == "5"
 
 
@@ -233,7 +233,7 @@ def test_a_cookie_is_not_sent_to_another_host(server: Server) -> None:
     assert "cookie" not in headers
 
 
-def test_a_cookie_is_none_of_the_next_request(server: Server) -> None:
+def test_a_cookie_is_not_sent_with_the_next_request(server: Server) -> None:
     async def both() -> Any:
         await get(url=server.url("/cookie"), params={"url": "/echo"})
         return await get(url=server.url("/echo"))
@@ -241,7 +241,7 @@ def test_a_cookie_is_none_of_the_next_request(server: Server) -> None:
     assert "cookie" not in asyncio.run(both())["headers"]
 
 
-def test_redirects_in_a_loop_end(server: Server) -> None:
+def test_a_loop_of_redirects_ends(server: Server) -> None:
     error = failure(server.url("/loop"))
     assert "redirects more than 10 times" in str(error)
     assert error.retryable is False
@@ -278,13 +278,13 @@ def test_a_retry_after_that_means_nothing_is_ignored(server: Server) -> None:
     assert failure(server.url("/status/429?retry_after=soon")).retry_after is None
 
 
-def test_a_server_that_recovers_is_a_failure_and_then_a_value(server: Server) -> None:
+def test_a_server_that_recovers_gives_a_failure_and_then_a_value(server: Server) -> None:
     first = failure(server.url("/news?fail=1"))
     assert first.retryable
     assert got(server.url("/news?fail=1")) == NEWS
 
 
-def test_nobody_listening_is_retried_and_named() -> None:
+def test_a_server_that_nobody_listens_at_is_retried_and_named() -> None:
     error = failure("http://127.0.0.1:1/news")
     assert str(error).startswith("http://127.0.0.1:1/news cannot be reached: ")
     assert error.retryable
@@ -305,7 +305,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("port", [0, 65536, 99999, 10**30])
-def test_a_port_that_there_is_not_is_named_and_not_retried(server: Server, port: int) -> None:
+def test_a_port_that_cannot_exist_is_named_and_not_retried(server: Server, port: int) -> None:
     """It ended as an ExceptionGroup, in the URL and in a redirect."""
     url = f"http://127.0.0.1:{port}/"
     assert f"has the port {port}" in str(failure(url))
@@ -313,7 +313,7 @@ def test_a_port_that_there_is_not_is_named_and_not_retried(server: Server, port:
     assert failure(url).retryable is False
 
 
-def test_half_a_body_is_retried(server: Server) -> None:
+def test_half_a_body_of_a_server_is_retried(server: Server) -> None:
     assert failure(server.url("/drop")).retryable
 
 
@@ -371,11 +371,11 @@ def test_headers_that_cannot_be_sent_are_told_without_their_values(server: Serve
 
 
 @pytest.mark.parametrize("url", ["ftp://example.org/x", "file:///etc/passwd", "/news", "http://", "http://a:b/", ""])
-def test_only_http_and_https_are_asked(url: str) -> None:
+def test_http_get_asks_only_http_and_https(url: str) -> None:
     assert failure(url).retryable is False
 
 
-def test_neither_the_query_nor_the_password_is_in_an_error(server: Server) -> None:
+def test_an_error_of_http_get_has_neither_the_query_nor_the_password(server: Server) -> None:
     url = server.url("/status/404?token=hidden").replace("//", "//me:hidden@")
     assert "hidden" not in str(failure(url))
 
@@ -384,19 +384,19 @@ def test_a_header_that_cannot_be_sent_is_named_and_not_retried(server: Server) -
     assert failure(server.url("/news"), headers={"X": "a\nb"}).retryable is False
 
 
-def test_a_failure_survives_the_way_from_a_pool_process() -> None:
+def test_a_failure_of_http_get_survives_the_way_from_a_pool_process() -> None:
     error = pickle.loads(pickle.dumps(HTTPFailure("x", 429, retry_after=3)))  # noqa: S301 - our own
     assert (str(error), error.status_code, error.retryable, error.retry_after) == ("x", 429, True, 3)
 
 
-def test_a_part_that_nobody_asked_for_is_a_failure(server: Server) -> None:
+def test_part_of_a_body_that_nobody_asked_for_is_a_failure(server: Server) -> None:
     """ansible#68843: a server, or a cache before it, that answers with a part of the file although no range was asked for."""
     error = failure(server.url("/status/206"))
     assert "206 Partial Content, a part of what it has" in str(error)
     assert error.retryable
 
 
-def test_a_part_that_is_asked_for_is_the_value(server: Server) -> None:
+def test_part_of_a_body_that_was_asked_for_is_the_value(server: Server) -> None:
     assert got(server.url("/status/206"), headers={"range": "bytes=0-10"}) == "as you wish"
 
 
@@ -419,17 +419,17 @@ def test_a_page_of_html_is_no_value_unless_text_is_asked_for(server: Server, pag
     assert got(server.url(page), format="text").strip().startswith("<!DOCTYPE html>")
 
 
-def test_nothing_at_all_is_the_value_of_an_answer_without_a_body(server: Server) -> None:
+def test_an_answer_without_a_body_has_no_value(server: Server) -> None:
     assert got(server.url("/status/204")) == ""
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 503])
-def test_what_a_failure_of_the_server_says_is_told(server: Server, status: int) -> None:
+def test_what_a_server_says_of_its_failure_is_told(server: Server, status: int) -> None:
     """A status alone does not say which parameter is wrong."""
     assert str(failure(server.url(f"/status/{status}"))).endswith(": as you wish")
 
 
-def test_what_a_failure_says_is_cut_and_of_characters_that_can_be_printed(server: Server) -> None:
+def test_what_a_server_says_of_its_failure_is_cut_and_printable(server: Server) -> None:
     server.said = "\x1b[31m no\n\n such\tkey " + "x" * 300
     error = failure(server.url("/said"))
     assert str(error).partition("Bad Request: ")[2] == "[31m no such key " + "x" * 183 + "…"
@@ -438,7 +438,7 @@ def test_what_a_failure_says_is_cut_and_of_characters_that_can_be_printed(server
 @pytest.mark.parametrize(
     "said", ["hidden-1", "hidden-2", "of a=hidden-3", "hidden-4", "hidden%2D1", '"hidden\\u002d2"', "hidden-5"]
 )
-def test_what_a_failure_says_has_nothing_in_it_that_was_sent(server: Server, said: str) -> None:
+def test_what_a_server_says_of_its_failure_is_told_without_what_was_sent(server: Server, said: str) -> None:
     """Servers repeat the key that they do not know."""
     server.said = f"there is no key {said}"
     basic = base64.b64encode(b"me:hidden-5").decode()
@@ -449,6 +449,6 @@ def test_what_a_failure_says_has_nothing_in_it_that_was_sent(server: Server, sai
     assert "hidden" not in str(error)
 
 
-def test_a_failure_whose_body_never_ends_is_told_by_its_status(server: Server) -> None:
+def test_a_failure_of_a_server_whose_body_never_ends_is_told_by_its_status(server: Server) -> None:
     error = failure(server.url("/drip?status=404"))
     assert (error.status_code, error.retryable) == (404, False)

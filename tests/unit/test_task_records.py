@@ -32,7 +32,7 @@ def test_records_with_one_of_several_keys_are_compared() -> None:
 
 
 @pytest.mark.parametrize("task", [sort, count, dedupe])
-def test_a_key_that_no_record_has_is_a_failure(task: Any) -> None:
+def test_a_key_of_records_that_none_has_is_a_failure(task: Any) -> None:
     """Of records.dedupe a misspelt key kept every record, in silence."""
     with pytest.raises(
         NotRecords, match=r'no record has "titel" \(by of records\.\w+\); they have title, by'
@@ -41,7 +41,7 @@ def test_a_key_that_no_record_has_is_a_failure(task: Any) -> None:
     assert raised.value.retryable is False
 
 
-def test_a_key_that_no_record_need_have_may_be_missing() -> None:
+def test_a_key_of_records_that_none_need_have_may_be_missing() -> None:
     assert sort([{"a": 2}, {"a": 1}], by=["date?", "a"]) == [{"a": 1}, {"a": 2}]
     assert count([{"a": 2}], by="date?") == {"count": 1, "by": {"null": 1}}
     assert dedupe([{"a": 2}, {"a": 2}], by=["date?", "a"]) == [{"a": 2}]
@@ -57,15 +57,15 @@ def test_records_that_are_dropped_are_counted_in_the_notes_and_none_is_no_note()
 
 
 @pytest.mark.parametrize("task", [sort, dedupe])
-def test_a_key_of_no_record_at_all_is_no_failure(task: Any) -> None:
+def test_a_key_of_no_records_is_no_failure(task: Any) -> None:
     assert task([], by="titel") == []
 
 
-def test_one_key_need_not_be_a_list() -> None:
+def test_the_key_of_dedupe_need_not_be_a_list() -> None:
     assert dedupe(NAMES, by="n") == NAMES[:2]
 
 
-def test_true_is_not_one_and_a_number_is_not_its_text() -> None:
+def test_dedupe_takes_neither_true_for_one_nor_a_number_for_its_text() -> None:
     assert dedupe([1, True, "1", 1]) == [1, True, "1"]
 
 
@@ -73,27 +73,27 @@ def test_records_are_sorted_by_the_first_key_and_then_the_next() -> None:
     assert sort(NAMES, by=["n", "at"]) == [NAMES[1], NAMES[3], NAMES[2], NAMES[0]]
 
 
-def test_what_has_no_key_comes_last_also_in_reverse() -> None:
+def test_records_without_the_key_are_sorted_last_also_in_reverse() -> None:
     assert sort(NAMES, by="at", reverse=True) == [NAMES[0], NAMES[2], NAMES[1], NAMES[3]]
 
 
-def test_values_of_different_kinds_have_an_order() -> None:
+def test_sorting_has_an_order_of_values_of_different_kinds() -> None:
     mixed: list[Any] = [{"a": 1}, [2], "b", "a", 10, 2.5, True, False]
     records = [{"k": value} for value in mixed]
     assert [record["k"] for record in sort(records, by="k")] == [False, True, 2.5, 10, "a", "b", [2], {"a": 1}]
 
 
-def test_sorting_leaves_the_list_it_was_given() -> None:
+def test_sorting_records_leaves_the_list_it_was_given() -> None:
     given = [{"k": 2}, {"k": 1}]
     sort(given, by="k")
     assert given == [{"k": 2}, {"k": 1}]
 
 
-def test_records_are_counted() -> None:
+def test_records_count_counts_records() -> None:
     assert count(NAMES) == {"count": 4}
 
 
-def test_values_are_counted_the_most_common_first() -> None:
+def test_records_count_counts_values_the_most_common_first() -> None:
     result = count([{"k": "x"}, {"k": 1}, {}, {"k": 1}, {"k": None}, {"k": 1}], by="k")
     assert result == {"count": 6, "by": {"1": 3, "null": 2, "x": 1}}
     assert list(result["by"]) == ["1", "null", "x"]
@@ -106,7 +106,7 @@ def test_a_record_without_keys_is_named(task: Any) -> None:
 
 
 @pytest.mark.parametrize("task", [dedupe, sort, count])
-def test_records_come_in_a_list(task: Any) -> None:
+def test_records_that_come_in_no_list_are_a_failure(task: Any) -> None:
     with pytest.raises(NotRecords, match="takes a list of records, not a mapping"):
         task({}, by="k")
 
@@ -114,7 +114,7 @@ def test_records_come_in_a_list(task: Any) -> None:
 QUESTIONS = [{"paid?": True, "n": 1}, {"paid?": False, "n": 2}, {"paid?": True, "n": 3}]
 
 
-def test_a_question_mark_may_be_the_end_of_the_key_itself() -> None:
+def test_a_key_of_records_may_end_with_a_question_mark_itself() -> None:
     """Airtable and forms name columns with their questions: all of them counted as null, and were left unsorted."""
     assert count(QUESTIONS, by="paid?")["by"] == {"true": 2, "false": 1}
     assert [record["n"] for record in sort(QUESTIONS, by="paid?")] == [2, 1, 3]

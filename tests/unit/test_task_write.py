@@ -35,75 +35,75 @@ def noted(task: Any, *args: Any, **arguments: Any) -> tuple[Any, dict[str, Any]]
 
 
 @pytest.mark.parametrize("task", [to_json, to_jsonl, to_csv])
-def test_what_is_written_is_handed_on_and_noted(task: Any, tmp_path: Path) -> None:
+def test_a_written_value_is_handed_on_and_noted(task: Any, tmp_path: Path) -> None:
     """Of two writing stages the second wrote the receipt of the first."""
     path, records = str(tmp_path / "a"), [{"a": 1}, {"a": 2}]
     assert noted(task, records, path) == (records, {"path": path, "count": 2})
 
 
 @pytest.mark.parametrize("task", [to_json, to_jsonl, to_csv])
-def test_a_receipt_is_returned_if_that_is_asked_for(task: Any, tmp_path: Path) -> None:
+def test_a_receipt_of_a_written_file_is_returned_if_it_is_asked_for(task: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "a")
     assert noted(task, [{"a": 1}], path, receipt=True) == ({"path": path, "count": 1}, {"path": path, "count": 1})
 
 
-def test_json_is_written(tmp_path: Path) -> None:
+def test_write_json_writes_json(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "a.json"
     to_json([1, {"ü": None}], str(path))
     assert json.loads(path.read_text()) == [1, {"ü": None}]
     assert "ü" in path.read_text()
 
 
-def test_a_value_that_is_no_list_counts_one(tmp_path: Path) -> None:
+def test_a_written_value_that_is_no_list_counts_one(tmp_path: Path) -> None:
     assert noted(to_json, {"a": 1, "b": 2}, str(tmp_path / "a"), indent=None)[1]["count"] == 1
     assert (tmp_path / "a").read_text() == '{"a": 1, "b": 2}\n'
 
 
-def test_json_lines_are_an_item_a_line(tmp_path: Path) -> None:
+def test_write_jsonl_writes_an_item_a_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     to_jsonl([{"a": "x\ny"}, 2], str(path))
     assert path.read_text() == '{"a": "x\\ny"}\n2\n'
 
 
-def test_no_records_are_an_empty_file(tmp_path: Path) -> None:
+def test_writing_no_records_makes_an_empty_file(tmp_path: Path) -> None:
     assert noted(to_jsonl, [], str(tmp_path / "a"))[1]["count"] == 0
     assert (tmp_path / "a").read_text() == ""
 
 
-def test_csv_has_all_columns_in_the_order_in_which_they_appear(tmp_path: Path) -> None:
+def test_write_csv_has_all_columns_in_the_order_in_which_they_appear(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     records = [{"b": 'say "x", y', "a": 1.5}, {"c": ["l"], "a": None, "b": True}]
     to_csv(records, str(path))
     assert path.read_text() == 'b,a,c\n"say ""x"", y",1.5,\ntrue,,"[""l""]"\n'
 
 
-def test_csv_has_the_columns_asked_for(tmp_path: Path) -> None:
+def test_write_csv_has_the_columns_asked_for(tmp_path: Path) -> None:
     to_csv([{"a": 1, "b": 2}, {"c": 3}], str(tmp_path / "a.csv"), columns=["c", "b"])
     assert (tmp_path / "a.csv").read_text() == "c,b\n,2\n3,\n"
 
 
-def test_a_column_that_no_record_has_is_a_failure_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_csv_column_that_no_record_has_is_a_failure_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(NotWritable, match=r'no record has "titel" \(columns\); they have title, by'):
         to_csv([{"title": 1}, {"by": 2}], str(tmp_path / "a.csv"), columns=["by", "titel"])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_column_that_no_record_need_have_is_empty(tmp_path: Path) -> None:
+def test_a_csv_column_that_no_record_need_have_is_empty(tmp_path: Path) -> None:
     to_csv([{"a": 1}], str(tmp_path / "a.csv"), columns=["a", "note?"])
     assert (tmp_path / "a.csv").read_text() == "a,note\n1,\n"
 
 
-def test_the_columns_of_no_records_are_a_header(tmp_path: Path) -> None:
+def test_writing_the_csv_columns_of_no_records_makes_a_header(tmp_path: Path) -> None:
     to_csv([], str(tmp_path / "a.csv"), columns=["a"])
     assert (tmp_path / "a.csv").read_text() == "a\n"
 
 
-def test_half_a_character_pair_is_still_json(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_is_still_written_as_json(tmp_path: Path) -> None:
     to_json("\ud800", str(tmp_path / "a"))
     assert json.loads((tmp_path / "a").read_text()) == "\ud800"
 
 
-def test_a_full_disk_leaves_the_file_before_and_no_part_of_the_new_one(tmp_path: Path) -> None:
+def test_writing_on_a_full_disk_leaves_the_file_before(tmp_path: Path) -> None:
     """F20."""
     path = tmp_path / "a.jsonl"
     path.write_text("before")
@@ -114,20 +114,20 @@ def test_a_full_disk_leaves_the_file_before_and_no_part_of_the_new_one(tmp_path:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_value_that_is_no_json_leaves_nothing(tmp_path: Path) -> None:
+def test_writing_a_value_that_is_no_json_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         to_jsonl([1, object()], str(tmp_path / "a"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_file_that_is_written_again_keeps_its_mode(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch(mode=0o600)
     to_json(1, str(path))
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+def test_a_symbolic_link_that_is_written_to_stays_one(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a")
     to_json(1, str(tmp_path / "link"))
     assert (tmp_path / "link").is_symlink()
@@ -135,13 +135,13 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["", "a\0b", "file/below"])
-def test_a_place_that_cannot_hold_a_file_is_named(tmp_path: Path, place: str) -> None:
+def test_a_path_that_cannot_hold_a_file_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotWritten, match="cannot write "):
         to_json(1, f"{tmp_path}/{place}")
 
 
-def test_a_device_is_not_replaced() -> None:
+def test_a_device_that_is_written_to_is_not_replaced() -> None:
     with pytest.raises(NotWritable, match="cannot write /dev/null: it is there, and is no regular file"):
         to_json(1, "/dev/null")
 
@@ -157,7 +157,7 @@ def test_a_device_is_not_replaced() -> None:
         (to_csv, [{1}], "record 1 of 1 is a set, not an object"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, task: Any, value: Any, message: str) -> None:
+def test_a_value_that_csv_cannot_hold_is_named(tmp_path: Path, task: Any, value: Any, message: str) -> None:
     with pytest.raises(NotWritable, match=message):
         task(value, str(tmp_path / "a"))
 
@@ -166,7 +166,7 @@ def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, task: Any, value: An
     "cell",
     ["a\rb", "a\r", "\r\n", "\n", 'a "b"', "a,b", "\u2028", "\x85", "\x1a", " a ", "01", "1e5", "x" * 200_000, ""],
 )
-def test_what_is_written_as_csv_is_read_as_it_was(cell: str, tmp_path: Path) -> None:
+def test_records_written_as_csv_are_read_as_they_were(cell: str, tmp_path: Path) -> None:
     """pandas#10018, cpython#67044: a carriage return was not quoted, and its row became two.
 
     csvkit#812: "field larger than field limit (131072)".
@@ -176,11 +176,11 @@ def test_what_is_written_as_csv_is_read_as_it_was(cell: str, tmp_path: Path) -> 
     assert read(root=str(tmp_path), paths="a.csv") == records
 
 
-def test_csv_ends_its_lines_with_a_line_feed(tmp_path: Path) -> None:
+def test_write_csv_ends_its_lines_with_a_line_feed(tmp_path: Path) -> None:
     to_csv([{"a": "1\r\n2", "b\r": 3}], str(tmp_path / "a.csv"))
     assert (tmp_path / "a.csv").read_bytes() == b'a,"b\r"\n"1\r\n2",3\n'
 
 
-def test_a_column_may_end_with_a_question_mark_itself(tmp_path: Path) -> None:
+def test_a_csv_column_may_end_with_a_question_mark_itself(tmp_path: Path) -> None:
     to_csv([{"paid?": "yes"}], str(tmp_path / "a.csv"), columns=["paid?", "note?"])
     assert (tmp_path / "a.csv").read_text() == "paid?,note\nyes,\n"

@@ -22,16 +22,16 @@ from runner import text
         ("naïve 集 🎉 👩\u200d🚀", "naïve 集 🎉 👩\u200d🚀"),
     ],
 )
-def test_only_what_misleads_is_escaped(written: str, shown: str) -> None:
+def test_only_characters_that_mislead_are_escaped(written: str, shown: str) -> None:
     assert text.printable(written) == shown
 
 
-def test_prose_keeps_its_no_break_spaces() -> None:
+def test_prose_that_is_made_safe_keeps_its_no_break_spaces() -> None:
     assert text.block("oui\u00a0!\n\x1b[31m") == "oui\u00a0!\n\\x1b[31m"
 
 
 @given(st.text())
-def test_no_text_moves_the_cursor(written: str) -> None:
+def test_printable_text_never_moves_the_cursor(written: str) -> None:
     shown = text.printable(written)
     assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"}
 
@@ -41,7 +41,7 @@ def test_no_text_moves_the_cursor(written: str) -> None:
         st.none() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_json_reads_back_and_moves_no_cursor(value: object) -> None:
+def test_printable_json_reads_back_and_moves_no_cursor(value: object) -> None:
     shown = text.as_json(value)
     assert json.loads(shown) == value
     assert text.block(shown) == shown

@@ -28,7 +28,7 @@ def test_a_traceback_is_saved_whatever_is_in_it(folder: Path) -> None:
     assert r"ValueError: half of a pair: \ud800" in file.read_text()
 
 
-def test_the_last_tracebacks_are_kept_and_the_others_removed(folder: Path) -> None:
+def test_the_last_saved_tracebacks_are_kept_and_the_others_removed(folder: Path) -> None:
     """A script that met the same fault every minute filled the temporary directory."""
     files = [saved(ValueError(str(number))) for number in range(8)]
     kept = sorted(folder.iterdir())
@@ -54,7 +54,7 @@ def raising(*_: object, **__: object) -> None:
     raise ZeroDivisionError("no")
 
 
-def test_nothing_but_our_own_files_is_removed(folder: Path) -> None:
+def test_removing_old_tracebacks_removes_nothing_else(folder: Path) -> None:
     link, other = folder / "runner-traceback-x.txt", folder / "mine.txt"
     other.write_text("kept")
     link.symlink_to(other)

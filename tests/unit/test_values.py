@@ -67,7 +67,7 @@ class Keyed(str):
     ],
     ids=lambda value: f"{type(value).__name__} {value}",
 )
-def test_what_celerys_json_carries_comes_back_as_what_it_was(value: Any) -> None:
+def test_a_value_that_celerys_json_carries_comes_back_as_what_it_was(value: Any) -> None:
     """Django tasks return datetimes and Decimals, and Celery's own serializer carries them: here they were refused."""
     carried = {"deep": [{"one": value}], "two": value}
     assert values.decode(values.encode(carried)) == carried
@@ -86,7 +86,7 @@ def test_what_celerys_json_carries_comes_back_as_what_it_was(value: Any) -> None
     ],
     ids=str,
 )
-def test_what_json_does_not_have_is_shown_as_text(value: Any, text: str) -> None:
+def test_a_value_that_json_lacks_is_shown_as_text(value: Any, text: str) -> None:
     assert encoding.shown(values.encode([{"a": value}])) == [{"a": text}]
     assert values.text_of(value) == text
 
@@ -135,13 +135,13 @@ def test_a_mapping_that_looks_like_a_stored_value_stays_a_mapping(imitation: Any
     ],
     ids=str,
 )
-def test_a_key_that_is_not_text_is_refused_wherever_it_is(value: Any, key: str) -> None:
+def test_a_key_of_a_value_that_is_not_text_is_refused_wherever_it_is(value: Any, key: str) -> None:
     """Celery #2703: of `{1: "a", "1": "b"}` one value was lost, silently."""
     with pytest.raises(TypeError, match=f"the key {key}, and a key must be text"):
         values.encode(value)
 
 
-def test_two_keys_of_one_text_are_refused() -> None:
+def test_two_keys_of_a_value_with_one_text_are_refused() -> None:
     with pytest.raises(TypeError, match="two of its keys are the same text"):
         values.encode({Keyed("a"): 1, Keyed("a"): 2})
 
@@ -165,12 +165,12 @@ def test_an_object_with_a_json_of_its_own_may_not_lose_a_key_either() -> None:
     ],
     ids=str,
 )
-def test_what_python_takes_for_json_is_stored_as_json(value: Any, json_text: str) -> None:
+def test_a_value_that_python_takes_for_json_is_stored_as_json(value: Any, json_text: str) -> None:
     assert values.encode(value) == json_text
 
 
 @pytest.mark.parametrize("value", [{1, 2}, [math.nan], object(), [timedelta(1)]])
-def test_what_is_no_json_is_refused(value: Any) -> None:
+def test_a_value_that_is_no_json_is_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         values.encode(value)
 
@@ -200,7 +200,7 @@ _VALUES = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(
 
 
 @given(_VALUES)
-def test_any_value_comes_back_as_what_it_was(value: Any) -> None:
+def test_any_value_that_is_stored_comes_back_as_what_it_was(value: Any) -> None:
     assert values.decode(values.encode(value)) == value
 
 
@@ -210,6 +210,6 @@ def test_any_value_is_shown_as_json_alone(value: Any) -> None:
     assert json.loads(json.dumps(shown)) == shown
 
 
-def test_what_shows_values_imports_no_celery() -> None:
+def test_showing_values_imports_no_celery() -> None:
     code = "import sys, runner.ledger.codec; print(sorted({'celery', 'kombu'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout == "[]\n"
