@@ -8,7 +8,7 @@ from typing import Any
 
 from celery.signals import worker_init
 
-from runner.language import task_index as catalogue
+from runner.language.task_index import installed_modules
 from runner.worker import execute, reconcile
 
 __all__ = ["execute", "reconcile"]
@@ -17,5 +17,5 @@ __all__ = ["execute", "reconcile"]
 @worker_init.connect
 def _offer_built_in_tasks(**_: Any) -> None:
     """Import them after all that the application includes: Celery keeps the first task of a name, which is the user's."""
-    for module in catalogue.installed():
+    for module in installed_modules():
         import_module(module)

@@ -16,11 +16,11 @@ from celery.app.utils import Settings as CelerySettings
 from celery.loaders.app import AppLoader
 from celery.signals import celeryd_after_setup, celeryd_init, worker_init, worker_process_init
 
-from runner import brokers, settings
+from runner import brokers
 from runner.errors import RunnerError
-from runner.language import task_index as catalogue
+from runner.language.task_index import not_installed, offered_modules, precedence
 from runner.runs import private_worker as worker
-from runner.settings import Settings
+from runner.settings import Settings, read_settings
 from runner.system import gc_freeze as garbage
 from runner.worker import backend
 from runner.worker.process import in_use
@@ -34,11 +34,11 @@ OURS = ["runner.worker.execute", "runner.worker.reconcile"]
 CELERY_URLS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
 
 
-def configuration(chosen: Settings) -> dict[str, Any]:
+def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's configuration. What is not Celery's default stands with its reason; measured on Celery 5.7.0."""
     return {
-        "broker_url": brokers.url(chosen),
-        "result_backend": backend.url(brokers.url(chosen)),
+        "broker_url": brokers.url(settings),
+        "result_backend": backend.url(brokers.url(settings)),
         # Late acknowledgement: a message is given back when its worker dies, and the ledger keeps it from counting twice.
         "task_acks_late": True,  # defence: LATE_ACK
         "task_reject_on_worker_lost": True,
@@ -47,7 +47,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "worker_pool": "runner.worker.prefork:TaskPool",
         # It skips the chord's count of a task that is delivered again, and the fan-in hangs (measured on 5.7.0).
         "worker_deduplicate_successful_tasks": False,
-        "task_default_queue": chosen.queue,
+        "task_default_queue": settings.queue,
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
@@ -67,7 +67,7 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "redis_socket_timeout": 10,
         "redis_backend_health_check_interval": 25,
         "broker_transport_options": {
-            "visibility_timeout": chosen.visibility,
+            "visibility_timeout": settings.visibility,
             # Without these, kombu 5.7 looks for messages of dead workers every 100 s, and for 300 s not at all if the
             # worker that was looking is the one that died.
             "unacked_restore_interval": 2,
@@ -80,8 +80,8 @@ def configuration(chosen: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": True,
         # Celery's own ends the worker over some messages that it cannot read, and drops the others.
         "worker_consumer": "runner.messages.dead_letters:Consumer",  # defence: CONSUMER
-        "include": [*OURS, *catalogue.offered(chosen)],
-        "runner_include": chosen.include,  # ours: which of two tasks of one name counts
+        "include": [*OURS, *offered_modules(settings)],
+        "runner_include": settings.include,  # ours: which of two tasks of one name counts
     }
 
 
@@ -89,7 +89,7 @@ class Loader(AppLoader):  # type: ignore[misc]
     """Celery's, which imports modules with the current directory before the standard library; here it comes last."""
 
     def import_from_cwd(self, module: str, imp: Callable[..., Any] | None = None, package: str | None = None) -> Any:
-        worker.find_modules(catalogue.not_installed({module} - {*OURS}), None)
+        worker.find_modules(not_installed({module} - {*OURS}), None)
         return (imp or self.import_module)(module, package=package)
 
 
@@ -110,7 +110,7 @@ class NobodyExecutes(RunnerError):
 
 
 class Application(Celery):  # type: ignore[misc]
-    """Celery, but it obeys its own settings alone, and of two tasks of one name it has the one that `catalogue` names."""
+    """Celery, but it obeys its own settings alone, and of two tasks of one name it has the one that `task_index.precedence` names."""
 
     def on_init(self) -> None:
         """Have settings of our class: Celery makes the object itself, and keeps it when it reads what it is configured with."""
@@ -140,10 +140,10 @@ class Application(Celery):  # type: ignore[misc]
         return super().send_task(name, *args, **options)
 
     def precedence(self, task: Any) -> tuple[int, int]:
-        """What of two tasks of one name is the greater for the one that counts: see `catalogue.precedence`."""
+        """What of two tasks of one name is the greater for the one that counts: see `task_index.precedence`."""
         function = getattr(task, "_decorated_fun", task)
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", 0)
-        return catalogue.precedence(function.__module__, self.conf.get("runner_include", ())), line
+        return precedence(function.__module__, self.conf.get("runner_include", ())), line
 
     def take_tasks(self, others: Iterable[Celery]) -> None:
         """Register the tasks of other applications in this process as well, bound to this one.
@@ -164,7 +164,7 @@ class Application(Celery):  # type: ignore[misc]
 app = Application(
     "runner", loader=f"{__name__}:{Loader.__qualname__}", set_as_current=False
 )  # a name, as Django's fixup reads it
-app.config_from_object(configuration(settings.read()))
+app.config_from_object(configuration(read_settings()))
 
 
 def make_current() -> Application:
@@ -180,7 +180,7 @@ def _use_the_broker(instance: Any, **_: Any) -> None:
     if instance.app is not app:
         return
     try:
-        in_use.enter_context(brokers.open(settings.read()))
+        in_use.enter_context(brokers.open(read_settings()))
     except RunnerError as error:
         sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
 

@@ -10,7 +10,7 @@ from runner import brokers, text
 from runner.brokers import Concern
 from runner.errors import listed
 from runner.language.plan import Plan
-from runner.language.task_index import Catalogue
+from runner.language.task_index import TaskIndex
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Run
 from runner.messages import canvas
@@ -47,7 +47,7 @@ def of_broker(url: str) -> Iterator[Concern]:
         )
 
 
-def of_tasks(tasks: Catalogue) -> Iterator[Concern]:
+def of_tasks(tasks: TaskIndex) -> Iterator[Concern]:
     """Tasks of one name: those of the settings' modules, and of a workflow's."""
     for name in sorted(tasks.replaced):
         yield Concern(tasks.choice(name), "give yours another name, if it is not to take its place")
@@ -93,10 +93,10 @@ def of_replies(unread: int) -> Iterator[Concern]:
         )
 
 
-def of_plan(plan: Plan, workers: Collection[Worker], chosen: Settings) -> Iterator[Concern]:
+def of_plan(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iterator[Concern]:
     """What a run of this plan would meet, once it is routed to queues."""
-    yield from _too_long(plan, chosen)
-    for queue in sorted({str(step.queue) for step in plan.steps} - {chosen.queue}):
+    yield from _too_long(plan, settings)
+    for queue in sorted({str(step.queue) for step in plan.steps} - {settings.queue}):
         if not any(queue in worker.queues for worker in workers):
             yield Concern(f'no worker answers that serves the queue "{queue}"', f"start one with --queues {queue}")
     for worker in workers:
@@ -152,11 +152,11 @@ def of_dead_letters(count: int, key: str) -> Iterator[Concern]:
         )
 
 
-def _too_long(plan: Plan, chosen: Settings) -> Iterator[Concern]:
+def _too_long(plan: Plan, settings: Settings) -> Iterator[Concern]:
     for step in plan.steps:
-        if step.timeout is not None and step.timeout + 60 > chosen.visibility:
+        if step.timeout is not None and step.timeout + 60 > settings.visibility:
             yield Concern(
                 f"{step.id} may take {text.duration(step.timeout)}, and its message is delivered again after"
-                f" {text.duration(chosen.visibility)}: nothing is executed twice, but a worker looks at it for nothing",
+                f" {text.duration(settings.visibility)}: nothing is executed twice, but a worker looks at it for nothing",
                 f"RUNNER_VISIBILITY={step.timeout + 60:.0f}",
             )

@@ -82,13 +82,13 @@ def concurrency_option(command: Command) -> Command:
     )(command)
 
 
-def check_concurrency(concurrency: int | None, chosen: Settings) -> None:
+def check_concurrency(concurrency: int | None, settings: Settings) -> None:
     """Return unless it would have no effect.
 
     Raises:
         click.UsageError: the workers are not the run's own.
     """
-    if concurrency and chosen.broker_url:
+    if concurrency and settings.broker_url:
         raise click.UsageError(
             "--concurrency is of a run's own worker, and with a broker of yours the workers are yours:"
             f" `{program.command('worker')} --concurrency {concurrency}`"

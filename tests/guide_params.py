@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 from textwrap import fill
 
-from runner.language import task_index as catalogue
-from runner.language.task_index import Parameter, Task
+from runner.language.task_index import Parameter, Task, offered_modules, read_tasks
 from runner.settings import Settings
 from tests.command_line import ROOT
 
@@ -35,7 +34,7 @@ def parameters(task: Task) -> str:
 
 def written(text: str) -> str:
     """The guide, with every list as it is generated."""
-    tasks = catalogue.read(catalogue.offered(Settings()))
+    tasks = read_tasks(offered_modules(Settings()))
     return MARK.sub(lambda found: found[1] + parameters(tasks[found[2]]), text)
 
 

@@ -17,8 +17,8 @@ from redis import connection, exceptions
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
+from runner.broker_url import celery_url, without_password
 from runner.errors import BrokerUnavailable, BrokerUnsafe
-from runner.settings import celery_url, masked
 
 CONNECT_WITHIN = 2.0  # seconds
 CHECK_WITHIN = 4.0  # seconds; with the start of the interpreter, less than 5
@@ -98,7 +98,7 @@ def check(url: str, *, insecure: bool = False) -> None:
     try:
         outcome.result(CHECK_WITHIN)  # defence: CHECKED_WITHIN
     except TimeoutError:
-        raise BrokerUnavailable(f"broker {masked(url)}: no answer within {CHECK_WITHIN:g} s") from None
+        raise BrokerUnavailable(f"broker {without_password(url)}: no answer within {CHECK_WITHIN:g} s") from None
 
 
 def warnings(url: str) -> list[Concern]:
@@ -131,7 +131,7 @@ def _check(url: str, *, insecure: bool) -> None:
     # Before anything is sent: what an open port would be told, anyone on the way can read and answer.
     if not insecure and not _authenticates(url) and any(ip.is_global for ip in _addresses(url)):
         raise BrokerUnsafe(
-            f"broker {masked(url)}: refusing an unauthenticated broker at a public address",
+            f"broker {without_password(url)}: refusing an unauthenticated broker at a public address",
             "give it a password (requirepass) and put it into the URL, or say --insecure",
         )
     try:
@@ -177,7 +177,7 @@ def _check_tls_files(url: str) -> None:
         except OSError as error:  # SSLError is one
             reason = "no such certificates, or a key of others" if isinstance(error, ssl.SSLError) else error.strerror
             raise BrokerUnavailable(
-                f"broker {masked(url)}: {' and '.join(names)} in its URL: {', '.join(paths)}: {reason}",
+                f"broker {without_password(url)}: {' and '.join(names)} in its URL: {', '.join(paths)}: {reason}",
                 "name PEM files that this user can read",
             ) from error
 
@@ -202,11 +202,11 @@ def _speaks_tls(url: str) -> bool:
 def _refuse(info: dict[str, Any], url: str) -> None:
     if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":  # defence: NO_EVICTION
         raise BrokerUnsafe(
-            f"broker {masked(url)}: its maxmemory-policy is {policy}, and must be noeviction: it would throw away queued work",
+            f"broker {without_password(url)}: its maxmemory-policy is {policy}, and must be noeviction: it would throw away queued work",
             "CONFIG SET maxmemory-policy noeviction",
         )
     if info.get("cluster_enabled"):
-        raise BrokerUnsafe(f"broker {masked(url)}: a cluster; Celery needs a single Redis or Valkey")
+        raise BrokerUnsafe(f"broker {without_password(url)}: a cluster; Celery needs a single Redis or Valkey")
 
 
 def _authenticates(url: str) -> bool:
@@ -230,8 +230,8 @@ def _unavailable(url: str, error: Exception) -> BrokerUnavailable:
     why, hint = reason(error)
     hung_up = isinstance(error, exceptions.InvalidResponse | exceptions.ConnectionError)
     if hung_up and url.startswith("redis://") and "refused" not in why and _speaks_tls(url):
-        why, hint = "TLS is spoken there", f"write {masked(url).replace('redis:', 'rediss:', 1)}"
-    return BrokerUnavailable(f"broker {masked(url)}: {why}", hint)
+        why, hint = "TLS is spoken there", f"write {without_password(url).replace('redis:', 'rediss:', 1)}"
+    return BrokerUnavailable(f"broker {without_password(url)}: {why}", hint)
 
 
 def reason(error: BaseException) -> tuple[str, str]:

@@ -2,10 +2,11 @@
 
 import click
 
-from runner import options, settings
+from runner import options
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
 from runner.runs import session
+from runner.settings import read_settings
 
 
 @click.command
@@ -14,7 +15,7 @@ from runner.runs import session
 def command(run_id: str) -> None:
     """Cancel a run: nothing of it starts any more."""
     check_run_id(run_id)
-    with session.ledger(settings.read()) as ledger:
+    with session.ledger(read_settings()) as ledger:
         try:
             ended = ledger.run(run_id).ended
         except UnreadableRun:

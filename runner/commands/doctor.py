@@ -12,16 +12,16 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from runner import brokers, options, settings, text
+from runner import brokers, options, text
+from runner.broker_url import without_password
 from runner.brokers import Concern
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.plan import Plan
-from runner.language.task_index import Catalogue
+from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
 from runner.ledger.ledger import Ledger
 from runner.runs import session
-from runner.settings import Settings
+from runner.settings import Settings, read_settings, unknown_variables
 from runner.system import program
 
 
@@ -35,15 +35,15 @@ def command(file: str | None, *, as_json: bool) -> None:
     With FILE, also whether the workers have its tasks and serve its queues. Warnings leave the exit code at 0; a broker
     that cannot be used makes it 4.
     """
-    chosen = settings.read()
-    plan, known = _checked(file, chosen) if file else (None, catalogue.read(catalogue.offered(chosen)))
-    with brokers.open(chosen) as broker:
-        found = _look(chosen, broker, plan, known, every_letter=as_json)
+    settings = read_settings()
+    plan, known = _checked(file, settings) if file else (None, read_tasks(offered_modules(settings)))
+    with brokers.open(settings) as broker:
+        found = _look(settings, broker, plan, known, every_letter=as_json)
     click.echo(text.as_json(found) if as_json else "\n".join(_lines(found)))
 
 
 def _look(
-    chosen: Settings, broker: brokers.Broker, plan: Plan | None, known: Catalogue, *, every_letter: bool
+    settings: Settings, broker: brokers.Broker, plan: Plan | None, known: TaskIndex, *, every_letter: bool
 ) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
     from runner import health as concerns  # noqa: PLC0415
@@ -54,9 +54,9 @@ def _look(
     app = make_current()
 
     with brokers.connect(broker.url) as client:
-        count = dead_letters.count(client, chosen)
-        letters = dead_letters.latest(client, chosen, dead_letters.KEPT if every_letter else 3)
-        ledger = Ledger.of(client, chosen)
+        count = dead_letters.count(client, settings)
+        letters = dead_letters.latest(client, settings, dead_letters.KEPT if every_letter else 3)
+        ledger = Ledger.of(client, settings)
         runs, unreadable = ledger.runs(100), ledger.unreadable()
         server = ""
         with suppress(RedisError):  # `brokers.warnings` says if INFO is denied
@@ -65,7 +65,7 @@ def _look(
     queues = {} if broker.embedded else replies.ask(app, "active_queues")[0]
     stats = {} if broker.embedded or not plan else replies.ask(app, "stats")[0]
     with brokers.connect(broker.url) as client:  # after the workers: one that has just begun leads by now
-        refused, reconciled = Ledger.of(client, chosen).refused(), Ledger.of(client, chosen).is_led()
+        refused, reconciled = Ledger.of(client, settings).refused(), Ledger.of(client, settings).is_led()
     workers = [
         concerns.Worker(
             name=name,
@@ -77,24 +77,24 @@ def _look(
     ]
     warnings: list[Concern] = [*concerns.of_broker(broker.url)]
     if not broker.embedded:  # there each run brings a worker that has what it needs
-        warnings += concerns.of_workers(workers, chosen.queue, refused=refused, reconciled=reconciled)
-        warnings += concerns.of_plan(plan, workers, chosen) if plan else ()
+        warnings += concerns.of_workers(workers, settings.queue, refused=refused, reconciled=reconciled)
+        warnings += concerns.of_plan(plan, workers, settings) if plan else ()
     warnings += concerns.of_tasks(known)
     warnings += concerns.of_replies(unread)
     if broker.embedded:
-        warnings += concerns.of_unattended([session.note_unattended(run, ledger, chosen) for run in runs])
+        warnings += concerns.of_unattended([session.note_unattended(run, ledger, settings) for run in runs])
     warnings += concerns.of_runs(runs)
-    warnings += concerns.of_variables(settings.unknown_variables())
+    warnings += concerns.of_variables(unknown_variables())
     warnings += concerns.of_unreadable(
         {each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable
     )
-    warnings += concerns.of_dead_letters(count, dead_letters.key(chosen))
+    warnings += concerns.of_dead_letters(count, dead_letters.key(settings))
     return {
         "versions": {
             "Python": platform.python_version(),
             **{name: version(name) for name in ("celery", "kombu", "redis")},
         },
-        "broker": f"a private Valkey in {chosen.state_dir}" if broker.embedded else settings.masked(broker.url),
+        "broker": f"a private Valkey in {settings.state_dir}" if broker.embedded else without_password(broker.url),
         "server": server,
         "workers": [worker.name for worker in workers],
         "workers_come_with_runs": broker.embedded,
@@ -112,10 +112,10 @@ def _pool(stats: dict[str, Any]) -> str:
     return implementation.partition(":")[0].rpartition(".")[2]
 
 
-def _checked(file: str, chosen: Settings) -> tuple[Plan, Catalogue]:
+def _checked(file: str, settings: Settings) -> tuple[Plan, TaskIndex]:
     written = source.read(file)
-    known = catalogue.of(written, chosen)
-    return plans.route(plans.make(spec.read(written, known), written), chosen.queue, everything=False), known
+    known = tasks_of(written, settings)
+    return plans.route(plans.make(spec.read(written, known), written), settings.queue, everything=False), known
 
 
 def _server(info: dict[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 import click
 
-from runner import options, settings
+from runner import options
 from runner.errors import RunnerError, UnknownRun
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
 from runner.runs import session
+from runner.settings import read_settings
 from runner.system import program
 
 
@@ -25,7 +26,7 @@ def command(run_id: str) -> None:
     Runs are forgotten by themselves after RUNNER_TTL; this is for one that is damaged, or holds what nobody is to see.
     """
     check_run_id(run_id)
-    with session.ledger(settings.read()) as ledger:
+    with session.ledger(read_settings()) as ledger:
         try:
             ledger.plan(run_id)
             ended = ledger.run(run_id).ended

@@ -4,10 +4,11 @@ import sys
 
 import click
 
-from runner import options, settings
+from runner import options
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
+from runner.language.task_index import tasks_of
+from runner.settings import read_settings
 from runner.views import drawings, screen
 from runner.views.drawings import tree
 
@@ -21,7 +22,7 @@ def command(file: str, format_: str) -> None:
     Needs no broker and imports no task. FILE may be - for standard input.
     """
     written = source.read(file)
-    workflow = spec.read(written, catalogue.of(written, settings.read()))
+    workflow = spec.read(written, tasks_of(written, read_settings()))
     plan = plans.make(workflow, written)
     here = screen.of(sys.stdout)
     click.echo(tree.draw(plan, screen=here) if format_ == "tree" else drawings.FORMATS[format_](plan))

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import click
 
-from runner import options, settings, text
+from runner import options, text
 from runner.errors import listed
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.plan import Plan
+from runner.language.task_index import tasks_of
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.runs import session
 from runner.runs.wait_options import WaitOptions
-from runner.settings import Settings
+from runner.settings import Settings, read_settings
 from runner.system import gc_freeze as garbage
 from runner.system import interrupts
 from runner.views import report, screen
@@ -40,11 +40,11 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
     the processing. A step that FILE changes is executed again, and so is all after it.
     """
     check_run_id(run_id)
-    chosen = settings.read(concurrency=concurrency)
-    options.check_concurrency(concurrency, chosen)
-    with interrupts.raised(), session.ledger(chosen) as ledger:
+    settings = read_settings(concurrency=concurrency)
+    options.check_concurrency(concurrency, settings)
+    with interrupts.raised(), session.ledger(settings) as ledger:
         old = ledger.plan(run_id)
-        plan = old if file is None else _edited(file, old, chosen)
+        plan = old if file is None else _edited(file, old, settings)
         name = run_id if start is None and file is None else new_run_id(plan)
         # As in `run`: before the worker begins.
         with garbage.spared():
@@ -65,7 +65,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             return attend.tell(run_id, ledger, old, wait)
         if start:
             rerun.before(plan, start)  # before a worker is started, with its log
-        with session.started(chosen, name, plan) as here:
+        with session.started(settings, name, plan) as here:
 
             def begin() -> None:
                 if name == run_id:
@@ -90,10 +90,10 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             return attend.attend(name, here, wait, begin)
 
 
-def _edited(file: str, old: Plan, chosen: Settings) -> Plan:
+def _edited(file: str, old: Plan, settings: Settings) -> Plan:
     """The plan of an edited file, with the inputs of the run as far as the file still declares them."""
     written = source.read(file)
-    known = catalogue.of(written, chosen)
+    known = tasks_of(written, settings)
     workflow = spec.read(written, known)
     inputs = {name: value for name, value in old.inputs.items() if name in workflow.inputs}
     plan = bind(plans.equip(plans.make(workflow, written), known), workflow, inputs, written)

@@ -7,17 +7,18 @@ from typing import Any
 
 import click
 
-from runner import brokers, options, settings
+from runner import brokers, options
 from runner.errors import RunnerError, UnknownRun
 from runner.language import inputs, source, spec
 from runner.language import plan as plans
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.plan import Plan
+from runner.language.task_index import TaskIndex, tasks_of
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.messages import batching as sizes
 from runner.runs import session
 from runner.runs.wait_options import WaitOptions
+from runner.settings import read_settings
 from runner.system import gc_freeze as garbage
 from runner.system import interrupts
 from runner.views import report, screen
@@ -28,7 +29,7 @@ class WorkflowFile:
     """The file that `run` was given, checked, and the options that its inputs are."""
 
     source: source.Source
-    known: catalogue.Catalogue
+    known: TaskIndex
     workflow: spec.Workflow
     options: list[click.Option]
 
@@ -50,7 +51,7 @@ class RunCommand(click.Command):
 
     def _read(self, name: str) -> WorkflowFile:
         written = source.read(name)
-        known = catalogue.of(written, settings.read())
+        known = tasks_of(written, read_settings())
         workflow = spec.read(written, known)
         taken = [word for param in self.params for word in param.opts]
         return WorkflowFile(
@@ -112,13 +113,13 @@ def command(
     plan = bind(plan, given.workflow, values, given.source, words=typed)
     # An empty one is no run id either: with `--run-id "$ID"` and no ID, each start would be another run.
     name = new_run_id(plan) if run_id is None else check_run_id(run_id)
-    chosen = settings.read(concurrency=concurrency)
-    options.check_concurrency(concurrency, chosen)
+    settings = read_settings(concurrency=concurrency)
+    options.check_concurrency(concurrency, settings)
     if dry_run:
-        queue = session.queue_of(chosen, name)
-        routed = plans.route(plan, queue, everything=chosen.broker_url is None)
-        return _show(sizes.sized(routed, chosen.slots), name, as_json=wait.as_json)
-    with interrupts.raised(), brokers.starting(chosen):
+        queue = session.queue_of(settings, name)
+        routed = plans.route(plan, queue, everything=settings.broker_url is None)
+        return _show(sizes.sized(routed, settings.slots), name, as_json=wait.as_json)
+    with interrupts.raised(), brokers.starting(settings):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with garbage.spared():
             from runner import celery_app  # noqa: PLC0415
@@ -127,11 +128,11 @@ def command(
 
             celery_app.make_current()
 
-        if run_id and chosen.broker_url is None:
+        if run_id and settings.broker_url is None:
             # Before there is a worker: it would serve the queue of the run that exists, without what its workflow includes.
-            with session.ledger(chosen) as ledger, suppress(UnknownRun):
+            with session.ledger(settings) as ledger, suppress(UnknownRun):
                 run.check_same(name, plan, ledger)
-        with session.started(chosen, name, plan) as here:
+        with session.started(settings, name, plan) as here:
 
             def begin() -> None:
                 if run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue, slots=here.slots):

@@ -4,9 +4,10 @@ import sys
 
 import click
 
-from runner import options, settings, text
+from runner import options, text
 from runner.ledger.damage import UnreadableRun
 from runner.runs import session
+from runner.settings import read_settings
 from runner.views import report, screen
 
 
@@ -16,9 +17,9 @@ from runner.views import report, screen
 @options.broker_options
 def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""
-    chosen = settings.read()
-    with session.ledger(chosen) as ledger:
-        found = [session.note_unattended(run, ledger, chosen) for run in ledger.runs(limit)]
+    settings = read_settings()
+    with session.ledger(settings) as ledger:
+        found = [session.note_unattended(run, ledger, settings) for run in ledger.runs(limit)]
     for each in found:
         if each.status == "unreadable":
             click.echo(report.problem(UnreadableRun(each.id, each.cause), screen=screen.of(sys.stderr)), err=True)

@@ -5,7 +5,7 @@ from itertools import islice
 
 import click
 
-from runner import errors, options, settings, text
+from runner import errors, options, text
 from runner.errors import UnknownRun
 from runner.language.ids import is_item, written
 from runner.language.plan import Plan, Step
@@ -14,6 +14,7 @@ from runner.ledger.entries import Run, Underway
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.runs import session
+from runner.settings import read_settings
 from runner.system import program
 from runner.views import item_pages as pages
 from runner.views import report, screen
@@ -36,9 +37,9 @@ from runner.views.status import ORDER
 @options.broker_options
 def command(run_id: str, step_id: str | None, page: int | None, only: str | None, *, as_json: bool) -> None:
     """Show a run: its status, its inputs and how each step ended."""
-    chosen = settings.read()
-    with session.ledger(chosen) as ledger:
-        run = session.note_unattended(ledger.run(check_run_id(run_id)), ledger, chosen)
+    settings = read_settings()
+    with session.ledger(settings) as ledger:
+        run = session.note_unattended(ledger.run(check_run_id(run_id)), ledger, settings)
         plan = _plan(ledger, run)
         step = None if step_id is None else _found(ledger, run_id, plan, step_id)
         if (page or only) and not (step and step.foreach and not step.item):

@@ -8,13 +8,12 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from runner import errors, options, settings, text
+from runner import errors, options, text
 from runner.errors import InvalidWorkflow, RunnerError
 from runner.language import checks, source
-from runner.language import task_index as catalogue
 from runner.language.source import Source
-from runner.language.task_index import Catalogue
-from runner.settings import Settings
+from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
+from runner.settings import Settings, read_settings
 from runner.views import report, screen
 
 
@@ -23,7 +22,7 @@ class FileOrName(options.File):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         with suppress(RunnerError):
-            names = sorted(name for name in _offered(settings.read()) if name.startswith(incomplete))
+            names = sorted(name for name in _offered(read_settings()) if name.startswith(incomplete))
             return [*map(CompletionItem, names), *super().shell_complete(ctx, param, incomplete)]
         return super().shell_complete(ctx, param, incomplete)
 
@@ -35,9 +34,9 @@ def command(words: tuple[str, ...]) -> None:
 
     With FILE, also those of the modules that it includes.
     """
-    chosen = settings.read()
-    file, name = _file_and_name(words, chosen)
-    found = _of(source.read(file), chosen) if file else _offered(chosen)
+    settings = read_settings()
+    file, name = _file_and_name(words, settings)
+    found = _of(source.read(file), settings) if file else _offered(settings)
     for each in sorted(found.replaced):
         click.echo(f"warning: {text.printable(found.choice(each))}", err=True)
     here = screen.of(sys.stdout)
@@ -50,7 +49,7 @@ def command(words: tuple[str, ...]) -> None:
         raise click.UsageError(f"There is no task {name}." + (f" Did you mean {near}?" if near else ""))
 
 
-def _file_and_name(words: tuple[str, ...], chosen: Settings) -> tuple[str | None, str | None]:
+def _file_and_name(words: tuple[str, ...], settings: Settings) -> tuple[str | None, str | None]:
     """Which of one or two words is which: a task of that name, then a file that is there, then what looks like one."""
     if len(words) > 2:
         raise click.UsageError("tasks takes a FILE and a NAME, and no more.")
@@ -59,7 +58,7 @@ def _file_and_name(words: tuple[str, ...], chosen: Settings) -> tuple[str | None
     [word] = words or [None]
     if word is None or word == "-":
         return word, None
-    if word not in _offered(chosen) and (
+    if word not in _offered(settings) and (
         Path(word).exists() or not re.fullmatch(r"\w+(\.\w+)*", word) or _is_yaml(word)
     ):
         return word, None
@@ -70,13 +69,13 @@ def _is_yaml(word: str) -> bool:
     return word.endswith((".yaml", ".yml", ".json"))
 
 
-def _offered(chosen: Settings) -> Catalogue:
-    return catalogue.read(catalogue.offered(chosen), (), chosen.tasks)
+def _offered(settings: Settings) -> TaskIndex:
+    return read_tasks(offered_modules(settings), (), settings.tasks)
 
 
-def _of(written: Source, chosen: Settings) -> Catalogue:
+def _of(written: Source, settings: Settings) -> TaskIndex:
     """The tasks that a file may name, whatever it says of them: it may not be finished."""
-    found = catalogue.of(written, chosen)
+    found = tasks_of(written, settings)
     if faults := (*written.faults, *checks.include_faults(written, found)):
         raise InvalidWorkflow(faults)
     return found

@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from runner import brokers, options, settings
+from runner import brokers, options
+from runner.broker_url import without_password
 from runner.commands import flower
-from runner.settings import Settings
+from runner.settings import Settings, read_settings
 from runner.system import interrupts
 from runner.system.fork import Spawned
 from runner.system.interrupts import Interrupted
@@ -35,19 +36,19 @@ def command(
     Ctrl-C once: finish what is being executed, then end. Twice: end at once. When one of them ends, all do.
     """
     flower.check(address, basic_auth)
-    chosen = settings.read()
+    settings = read_settings()
     worker_words = ["worker", *(["--concurrency", str(concurrency)] if concurrency else [])]
     worker_words += ["--queues", queues] if queues else []
     worker_words += [word for module in include for word in ("--include", module)]
     try:
         with (
             interrupts.raised(),
-            brokers.open(chosen) as broker,
+            brokers.open(settings) as broker,
             _started(*worker_words) as worker,
             _started("flower", "--address", address, "--port", str(port), FLOWER_BASIC_AUTH=basic_auth) as page,
         ):
-            _say(f"broker: {settings.masked(broker.url)}; Ctrl-C ends all")
-            return _until_the_end({"worker": worker, "Flower": page}, chosen)
+            _say(f"broker: {without_password(broker.url)}; Ctrl-C ends all")
+            return _until_the_end({"worker": worker, "Flower": page}, settings)
     except Interrupted as interrupted:
         return interrupted.exit_code
 
@@ -64,11 +65,11 @@ def _started(*words: str, **environment: str) -> Iterator[Spawned]:
         process.wait()
 
 
-def _until_the_end(processes: Processes, chosen: Settings) -> int:
+def _until_the_end(processes: Processes, settings: Settings) -> int:
     """Wait for the first to end, or for a signal, and then for the others: 0 if we were asked to end."""
     code = 0
     try:
-        name, code = _first_to_end(processes, chosen)
+        name, code = _first_to_end(processes, settings)
         _say(f"{name} has ended by itself (exit code {code}): ending the rest")
     except Interrupted as interrupted:
         if interrupted.signal is not signal.SIGHUP:  # the terminal is gone
@@ -86,13 +87,13 @@ def _until_the_end(processes: Processes, chosen: Settings) -> int:
     return code
 
 
-def _first_to_end(processes: Processes, chosen: Settings) -> tuple[str, int]:
+def _first_to_end(processes: Processes, settings: Settings) -> tuple[str, int]:
     """Its name, and its exit code, or 1 if a signal or nothing at all made it end; meanwhile the broker is kept alive."""
     while True:
         for name, process in processes.items():
             if (code := process.poll()) is not None:
                 return name, max(code, 0) or 1
-        brokers.revive(chosen)
+        brokers.revive(settings)
         time.sleep(0.1)
 
 

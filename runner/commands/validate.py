@@ -4,11 +4,12 @@ import sys
 
 import click
 
-from runner import errors, options, settings, text
+from runner import errors, options, text
 from runner.errors import InvalidWorkflow
 from runner.language import advice, foreach, source, spec
 from runner.language import plan as plans
-from runner.language import task_index as catalogue
+from runner.language.task_index import tasks_of
+from runner.settings import read_settings
 from runner.views import report, screen
 
 
@@ -19,12 +20,12 @@ def command(files: tuple[str, ...]) -> int:
 
     Nothing is run, imported or connected to. FILE may be - for standard input.
     """
-    chosen, shown_on = settings.read(), screen.of(sys.stderr)
+    settings, shown_on = read_settings(), screen.of(sys.stderr)
     code = 0
     for name in files:
         try:
             written = source.read(name)
-            known = catalogue.of(written, chosen)
+            known = tasks_of(written, settings)
             workflow = spec.read(written, known)
             foreach.check(plans.make(workflow, written), written)
         except InvalidWorkflow as error:

@@ -7,13 +7,14 @@ from functools import partial
 import click
 import redis
 
-from runner import brokers, options, settings
+from runner import brokers, options
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import EXIT_CODES
 from runner.ledger.ledger import AWAY
 from runner.ledger.run_ids import check_run_id
 from runner.runs import session
 from runner.runs.outage import Outage
+from runner.settings import read_settings
 from runner.views import progress, report, screen
 
 
@@ -31,7 +32,7 @@ def command(run_id: str) -> int:
     def away(error: redis.RedisError) -> None:
         outage.tell(f"run {run_id} waits for the broker: {brokers.reason(error)[0]}")
 
-    with session.ledger(settings.read()) as ledger:
+    with session.ledger(read_settings()) as ledger:
         plan = ledger.plan(run_id)
         with progress.shown(plan, run_id) as shown:
             for event in ledger.follow(run_id, away=away):

@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
-from runner import brokers, options, settings
-from runner.language import task_index as catalogue
+from runner import brokers, options
+from runner.language.task_index import not_installed
 from runner.runs import private_worker as worker
+from runner.settings import read_settings, split_words
 from runner.system import gc_freeze as garbage
 
 POOLS = ("prefork", "threads", "solo")
@@ -50,18 +51,18 @@ def command(
     """
     if tether is not None:
         worker.end_with_parent(tether)  # defence: TETHER
-    chosen = settings.read()
-    asked = [*chosen.include, *include]
-    worker.find_modules(catalogue.not_installed(asked), beside)
+    settings = read_settings()
+    asked = [*settings.include, *include]
+    worker.find_modules(not_installed(asked), beside)
     worker.import_tasks(asked)
     with garbage.spared():
         app = _app(bare=bare, include=asked)
-    with brokers.open(chosen):
+    with brokers.open(settings):
         node = app.Worker(
             hostname=name or worker.name(),
             pool=None if pool == "prefork" else pool,  # ours is in the configuration
-            concurrency=concurrency or chosen.slots,
-            queues=settings.split(queues or "") or [chosen.queue],
+            concurrency=concurrency or settings.slots,
+            queues=split_words(queues or "") or [settings.queue],
             include=list(include),
             loglevel=loglevel,
             # Workers need not know one another; waiting for the others' clocks costs a second at every start.

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 from runner.errors import Fault, echo, listed, nearest
 from runner.language import checks, expressions
-from runner.language import task_index as catalogue
 from runner.language.source import Source
 from runner.language.steps import walk
-from runner.language.task_index import Catalogue, Task
+from runner.language.task_index import Task, TaskIndex, words_in
 
 # What every step may fail with, besides what its task raises.
 _OF_ANY_STEP = {"timed_out", "StepTimedOut", "ProcessDied", "WorkerLost", "NotJSON", "ValueTooLarge"}
@@ -19,14 +18,14 @@ _OF_PYTHON = {
 }
 
 
-def warnings(source: Source, tasks: Catalogue) -> list[Fault]:
+def warnings(source: Source, tasks: TaskIndex) -> list[Fault]:
     """The warnings about a workflow that has no fault, by position."""
     kinds = (_retry_warnings, _choice_warnings, _celery_warnings)
     found = [*(each for kind in kinds for each in kind(source, tasks)), *_item_warnings(source)]
     return sorted(found, key=lambda each: (each.place.line, each.place.column))
 
 
-def _celery_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+def _celery_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """What a task says to Celery, and a step does not do: its rate, retries of its own, another task in its place."""
     told = set()
     for step in walk(source.data):
@@ -53,7 +52,7 @@ def _without_effect(task: Task, *, is_retried: bool) -> Iterator[tuple[str, str]
 _RETRIES = {"autoretry_for", "max_retries", "retry_backoff", "retry_kwargs", "default_retry_delay"}
 
 
-def _choice_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+def _choice_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """Tasks that another module has one of the same name of: which is executed is nothing that the file shows."""
     for step in walk(source.data):
         name, loc = step.value("task")
@@ -77,7 +76,7 @@ def _item_warnings(source: Source) -> Iterator[Fault]:
             yield Fault("W004", message, source.place(loc), f"write ${{{{ {name} }}}} where the task needs it")
 
 
-def _retry_warnings(source: Source, tasks: Catalogue) -> Iterator[Fault]:
+def _retry_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """Names under ``retry`` that the task raises nothing of: with them, nothing is retried, or all of it is."""
     told = set()
     for step in walk(source.draft):
@@ -105,7 +104,7 @@ def _raises(task: Task, name: str) -> bool:
     would have, or one that is nearly another's, is sure to be a mistake.
     """
     last = name.rpartition(".")[2]
-    words = catalogue.words(task.file)
+    words = words_in(task.file)
     if last in words | _OF_PYTHON | _OF_ANY_STEP:
         return True
     if re.fullmatch(r"http_\d(xx|\d\d)", name):
@@ -121,9 +120,7 @@ def _raises(task: Task, name: str) -> bool:
 
 def _classes(task: Task) -> set[str]:
     """The classes that the task's module speaks of."""
-    return {
-        word for word in catalogue.words(task.file) if re.fullmatch(r"[A-Z]\w*(Error|Failure|Exception|Timeout)", word)
-    }
+    return {word for word in words_in(task.file) if re.fullmatch(r"[A-Z]\w*(Error|Failure|Exception|Timeout)", word)}
 
 
 def _slip(name: str) -> bool:

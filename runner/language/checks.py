@@ -11,7 +11,7 @@ from runner.language import expressions, steps
 from runner.language.expressions import Known
 from runner.language.source import Loc, Source, found, misread
 from runner.language.steps import WrittenStep, mapping, step_at, walk
-from runner.language.task_index import Catalogue, Parameter, Task
+from runner.language.task_index import Parameter, Task, TaskIndex
 from runner.text import printable
 
 INPUT_LIMIT = 100  # each is an option of `run`
@@ -33,30 +33,30 @@ _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": 
 }
 
 
-def faults(source: Source, catalogue: Catalogue, unknown: Collection[Loc] = ()) -> list[Fault]:
+def faults(source: Source, tasks: TaskIndex, unknown: Collection[Loc] = ()) -> list[Fault]:
     """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over.
 
     Args:
         unknown: the places of keys that the language does not have; what stands beneath them is no fault of its own.
     """
     kinds = (
-        include_faults(source, catalogue),
+        include_faults(source, tasks),
         _expression_faults(source, unknown),
         _id_faults(source),
-        _task_faults(source, catalogue),
+        _task_faults(source, tasks),
         _foreach_faults(source),
         _min_success_faults(source),
     )
     return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
 
 
-def include_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
+def include_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """The modules under ``include`` that cannot be read."""
     written = source.draft.get("include")
     for index, module in enumerate(written if isinstance(written, list) else []):
-        if isinstance(module, str) and module in catalogue.problems:
+        if isinstance(module, str) and module in tasks.problems:
             hint = _include_hint(module, source)
-            message = f"cannot include {echo(module)}: {catalogue.problems[module]}"
+            message = f"cannot include {echo(module)}: {tasks.problems[module]}"
             yield Fault("E036", message, source.place(("include", index)), hint)
 
 
@@ -71,11 +71,11 @@ def _include_hint(module: str, source: Source) -> str:
     return f"write {echo(name)}, the name of the module" if module != name else ""
 
 
-def takes(source: Source, catalogue: Catalogue, loc: Loc) -> tuple[str, ...]:
+def takes(source: Source, tasks: TaskIndex, loc: Loc) -> tuple[str, ...]:
     """The names that the task of the step at ``loc`` takes under ``with``; none if it is not known."""
     step = step_at(source.draft, loc)
     task = step.value("task")[0] if step and step.loc == loc else None
-    known = catalogue.get(task) if isinstance(task, str) else None
+    known = tasks.get(task) if isinstance(task, str) else None
     return tuple(parameter.name for parameter in known.parameters) if known else ()
 
 
@@ -266,33 +266,33 @@ def _min_success_faults(source: Source) -> Iterator[Fault]:
         yield Fault("E028", message, source.place(loc))
 
 
-def _task_faults(source: Source, catalogue: Catalogue) -> Iterator[Fault]:
+def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     # A module that cannot be read may be the one that defines a task.
     include = source.draft.get("include") or []
     named = isinstance(include, str) or (isinstance(include, list) and all(isinstance(each, str) for each in include))
-    complete = named and not catalogue.problems
+    complete = named and not tasks.problems
     told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
     for step in walk(source.draft):
         name, loc = step.value("task")
         if not isinstance(name, str) or "${{" in name or loc in told:
             continue
-        if task := catalogue.get(name):
+        if task := tasks.get(name):
             for where, fault in _given_faults(source, step, task):
                 if where not in told:
                     yield fault
                 told |= {where} if where[:1] == ("defaults",) else set()
-        elif complete and not catalogue.knows(name):
-            hint = _task_hint(name, catalogue)
+        elif complete and not tasks.knows(name):
+            hint = _task_hint(name, tasks)
             told.add(loc)
             yield Fault("E023", f"unknown task {echo(name)}", source.place(loc), hint)
 
 
-def _task_hint(name: str, catalogue: Catalogue) -> str:
+def _task_hint(name: str, tasks: TaskIndex) -> str:
     """What to write instead of the name of a task that there is none of."""
-    near = nearest(name, catalogue)
+    near = nearest(name, tasks)
     module = name.rpartition(".")[0]
-    beside = [each for each in sorted(catalogue) if module and each.startswith(f"{module}.")]
-    alike = [each for each in sorted(catalogue) if each.rpartition(".")[2] == name.rpartition(".")[2]]
+    beside = [each for each in sorted(tasks) if module and each.startswith(f"{module}.")]
+    alike = [each for each in sorted(tasks) if each.rpartition(".")[2] == name.rpartition(".")[2]]
     if len(alike) == 1 and not beside:
         return f"did you mean {echo(alike[0])}?"
     if near and (
@@ -306,7 +306,7 @@ def _task_hint(name: str, catalogue: Catalogue) -> str:
         if module.isidentifier() and module not in sys.stdlib_module_names
         else ""
     )
-    return f"{own}known tasks: {listed(sorted(catalogue))}"
+    return f"{own}known tasks: {listed(sorted(tasks))}"
 
 
 def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tuple[Loc, Fault]]:

@@ -17,7 +17,7 @@ from runner.language.steps import Kind, WrittenStep, walk
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
     from runner.language import spec
     from runner.language.source import Loc, Source
-    from runner.language.task_index import Catalogue
+    from runner.language.task_index import TaskIndex
 
 Thing = TypeVar("Thing")
 Jitter = Literal["full", "none"] | float
@@ -343,16 +343,16 @@ def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
     return expanded
 
 
-def equip(plan: Plan, catalogue: Catalogue) -> Plan:
+def equip(plan: Plan, tasks: TaskIndex) -> Plan:
     """The plan with what its tasks say of themselves.
 
     That is every module that a worker of its own must import, besides those it includes, and how many collectors are
     executed at once in one process: a task that awaits can wait 64 times.
     """
-    used = [catalogue[step.task].module for step in plan.steps if step.task and step.task in catalogue]
+    used = [tasks[step.task].module for step in plan.steps if step.task and step.task in tasks]
 
     def equipped(step: Step) -> Step:
-        task = catalogue.get(step.task) if step.task else None
+        task = tasks.get(step.task) if step.task else None
         if step.max_concurrency is not None or task is None or not (step.foreach or task.is_async):
             return step
         return replace(step, max_concurrency=64 if task.is_async else 1)

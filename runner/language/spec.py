@@ -23,12 +23,12 @@ from runner.language import schema_errors as misfits
 from runner.language.inputs import Input
 from runner.language.source import Loc, Source
 from runner.language.steps import BATCH_LIMIT, default_id, with_tasks
-from runner.language.task_index import Catalogue
+from runner.language.task_index import TaskIndex
 
 DAY = 24 * 3600.0
 
 
-def read(source: Source, catalogue: Catalogue) -> "Workflow":
+def read(source: Source, tasks: TaskIndex) -> "Workflow":
     """Check a file's data against the language, and against the tasks there are.
 
     Raises:
@@ -39,9 +39,9 @@ def read(source: Source, catalogue: Catalogue) -> "Workflow":
         workflow = Workflow.model_validate(source.draft)
     except ValidationError as error:
         errors = error.errors(include_url=False)[: checks.FAULT_LIMIT]
-        wrong = misfits.faults(errors, source, Workflow, partial(checks.takes, source, catalogue))
+        wrong = misfits.faults(errors, source, Workflow, partial(checks.takes, source, tasks))
         unknown = {each["loc"] for each in errors if each["type"] == "extra_forbidden"}
-    told = _merged(checks.faults(source, catalogue, unknown), [*wrong, *inputs.faults(source)], source.faults)
+    told = _merged(checks.faults(source, tasks, unknown), [*wrong, *inputs.faults(source)], source.faults)
     if told or workflow is None:
         raise InvalidWorkflow(tuple(_without_secrets(told, source)))
     return workflow

@@ -89,7 +89,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Catalogue(Mapping[str, Task]):
+class TaskIndex(Mapping[str, Task]):
     """The tasks that a workflow may name.
 
     Args:
@@ -125,24 +125,24 @@ class Catalogue(Mapping[str, Task]):
         return f"{name} is a task of {' and '.join(self.replaced[name])} and of {counts}: that of {counts} counts"
 
 
-def of(source: Source, settings: Settings) -> Catalogue:
+def tasks_of(source: Source, settings: Settings) -> TaskIndex:
     """The tasks that a workflow file may name: those offered everywhere, and those of the modules it includes."""
     beside = [] if source.name == "<stdin>" else [Path(source.name).parent]
-    return read([*offered(settings), *included(source)], beside, settings.tasks)
+    return read_tasks([*offered_modules(settings), *included_modules(source)], beside, settings.tasks)
 
 
-def offered(settings: Settings) -> tuple[str, ...]:
+def offered_modules(settings: Settings) -> tuple[str, ...]:
     """The modules whose tasks any workflow may name: built in, from installed packages, and from the settings."""
-    return (*installed(), *settings.include)
+    return (*installed_modules(), *settings.include)
 
 
 def not_installed(modules: Iterable[str]) -> list[str]:
     """Those of the modules that no installed package offers as an entry point: they may be beside a workflow file."""
-    return [module for module in modules if module not in installed()]
+    return [module for module in modules if module not in installed_modules()]
 
 
 @cache
-def installed() -> tuple[str, ...]:
+def installed_modules() -> tuple[str, ...]:
     """The modules of installed packages, the built-in ones first."""
     modules = (point.value for point in entry_points(group="runner.tasks"))
     return tuple(sorted(modules, key=lambda module: (not is_built_in(module), module)))
@@ -162,28 +162,30 @@ def precedence(module: str, include: Sequence[str]) -> int:
     """
     if is_built_in(module):
         return 0
-    if module in installed():
+    if module in installed_modules():
         return 1
     return 3 + include.index(module) if module in include else 2  # imported by one of these
 
 
-def included(source: Source) -> tuple[str, ...]:
+def included_modules(source: Source) -> tuple[str, ...]:
     """The modules under ``include``, as far as they are well formed; a name without its list is one, as its tasks are meant."""
     written = source.draft.get("include")
     written = [written] if isinstance(written, str) else written
     return tuple(name for name in written if isinstance(name, str)) if isinstance(written, list) else ()
 
 
-def read(modules: Iterable[str], search_path: Iterable[str | Path] = (), declared: Iterable[str] = ()) -> Catalogue:
+def read_tasks(
+    modules: Iterable[str], search_path: Iterable[str | Path] = (), declared: Iterable[str] = ()
+) -> TaskIndex:
     """Read the tasks of modules.
 
     Args:
         modules: dotted names. When two define a task of one name, the later one counts.
         search_path: folders to look in before ``sys.path``, for what is not installed; the current directory comes last.
-        declared: see ``Catalogue``.
+        declared: see ``TaskIndex``.
     """
     folders = tuple(str(folder) for folder in search_path)
-    packaged = installed()
+    packaged = installed_modules()
     tasks: dict[str, Task] = {}
     problems = {}
     replaced: dict[str, list[str]] = {}
@@ -196,11 +198,11 @@ def read(modules: Iterable[str], search_path: Iterable[str | Path] = (), declare
         for name in found.keys() & tasks:
             replaced.setdefault(name, []).append(tasks[name].module)
         tasks |= found
-    return Catalogue(tasks=tasks, declared=tuple(declared), problems=problems, replaced=replaced)
+    return TaskIndex(tasks=tasks, declared=tuple(declared), problems=problems, replaced=replaced)
 
 
 @lru_cache(maxsize=64)
-def words(file: str) -> frozenset[str]:
+def words_in(file: str) -> frozenset[str]:
     """The names and the short texts in a Python file; none if it cannot be read."""
     try:
         tree = _parsed(Path(file))
@@ -423,7 +425,7 @@ def _annotation(node: ast.expr | None, aliases: Mapping[str, ast.expr]) -> str:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return quoted
     try:
-        # A copy: the tree is kept for the next catalogue.
+        # A copy: the tree is kept for the next index.
         return _source(_WithoutAliases(aliases).visit(copy.deepcopy(node)))
     except RecursionError:
         return _source(node)

@@ -96,8 +96,8 @@ class Ledger:
         self._returned = client.register_script(transitions.RETURNED)
 
     @classmethod
-    def of(cls, client: "redis.Redis", chosen: Settings) -> "Ledger":
-        return cls(client, prefix=chosen.key_prefix, ttl=chosen.ttl)
+    def of(cls, client: "redis.Redis", settings: Settings) -> "Ledger":
+        return cls(client, prefix=settings.key_prefix, ttl=settings.ttl)
 
     # Transitions
 

@@ -24,9 +24,8 @@ from kombu.asynchronous import get_event_loop
 from kombu.transport import redis as transport
 from kombu.transport import virtual
 
-from runner import settings
 from runner.messages.canvas import COLLECT, GATHER, STAGE
-from runner.settings import Settings
+from runner.settings import Settings, read_settings
 
 logger = get_logger(__name__)
 
@@ -50,28 +49,28 @@ class DeadLetter:
     message: bytes
 
 
-def add(client: redis.Redis, chosen: Settings, letter: DeadLetter) -> None:
+def add(client: redis.Redis, settings: Settings, letter: DeadLetter) -> None:
     """Put a letter on the list, which keeps the latest thousand for as long as a run is kept."""
     fields = asdict(letter) | {"message": base64.b64encode(letter.message).decode()}
     with client.pipeline(transaction=False) as pipe:
-        pipe.lpush(key(chosen), json.dumps(fields))
-        pipe.ltrim(key(chosen), 0, KEPT - 1)  # defence: TRIMMED
-        pipe.expire(key(chosen), chosen.ttl)
+        pipe.lpush(key(settings), json.dumps(fields))
+        pipe.ltrim(key(settings), 0, KEPT - 1)  # defence: TRIMMED
+        pipe.expire(key(settings), settings.ttl)
         pipe.execute()
 
 
-def count(client: redis.Redis, chosen: Settings) -> int:
-    return client.llen(key(chosen))
+def count(client: redis.Redis, settings: Settings) -> int:
+    return client.llen(key(settings))
 
 
-def latest(client: redis.Redis, chosen: Settings, limit: int = 10) -> list[DeadLetter]:
+def latest(client: redis.Redis, settings: Settings, limit: int = 10) -> list[DeadLetter]:
     """The latest letters, newest first."""
-    letters = [json.loads(text) for text in client.lrange(key(chosen), 0, limit - 1)]
+    letters = [json.loads(text) for text in client.lrange(key(settings), 0, limit - 1)]
     return [DeadLetter(**{**fields, "message": base64.b64decode(fields["message"])}) for fields in letters]
 
 
-def key(chosen: Settings) -> str:
-    return f"{chosen.key_prefix}:dead-letters"
+def key(settings: Settings) -> str:
+    return f"{settings.key_prefix}:dead-letters"
 
 
 class OwnMessage(virtual.Message):
@@ -176,7 +175,7 @@ class OwnChannel(transport.Channel):
         reason = reason[:500]
         logger.error("a message in queue %s is moved to the dead letters: %s", queue, reason)
         with self.conn_or_acquire() as client:
-            add(client, settings.read(), DeadLetter(at=time.time(), queue=queue, reason=reason, message=message))
+            add(client, read_settings(), DeadLetter(at=time.time(), queue=queue, reason=reason, message=message))
 
 
 class OwnTransport(transport.Transport):

@@ -15,7 +15,8 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from runner import brokers, settings
+from runner import brokers
+from runner.broker_url import without_password
 from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.plan import Plan
 from runner.language.redact import mask
@@ -84,7 +85,7 @@ def attend(run_id: str, here: Session, wait: WaitOptions, begin: Callable[[], No
         return _attend(run_id, here, wait)
     except AWAY as error:
         why, _ = brokers.reason(error)
-        broker = settings.masked(brokers.url(here.settings))
+        broker = without_password(brokers.url(here.settings))
         raise BrokerUnavailable(
             f"run {run_id} is left as it is: broker {broker}: {why}",
             f"`{program.command('resume', run_id)}` goes on with it, once the broker does",

@@ -44,42 +44,42 @@ class Session:
 
 
 @contextmanager
-def ledger(chosen: Settings) -> Iterator[Ledger]:
+def ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger on the broker that the settings name; the broker is checked, and started if it is our own."""
-    with brokers.open(chosen) as broker:
-        yield Ledger.of(brokers.connect(broker.url), chosen)
+    with brokers.open(settings) as broker:
+        yield Ledger.of(brokers.connect(broker.url), settings)
 
 
 @contextmanager
-def started(chosen: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
+def started(settings: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     """A session for one run.
 
     With the embedded broker each run brings a worker that serves it alone: it imports this workflow's modules as they
     are now, and a second run beside it cannot be handed to it.
     """
-    log = _log(chosen, run_id)
-    queue = queue_of(chosen, run_id)
-    own = nullcontext() if chosen.broker_url else _worker(chosen, queue, plan, log)
+    log = _log(settings, run_id)
+    queue = queue_of(settings, run_id)
+    own = nullcontext() if settings.broker_url else _worker(settings, queue, plan, log)
     # The worker first: it has something to import yet, while Valkey is started.
-    with own as process, ledger(chosen) as store:
-        yield Session(ledger=store, queue=queue, worker=process, settings=chosen)
+    with own as process, ledger(settings) as store:
+        yield Session(ledger=store, queue=queue, worker=process, settings=settings)
         # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
         if process is not None:
             process.end()
             _forget_messages(store.client, queue)  # defence: OWN_QUEUE
 
 
-def note_unattended(run: Run, store: Ledger, chosen: Settings) -> Run:
+def note_unattended(run: Run, store: Ledger, settings: Settings) -> Run:
     """The run, with a note if it has not ended and nobody goes on with it, also of one whose steps are still leased.
 
     With the embedded broker the worker of another run does not: each serves its own.
     """
     if run.ended or run.status == "unreadable":
         return run
-    if chosen.broker_url is None:
+    if settings.broker_url is None:
         note = (
             ""
-            if _is_served(chosen, run.id)
+            if _is_served(settings, run.id)
             else f"nobody executes it: `{program.command('resume', run.id)}` brings a worker"
         )
     else:
@@ -88,10 +88,10 @@ def note_unattended(run: Run, store: Ledger, chosen: Settings) -> Run:
     return replace(run, unattended=note)
 
 
-def _is_served(chosen: Settings, run_id: str) -> bool:
+def _is_served(settings: Settings, run_id: str) -> bool:
     """Whether there is a command that follows the run, or its worker: they hold its log."""
     try:
-        with _log(chosen, run_id).open("rb") as log:
+        with _log(settings, run_id).open("rb") as log:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -100,13 +100,13 @@ def _is_served(chosen: Settings, run_id: str) -> bool:
     return False
 
 
-def _log(chosen: Settings, run_id: str) -> Path:
-    return chosen.state_dir / "logs" / f"{run_id}.log"
+def _log(settings: Settings, run_id: str) -> Path:
+    return settings.state_dir / "logs" / f"{run_id}.log"
 
 
-def queue_of(chosen: Settings, run_id: str) -> str:
+def queue_of(settings: Settings, run_id: str) -> str:
     """Where a run's steps go that name no queue: with the embedded broker, all of them."""
-    return chosen.queue if chosen.broker_url else f"{chosen.queue}.{run_id}"
+    return settings.queue if settings.broker_url else f"{settings.queue}.{run_id}"
 
 
 def _forget_messages(client: redis.Redis, queue: str) -> None:
@@ -123,23 +123,23 @@ def _forget_messages(client: redis.Redis, queue: str) -> None:
 
 
 @contextmanager
-def _worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
-    brokers.prepare(chosen.state_dir)
+def _worker(settings: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
+    brokers.prepare(settings.state_dir)
     log.parent.mkdir(exist_ok=True)
     # Shared: a copy of us that goes on in the background has it too, and the worker. The kernel ends it with the last of them.
     with log.open("ab") as locked:
         fcntl.flock(locked, fcntl.LOCK_SH)
-        with _locked_worker(chosen, queue, plan, log) as worker:
+        with _locked_worker(settings, queue, plan, log) as worker:
             yield worker
 
 
 @contextmanager
-def _locked_worker(chosen: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
+def _locked_worker(settings: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
     for old in log.parent.glob("*.log"):
-        if time.time() - old.stat().st_mtime > chosen.ttl:
+        if time.time() - old.stat().st_mtime > settings.ttl:
             old.unlink(missing_ok=True)
     worker = PrivateWorker(
-        queue=queue, include=plan.include, directory=plan.directory, log=log, concurrency=chosen.concurrency
+        queue=queue, include=plan.include, directory=plan.directory, log=log, concurrency=settings.concurrency
     )
     try:
         yield worker

@@ -41,7 +41,7 @@ logger = get_task_logger(__name__)
 SLICE = 0.1  # seconds of work that are claimed, and recorded, at once
 MOST = 500  # steps that are
 SOON = 0.01  # seconds until a retry that are waited for where it is, as a message takes about as long
-CONCURRENCY = 64  # of async collectors, if neither the workflow nor its catalogue says
+CONCURRENCY = 64  # of async collectors, if neither the workflow nor the index of tasks says
 
 # Seconds that a collector of a task has taken of late in this process: how many to claim at first.
 _pace: dict[str, float] = {}

@@ -256,9 +256,9 @@ def _execute(message: Task, ledger: Ledger, plan: Plan, run_id: str, step: Step)
     """Execute the gather or a stage, if it is ours to execute; answers the seconds to wait if it must."""
     if (seconds := _left_to_another(ledger, run_id, step, step.id)) is not None:
         return seconds
-    chosen, worker, token = here.settings(), _worker(message), uuid.uuid4().hex
+    settings, worker, token = here.settings(), _worker(message), uuid.uuid4().hex
     crashpoint(Crashpoint.CLAIM_BEFORE)
-    [claim] = ledger.claim(run_id, [step], plan, token=token, worker=worker, lease=chosen.lease)
+    [claim] = ledger.claim(run_id, [step], plan, token=token, worker=worker, lease=settings.lease)
     crashpoint(Crashpoint.CLAIM_AFTER)
     logger.info("run %s: %s: %s", run_id, claim.step, claim.answer)
     if claim.answer == "busy":
@@ -271,12 +271,16 @@ def _execute(message: Task, ledger: Ledger, plan: Plan, run_id: str, step: Step)
     def overdue(_: str) -> None:
         batch.end_the_process(ledger, plan, run_id, step, within=within, worker=worker)
 
-    with renewed(ledger, run_id, token=token, lease=chosen.lease, overdue=overdue if ends else None) as held:
+    with renewed(ledger, run_id, token=token, lease=settings.lease, overdue=overdue if ends else None) as held:
         held.steps.add(step.id)
         with batch.limited(held, step, within):
             next_ = _Next(message, ledger)
             seconds = _carry_out(
-                ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=worker), chosen, within, next_
+                ledger,
+                Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=worker),
+                settings,
+                within,
+                next_,
             )
     if next_.follows.done:
         message.request.chain = None  # it is sent, and Celery would send it when this one has returned
@@ -298,7 +302,7 @@ class _Next:
 
 
 def _carry_out(
-    ledger: Ledger, attempt: Attempt, chosen: Settings, within: Limits, follows: Callable[[], Follows]
+    ledger: Ledger, attempt: Attempt, settings: Settings, within: Limits, follows: Callable[[], Follows]
 ) -> float | None:
     """Execute a step and record what came of it; answers the seconds to wait if it is to be tried again."""
     absent = judge(ledger, attempt.plan, attempt.run_id, attempt.claim) if attempt.step.kind == "gather" else []
@@ -310,7 +314,7 @@ def _carry_out(
     if gone := endings.lost_too_often(attempt.claim):
         return settle(ledger, attempt, gone)
     try:
-        result = _call(ledger, attempt, absent, chosen, within)
+        result = _call(ledger, attempt, absent, settings, within)
     except Unread as unread:
         if not isinstance(unread.__cause__, RunnerError):
             raise
@@ -324,7 +328,7 @@ def _carry_out(
     return settle(ledger, attempt, result, follows)
 
 
-def _call(ledger: Ledger, attempt: Attempt, absent: list[str], chosen: Settings, within: Limits) -> Success | Failure:
+def _call(ledger: Ledger, attempt: Attempt, absent: list[str], settings: Settings, within: Limits) -> Success | Failure:
     plan, step = attempt.plan, attempt.step
     task = _registered(step, attempt.worker)
     kwargs = plans.arguments(plan, step, batch.names(attempt))
@@ -332,13 +336,13 @@ def _call(ledger: Ledger, attempt: Attempt, absent: list[str], chosen: Settings,
         value = values.decode(attempt.claim.before)
     else:
         streamed = fan_in.streams(task)
-        limit = math.inf if streamed else chosen.fan_in_limit
+        limit = math.inf if streamed else settings.fan_in_limit
         handed = attempt.claim.handed
         value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit, read=values.decode, handed=handed)
         value = fan_in.stream(value) if streamed else list(value)
         if fan_in.wants_outcomes(task):
             kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)
-    limit = chosen.value_limit if step.task else chosen.fan_in_limit
+    limit = settings.value_limit if step.task else settings.fan_in_limit
     function = execution(function_of(task), attempt)
     with notes.kept() as noted:
         result = call(function, (value,), kwargs, timeout=within.soft, value_limit=limit, may_catch=within.may_catch)

@@ -17,8 +17,7 @@ from celery.signals import worker_init
 from runner import brokers
 from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
-from runner.settings import Settings
-from runner.settings import read as read_settings
+from runner.settings import Settings, read_settings
 from runner.worker import application
 
 Kind = TypeVar("Kind")

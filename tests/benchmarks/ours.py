@@ -5,16 +5,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runner import brokers, celery_app, settings
+from runner import brokers, celery_app
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.plan import Plan
+from runner.language.task_index import tasks_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
 from runner.messages import canvas
 from runner.runs import start as run
+from runner.settings import read_settings
 from tests.benchmarks.client import expect, main, sum_below, timed
 from tests.command_line import DEFAULT
 
@@ -60,7 +61,7 @@ def compose(count: int) -> float:
 def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
     """The seconds that a run took, and its result; what `run` does with a file that it has read and checked."""
     written, workflow, plan = _file(file)
-    ledger, queue = _ledger(), settings.read().queue
+    ledger, queue = _ledger(), read_settings().queue
     with timed() as watch:
         bound = bind(plan, workflow, inputs, written)
         run_id = new_run_id(bound)
@@ -79,15 +80,15 @@ def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
 @cache
 def _file(file: Path | str) -> tuple[source.Source, spec.Workflow, Plan]:
     written = source.read(str(file))
-    known = catalogue.of(written, settings.read())
+    known = tasks_of(written, read_settings())
     workflow = spec.read(written, known)
     return written, workflow, plans.equip(plans.make(workflow, written), known)
 
 
 @cache
 def _ledger() -> Ledger:
-    chosen = settings.read()
-    return Ledger.of(brokers.connect(brokers.url(chosen)), chosen)
+    settings = read_settings()
+    return Ledger.of(brokers.connect(brokers.url(settings)), settings)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from runner.errors import CODES, InvalidWorkflow, describe
 from runner.language import foreach, source, spec
 from runner.language import plan as plans
-from runner.language import task_index as catalogue
+from runner.language.task_index import included_modules, read_tasks
 
 TESTS = Path(__file__).parents[1]
 BAD = Path(__file__).parent / "bad"
@@ -46,8 +46,8 @@ def told(content: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(TESTS)
     with pytest.raises(InvalidWorkflow) as raised:  # noqa: PT012  either may raise, as for a user
         written = source.parse(content, "bad.yaml")
-        modules = ["pure_tasks", *catalogue.included(written)]
-        workflow = spec.read(written, catalogue.read(modules, ["."]))
+        modules = ["pure_tasks", *included_modules(written)]
+        workflow = spec.read(written, read_tasks(modules, ["."]))
         foreach.check(plans.make(workflow, written), written)
     return describe(raised.value.faults) + "\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.language import plan, source, spec
-from runner.language import task_index as catalogue
+from runner.language.task_index import read_tasks
 from runner.views import drawings
 
 CASES = sorted((Path(__file__).parent / "drawings").glob("*.yaml"))
@@ -16,7 +16,7 @@ CASES = sorted((Path(__file__).parent / "drawings").glob("*.yaml"))
 
 def drawn(case: Path, format_: str) -> str:
     written = source.parse(case.read_bytes(), case.name)
-    workflow = spec.read(written, catalogue.read((), declared=["*"]))
+    workflow = spec.read(written, read_tasks((), declared=["*"]))
     return drawings.FORMATS[format_](plan.make(workflow, written)) + "\n"
 
 

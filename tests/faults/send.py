@@ -4,25 +4,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner import brokers, celery_app, settings
+from runner import brokers, celery_app
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
+from runner.language.task_index import tasks_of
 from runner.ledger.ledger import Ledger
 from runner.runs import start as run
+from runner.settings import read_settings
 from tests.command_line import ROOT
 
 
 def main(*files: str) -> None:
     celery_app.make_current()
-    chosen = settings.read()
-    ledger = Ledger.of(brokers.connect(brokers.url(chosen)), chosen)
+    settings = read_settings()
+    ledger = Ledger.of(brokers.connect(brokers.url(settings)), settings)
     for file in files:
         written = source.read(file)
-        workflow = spec.read(written, catalogue.of(written, chosen))
+        workflow = spec.read(written, tasks_of(written, settings))
         plan = bind(plans.make(workflow, written), workflow, {}, written)
-        run.submit(plan, Path(file).stem, ledger, queue=chosen.queue)
+        run.submit(plan, Path(file).stem, ledger, queue=settings.queue)
 
 
 def send(*files: Path) -> None:

@@ -9,39 +9,39 @@ from pathlib import Path
 
 import redis
 
-from runner import brokers, celery_app, settings
+from runner import brokers, celery_app
 from runner.errors import RunnerError
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.plan import Plan
+from runner.language.task_index import tasks_of
 from runner.ledger.ledger import Ledger
 from runner.runs import start as run
-from runner.settings import Settings
+from runner.settings import Settings, read_settings
 from tests.faults.flow import SMALL
 
 
 def main(folder: str, count: str, name: str, every: str = "0") -> None:
     celery_app.make_current()
-    chosen = settings.read()
+    settings = read_settings()
     written = source.read(SMALL)
-    workflow = spec.read(written, catalogue.of(written, chosen))
+    workflow = spec.read(written, tasks_of(written, settings))
     made = plans.make(workflow, written)
     for number in range(int(count)):
         run_id = f"{name}-{number}"
         given = {"journal": str(Path(folder) / f"{run_id}.journal"), "seconds": number % 4 / 2}
         plan = bind(made, workflow, given, written)
-        while not _submitted(plan, run_id, chosen):
+        while not _submitted(plan, run_id, settings):
             time.sleep(0.2)
         sys.stdout.write(f"{run_id}\n")
         sys.stdout.flush()
         time.sleep(float(every))
 
 
-def _submitted(plan: Plan, run_id: str, chosen: Settings) -> bool:
+def _submitted(plan: Plan, run_id: str, settings: Settings) -> bool:
     try:
-        run.submit(plan, run_id, Ledger.of(brokers.connect(brokers.url(chosen)), chosen), queue=chosen.queue)
+        run.submit(plan, run_id, Ledger.of(brokers.connect(brokers.url(settings)), settings), queue=settings.queue)
     except (redis.RedisError, RunnerError):
         return False
     return True

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from runner import settings
 from runner.messages import dead_letters
+from runner.settings import read_settings
 from tests.command_line import DEFAULT, runner
 from tests.faults.hostile import DEEP, HOSTILE, OTHERS, QUEUE, WELL_FORMED, body, envelope
 from tests.servers import Server
@@ -34,7 +34,7 @@ def worker(request: pytest.FixtureRequest, valkey: Server, tmp_path: Path) -> It
 
 def letters(server: Server) -> list[dead_letters.DeadLetter]:
     with server.client() as client:
-        return dead_letters.latest(client, settings.read(), 1000)
+        return dead_letters.latest(client, read_settings(), 1000)
 
 
 def waiting(server: Server) -> int:
@@ -166,15 +166,15 @@ def test_a_hostile_broadcast_does_not_end_a_worker(worker: "Popen[bytes]", valke
 
 
 def test_the_list_of_dead_letters_keeps_the_latest_thousand_and_expires(valkey: Server) -> None:
-    chosen = settings.read()
+    settings = read_settings()
     with valkey.client() as client:
         for number in range(1002):
             dead_letters.add(
-                client, chosen, dead_letters.DeadLetter(at=1.5, queue=QUEUE, reason=str(number), message=b"\xff")
+                client, settings, dead_letters.DeadLetter(at=1.5, queue=QUEUE, reason=str(number), message=b"\xff")
             )
 
-        assert dead_letters.count(client, chosen) == 1000
-        assert dead_letters.latest(client, chosen, 1) == [
+        assert dead_letters.count(client, settings) == 1000
+        assert dead_letters.latest(client, settings, 1) == [
             dead_letters.DeadLetter(at=1.5, queue=QUEUE, reason="1001", message=b"\xff")
         ]
-        assert 0 < int(client.ttl("runner:dead-letters")) <= chosen.ttl
+        assert 0 < int(client.ttl("runner:dead-letters")) <= settings.ttl

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from runner import brokers, settings
+from runner import brokers
 from runner.brokers import embedded
 from runner.errors import BrokerUnavailable, StateDirectoryUnusable
 from runner.ledger.ledger import Ledger
 from runner.runs import follow as attend
 from runner.runs.session import Session
 from runner.runs.wait_options import WaitOptions
+from runner.settings import read_settings
 from tests import processes
 from tests.command_line import ROOT, runner
 from tests.faults import flow
@@ -316,7 +317,7 @@ def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
     broker: Server, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its minute it said "the broker: Error 111", and nothing of `resume`."""
-    chosen = settings.read()
+    settings = read_settings()
     monkeypatch.setattr(attend, "FOLLOW_PATIENCE", 0.0)
     broker.stop()
 
@@ -324,7 +325,7 @@ def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
         BrokerUnavailable, match=r"run small is left as it is: broker .*: connection refused"
     ) as refused:
         attend.attend(
-            "small", Session(ledger=ledger, queue="celery", worker=None, settings=chosen), WaitOptions(), lambda: None
+            "small", Session(ledger=ledger, queue="celery", worker=None, settings=settings), WaitOptions(), lambda: None
         )
 
     assert refused.value.hint == "`python -m runner resume small` goes on with it, once the broker does"
@@ -389,12 +390,12 @@ def test_up_starts_its_private_valkey_again(tmp_path: Path, state_dir: Path) -> 
 def test_a_socket_directory_that_is_a_link_is_refused(target: str, own_directory: Path) -> None:
     """Anyone may have made it under /tmp before us: it led to a directory of ours, such as ~/.ssh, and was followed."""
     (own_directory / "ours").mkdir(mode=0o700)
-    chosen = settings.read(state_dir=own_directory / ("long" * 25))
-    folder = Path(brokers.url(chosen).removeprefix("redis+socket://").partition("?")[0]).parent
+    settings = read_settings(state_dir=own_directory / ("long" * 25))
+    folder = Path(brokers.url(settings).removeprefix("redis+socket://").partition("?")[0]).parent
     folder.symlink_to(own_directory / target)
 
     try:
-        with pytest.raises(StateDirectoryUnusable, match=str(folder)), brokers.open(chosen):
+        with pytest.raises(StateDirectoryUnusable, match=str(folder)), brokers.open(settings):
             pass
     finally:
         folder.unlink()

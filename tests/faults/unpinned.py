@@ -8,6 +8,6 @@ from runner.worker.process import settings
 
 def plan_of_the_file(kept: Plan) -> Plan:
     written = source.read(kept.directory + "/small.yaml")
-    workflow = spec.read(written, task_index.of(written, settings()))
+    workflow = spec.read(written, task_index.tasks_of(written, settings()))
     now = bind.bind(plans.make(workflow, written), workflow, dict(kept.inputs), written)
     return plans.route(now, "celery", everything=True)

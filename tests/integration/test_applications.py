@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from runner import settings
 from runner.ledger.ledger import Ledger
+from runner.settings import read_settings
 from tests import processes, tls
 from tests.command_line import DEFAULT, ROOT, Answer, runner
 from tests.servers import Server, free_port
@@ -382,7 +382,7 @@ class TestAnApplicationThatExecutesSteps:
     def test_doctor_finds_nothing_wrong_with_an_application(self, valkey: Server, tmp_path: Path) -> None:
         shop(tmp_path, valkey, "include=['runner.adopt']")
         with serving(tmp_path / "log", *SHOP):
-            wait_until(Ledger.of(valkey.client(), settings.read()).is_led, "the reconciler has begun")
+            wait_until(Ledger.of(valkey.client(), read_settings()).is_led, "the reconciler has begun")
             answer = runner("doctor", "--json")
 
         assert [warning["problem"] for warning in answer.json["warnings"] if "worker" in warning["problem"]] == []
@@ -467,7 +467,7 @@ class TestAnApplicationThatExecutesSteps:
     def test_an_application_is_admitted_again_once_its_settings_are_put_right(
         self, valkey: Server, tmp_path: Path
     ) -> None:
-        Ledger.of(valkey.client(), settings.read()).refuse("shop@here", "accept_content is without json")
+        Ledger.of(valkey.client(), read_settings()).refuse("shop@here", "accept_content is without json")
         shop(tmp_path, valkey, "include=['runner.adopt']")
         with serving(tmp_path / "log", *SHOP):
             assert "was refused" not in runner("doctor").stdout

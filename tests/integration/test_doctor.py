@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers, settings
+from runner import brokers
 from runner import health as concerns
 from runner.ledger.ledger import Ledger
 from runner.messages import dead_letters
+from runner.settings import read_settings
 from tests.command_line import runner
 from tests.servers import Server, free_port
 from tests.workers import working
@@ -137,7 +138,7 @@ def test_doctor_counts_dead_letters_and_shows_the_latest_three(valkey: Server) -
             letter = dead_letters.DeadLetter(
                 at=1.0, queue="celery", reason=reason, message=b"\xff\x1b[31m" + b"x" * 1000
             )
-            dead_letters.add(client, settings.read(), letter)
+            dead_letters.add(client, read_settings(), letter)
 
     answer = runner("doctor", "--broker", valkey.url, TZ="UTC")
 
@@ -154,7 +155,7 @@ def test_doctor_names_a_run_that_waits_and_its_reason(valkey: Server, tmp_path: 
     words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
     runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
     with valkey.client() as client:
-        Ledger.of(client, settings.read()).waits(
+        Ledger.of(client, read_settings()).waits(
             "waiting", "prices", "waits for a worker that has shop.prices", seconds=1, limit=1
         )
 
@@ -165,7 +166,7 @@ def test_doctor_json_is_one_object_with_every_dead_letter(valkey: Server) -> Non
     with valkey.client() as client:
         for _ in range(20):
             dead_letters.add(
-                client, settings.read(), dead_letters.DeadLetter(at=1.0, queue="celery", reason="why", message=b"\xff")
+                client, read_settings(), dead_letters.DeadLetter(at=1.0, queue="celery", reason="why", message=b"\xff")
             )
 
     found = runner("doctor", "--json", "--broker", valkey.url).json

@@ -24,7 +24,7 @@ from runner.collectors.command import INHERITED, run
 from runner.collectors.http import get
 from runner.language import expressions, foreach, source, spec
 from runner.language import plan as plans
-from runner.language import task_index as catalogue
+from runner.language.task_index import offered_modules, read_tasks, tasks_of
 from runner.ledger import scripts
 from runner.ledger.entries import RunStatus, StepStatus
 from runner.settings import MIB, Settings
@@ -183,7 +183,7 @@ def test_a_yaml_block_of_the_documents_is_valid(block: Block, checkout: Path) ->
     text = block.text if re.search(r"^name:", block.text, re.MULTILINE) else NAME + block.text
     text += "" if re.search(r"^collectors:", block.text, re.MULTILINE) else COLLECTORS
     written = source.parse(text, str(checkout / "example.yaml"))
-    spec.read(written, catalogue.of(written, Settings(tasks=["myapp.*"])))
+    spec.read(written, tasks_of(written, Settings(tasks=["myapp.*"])))
 
 
 @pytest.mark.parametrize("block", chosen("python"), ids=str)
@@ -251,7 +251,7 @@ def anonymous(session: str) -> list[str]:
 
 def test_the_picture_in_the_readme_is_that_of_the_default_workflow() -> None:
     written = source.read(DEFAULT)
-    plan = plans.make(spec.read(written, catalogue.of(written, Settings())), written)
+    plan = plans.make(spec.read(written, tasks_of(written, Settings())), written)
     picture = next(block for block in chosen("mermaid") if block.document == GUIDE)
     assert picture.text.strip() == drawings.FORMATS["mermaid"](plan).strip()
 
@@ -424,7 +424,7 @@ def test_every_built_in_task_is_listed_in_the_guide() -> None:
 
 
 def test_every_built_in_task_is_described_as_in_its_docstring() -> None:
-    tasks = catalogue.read(catalogue.offered(Settings()))
+    tasks = read_tasks(offered_modules(Settings()))
     assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "tasks")} == {
         name: task.summary for name, task in tasks.items()
     }
@@ -434,14 +434,14 @@ def test_the_parameters_in_the_guide_are_those_of_the_docstrings() -> None:
     """If this fails: `python -m tests.guide_params`."""
     text = GUIDE.read_text(encoding="utf-8")
     families = {"http", "files", "command", "gather", "records", "write"}
-    tasks = {name for name in catalogue.read(catalogue.offered(Settings())) if name.partition(".")[0] in families}
+    tasks = {name for name in read_tasks(offered_modules(Settings())) if name.partition(".")[0] in families}
     assert set(re.findall("<!-- parameters: (.*) -->", text)) == tasks
     assert guide_params.written(text) == text
 
 
 def test_every_built_in_task_is_used_in_an_example_of_the_guide() -> None:
     used = {step["task"] for block in chosen("yaml") for step in steps(yaml.safe_load(block.text))}
-    assert set(catalogue.read(catalogue.offered(Settings()))) - {"collector_request"} <= used
+    assert set(read_tasks(offered_modules(Settings()))) - {"collector_request"} <= used
 
 
 def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers, settings
+from runner import brokers
 from runner.errors import BrokerUnavailable, BrokerUnsafe
+from runner.settings import read_settings
 from tests.servers import Server, free_port
 from tests.waiting import wait_until
 
@@ -21,7 +22,7 @@ Start = Callable[..., Server]
 
 
 def use(url: str, *, insecure: bool = False) -> None:
-    with brokers.open(settings.read(broker_url=url, insecure=insecure)):
+    with brokers.open(read_settings(broker_url=url, insecure=insecure)):
         pass
 
 
@@ -126,11 +127,11 @@ def listening(treat: Callable[[socket.socket], None]) -> Iterator[str]:
 
 class TestOneThatServes:
     def test_a_broker_is_used_over_tcp(self, valkey: Server) -> None:
-        with brokers.open(settings.read(broker_url=valkey.url)) as broker:
+        with brokers.open(read_settings(broker_url=valkey.url)) as broker:
             assert broker == brokers.Broker(valkey.url, embedded=False)
 
     def test_a_broker_is_used_over_its_socket(self, valkey: Server) -> None:
-        with brokers.open(settings.read(broker_url=f"unix://{valkey.socket}?db=3")) as broker:
+        with brokers.open(read_settings(broker_url=f"unix://{valkey.socket}?db=3")) as broker:
             assert broker.url == f"redis+socket://{valkey.socket}?virtual_host=3"
 
     def test_a_broker_is_used_with_its_password(self, start_valkey: Start) -> None:

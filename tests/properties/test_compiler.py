@@ -15,15 +15,14 @@ from runner import brokers
 from runner.celery_app import configuration
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.plan import Plan, Step
+from runner.language.task_index import read_tasks
 from runner.ledger.ledger import Ledger
 from runner.messages import batching as sizes
 from runner.messages import canvas
 from runner.runs import start as run
-from runner.settings import Settings
-from runner.settings import read as read_settings
+from runner.settings import Settings, read_settings
 from runner.views.drawings import FORMATS
 from runner.worker.backend import Backend
 from tests import pure_tasks
@@ -34,14 +33,14 @@ from tests.strategies import as_yaml, workflows
 from tests.workers import working
 
 TASKS = {task.name: task.run for task in vars(pure_tasks).values() if hasattr(task, "delay")}
-CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+INDEX = read_tasks(["pure_tasks"], [ROOT / "tests"])
 
 
 def planned(data: dict[str, Any]) -> Plan:
     """A workflow of the strategies to its plan; it declares no input that has no default."""
     written = source.parse(as_yaml(data), "generated.yaml")
-    workflow = spec.read(written, CATALOGUE)
-    plan = plans.equip(plans.make(workflow, written), CATALOGUE)
+    workflow = spec.read(written, INDEX)
+    plan = plans.equip(plans.make(workflow, written), INDEX)
     return sizes.sized(bind(plan, workflow, {}, written), slots=2)
 
 
@@ -90,9 +89,7 @@ def test_collectors_that_share_a_message_are_async_and_have_its_queue_and_priori
             messages.setdefault(step.message, []).append(step)
     assert all(len(steps) > 1 for steps in messages.values())
     assert all(len({(step.queue, step.priority) for step in steps}) == 1 for steps in messages.values())
-    assert all(
-        CATALOGUE[step.task or ""].is_async and not step.foreach for steps in messages.values() for step in steps
-    )
+    assert all(INDEX[step.task or ""].is_async and not step.foreach for steps in messages.values() for step in steps)
 
 
 @given(PLANS)

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from runner.errors import InvalidItems
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.foreach import items
 from runner.language.ids import written
 from runner.language.plan import Foreach, Plan, Step
+from runner.language.task_index import read_tasks
 from runner.views.drawings import FORMATS
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan
 from tests.strategies import TEXTS, VALUES, as_yaml, workflows
 
-CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+TASKS = read_tasks(["pure_tasks"], [ROOT / "tests"])
 FORMAT_NAMES = st.sampled_from(["lines", "jsonl", "csv"])
 NO_DEADLINE = settings(deadline=None)
 ONE_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -30,7 +30,7 @@ ONE_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
 
 def planned(data: dict[str, Any]) -> Plan:
     file = source.parse(as_yaml(data), "generated.yaml")
-    workflow = spec.read(file, CATALOGUE)
+    workflow = spec.read(file, TASKS)
     return bind(plans.make(workflow, file), workflow, {}, file)
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from runner.errors import InvalidExpression, InvalidWorkflow, describe
 from runner.language import expressions, source, spec
-from runner.language import task_index as catalogue
 from runner.language.source import Loc
+from runner.language.task_index import read_tasks
 from tests import strategies
 
-PURE = catalogue.read(["pure_tasks"], [Path(__file__).parents[1]])
+PURE = read_tasks(["pure_tasks"], [Path(__file__).parents[1]])
 
 # Pieces that YAML and the language give a meaning to, so that random texts get past the first line.
 _PIECES = [

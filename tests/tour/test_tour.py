@@ -11,8 +11,8 @@ from celery.canvas import _chord
 from runner.errors import InvalidWorkflow
 from runner.language import expressions, source, spec
 from runner.language import plan as plans
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
+from runner.language.task_index import TaskIndex, tasks_of
 from runner.messages import canvas
 from runner.settings import Settings
 from runner.views import report
@@ -44,13 +44,13 @@ def news() -> source.Source:
 
 
 @pytest.fixture
-def known(news: source.Source) -> catalogue.Catalogue:
-    return catalogue.of(news, Settings())
+def tasks(news: source.Source) -> TaskIndex:
+    return tasks_of(news, Settings())
 
 
 @pytest.fixture
-def workflow(news: source.Source, known: catalogue.Catalogue) -> spec.Workflow:
-    return spec.read(news, known)
+def workflow(news: source.Source, tasks: TaskIndex) -> spec.Workflow:
+    return spec.read(news, tasks)
 
 
 @pytest.fixture
@@ -63,16 +63,16 @@ def test_1_a_source_is_plain_data_and_knows_where_everything_stands(news: source
     assert str(news.place(("collectors", 1, "id"))) == "news.yaml:8:9"
 
 
-def test_2_a_catalogue_knows_tasks_without_importing_them(known: catalogue.Catalogue) -> None:
-    assert [parameter.name for parameter in known["collector_1"].parameters] == ["topic"]
+def test_2_the_task_index_knows_tasks_without_importing_them(tasks: TaskIndex) -> None:
+    assert [parameter.name for parameter in tasks["collector_1"].parameters] == ["topic"]
 
 
-def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(known: catalogue.Catalogue) -> None:
+def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(tasks: TaskIndex) -> None:
     wrong = source.parse(
         TEXT.replace("task: collector_2", "task: colector_2").replace("gather:", "gahter:"), "news.yaml"
     )
     with pytest.raises(InvalidWorkflow) as told:
-        spec.read(wrong, known)
+        spec.read(wrong, tasks)
     assert [(fault.place.line, fault.hint) for fault in told.value.faults] == [
         (9, 'did you mean "collector_2"?'),
         (11, 'did you mean "gather"?'),

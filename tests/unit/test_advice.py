@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import describe
 from runner.language import advice, source, spec
-from runner.language import task_index as catalogue
+from runner.language.task_index import read_tasks
 from tests.command_line import runner
 
 SHOP = """
@@ -26,7 +26,7 @@ def warned(folder: Path, retry: str, task: str = "shop.prices, with: {branch: ul
     """The names that a workflow is warned of, in the order of the file."""
     (folder / "shop.py").write_text(SHOP, encoding="utf-8")
     written = source.parse(f"name: w\ninclude: [shop]\ncollectors: [{{id: a, task: {task}, retry: {retry}}}]", "w.yaml")
-    known = catalogue.read(["shop", *(f"runner.collectors.{name}" for name in ("http", "command"))], [folder])
+    known = read_tasks(["shop", *(f"runner.collectors.{name}" for name in ("http", "command"))], [folder])
     spec.read(written, known)
     return [each.message.rpartition(" ")[2].strip('"') for each in advice.warnings(written, known)]
 
@@ -68,7 +68,7 @@ def test_what_a_built_in_task_raises_is_known(task: str, names: str, expected: l
 def test_a_default_with_a_misspelt_exception_is_warned_of_once(tmp_path: Path) -> None:
     text = "name: w\ndefaults: {collectors: {task: http.get, with: {url: u}, retry: {on: exit_2}}}\ncollectors: [{id: a}, {id: b}]"
     written = source.parse(text, "w.yaml")
-    known = catalogue.read(["runner.collectors.http"], [tmp_path])
+    known = read_tasks(["runner.collectors.http"], [tmp_path])
     assert describe(advice.warnings(written, known)).splitlines()[0] == (
         'w.yaml:2:69: warning[W001]: task "http.get" raises nothing that is called "exit_2"'
     )
@@ -130,7 +130,7 @@ def test_what_a_task_asks_of_celery_and_a_step_does_not_do_is_warned_of(
     """A task's `rate_limit` and its own retries were ignored silently."""
     (tmp_path / "slow.py").write_text(CELERYS, encoding="utf-8")
     written = source.parse(f"name: w\ninclude: [slow]\ncollectors: [{{id: a, {step}}}]", "w.yaml")
-    known = catalogue.read(["slow"], [tmp_path])
+    known = read_tasks(["slow"], [tmp_path])
     spec.read(written, known)
     assert [each.message for each in advice.warnings(written, known)] == messages
 
@@ -146,7 +146,7 @@ collectors:
 def warned_of_items(folder: Path, foreach: str, branch: str) -> list[str]:
     (folder / "shop.py").write_text(SHOP, encoding="utf-8")
     written = source.parse(REPEATED.replace("FOREACH", foreach).replace("BRANCH", branch).encode(), "w.yaml")
-    known = catalogue.read(["shop"], [folder])
+    known = read_tasks(["shop"], [folder])
     spec.read(written, known)
     return [f"{each.code} {each.message}" for each in advice.warnings(written, known)]
 

@@ -7,18 +7,18 @@ import pytest
 from runner.errors import InvalidInputs, InvalidWorkflow
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.plan import Plan
+from runner.language.task_index import read_tasks
 from tests.command_line import ROOT
 
-CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+TASKS = read_tasks(["pure_tasks"], [ROOT / "tests"])
 ECHO = "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}}\n"
 
 
 def bound(text: str, given: dict[str, Any] | None = None, words: dict[str, Any] | None = None) -> Plan:
     written = source.parse(f"name: made\n{text}", "made.yaml")
-    workflow = spec.read(written, CATALOGUE)
+    workflow = spec.read(written, TASKS)
     return bind(plans.make(workflow, written), workflow, given or {}, written, words=words)
 
 

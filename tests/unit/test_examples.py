@@ -4,11 +4,10 @@ import pytest
 import yaml
 
 from runner.language import examples, plan, source, spec
-from runner.language import task_index as catalogue
-from runner.language.task_index import Parameter, Task
+from runner.language.task_index import Parameter, Task, offered_modules, read_tasks
 from runner.settings import Settings
 
-BUILT_IN = catalogue.read(catalogue.offered(Settings()))
+BUILT_IN = read_tasks(offered_modules(Settings()))
 REST = {
     "collectors": "name: x\n",
     "gather": "name: x\ncollectors: [{id: a, task: collector_1, with: {topic: x}}]\n",

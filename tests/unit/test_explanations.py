@@ -10,9 +10,9 @@ import yaml
 from runner.errors import InvalidWorkflow
 from runner.language import advice, foreach, source, spec
 from runner.language import plan as plans
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.explanations import MEANINGS, Explanation, explain
+from runner.language.task_index import tasks_of
 from runner.settings import Settings
 from runner.views.explanation import explanation
 from runner.views.screen import Screen
@@ -73,7 +73,7 @@ def codes(example: str, folder: Path) -> list[str]:
     (folder / "sources.py").write_text(example if example.startswith("from celery") else "")
     try:
         written = source.parse(whole(example), str(folder / "example.yaml"))
-        tasks = catalogue.of(written, Settings())
+        tasks = tasks_of(written, Settings())
         workflow = spec.read(written, tasks)
         plan = plans.make(workflow, written)
         foreach.check(plan, written)

@@ -12,12 +12,12 @@ import pytest
 from runner.errors import InvalidItems, InvalidWorkflow, Place
 from runner.language import foreach, source, spec
 from runner.language import plan as plans
-from runner.language import task_index as catalogue
 from runner.language.foreach import counted, items
 from runner.language.plan import Foreach, Plan
+from runner.language.task_index import read_tasks
 from tests.plans import make_collector, make_gather, make_plan
 
-PURE = catalogue.read((), declared=["pure.*"])
+PURE = read_tasks((), declared=["pure.*"])
 
 
 def plan(written: Any, *, key: str | None = None, name: str = "item", **inputs: Any) -> Plan:

@@ -9,19 +9,19 @@ import pytest
 
 from runner.language import plan as plans
 from runner.language import source, spec
-from runner.language import task_index as catalogue
 from runner.language.bind import bind
 from runner.language.ids import written
 from runner.language.plan import Foreach, Item, Plan, Retry
+from runner.language.task_index import read_tasks
 from tests.command_line import ROOT
 
-CATALOGUE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+TASKS = read_tasks(["pure_tasks"], [ROOT / "tests"])
 ECHO = "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}}\n"
 
 
 def made(text: str) -> tuple[Plan, spec.Workflow, source.Source]:
     written = source.parse(f"name: made\n{text}", "made.yaml")
-    workflow = spec.read(written, CATALOGUE)
+    workflow = spec.read(written, TASKS)
     return plans.make(workflow, written), workflow, written
 
 
@@ -300,6 +300,6 @@ def test_a_task_that_awaits_waits_64_times_at_once() -> None:
         "collectors:\n  - {id: a, task: pure.echo_async}\n  - {id: b, task: pure.echo}\n"
         "  - {id: c, task: pure.echo_async, max_concurrency: 3}\n"
     )
-    equipped = plans.equip(plan, CATALOGUE)
+    equipped = plans.equip(plan, TASKS)
     assert [step.max_concurrency for step in equipped.collectors] == [64, 1, 3]
-    assert [step.max_concurrency for step in plans.equip(plan, catalogue.read(())).collectors] == [None, None, 3]
+    assert [step.max_concurrency for step in plans.equip(plan, read_tasks(())).collectors] == [None, None, 3]

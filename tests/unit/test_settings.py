@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import settings
 from runner.errors import InvalidSettings
+from runner.settings import read_settings, split_words, unknown_variables
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def write(project: Path, table: str) -> Path:
 
 
 def test_without_any_setting_the_broker_is_the_embedded_one_in_the_home_directory() -> None:
-    found = settings.read()
+    found = read_settings()
 
     assert found.broker_url is None
     assert found.state_dir == Path.home() / ".local" / "state" / "celery-collectors"
@@ -35,27 +35,27 @@ def test_without_any_setting_the_broker_is_the_embedded_one_in_the_home_director
 def test_the_state_directory_follows_xdg_state_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/var/lib/me")
 
-    assert settings.read().state_dir == Path("/var/lib/me/celery-collectors")
+    assert read_settings().state_dir == Path("/var/lib/me/celery-collectors")
 
 
 def test_the_nearest_pyproject_upwards_is_read(project: Path) -> None:
     write(project, "[tool.runner]\nqueue = 'reports'\n")
 
-    assert settings.read().queue == "reports"
+    assert read_settings().queue == "reports"
 
 
 @pytest.mark.parametrize("text", ["", "[project]\nname = 'x'\n", "[tool.ruff]\nline-length = 99\n", "tool = 3\n"])
 def test_a_pyproject_without_our_table_says_nothing(project: Path, text: str) -> None:
     write(project, text)
 
-    assert settings.read().queue == "celery"
+    assert read_settings().queue == "celery"
 
 
 def test_the_environment_goes_before_pyproject(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(project, "[tool.runner]\nqueue = 'reports'\nlease = 5\n")
     monkeypatch.setenv("RUNNER_QUEUE", "urgent")
 
-    found = settings.read()
+    found = read_settings()
 
     assert (found.queue, found.lease) == ("urgent", 5.0)
 
@@ -63,20 +63,20 @@ def test_the_environment_goes_before_pyproject(project: Path, monkeypatch: pytes
 def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_QUEUE", "urgent")
 
-    assert settings.read(queue="mine", broker_url=None).queue == "mine"
+    assert read_settings(queue="mine", broker_url=None).queue == "mine"
 
 
 def test_an_empty_variable_of_a_setting_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_BROKER_URL", "")
 
-    assert settings.read().broker_url is None
+    assert read_settings().broker_url is None
 
 
 def test_variables_of_github_actions_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_OS", "Linux")
     monkeypatch.setenv("RUNNER_TEMP", "/tmp")
 
-    assert settings.read()
+    assert read_settings()
 
 
 @pytest.mark.parametrize("text", ["a,b.c", " a , b.c ,", '["a", "b.c"]'])
@@ -85,13 +85,13 @@ def test_a_setting_that_is_a_list_is_words_with_commas_or_json_in_the_environmen
 ) -> None:
     monkeypatch.setenv("RUNNER_INCLUDE", text)
 
-    assert settings.read().include == ["a", "b.c"]
+    assert read_settings().include == ["a", "b.c"]
 
 
 def test_a_state_directory_in_pyproject_is_beside_pyproject(project: Path) -> None:
     write(project, "[tool.runner]\nstate_dir = '.state'\n")
 
-    assert settings.read().state_dir == project / ".state"
+    assert read_settings().state_dir == project / ".state"
 
 
 def test_a_state_directory_in_the_environment_is_below_the_working_directory(
@@ -99,7 +99,7 @@ def test_a_state_directory_in_the_environment_is_below_the_working_directory(
 ) -> None:
     monkeypatch.setenv("RUNNER_STATE_DIR", ".state")
 
-    assert settings.read().state_dir == project / "src" / "deep" / ".state"
+    assert read_settings().state_dir == project / "src" / "deep" / ".state"
 
 
 def test_a_setting_with_a_bad_value_in_the_environment_is_named_with_what_is_expected(
@@ -108,7 +108,7 @@ def test_a_setting_with_a_bad_value_in_the_environment_is_named_with_what_is_exp
     monkeypatch.setenv("RUNNER_LEASE", "soon")
 
     with pytest.raises(InvalidSettings, match=r'^RUNNER_LEASE="soon": should be a valid number') as refused:
-        settings.read()
+        read_settings()
 
     assert refused.value.exit_code == 2
 
@@ -117,7 +117,7 @@ def test_a_setting_with_a_bad_value_in_pyproject_is_named_with_its_file(project:
     path = write(project, "[tool.runner]\nconcurrency = 0\n")
 
     with pytest.raises(InvalidSettings) as refused:
-        settings.read()
+        read_settings()
 
     assert str(refused.value) == f"{path}: [tool.runner] concurrency = 0: should be greater than or equal to 1"
 
@@ -126,7 +126,7 @@ def test_an_unknown_setting_in_pyproject_is_refused_with_the_nearest_name(projec
     write(project, "[tool.runner]\nconcurency = 2\n")
 
     with pytest.raises(InvalidSettings, match=r'no such setting; did you mean "concurrency"\?'):
-        settings.read()
+        read_settings()
 
 
 def test_all_bad_settings_are_told_at_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_all_bad_settings_are_told_at_once(project: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("RUNNER_TTL", "a week")
 
     with pytest.raises(InvalidSettings) as refused:
-        settings.read()
+        read_settings()
 
     assert [line.split(":")[0] for line in str(refused.value).splitlines()].count(f"{project / 'pyproject.toml'}") == 2
     assert "RUNNER_TTL" in str(refused.value)
@@ -145,33 +145,7 @@ def test_a_broken_pyproject_is_named(project: Path, text: str) -> None:
     path = write(project, text)
 
     with pytest.raises(InvalidSettings, match=str(path)):
-        settings.read()
-
-
-@pytest.mark.parametrize(
-    ("given", "for_celery"),
-    [
-        ("redis://db", "redis://db"),
-        ("redis://", "redis://localhost"),
-        ("redis://:x@db:6380/3", "redis://:x@db:6380/3"),
-        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
-        ("valkey://db/0", "redis://db/0"),
-        ("rediss://db/0", "rediss://db/0?ssl_cert_reqs=required"),
-        ("valkeys://db?ssl_ca_certs=/etc/ca.pem", "rediss://db?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=required"),
-        ("rediss://db?ssl_cert_reqs=CERT_NONE", "rediss://db?ssl_cert_reqs=none"),
-        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
-        ("unix://u:x@/run/a%20b.sock?db=2", "redis+socket://u:x@/run/a%20b.sock?virtual_host=2"),
-        ("redis+socket:///run/redis.sock?virtual_host=1", "redis+socket:///run/redis.sock?virtual_host=1"),
-    ],
-)
-def test_a_broker_url_is_turned_into_the_one_that_celery_takes(given: str, for_celery: str) -> None:
-    assert settings.read(broker_url=given).broker_url == for_celery
-
-
-def test_a_broker_url_that_is_turned_twice_stays_the_same() -> None:
-    once = settings.celery_url("unix:///run/a%20b.sock?db=2")
-
-    assert settings.celery_url(once) == once
+        read_settings()
 
 
 @pytest.mark.parametrize(
@@ -189,7 +163,7 @@ def test_a_broker_url_that_is_turned_twice_stays_the_same() -> None:
 )
 def test_a_broker_url_that_is_not_supported_is_refused(url: str, reason: str) -> None:
     with pytest.raises(InvalidSettings, match=reason):
-        settings.read(broker_url=url)
+        read_settings(broker_url=url)
 
 
 @pytest.mark.parametrize(
@@ -212,13 +186,13 @@ def test_the_password_of_a_refused_broker_url_is_not_shown(url: str, monkeypatch
     monkeypatch.setenv("RUNNER_BROKER_URL", url)
 
     with pytest.raises(InvalidSettings) as refused:
-        settings.read()
+        read_settings()
 
     assert "s3cr" not in str(refused.value)
 
 
 def test_the_password_of_the_broker_is_not_in_the_settings_as_text() -> None:
-    assert "s3cret" not in repr(settings.read(broker_url="redis://:s3cret@db"))
+    assert "s3cret" not in repr(read_settings(broker_url="redis://:s3cret@db"))
 
 
 def test_reading_settings_imports_neither_celery_nor_redis() -> None:
@@ -235,16 +209,16 @@ def test_a_setting_in_seconds_is_finite(name: str, value: str, monkeypatch: pyte
     """`RUNNER_RECONCILE_EVERY=inf` was taken, and nothing that was lost was ever looked for."""
     monkeypatch.setenv(f"RUNNER_{name.upper()}", value)
     with pytest.raises(InvalidSettings, match=f'RUNNER_{name.upper()}="{value}"'):
-        settings.read()
+        read_settings()
 
 
 def test_the_words_of_a_setting_that_is_a_list_are_stripped() -> None:
-    assert settings.split(" a, b ,,c") == ["a", "b", "c"]
+    assert split_words(" a, b ,,c") == ["a", "b", "c"]
 
 
 def test_a_broker_without_a_scheme_is_shown_with_one() -> None:
     with pytest.raises(InvalidSettings, match="redis://localhost:6399"):
-        settings.read(broker_url="localhost:6399")
+        read_settings(broker_url="localhost:6399")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +228,7 @@ def test_a_variable_that_is_like_a_setting_is_taken_for_a_misspelt_one(
     monkeypatch: pytest.MonkeyPatch, variable: str, setting: str
 ) -> None:
     monkeypatch.setenv(variable, "x")
-    assert settings.unknown_variables()[variable] == setting
+    assert unknown_variables()[variable] == setting
 
 
 @pytest.mark.parametrize(
@@ -275,4 +249,4 @@ def test_a_setting_and_what_github_actions_sets_are_no_misspelt_ones(
 ) -> None:
     """They begin as ours do."""
     monkeypatch.setenv(variable, "x")
-    assert variable not in settings.unknown_variables()
+    assert variable not in unknown_variables()

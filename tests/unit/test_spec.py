@@ -6,10 +6,10 @@ import pytest
 
 from runner.errors import InvalidWorkflow
 from runner.language import source, spec
-from runner.language import task_index as catalogue
+from runner.language.task_index import Task, TaskIndex, read_tasks
 
 ROOT = Path(__file__).parents[2]
-PURE = catalogue.read(["pure_tasks"], [ROOT / "tests"])
+PURE = read_tasks(["pure_tasks"], [ROOT / "tests"])
 
 
 def read(text: str) -> spec.Workflow:
@@ -28,7 +28,7 @@ def codes(text: str) -> list[str]:
 
 def test_the_shipped_workflow_is_valid() -> None:
     path = ROOT / "workflows" / "default.yaml"
-    workflow = spec.read(source.read(str(path)), catalogue.read(["runner.tasks"], [ROOT]))
+    workflow = spec.read(source.read(str(path)), read_tasks(["runner.tasks"], [ROOT]))
     assert [each.id for each in workflow.collectors] == ["collector_1", "collector_2", "collector_3"]
     assert workflow.gather is not None
     assert workflow.gather.step_id == "collector_gathering"
@@ -109,7 +109,7 @@ def test_a_gather_without_an_id_has_one_made_of_its_task(task: str, step_id: str
 
 
 def test_an_unreadable_include_hides_no_task_of_its_own() -> None:
-    known = catalogue.read(["pure_tasks", "nowhere"], [ROOT / "tests"])
+    known = read_tasks(["pure_tasks", "nowhere"], [ROOT / "tests"])
     written = source.parse("name: a\ninclude: [nowhere]\ncollectors: [{id: a, task: nowhere.task}]", "bad.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
         spec.read(written, known)
@@ -120,7 +120,7 @@ def test_a_task_that_workers_elsewhere_offer_is_known_by_its_name_alone() -> Non
     written = source.parse(
         "name: a\ncollectors: [{id: a, task: far.away, with: {x: 1}}]\ngather: {task: far.off}", "good.yaml"
     )
-    assert spec.read(written, catalogue.read([], [], ["far.*"]))
+    assert spec.read(written, read_tasks([], [], ["far.*"]))
 
 
 def test_a_value_that_is_wrong_twice_is_one_fault() -> None:
@@ -195,7 +195,7 @@ def test_the_schema_takes_durations_as_text_and_as_numbers() -> None:
 
 def test_a_stage_whose_task_has_no_parameters_is_said_to_have_none() -> None:
     """The hint said that its parameters are keyword-only."""
-    known = catalogue.Catalogue(tasks={"ping": catalogue.Task(name="ping", module="mine")})
+    known = TaskIndex(tasks={"ping": Task(name="ping", module="mine")})
     written = source.parse("name: x\ncollectors: [{id: a, task: ping}]\nstages: [{id: b, task: ping}]\n", "x.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
         spec.read(written, known)

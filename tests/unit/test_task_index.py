@@ -7,28 +7,27 @@ import pytest
 
 from runner.errors import InvalidWorkflow
 from runner.language import source, spec
-from runner.language import task_index as catalogue
-from runner.language.task_index import Catalogue, Parameter, Task
+from runner.language.task_index import Parameter, Task, TaskIndex, read_tasks, tasks_of
 from runner.settings import Settings
 
 
-def catalogue_of(folder: Path, text: str) -> Catalogue:
+def tasks_in(folder: Path, text: str) -> TaskIndex:
     (folder / "tasks_under_test.py").write_text(text, encoding="utf-8")
-    return catalogue.read(["tasks_under_test"], [folder])
+    return read_tasks(["tasks_under_test"], [folder])
 
 
 def faults_of(text: str, folder: Path) -> list[str]:
     """The codes of what is wrong with a workflow that includes the module `shop` of a folder."""
     written = source.parse(text, str(folder / "a.yaml"))
     try:
-        spec.read(written, catalogue.read(["shop"], [folder]))
+        spec.read(written, read_tasks(["shop"], [folder]))
     except InvalidWorkflow as error:
         return [fault.code for fault in error.faults]
     return []
 
 
 def only_task(folder: Path, text: str) -> Task:
-    (task,) = catalogue_of(folder, text).values()
+    (task,) = tasks_in(folder, text).values()
     return task
 
 
@@ -58,7 +57,7 @@ def test_a_task_is_known_by_its_decorator(decorator: str, tmp_path: Path) -> Non
     ],
 )
 def test_a_function_that_is_no_task_at_the_top_of_a_module_is_not_listed(text: str, tmp_path: Path) -> None:
-    assert not catalogue_of(tmp_path, text)
+    assert not tasks_in(tmp_path, text)
 
 
 @pytest.mark.parametrize("name", ['"a.b"', "NAME"])
@@ -67,7 +66,7 @@ def test_the_name_that_a_decorator_gives_a_task_counts(name: str, tmp_path: Path
 
 
 def test_a_task_name_that_only_running_the_module_would_tell_is_not_guessed(tmp_path: Path) -> None:
-    assert not catalogue_of(tmp_path, '@shared_task(name=f"a.{b}")\ndef work(): ...')
+    assert not tasks_in(tmp_path, '@shared_task(name=f"a.{b}")\ndef work(): ...')
 
 
 def test_the_parameters_of_a_task_are_as_written(tmp_path: Path) -> None:
@@ -101,7 +100,7 @@ def test_a_module_in_a_package_is_found_without_importing_the_package(tmp_path: 
     package.mkdir(parents=True)
     (package / "tasks.py").write_text("@app.task\ndef work(): ...", encoding="utf-8")
     (package.parent / "__init__.py").write_text("raise RuntimeError", encoding="utf-8")
-    found = catalogue.read(["package_under_test.inner.tasks"], [tmp_path])
+    found = read_tasks(["package_under_test.inner.tasks"], [tmp_path])
     assert list(found) == ["package_under_test.inner.tasks.work"]
     assert "package_under_test" not in sys.modules
 
@@ -109,7 +108,7 @@ def test_a_module_in_a_package_is_found_without_importing_the_package(tmp_path: 
 def test_of_two_tasks_of_one_name_the_later_one_counts(tmp_path: Path) -> None:
     for module in ("one", "two"):
         (tmp_path / f"{module}.py").write_text("@app.task(name='same')\ndef work(): ...", encoding="utf-8")
-    assert catalogue.read(["one", "two"], [tmp_path])["same"].module == "two"
+    assert read_tasks(["one", "two"], [tmp_path])["same"].module == "two"
 
 
 @pytest.mark.parametrize(
@@ -127,13 +126,13 @@ def test_a_module_that_cannot_be_read_is_a_problem_and_not_an_error(module: str,
     (tmp_path / "broken.py").write_text("a = 1\ndef (:\n", encoding="utf-8")
     (tmp_path / "binary.py").write_bytes(b"\x00\xff")
     (tmp_path / "deep.py").write_text("(" * 5_000, encoding="utf-8")
-    found = catalogue.read([module], [tmp_path])
+    found = read_tasks([module], [tmp_path])
     assert not found
     assert problem in found.problems[module]
 
 
 def test_a_declared_task_is_known_though_nothing_else_is_known_of_it() -> None:
-    declared = catalogue.read([], [], ["myapp.*"])
+    declared = read_tasks([], [], ["myapp.*"])
     assert declared.knows("myapp.work")
     assert not declared.knows("other.work")
     assert "myapp.work" not in declared
@@ -143,7 +142,7 @@ def test_a_workflow_has_the_tasks_beside_it_and_those_of_the_settings(tmp_path: 
     for module in ("beside", "sited"):
         (tmp_path / f"{module}.py").write_text("@app.task\ndef work(): ...", encoding="utf-8")
     workflow = source.parse("include: [beside, 5]", str(tmp_path / "workflow.yaml"))
-    found = catalogue.of(workflow, Settings(include=["sited"], tasks=["elsewhere.*"]))
+    found = tasks_of(workflow, Settings(include=["sited"], tasks=["elsewhere.*"]))
     assert {"beside.work", "sited.work"} <= set(found)
     assert found.knows("elsewhere.work")
 
@@ -179,7 +178,7 @@ def test_the_whole_docstring_is_kept(tmp_path: Path) -> None:
 def test_the_value_before_never_says_what_a_built_in_task_executes_reads_or_fetches() -> None:
     """It was `argv` of `command.run`, and the URL of `http.get`: what a server answered was executed, or fetched with our headers."""
     kinds = ("command", "files", "gather", "http", "records", "write")
-    built_in = catalogue.read([f"runner.collectors.{kind}" for kind in kinds])
+    built_in = read_tasks([f"runner.collectors.{kind}" for kind in kinds])
 
     assert {name: task.first.name if task.first else None for name, task in built_in.items()} == {
         "command.run": "stdin",
