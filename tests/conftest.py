@@ -8,9 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import processes, servers
 from tests.waiting import wait_until
+
+# How long an example takes depends on what else the machine does: on two busy processors one of 1 ms took over 200 ms.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 _TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
 
