@@ -89,14 +89,8 @@ def _collect(source: str, topic: str, count: int) -> list[Item]:
 
 def _start(workflow_file: Path, run_id: str, inputs: dict[str, Any]) -> None:
     # Imported here, not above: every worker imports this file, and few start a run; the language takes it 0.2 s.
-    from runner.language import plan as plans  # noqa: PLC0415
-    from runner.language import source, spec  # noqa: PLC0415
-    from runner.language.bind import bind  # noqa: PLC0415
-    from runner.language.task_index import tasks_of  # noqa: PLC0415
+    from runner.language.workflow_file import load  # noqa: PLC0415
     from runner.runs import start as run  # noqa: PLC0415
     from runner.worker import process as here  # noqa: PLC0415
 
-    written = source.read(str(workflow_file))
-    workflow = spec.read(written, tasks_of(written, here.settings()))
-    plan = bind(plans.make(workflow, written), workflow, inputs, written)
-    run.submit(plan, run_id, here.ledger(), queue=here.queue())
+    run.submit(load(workflow_file, here.settings()).bind(inputs), run_id, here.ledger(), queue=here.queue())

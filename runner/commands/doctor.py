@@ -16,9 +16,9 @@ from runner import brokers, options, text
 from runner.broker_url import without_password
 from runner.brokers import Concern
 from runner.language import plan as plans
-from runner.language import source, spec
 from runner.language.plan import Plan
-from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
+from runner.language.task_index import TaskIndex, offered_modules, read_tasks
+from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.runs import session
 from runner.settings import Settings, read_settings, unknown_variables
@@ -36,14 +36,14 @@ def command(file: str | None, *, as_json: bool) -> None:
     that cannot be used makes it 4.
     """
     settings = read_settings()
-    plan, known = _checked(file, settings) if file else (None, read_tasks(offered_modules(settings)))
+    plan, index = _checked(file, settings) if file else (None, read_tasks(offered_modules(settings)))
     with brokers.open(settings) as broker:
-        found = _look(settings, broker, plan, known, every_letter=as_json)
+        found = _look(settings, broker, plan, index, every_letter=as_json)
     click.echo(text.as_json(found) if as_json else "\n".join(_lines(found)))
 
 
 def _look(
-    settings: Settings, broker: brokers.Broker, plan: Plan | None, known: TaskIndex, *, every_letter: bool
+    settings: Settings, broker: brokers.Broker, plan: Plan | None, index: TaskIndex, *, every_letter: bool
 ) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
     from runner import health as concerns  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _look(
     if not broker.embedded:  # there each run brings a worker that has what it needs
         warnings += concerns.of_workers(workers, settings.queue, refused=refused, reconciled=reconciled)
         warnings += concerns.of_plan(plan, workers, settings) if plan else ()
-    warnings += concerns.of_tasks(known)
+    warnings += concerns.of_tasks(index)
     warnings += concerns.of_replies(unread)
     if broker.embedded:
         warnings += concerns.of_unattended([session.note_unattended(run, ledger, settings) for run in runs])
@@ -113,9 +113,8 @@ def _pool(stats: dict[str, Any]) -> str:
 
 
 def _checked(file: str, settings: Settings) -> tuple[Plan, TaskIndex]:
-    written = source.read(file)
-    known = tasks_of(written, settings)
-    return plans.route(plans.make(spec.read(written, known), written), settings.queue, everything=False), known
+    checked = load(file, settings)
+    return plans.route(checked.plan(), settings.queue, everything=False), checked.tasks
 
 
 def _server(info: dict[str, Any]) -> str:

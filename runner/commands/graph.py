@@ -5,10 +5,7 @@ import sys
 import click
 
 from runner import options
-from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.task_index import tasks_of
-from runner.settings import read_settings
+from runner.language.workflow_file import load
 from runner.views import drawings, screen
 from runner.views.drawings import tree
 
@@ -21,8 +18,6 @@ def command(file: str, format_: str) -> None:
 
     Needs no broker and imports no task. FILE may be - for standard input.
     """
-    written = source.read(file)
-    workflow = spec.read(written, tasks_of(written, read_settings()))
-    plan = plans.make(workflow, written)
+    plan = load(file).plan()
     here = screen.of(sys.stdout)
     click.echo(tree.draw(plan, screen=here) if format_ == "tree" else drawings.FORMATS[format_](plan))

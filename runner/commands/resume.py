@@ -8,11 +8,8 @@ import click
 
 from runner import options, text
 from runner.errors import listed
-from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
 from runner.language.plan import Plan
-from runner.language.task_index import tasks_of
+from runner.language.workflow_file import load
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.runs import session
 from runner.runs.wait_options import WaitOptions
@@ -92,9 +89,6 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
 
 def _edited(file: str, old: Plan, settings: Settings) -> Plan:
     """The plan of an edited file, with the inputs of the run as far as the file still declares them."""
-    written = source.read(file)
-    known = tasks_of(written, settings)
-    workflow = spec.read(written, known)
-    inputs = {name: value for name, value in old.inputs.items() if name in workflow.inputs}
-    plan = bind(plans.equip(plans.make(workflow, written), known), workflow, inputs, written)
+    edited = load(file, settings)
+    plan = edited.bind({name: value for name, value in old.inputs.items() if name in edited.workflow.inputs})
     return replace(plan, include=tuple(dict.fromkeys([*plan.include, *old.include])))

@@ -2,18 +2,16 @@
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from runner import brokers, options
 from runner.errors import RunnerError, UnknownRun
-from runner.language import inputs, source, spec
+from runner.language import inputs
 from runner.language import plan as plans
-from runner.language.bind import bind
 from runner.language.plan import Plan
-from runner.language.task_index import TaskIndex, tasks_of
+from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.messages import batching as sizes
 from runner.runs import session
@@ -23,40 +21,29 @@ from runner.system import gc_freeze as garbage
 from runner.system import interrupts
 from runner.views import report, screen
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkflowFile:
-    """The file that `run` was given, checked, and the options that its inputs are."""
-
-    source: source.Source
-    known: TaskIndex
-    workflow: spec.Workflow
-    options: list[click.Option]
+_OPTIONS = f"{__name__}.options"  # of the inputs, in a context's `meta`
 
 
 class RunCommand(click.Command):
-    """`run`, whose options include the inputs of the workflow that it is given."""
+    """`run`, whose options include the inputs of the workflow that it is given; that file is the context's ``obj``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         name = options.file_among(args, self.params)
         if ctx.resilient_parsing:  # a shell completes: half a name is no fault, and standard input is the terminal
-            with suppress(RunnerError):
-                ctx.obj = self._read(name) if name not in {None, "-"} else None
+            if name not in {None, "-"}:
+                with suppress(RunnerError):
+                    self._load(name, ctx)
         elif name is not None:
-            ctx.obj = self._read(name)
+            self._load(name, ctx)
         elif not set(args) & {"-h", "--help"}:
             # Else an option of an input is named, which is unknown only because there is no file.
             raise click.MissingParameter(ctx=ctx, param=next(each for each in self.params if each.name == "file"))
         return super().parse_args(ctx, args)
 
-    def _read(self, name: str) -> WorkflowFile:
-        written = source.read(name)
-        known = tasks_of(written, read_settings())
-        workflow = spec.read(written, known)
+    def _load(self, name: str, ctx: click.Context) -> None:
+        file = load(name)
         taken = [word for param in self.params for word in param.opts]
-        return WorkflowFile(
-            source=written, known=known, workflow=workflow, options=options.of_inputs(workflow.inputs, taken)
-        )
+        ctx.obj, ctx.meta[_OPTIONS] = file, options.of_inputs(file.workflow.inputs, taken)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)
@@ -67,7 +54,7 @@ class RunCommand(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         params = super().get_params(ctx)
-        return [*ctx.obj.options, *params] if ctx.obj else params
+        return [*ctx.meta.get(_OPTIONS, ()), *params]
 
 
 @click.command(cls=RunCommand)
@@ -91,7 +78,7 @@ class RunCommand(click.Command):
 @options.broker_options
 @click.pass_obj
 def command(
-    given: WorkflowFile,
+    workflow_file: WorkflowFile,
     /,
     *,
     file: str,  # noqa: ARG001 - it has been read already, for its inputs
@@ -107,10 +94,9 @@ def command(
 
     With FILE, --help lists its inputs, each an option. FILE may be - for standard input.
     """
-    values = {} if inputs_file is None else inputs.read(inputs_file, given.workflow.inputs)
-    typed = options.typed_inputs(given.workflow.inputs, words, pairs)
-    plan = plans.equip(plans.make(given.workflow, given.source), given.known)
-    plan = bind(plan, given.workflow, values, given.source, words=typed)
+    declared = workflow_file.workflow.inputs
+    values = {} if inputs_file is None else inputs.read(inputs_file, declared)
+    plan = workflow_file.bind(values, words=options.typed_inputs(declared, words, pairs))
     # An empty one is no run id either: with `--run-id "$ID"` and no ID, each start would be another run.
     name = new_run_id(plan) if run_id is None else check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)

@@ -10,8 +10,8 @@ from click.shell_completion import CompletionItem
 
 from runner import errors, options, text
 from runner.errors import InvalidWorkflow, RunnerError
-from runner.language import checks, source
-from runner.language.source import Source
+from runner.language import checks
+from runner.language.source import Source, read_source
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
 from runner.settings import Settings, read_settings
 from runner.views import report, screen
@@ -36,7 +36,7 @@ def command(words: tuple[str, ...]) -> None:
     """
     settings = read_settings()
     file, name = _file_and_name(words, settings)
-    found = _of(source.read(file), settings) if file else _offered(settings)
+    found = _of(read_source(file), settings) if file else _offered(settings)
     for each in sorted(found.replaced):
         click.echo(f"warning: {text.printable(found.choice(each))}", err=True)
     here = screen.of(sys.stdout)

@@ -6,9 +6,8 @@ import click
 
 from runner import errors, options, text
 from runner.errors import InvalidWorkflow
-from runner.language import advice, foreach, source, spec
-from runner.language import plan as plans
-from runner.language.task_index import tasks_of
+from runner.language import advice, foreach
+from runner.language.workflow_file import load
 from runner.settings import read_settings
 from runner.views import report, screen
 
@@ -24,15 +23,13 @@ def command(files: tuple[str, ...]) -> int:
     code = 0
     for name in files:
         try:
-            written = source.read(name)
-            known = tasks_of(written, settings)
-            workflow = spec.read(written, known)
-            foreach.check(plans.make(workflow, written), written)
+            file = load(name, settings)
+            foreach.check(file.plan(), file.source)
         except InvalidWorkflow as error:
             click.echo(report.problem(error, screen=shown_on), err=True)
             code = error.exit_code
         else:
             click.echo(f"{text.printable(name)}: valid", err=True)
-            if found := advice.warnings(written, known):
+            if found := advice.warnings(file.source, file.tasks):
                 click.echo(errors.describe(found, columns=shown_on.width), err=True)
     return code

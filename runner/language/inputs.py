@@ -11,8 +11,7 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from runner.errors import Fault, InvalidInput, InvalidWorkflow, echo, listed
 from runner.language import schema_errors as misfits
-from runner.language import source
-from runner.language.source import Loc, Source, found, is_json
+from runner.language.source import Loc, Source, found, is_json, read_source
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object"]
 
@@ -67,7 +66,7 @@ def read(path: str, declared: Mapping[str, Input]) -> dict[str, Any]:
         InvalidWorkflow: it is no YAML or JSON, or its values are not those that are written. No secret is shown.
     """
     secret = [(name,) for name, each in declared.items() if each.secret]
-    written = source.read(path, of="file of inputs", secret=bool(secret))
+    written = read_source(path, of="file of inputs", secret=bool(secret))
     if written.faults:
         raise InvalidWorkflow(tuple(written.hide(written.faults, secret)))
     return written.data

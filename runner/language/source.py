@@ -45,13 +45,13 @@ _TRAILING_ZERO = re.compile(r"\.\d+0(?![\d])", re.ASCII)
 _BOOLEANS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 
 
-def read(path: str, *, of: str = "workflow", secret: bool = False) -> "Source":
+def read_source(path: str, *, of: str = "workflow", secret: bool = False) -> "Source":
     """Read a workflow file, or another file of YAML or JSON.
 
     Args:
         path: of the file; ``-`` is standard input, which faults call ``<stdin>``. With the suffix ``.json``, numbers are JSON's.
         of: what the file holds, in a word, for the fault of an empty one.
-        secret: see ``parse``.
+        secret: see ``parse_source``.
 
     Raises:
         InvalidWorkflow: the file cannot be read (E100), or is not YAML within the limits.
@@ -63,7 +63,7 @@ def read(path: str, *, of: str = "workflow", secret: bool = False) -> "Source":
         raise InvalidWorkflow((Fault("E100", _why(error), Place(name)),)) from error
     if len(content) > FILE_LIMIT:
         raise InvalidWorkflow((_too_large(name, size),))
-    return parse(content, name, of=of, secret=secret)
+    return parse_source(content, name, of=of, secret=secret)
 
 
 def _content(path: str) -> tuple[bytes, int]:
@@ -117,7 +117,7 @@ def _too_large(name: str, size: int) -> Fault:
     return Fault("E001", f"file is {math.ceil(size / FILE_LIMIT * 10) / 10:.1f} MiB, limit 1 MiB", Place(name, 1, 1))
 
 
-def parse(text: str | bytes, name: str, *, of: str = "workflow", secret: bool = False) -> "Source":
+def parse_source(text: str | bytes, name: str, *, of: str = "workflow", secret: bool = False) -> "Source":
     """YAML text to a source.
 
     Args:

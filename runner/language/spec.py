@@ -28,7 +28,7 @@ from runner.language.task_index import TaskIndex
 DAY = 24 * 3600.0
 
 
-def read(source: Source, tasks: TaskIndex) -> "Workflow":
+def read_workflow(source: Source, tasks: TaskIndex) -> "Workflow":
     """Check a file's data against the language, and against the tasks there are.
 
     Raises:

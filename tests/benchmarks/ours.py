@@ -6,11 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import brokers, celery_app
-from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
-from runner.language.plan import Plan
-from runner.language.task_index import tasks_of
+from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
 from runner.messages import canvas
@@ -48,8 +44,7 @@ def pages(count: int, server: str) -> float:
 
 def compose(count: int) -> float:
     """A plan whose collectors are all written out, each of them a message of its own, to what would be sent."""
-    written, workflow, plan = _file(DEFAULT)
-    plan = bind(plan, workflow, {"topic": "tea"}, written)
+    plan = load(DEFAULT).bind({"topic": "tea"})
     collectors = tuple(replace(plan.collectors[0], id=f"collector_{number}") for number in range(count))
     wide = replace(plan, collectors=collectors)
     with timed() as watch:
@@ -60,29 +55,26 @@ def compose(count: int) -> float:
 
 def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
     """The seconds that a run took, and its result; what `run` does with a file that it has read and checked."""
-    written, workflow, plan = _file(file)
+    workflow_file = _file(file)
     ledger, queue = _ledger(), read_settings().queue
     with timed() as watch:
-        bound = bind(plan, workflow, inputs, written)
-        run_id = new_run_id(bound)
-        run.submit(bound, run_id, ledger, queue=queue)
+        plan = workflow_file.bind(inputs)
+        run_id = new_run_id(plan)
+        run.submit(plan, run_id, ledger, queue=queue)
         for _ in ledger.follow(run_id):
             pass
-        value = ledger.value(run_id, bound.steps[-1].id)
+        value = ledger.value(run_id, plan.steps[-1].id)
     ended = ledger.run(run_id)
     expect((ended.status, ended.cause), ("succeeded", ""))
-    for each in bound.collectors:
+    for each in plan.collectors:
         if each.foreach:
             expect(ledger.tally(run_id)[each.id], {"succeeded": each.count})
     return watch.seconds, value
 
 
 @cache
-def _file(file: Path | str) -> tuple[source.Source, spec.Workflow, Plan]:
-    written = source.read(str(file))
-    known = tasks_of(written, read_settings())
-    workflow = spec.read(written, known)
-    return written, workflow, plans.equip(plans.make(workflow, written), known)
+def _file(file: Path | str) -> WorkflowFile:
+    return load(file)
 
 
 @cache

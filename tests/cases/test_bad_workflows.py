@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import CODES, InvalidWorkflow, describe
-from runner.language import foreach, source, spec
-from runner.language import plan as plans
+from runner.language import foreach
+from runner.language.source import parse_source
 from runner.language.task_index import included_modules, read_tasks
+from runner.language.workflow_file import check
 
 TESTS = Path(__file__).parents[1]
 BAD = Path(__file__).parent / "bad"
@@ -45,10 +46,9 @@ def told(content: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a user is told of a file called bad.yaml."""
     monkeypatch.chdir(TESTS)
     with pytest.raises(InvalidWorkflow) as raised:  # noqa: PT012  either may raise, as for a user
-        written = source.parse(content, "bad.yaml")
-        modules = ["pure_tasks", *included_modules(written)]
-        workflow = spec.read(written, read_tasks(modules, ["."]))
-        foreach.check(plans.make(workflow, written), written)
+        source = parse_source(content, "bad.yaml")
+        modules = ["pure_tasks", *included_modules(source)]
+        foreach.check(check(source, read_tasks(modules, ["."])).plan(), source)
     return describe(raised.value.faults) + "\n"
 
 

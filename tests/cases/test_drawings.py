@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from runner.language import plan, source, spec
+from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
+from runner.language.workflow_file import check
 from runner.views import drawings
 
 CASES = sorted((Path(__file__).parent / "drawings").glob("*.yaml"))
 
 
 def drawn(case: Path, format_: str) -> str:
-    written = source.parse(case.read_bytes(), case.name)
-    workflow = spec.read(written, read_tasks((), declared=["*"]))
-    return drawings.FORMATS[format_](plan.make(workflow, written)) + "\n"
+    workflow_file = check(parse_source(case.read_bytes(), case.name), read_tasks((), declared=["*"]))
+    return drawings.FORMATS[format_](workflow_file.plan()) + "\n"
 
 
 @pytest.mark.parametrize("format_", drawings.FORMATS)

@@ -5,10 +5,7 @@ import sys
 from pathlib import Path
 
 from runner import brokers, celery_app
-from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
-from runner.language.task_index import tasks_of
+from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.runs import start as run
 from runner.settings import read_settings
@@ -20,10 +17,7 @@ def main(*files: str) -> None:
     settings = read_settings()
     ledger = Ledger.of(brokers.connect(brokers.url(settings)), settings)
     for file in files:
-        written = source.read(file)
-        workflow = spec.read(written, tasks_of(written, settings))
-        plan = bind(plans.make(workflow, written), workflow, {}, written)
-        run.submit(plan, Path(file).stem, ledger, queue=settings.queue)
+        run.submit(load(file, settings).bind({}), Path(file).stem, ledger, queue=settings.queue)
 
 
 def send(*files: Path) -> None:

@@ -11,11 +11,8 @@ import redis
 
 from runner import brokers, celery_app
 from runner.errors import RunnerError
-from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
 from runner.language.plan import Plan
-from runner.language.task_index import tasks_of
+from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.runs import start as run
 from runner.settings import Settings, read_settings
@@ -25,13 +22,11 @@ from tests.faults.flow import SMALL
 def main(folder: str, count: str, name: str, every: str = "0") -> None:
     celery_app.make_current()
     settings = read_settings()
-    written = source.read(SMALL)
-    workflow = spec.read(written, tasks_of(written, settings))
-    made = plans.make(workflow, written)
+    small = load(SMALL, settings)
     for number in range(int(count)):
         run_id = f"{name}-{number}"
         given = {"journal": str(Path(folder) / f"{run_id}.journal"), "seconds": number % 4 / 2}
-        plan = bind(made, workflow, given, written)
+        plan = small.bind(given)
         while not _submitted(plan, run_id, settings):
             time.sleep(0.2)
         sys.stdout.write(f"{run_id}\n")

@@ -9,12 +9,10 @@ import pytest
 
 from runner import brokers
 from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
 from runner.language.plan import Plan
-from runner.language.task_index import tasks_of
+from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
-from runner.settings import Settings, read_settings
+from runner.settings import Settings
 from runner.worker import process
 from runner.worker.reconcile import Reconciler
 from tests.command_line import runner
@@ -34,11 +32,7 @@ PLANS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def planned(file: str, journal: Path) -> Plan:
-    written = source.read(file)
-    workflow = spec.read(written, tasks_of(written, read_settings()))
-    return plans.route(
-        bind(plans.make(workflow, written), workflow, {"journal": str(journal)}, written), "celery", everything=True
-    )
+    return plans.route(load(file).bind({"journal": str(journal)}), "celery", everything=True)
 
 
 def key(run_id: str, name: str) -> str:

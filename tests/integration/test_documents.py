@@ -23,8 +23,9 @@ from runner.collectors import files
 from runner.collectors.command import INHERITED, run
 from runner.collectors.http import get
 from runner.language import expressions, foreach, source, spec
-from runner.language import plan as plans
+from runner.language.source import parse_source
 from runner.language.task_index import offered_modules, read_tasks, tasks_of
+from runner.language.workflow_file import check, load
 from runner.ledger import scripts
 from runner.ledger.entries import RunStatus, StepStatus
 from runner.settings import MIB, Settings
@@ -182,8 +183,8 @@ def known(command: str, word: str) -> bool:
 def test_a_yaml_block_of_the_documents_is_valid(block: Block, checkout: Path) -> None:
     text = block.text if re.search(r"^name:", block.text, re.MULTILINE) else NAME + block.text
     text += "" if re.search(r"^collectors:", block.text, re.MULTILINE) else COLLECTORS
-    written = source.parse(text, str(checkout / "example.yaml"))
-    spec.read(written, tasks_of(written, Settings(tasks=["myapp.*"])))
+    source = parse_source(text, str(checkout / "example.yaml"))
+    check(source, tasks_of(source, Settings(tasks=["myapp.*"])))
 
 
 @pytest.mark.parametrize("block", chosen("python"), ids=str)
@@ -250,8 +251,7 @@ def anonymous(session: str) -> list[str]:
 
 
 def test_the_picture_in_the_readme_is_that_of_the_default_workflow() -> None:
-    written = source.read(DEFAULT)
-    plan = plans.make(spec.read(written, tasks_of(written, Settings())), written)
+    plan = load(DEFAULT, Settings()).plan()
     picture = next(block for block in chosen("mermaid") if block.document == GUIDE)
     assert picture.text.strip() == drawings.FORMATS["mermaid"](plan).strip()
 

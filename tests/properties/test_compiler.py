@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from runner import brokers
 from runner.celery_app import configuration
 from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
 from runner.language.plan import Plan, Step
+from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
+from runner.language.workflow_file import check
 from runner.ledger.ledger import Ledger
 from runner.messages import batching as sizes
 from runner.messages import canvas
@@ -38,10 +38,7 @@ INDEX = read_tasks(["pure_tasks"], [ROOT / "tests"])
 
 def planned(data: dict[str, Any]) -> Plan:
     """A workflow of the strategies to its plan; it declares no input that has no default."""
-    written = source.parse(as_yaml(data), "generated.yaml")
-    workflow = spec.read(written, INDEX)
-    plan = plans.equip(plans.make(workflow, written), INDEX)
-    return sizes.sized(bind(plan, workflow, {}, written), slots=2)
+    return sizes.sized(check(parse_source(as_yaml(data), "generated.yaml"), INDEX).bind({}), slots=2)
 
 
 PLANS = workflows().map(planned)

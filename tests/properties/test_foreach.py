@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from runner.errors import InvalidItems
 from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
 from runner.language.foreach import items
 from runner.language.ids import written
 from runner.language.plan import Foreach, Plan, Step
+from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
+from runner.language.workflow_file import check
 from runner.views.drawings import FORMATS
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan
@@ -29,9 +29,7 @@ ONE_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
 
 
 def planned(data: dict[str, Any]) -> Plan:
-    file = source.parse(as_yaml(data), "generated.yaml")
-    workflow = spec.read(file, TASKS)
-    return bind(plans.make(workflow, file), workflow, {}, file)
+    return check(parse_source(as_yaml(data), "generated.yaml"), TASKS).bind({})
 
 
 PLANS = workflows().map(planned)

@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import InvalidExpression, InvalidWorkflow, describe
-from runner.language import expressions, source, spec
-from runner.language.source import Loc
+from runner.language import expressions, spec
+from runner.language.source import Loc, parse_source
+from runner.language.spec import read_workflow
 from runner.language.task_index import read_tasks
 from tests import strategies
 
@@ -83,7 +84,7 @@ _PIECES += [
 
 
 def read(text: str | bytes) -> spec.Workflow:
-    return spec.read(source.parse(text, "bad.yaml"), PURE)
+    return read_workflow(parse_source(text, "bad.yaml"), PURE)
 
 
 def faults(text: str | bytes) -> list[tuple[int, int]]:
@@ -143,7 +144,7 @@ def test_a_valid_workflow_has_no_faults(data: strategies.Data) -> None:
 @settings(max_examples=100, deadline=None)
 @given(strategies.workflows())
 def test_a_file_reads_as_the_data_it_was_written_from(data: strategies.Data) -> None:
-    assert source.parse(strategies.as_yaml(data), "good.yaml").data == data
+    assert parse_source(strategies.as_yaml(data), "good.yaml").data == data
 
 
 @settings(max_examples=100, deadline=None)
@@ -158,7 +159,7 @@ def test_a_workflow_written_and_read_again_is_the_same(data: strategies.Data) ->
 def test_a_misspelt_key_is_a_fault_on_its_line(data: strategies.Data, choice: st.DataObject) -> None:
     text = strategies.as_yaml(data)
     loc = choice.draw(st.sampled_from(list(keys(data))))
-    place = source.parse(text, "good.yaml").place(loc, key=True)
+    place = parse_source(text, "good.yaml").place(loc, key=True)
     assert place.line in {line for line, _ in faults(spoilt(text, place.line, place.column, 0, "zq"))}
 
 
@@ -167,7 +168,7 @@ def test_a_misspelt_key_is_a_fault_on_its_line(data: strategies.Data, choice: st
 def test_a_value_of_the_wrong_type_is_a_fault_on_its_line(data: strategies.Data, choice: st.DataObject) -> None:
     text = strategies.as_yaml(data)
     loc = choice.draw(st.sampled_from([loc for loc, value in keys(data).items() if value == ""]))
-    place = source.parse(text, "good.yaml").place(loc)
+    place = parse_source(text, "good.yaml").place(loc)
     assert place.line in {line for line, _ in faults(spoilt(text, place.line, place.column, place.length, "[[]]"))}
 
 

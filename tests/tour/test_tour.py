@@ -12,6 +12,8 @@ from runner.errors import InvalidWorkflow
 from runner.language import expressions, source, spec
 from runner.language import plan as plans
 from runner.language.bind import bind
+from runner.language.source import parse_source
+from runner.language.spec import read_workflow
 from runner.language.task_index import TaskIndex, tasks_of
 from runner.messages import canvas
 from runner.settings import Settings
@@ -40,7 +42,7 @@ stages:
 
 @pytest.fixture
 def news() -> source.Source:
-    return source.parse(TEXT, "news.yaml")
+    return parse_source(TEXT, "news.yaml")
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def tasks(news: source.Source) -> TaskIndex:
 
 @pytest.fixture
 def workflow(news: source.Source, tasks: TaskIndex) -> spec.Workflow:
-    return spec.read(news, tasks)
+    return read_workflow(news, tasks)
 
 
 @pytest.fixture
@@ -68,11 +70,11 @@ def test_2_the_task_index_knows_tasks_without_importing_them(tasks: TaskIndex) -
 
 
 def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(tasks: TaskIndex) -> None:
-    wrong = source.parse(
+    wrong = parse_source(
         TEXT.replace("task: collector_2", "task: colector_2").replace("gather:", "gahter:"), "news.yaml"
     )
     with pytest.raises(InvalidWorkflow) as told:
-        spec.read(wrong, tasks)
+        read_workflow(wrong, tasks)
     assert [(fault.place.line, fault.hint) for fault in told.value.faults] == [
         (9, 'did you mean "collector_2"?'),
         (11, 'did you mean "gather"?'),

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import describe
-from runner.language import advice, source, spec
+from runner.language import advice
+from runner.language.source import parse_source
+from runner.language.spec import read_workflow
 from runner.language.task_index import read_tasks
 from tests.command_line import runner
 
@@ -25,9 +27,9 @@ def prices(branch): ...
 def warned(folder: Path, retry: str, task: str = "shop.prices, with: {branch: ulm}") -> list[str]:
     """The names that a workflow is warned of, in the order of the file."""
     (folder / "shop.py").write_text(SHOP, encoding="utf-8")
-    written = source.parse(f"name: w\ninclude: [shop]\ncollectors: [{{id: a, task: {task}, retry: {retry}}}]", "w.yaml")
+    written = parse_source(f"name: w\ninclude: [shop]\ncollectors: [{{id: a, task: {task}, retry: {retry}}}]", "w.yaml")
     known = read_tasks(["shop", *(f"runner.collectors.{name}" for name in ("http", "command"))], [folder])
-    spec.read(written, known)
+    read_workflow(written, known)
     return [each.message.rpartition(" ")[2].strip('"') for each in advice.warnings(written, known)]
 
 
@@ -67,7 +69,7 @@ def test_what_a_built_in_task_raises_is_known(task: str, names: str, expected: l
 
 def test_a_default_with_a_misspelt_exception_is_warned_of_once(tmp_path: Path) -> None:
     text = "name: w\ndefaults: {collectors: {task: http.get, with: {url: u}, retry: {on: exit_2}}}\ncollectors: [{id: a}, {id: b}]"
-    written = source.parse(text, "w.yaml")
+    written = parse_source(text, "w.yaml")
     known = read_tasks(["runner.collectors.http"], [tmp_path])
     assert describe(advice.warnings(written, known)).splitlines()[0] == (
         'w.yaml:2:69: warning[W001]: task "http.get" raises nothing that is called "exit_2"'
@@ -129,9 +131,9 @@ def test_what_a_task_asks_of_celery_and_a_step_does_not_do_is_warned_of(
 ) -> None:
     """A task's `rate_limit` and its own retries were ignored silently."""
     (tmp_path / "slow.py").write_text(CELERYS, encoding="utf-8")
-    written = source.parse(f"name: w\ninclude: [slow]\ncollectors: [{{id: a, {step}}}]", "w.yaml")
+    written = parse_source(f"name: w\ninclude: [slow]\ncollectors: [{{id: a, {step}}}]", "w.yaml")
     known = read_tasks(["slow"], [tmp_path])
-    spec.read(written, known)
+    read_workflow(written, known)
     assert [each.message for each in advice.warnings(written, known)] == messages
 
 
@@ -145,9 +147,9 @@ collectors:
 
 def warned_of_items(folder: Path, foreach: str, branch: str) -> list[str]:
     (folder / "shop.py").write_text(SHOP, encoding="utf-8")
-    written = source.parse(REPEATED.replace("FOREACH", foreach).replace("BRANCH", branch).encode(), "w.yaml")
+    written = parse_source(REPEATED.replace("FOREACH", foreach).replace("BRANCH", branch).encode(), "w.yaml")
     known = read_tasks(["shop"], [folder])
-    spec.read(written, known)
+    read_workflow(written, known)
     return [f"{each.code} {each.message}" for each in advice.warnings(written, known)]
 
 

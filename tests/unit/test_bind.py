@@ -6,10 +6,10 @@ import pytest
 
 from runner.errors import InvalidInputs, InvalidWorkflow
 from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
 from runner.language.plan import Plan
+from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
+from runner.language.workflow_file import check
 from tests.command_line import ROOT
 
 TASKS = read_tasks(["pure_tasks"], [ROOT / "tests"])
@@ -17,9 +17,7 @@ ECHO = "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}}\n"
 
 
 def bound(text: str, given: dict[str, Any] | None = None, words: dict[str, Any] | None = None) -> Plan:
-    written = source.parse(f"name: made\n{text}", "made.yaml")
-    workflow = spec.read(written, TASKS)
-    return bind(plans.make(workflow, written), workflow, given or {}, written, words=words)
+    return check(parse_source(f"name: made\n{text}", "made.yaml"), TASKS).bind(given or {}, words=words)
 
 
 def test_inputs_are_those_given_and_the_defaults_of_the_others() -> None:

@@ -3,8 +3,10 @@
 import pytest
 import yaml
 
-from runner.language import examples, plan, source, spec
+from runner.language import examples
+from runner.language.source import parse_source
 from runner.language.task_index import Parameter, Task, offered_modules, read_tasks
+from runner.language.workflow_file import check
 from runner.settings import Settings
 
 BUILT_IN = read_tasks(offered_modules(Settings()))
@@ -18,8 +20,7 @@ REST = {
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_the_example_of_a_built_in_task_is_valid(name: str) -> None:
     example = examples.example(BUILT_IN[name])
-    written = source.parse(REST[example.partition(":")[0]] + example, "x.yaml")
-    plan.make(spec.read(written, BUILT_IN), written)
+    check(parse_source(REST[example.partition(":")[0]] + example, "x.yaml"), BUILT_IN).plan()
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from runner.errors import InvalidWorkflow
-from runner.language import advice, foreach, source, spec
+from runner.language import advice, foreach
 from runner.language import plan as plans
-from runner.language.bind import bind
 from runner.language.explanations import MEANINGS, Explanation, explain
+from runner.language.source import parse_source
 from runner.language.task_index import tasks_of
+from runner.language.workflow_file import check
 from runner.settings import Settings
 from runner.views.explanation import explanation
 from runner.views.screen import Screen
@@ -72,16 +73,14 @@ def codes(example: str, folder: Path) -> list[str]:
     """The codes of what is wrong with an example, or has no effect in it."""
     (folder / "sources.py").write_text(example if example.startswith("from celery") else "")
     try:
-        written = source.parse(whole(example), str(folder / "example.yaml"))
-        tasks = tasks_of(written, Settings())
-        workflow = spec.read(written, tasks)
-        plan = plans.make(workflow, written)
-        foreach.check(plan, written)
+        source = parse_source(whole(example), str(folder / "example.yaml"))
+        file = check(source, tasks_of(source, Settings()))
+        foreach.check(file.plan(), file.source)
         if "file:" in example:  # that is read when the run starts
-            bind(plan, workflow, {}, written)
+            file.bind({})
     except InvalidWorkflow as error:
         return [fault.code for fault in error.faults]
-    return [fault.code for fault in advice.warnings(written, tasks)]
+    return [fault.code for fault in advice.warnings(file.source, file.tasks)]
 
 
 def whole(example: str) -> str:

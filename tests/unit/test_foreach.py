@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from runner.errors import InvalidItems, InvalidWorkflow, Place
-from runner.language import foreach, source, spec
+from runner.language import foreach
 from runner.language import plan as plans
 from runner.language.foreach import counted, items
 from runner.language.plan import Foreach, Plan
+from runner.language.source import parse_source
+from runner.language.spec import read_workflow
 from runner.language.task_index import read_tasks
 from tests.plans import make_collector, make_gather, make_plan
 
@@ -49,10 +51,10 @@ def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def told(text: str, **inputs: Any) -> list[str]:
     """What is wrong with the items of a collector, given its `foreach`: each after the text that it is told at."""
     declared = "{pages: {type: array, default: []}, path: {default: p}}"
-    written = source.parse(
+    written = parse_source(
         f"name: a\ninputs: {declared}\ncollectors:\n  - {{id: page, task: pure.echo, foreach: {text}}}\n", "a.yaml"
     )
-    workflow = spec.read(written, PURE)
+    workflow = read_workflow(written, PURE)
     made = replace(plans.make(workflow, written), inputs={"pages": [], "path": "p", **inputs})
     with pytest.raises(InvalidWorkflow) as raised:
         counted(made, written)
@@ -155,11 +157,11 @@ def test_a_key_is_short_text_that_can_be_printed_or_an_integer(value: Any) -> No
 )
 def test_a_foreach_without_items_is_legal(written: Any) -> None:
     file("none.csv", "a,b\n")
-    assert counted(plan(written, pages=[]), source.parse("a: 1", "a.yaml")).fan_out == 0
+    assert counted(plan(written, pages=[]), parse_source("a: 1", "a.yaml")).fan_out == 0
 
 
 def test_counting_reads_every_item() -> None:
-    made = counted(plan(file("x", "a\n\nb\n"), key="${{ item }}"), source.parse("a: 1", "a.yaml"))
+    made = counted(plan(file("x", "a\n\nb\n"), key="${{ item }}"), parse_source("a: 1", "a.yaml"))
     assert made.collectors[0].count == 2
 
 
@@ -201,9 +203,9 @@ def test_an_expression_that_cannot_be_worked_out_is_told_at_the_items() -> None:
 
 def test_a_fault_of_a_foreach_in_the_defaults_is_told_there() -> None:
     text = "name: a\ncollectors: [{id: b, task: pure.echo}]\ndefaults: {collectors: {foreach: {items: '${{ 5 }}'}}}\n"
-    written = source.parse(text, "a.yaml")
+    written = parse_source(text, "a.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
-        counted(plans.make(spec.read(written, PURE), written), written)
+        counted(plans.make(read_workflow(written, PURE), written), written)
     assert str(raised.value.faults[0].place) == "a.yaml:3:42"
 
 

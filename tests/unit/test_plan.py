@@ -8,30 +8,31 @@ from typing import Any
 import pytest
 
 from runner.language import plan as plans
-from runner.language import source, spec
-from runner.language.bind import bind
 from runner.language.ids import written
 from runner.language.plan import Foreach, Item, Plan, Retry
+from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
+from runner.language.workflow_file import WorkflowFile, check
 from tests.command_line import ROOT
 
 TASKS = read_tasks(["pure_tasks"], [ROOT / "tests"])
 ECHO = "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}}\n"
 
 
-def made(text: str) -> tuple[Plan, spec.Workflow, source.Source]:
-    written = source.parse(f"name: made\n{text}", "made.yaml")
-    workflow = spec.read(written, TASKS)
-    return plans.make(workflow, written), workflow, written
+def checked(text: str) -> WorkflowFile:
+    return check(parse_source(f"name: made\n{text}", "made.yaml"), TASKS)
+
+
+def made(text: str) -> Plan:
+    return checked(text).plan()
 
 
 def bound(text: str, given: dict[str, Any] | None = None, words: dict[str, Any] | None = None) -> Plan:
-    plan, workflow, written = made(text)
-    return bind(plan, workflow, given or {}, written, words=words)
+    return checked(text).bind(given or {}, words=words)
 
 
 def test_a_step_has_the_defaults_of_its_kind_where_it_says_nothing() -> None:
-    plan, *_ = made(
+    plan = made(
         "defaults:\n  collectors: {timeout: 30s, retry: 2}\n  stages: {timeout: 5s}\n"
         f"{ECHO}  - {{id: b, task: pure.echo, with: {{value: 1}}, timeout: 1m}}\n"
         "stages:\n  - {id: s, task: pure.stage_text}\n"
@@ -45,7 +46,7 @@ def test_a_step_has_the_defaults_of_its_kind_where_it_says_nothing() -> None:
 
 
 def test_a_steps_own_key_replaces_the_default_whole() -> None:
-    plan, *_ = made(
+    plan = made(
         "defaults:\n  collectors: {retry: {max_retries: 5, delay: 9s}}\n"
         "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}, retry: {max_retries: 1}}\n"
     )
@@ -53,24 +54,24 @@ def test_a_steps_own_key_replaces_the_default_whole() -> None:
 
 
 def test_of_a_steps_keys_with_alone_is_merged_with_the_defaults() -> None:
-    plan, *_ = made(
+    plan = made(
         "defaults:\n  collectors: {with: {a: 1, b: 2}}\ncollectors:\n  - {id: a, task: pure.add, with: {b: 3}}\n"
     )
     assert plan.collectors[0].arguments == {"a": 1, "b": 3}
 
 
 def test_a_gather_left_out_is_a_step_without_a_task() -> None:
-    plan, *_ = made(ECHO)
+    plan = made(ECHO)
     assert (plan.gather.id, plan.gather.task) == ("gather", None)
 
 
 def test_a_step_knows_its_place_in_the_file() -> None:
-    plan, *_ = made(ECHO)
+    plan = made(ECHO)
     assert plan.collectors[0].place == "made.yaml:3:5"
 
 
 def test_a_plan_knows_the_step_before_and_those_after_each() -> None:
-    plan, *_ = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
+    plan = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
     assert plan.before(plan.collectors[0]) is None
     assert plan.before(plan.gather) is None
     assert plan.before(plan.stages[0]) == plan.gather
@@ -79,7 +80,7 @@ def test_a_plan_knows_the_step_before_and_those_after_each() -> None:
 
 def test_the_hash_of_a_plan_changes_with_what_the_workflow_does_alone() -> None:
     plain, commented, other = (
-        made(text)[0].hash for text in (ECHO, f"# moved down\n{ECHO}", ECHO.replace("value: 1", "value: 2"))
+        made(text).hash for text in (ECHO, f"# moved down\n{ECHO}", ECHO.replace("value: 1", "value: 2"))
     )
     assert plain == commented != other
 
@@ -91,7 +92,7 @@ def test_a_key_that_the_language_gets_changes_no_hash_of_a_workflow_without_it()
         "  - {id: b, task: pure.echo, with: {value: '${{ item }}'}, foreach: [1, 2], batch: 2, required: false}\n"
         "gather: {task: pure.gather_text, min_success: 1, deadline: 1m}\nstages: [{id: s, task: pure.stage_text}]\n"
     )
-    assert (made(ECHO)[0].hash, made(full)[0].hash) == ("e1df91acb810", "175854d85ff8")
+    assert (made(ECHO).hash, made(full).hash) == ("e1df91acb810", "175854d85ff8")
 
 
 def test_the_hash_of_a_plan_does_not_change_with_the_inputs() -> None:
@@ -100,7 +101,7 @@ def test_the_hash_of_a_plan_does_not_change_with_the_inputs() -> None:
 
 
 def required(text: str) -> list[bool]:
-    return [step.required for step in made(text)[0].collectors]
+    return [step.required for step in made(text).collectors]
 
 
 THREE = "collectors:\n" + "".join(
@@ -122,13 +123,13 @@ def test_a_collector_that_says_nothing_of_required_has_the_default() -> None:
 
 
 def test_a_percentage_of_the_collectors_is_a_number_of_them() -> None:
-    plan, *_ = made(f"{THREE}gather: {{task: pure.gather_text, min_success: 50%, deadline: 90s}}\n")
+    plan = made(f"{THREE}gather: {{task: pure.gather_text, min_success: 50%, deadline: 90s}}\n")
     assert (plan.min_success, plan.least, plan.deadline) == ("50%", 2, 90)
 
 
 @pytest.mark.parametrize(("written", "least"), [("0", 0), ("3", 3), ("60%", 3), ("61%", 4), ("0%", 0), ("100%", 5)])
 def test_a_percentage_of_the_collectors_is_rounded_up(written: str, least: int) -> None:
-    plan, *_ = made(
+    plan = made(
         "defaults: {collectors: {task: pure.echo, with: {value: 1}}}\n"
         f"collectors: [{', '.join(f'{{id: {name}}}' for name in 'abcde')}]\n"
         f"gather: {{task: pure.gather_text, min_success: {written}}}"
@@ -137,35 +138,33 @@ def test_a_percentage_of_the_collectors_is_rounded_up(written: str, least: int) 
 
 
 def test_a_plan_that_says_nothing_of_failure_has_no_tolerance() -> None:
-    plan, *_ = made(ECHO)
+    plan = made(ECHO)
     assert (plan.min_success, plan.deadline, plan.tolerant) == (None, None, False)
 
 
 def test_the_hash_of_a_plan_changes_with_what_may_fail() -> None:
     gathers = ["", ", min_success: 1", ", min_success: 2", ", min_success: 100%", ", deadline: 1m"]
-    hashes = [made(f"{THREE}gather: {{task: pure.gather_text{keys}}}\n")[0].hash for keys in gathers]
+    hashes = [made(f"{THREE}gather: {{task: pure.gather_text{keys}}}\n").hash for keys in gathers]
     assert len(set(hashes)) == 5
-    assert made(THREE)[0].hash != made(THREE.replace("required: false", "required: true"))[0].hash
+    assert made(THREE).hash != made(THREE.replace("required: false", "required: true")).hash
 
 
 def test_a_step_is_the_same_in_a_plan_that_tolerates_more() -> None:
-    strict, tolerant = (
-        made(f"{ECHO}gather: {{task: pure.gather_text{keys}}}\n")[0] for keys in ("", ", min_success: 0")
-    )
-    other, *_ = made(ECHO.replace("value: 1", "value: 2"))
+    strict, tolerant = (made(f"{ECHO}gather: {{task: pure.gather_text{keys}}}\n") for keys in ("", ", min_success: 0"))
+    other = made(ECHO.replace("value: 1", "value: 2"))
     assert tolerant.same(strict.collectors[0], tolerant)
     assert not tolerant.same(strict.collectors[0], other)
 
 
 def test_a_plan_of_an_earlier_version_has_the_defaults_of_what_it_does_not_know() -> None:
-    plan, *_ = made(ECHO)
+    plan = made(ECHO)
     stored = json.loads(plans.dump(plan))
     del stored["version"]
     assert plans.load(json.dumps(stored)) == plan
 
 
 def test_a_stored_plan_has_its_version_and_no_defaults() -> None:
-    plan, *_ = made(ECHO)
+    plan = made(ECHO)
     stored = json.loads(plans.dump(plan))
     assert stored["version"] == 1
     assert stored["collectors"] == [
@@ -174,7 +173,7 @@ def test_a_stored_plan_has_its_version_and_no_defaults() -> None:
 
 
 def test_a_plan_of_a_newer_version_says_what_reads_it() -> None:
-    stored = json.loads(plans.dump(made(ECHO)[0])) | {"version": 2, "fan_outs": []}
+    stored = json.loads(plans.dump(made(ECHO))) | {"version": 2, "fan_outs": []}
     with pytest.raises(
         plans.NewerVersion, match="its plan is of version 2, and this program reads version 1"
     ) as raised:
@@ -194,7 +193,7 @@ NEWER: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 @pytest.mark.parametrize("part", NEWER)
 def test_a_plan_with_a_key_that_is_unknown_is_of_a_newer_version(part: str) -> None:
     """Of a step it was a TypeError, which a collector raised into the chord."""
-    plan, *_ = made("collectors: [{id: a, task: pure.echo, with: {value: 1}, retry: 1, foreach: [1]}]")
+    plan = made("collectors: [{id: a, task: pure.echo, with: {value: 1}, retry: 1, foreach: [1]}]")
     stored = json.loads(plans.dump(plan))
     NEWER[part](stored)["when"] = "${{ inputs.deep }}"
     with pytest.raises(plans.NewerVersion, match="its plan has 'when', which this program does not know") as raised:
@@ -203,12 +202,12 @@ def test_a_plan_with_a_key_that_is_unknown_is_of_a_newer_version(part: str) -> N
 
 
 def test_what_a_step_needs_is_nothing_every_collector_or_the_step_before() -> None:
-    plan, *_ = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
+    plan = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
     assert [plan.needs(step) for step in plan.steps] == ["", "*", "gather", "s"]
 
 
 def test_route_sends_steps_to_their_own_queue_or_to_this_one() -> None:
-    plan, *_ = made(f"{ECHO}  - {{id: b, task: pure.echo, with: {{value: 1}}, queue: heavy}}\n")
+    plan = made(f"{ECHO}  - {{id: b, task: pure.echo, with: {{value: 1}}, queue: heavy}}\n")
     own = plans.route(plan, "celery", everything=False)
     one = plans.route(plan, "celery", everything=True)
     assert [step.queue for step in own.steps] == ["celery", "heavy", "celery"]
@@ -223,7 +222,7 @@ PAGES = (
 
 
 def test_a_collector_is_repeated_for_each_of_its_items() -> None:
-    plan, *_ = made(PAGES)
+    plan = made(PAGES)
     assert plan.collectors[0].foreach == Foreach(items=["x", "y", "z"], count=3)
     assert (plan.fan_out, plan.collectors[0].batch, plan.collectors[0].max_concurrency) == (4, 2, 5)
 
@@ -241,7 +240,7 @@ def test_a_collector_is_repeated_for_each_of_its_items() -> None:
     ],
 )
 def test_the_items_of_a_foreach_are_kept_in_the_plan_as_written(written: str, meant: Foreach) -> None:
-    plan, *_ = made(
+    plan = made(
         "inputs: {pages: {type: array}}\n"
         f"collectors:\n  - {{id: a, task: pure.echo, with: {{value: 1}}, foreach: {written}}}\n"
     )
@@ -249,7 +248,7 @@ def test_the_items_of_a_foreach_are_kept_in_the_plan_as_written(written: str, me
 
 
 def test_the_keys_of_a_fan_out_may_be_defaults_of_those_that_are_one() -> None:
-    plan, *_ = made(
+    plan = made(
         "defaults: {collectors: {batch: 5, max_concurrency: 2, with: {value: 1}}}\n"
         "collectors:\n  - {id: a, task: pure.echo, foreach: [1], batch: auto}\n"
         "  - {id: b, task: pure.echo, foreach: [1]}\n  - {id: c, task: pure.echo}\n"
@@ -258,7 +257,7 @@ def test_the_keys_of_a_fan_out_may_be_defaults_of_those_that_are_one() -> None:
 
 
 def test_the_arguments_of_an_items_collector_have_the_item_and_its_index() -> None:
-    plan, *_ = made(
+    plan = made(
         "collectors:\n  - {id: a, task: pure.add, with: {a: '${{ n.x }}', b: '${{ item_index }}'}, "
         "foreach: {items: [{x: 5}], as: n}}\n"
     )
@@ -266,27 +265,27 @@ def test_the_arguments_of_an_items_collector_have_the_item_and_its_index() -> No
 
 
 def test_a_plan_with_items_survives_the_ledger() -> None:
-    plan, *_ = made(PAGES)
+    plan = made(PAGES)
     assert plans.load(plans.dump(plan)) == plan
 
 
 def test_the_collector_of_an_item_is_found_as_it_is_written() -> None:
-    plan, *_ = made(PAGES)
+    plan = made(PAGES)
     assert plan.by_id[written("page[a[0]]")] == plan.collectors[0]
     assert plan.by_id["home"] == plan.collectors[1]
 
 
 def test_the_hash_of_a_plan_changes_with_the_items_and_not_with_how_they_are_sent() -> None:
     text = PAGES.replace(", batch: 2, max_concurrency: 5", "")
-    assert made(text)[0].hash == made(PAGES)[0].hash
-    assert made(PAGES.replace("[x, y, z]", "[x, y]"))[0].hash != made(PAGES)[0].hash
-    assert made(PAGES.replace("foreach: [x, y, z]", "foreach: {items: [x, y, z], key: '${{ item }}'}"))[0].hash != (
-        made(PAGES)[0].hash
+    assert made(text).hash == made(PAGES).hash
+    assert made(PAGES.replace("[x, y, z]", "[x, y]")).hash != made(PAGES).hash
+    assert made(PAGES.replace("foreach: [x, y, z]", "foreach: {items: [x, y, z], key: '${{ item }}'}")).hash != (
+        made(PAGES).hash
     )
 
 
 def test_a_collector_is_the_same_however_many_items_there_are() -> None:
-    plan, *_ = made(PAGES)
+    plan = made(PAGES)
     page = plan.collectors[0]
     assert page.foreach is not None
     grown = replace(page, batch=None, foreach=replace(page.foreach, count=9, batch=3))
@@ -295,7 +294,7 @@ def test_a_collector_is_the_same_however_many_items_there_are() -> None:
 
 
 def test_a_task_that_awaits_waits_64_times_at_once() -> None:
-    plan, *_ = made(
+    plan = made(
         "include: [pure_tasks]\ndefaults: {collectors: {with: {value: 1}, foreach: [1]}}\n"
         "collectors:\n  - {id: a, task: pure.echo_async}\n  - {id: b, task: pure.echo}\n"
         "  - {id: c, task: pure.echo_async, max_concurrency: 3}\n"

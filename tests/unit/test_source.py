@@ -11,38 +11,39 @@ import yaml
 
 from runner.errors import Fault, InvalidWorkflow, Place
 from runner.language import source
+from runner.language.source import parse_source, read_source
 from tests.command_line import runner
 
 
 def faults(text: str | bytes) -> tuple[Fault, ...]:
     with pytest.raises(InvalidWorkflow) as raised:
-        source.parse(text, "bad.yaml")
+        parse_source(text, "bad.yaml")
     return raised.value.faults
 
 
 def faults_kept(text: str) -> tuple[Fault, ...]:
-    return source.parse(text, "bad.yaml").faults
+    return parse_source(text, "bad.yaml").faults
 
 
 def unreadable(path: str) -> str:
     with pytest.raises(InvalidWorkflow) as raised:
-        source.read(path)
+        read_source(path)
     return str(raised.value)
 
 
 def test_a_yaml_file_is_read_as_plain_data() -> None:
-    read = source.parse("a: [1, 2.5, x, true, null]\nb: {c: 'd'}\n", "good.yaml")
+    read = parse_source("a: [1, 2.5, x, true, null]\nb: {c: 'd'}\n", "good.yaml")
     assert read.data == {"a": [1, 2.5, "x", True, None], "b": {"c": "d"}}
     assert read.faults == ()
 
 
 def test_keys_of_a_yaml_file_are_strings_as_written() -> None:
-    read = source.parse("on: 1\n5: 2\n~: 3\nNO: 4\n1.50: 5\n", "good.yaml")
+    read = parse_source("on: 1\n5: 2\n~: 3\nNO: 4\n1.50: 5\n", "good.yaml")
     assert list(read.data) == ["on", "5", "~", "NO", "1.50"]
 
 
 def test_scalars_of_a_yaml_file_resolve_as_in_yaml_1_1() -> None:
-    read = source.parse("a: [NO, 0755, 0x1F, 1_000, 1e3, 1.0e+3, 2020-01-01, =, '5', off, 0b_]", "good.yaml")
+    read = parse_source("a: [NO, 0755, 0x1F, 1_000, 1e3, 1.0e+3, 2020-01-01, =, '5', off, 0b_]", "good.yaml")
     assert read.draft["a"] == [False, 493, 31, 1000, "1e3", 1000.0, "2020-01-01", "=", "5", False, "0b_"]
 
 
@@ -104,7 +105,7 @@ def test_a_scalar_that_yaml_reads_as_something_else_is_refused_where_it_stands(
     ],
 )
 def test_a_scalar_that_yaml_reads_as_it_is_written_is_kept(written: str, value: object) -> None:
-    read = source.parse(f"a: {{b: {written}}}", "good.yaml").data["a"]["b"]
+    read = parse_source(f"a: {{b: {written}}}", "good.yaml").data["a"]["b"]
     assert (read, type(read)) == (value, type(value))
 
 
@@ -112,13 +113,13 @@ def test_a_scalar_that_yaml_reads_as_it_is_written_is_kept(written: str, value: 
     ("written", "value"), [("1.10", 1.1), ("1e3", 1000.0), ("-0", 0), ("1E-2", 0.01), ("0.50", 0.5)]
 )
 def test_numbers_of_a_json_file_are_read_as_json_does(written: str, value: float) -> None:
-    read = source.parse(f'{{"a": {written}}}', "good.json").data["a"]
+    read = parse_source(f'{{"a": {written}}}', "good.json").data["a"]
     assert (read, type(read)) == (value, type(value))
 
 
 def test_taking_the_data_of_a_faulty_text_raises_its_faults() -> None:
     """A file of inputs was taken with the first of two equal keys, a tag passed over, and a number out of range cut."""
-    read = source.parse("a: 1\na: 2\nb: !t 3\n", "bad.yaml")
+    read = parse_source("a: 1\na: 2\nb: !t 3\n", "bad.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
         _ = read.data
     assert raised.value.faults == read.faults
@@ -126,12 +127,12 @@ def test_taking_the_data_of_a_faulty_text_raises_its_faults() -> None:
 
 
 def test_the_written_form_is_kept_of_plain_scalars_only() -> None:
-    read = source.parse("a: NO\nb: 'NO'\nc: [0755]\n", "good.yaml")
+    read = parse_source("a: NO\nb: 'NO'\nc: [0755]\n", "good.yaml")
     assert [read.written(loc) for loc in (("a",), ("b",), ("c", 0), ("c",), ("d",))] == ["NO", None, "0755", None, None]
 
 
 def test_a_value_and_its_key_have_their_places() -> None:
-    read = source.parse("a:\n  - b: é\n    key: 'two words'\n", "good.yaml")
+    read = parse_source("a:\n  - b: é\n    key: 'two words'\n", "good.yaml")
     loc = ("a", 0, "key")
     line = "    key: 'two words'"
     assert read.place(loc) == Place("good.yaml", 3, 10, 11, line)
@@ -139,56 +140,56 @@ def test_a_value_and_its_key_have_their_places() -> None:
 
 
 def test_a_key_that_does_not_exist_has_the_place_of_its_mapping() -> None:
-    read = source.parse("x: 1\na:\n  - b: 1\n", "good.yaml")
+    read = parse_source("x: 1\na:\n  - b: 1\n", "good.yaml")
     assert str(read.place(("a", 0, "missing", 5))) == "good.yaml:3:5"
     assert str(read.first_key(("a", 0))) == "good.yaml:3:5"
     assert str(read.first_key(())) == "good.yaml:1:1"
 
 
 def test_an_anchor_is_not_part_of_its_value() -> None:
-    read = source.parse("a: &name  text\nb: *name\n", "good.yaml")
+    read = parse_source("a: &name  text\nb: *name\n", "good.yaml")
     assert read.place(("a",)).column == 11
     assert read.place(("b",)) == read.place(("a",))
     assert read.data["b"] == "text"
 
 
 def test_an_alias_stands_for_its_value_fifty_times() -> None:
-    read = source.parse("a: &a [1]\nb: [" + ", ".join(["*a"] * 50) + "]\n", "good.yaml")
+    read = parse_source("a: &a [1]\nb: [" + ", ".join(["*a"] * 50) + "]\n", "good.yaml")
     assert read.data["b"] == [[1]] * 50
 
 
 def test_a_byte_order_mark_takes_no_column() -> None:
-    assert str(source.parse(b"\xef\xbb\xbfa: 1", "good.yaml").place(("a",), key=True)) == "good.yaml:1:1"
+    assert str(parse_source(b"\xef\xbb\xbfa: 1", "good.yaml").place(("a",), key=True)) == "good.yaml:1:1"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lines_of_a_yaml_file_end_as_editors_count_them(end: str) -> None:
-    read = source.parse(f"a: 1{end}b: '\u2028'{end}c: 2{end}", "good.yaml")
+    read = parse_source(f"a: 1{end}b: '\u2028'{end}c: 2{end}", "good.yaml")
     assert str(read.place(("c",))) == "good.yaml:3:4"
 
 
 def test_the_lines_of_a_block_scalar_are_those_of_its_value() -> None:
-    read = source.parse("a:\n  b: |\n    one\n    two\n  # a comment\n\nc: 1\n", "good.yaml")
+    read = parse_source("a:\n  b: |\n    one\n    two\n  # a comment\n\nc: 1\n", "good.yaml")
     assert read.lines_of(("a", "b")) == range(2, 5)
     assert read.lines_of(("c",)) == range(7, 8)
     assert read.lines_of(("d",)) == range(0)
 
 
 def test_a_yaml_file_may_be_nested_32_levels_deep() -> None:
-    assert source.parse("a: " + "[" * 31 + "]" * 31, "good.yaml").data
+    assert parse_source("a: " + "[" * 31 + "]" * 31, "good.yaml").data
 
 
 def test_a_yaml_string_may_have_64_kib() -> None:
-    assert source.parse(f"a: {'é' * 32 * 1024}", "good.yaml").faults == ()
+    assert parse_source(f"a: {'é' * 32 * 1024}", "good.yaml").faults == ()
 
 
 def test_a_yaml_file_of_1_mib_is_read_and_one_byte_more_is_not() -> None:
-    assert source.parse(b"a: 1\n".ljust(1024 * 1024, b"\n"), "good.yaml").data == {"a": 1}
+    assert parse_source(b"a: 1\n".ljust(1024 * 1024, b"\n"), "good.yaml").data == {"a": 1}
     assert faults(b"a: 1\n".ljust(1024 * 1024 + 1, b"\n"))[0].message == "file is over 1 MiB, limit 1 MiB"
 
 
 def test_faults_that_leave_the_rest_readable_are_kept_with_it() -> None:
-    read = source.parse("a: 1\na: 2\nb: !t 3\nc: .nan\n", "bad.yaml")
+    read = parse_source("a: 1\na: 2\nb: !t 3\nc: .nan\n", "bad.yaml")
     assert [(str(fault.place), fault.code) for fault in read.faults] == [
         ("bad.yaml:2:1", "E006"),
         ("bad.yaml:3:4", "E005"),
@@ -251,7 +252,7 @@ def test_a_syntax_error_in_a_long_line_of_brackets_is_told_at_once() -> None:
 
 def test_half_a_surrogate_pair_is_refused_by_the_scanner_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "_Loader", yaml.SafeLoader)
-    assert [fault.code for fault in source.parse('a: "\\ud800"', "bad.yaml").faults] == ["E015"]
+    assert [fault.code for fault in parse_source('a: "\\ud800"', "bad.yaml").faults] == ["E015"]
 
 
 def test_a_yaml_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ def test_a_pipe_of_the_shells_is_read_to_its_end() -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader), subprocess.Popen(["sh", "-c", "sleep 0.2; echo a: 1"], stdout=writer):
         os.close(writer)
-        assert source.read(f"/dev/fd/{reader}").data == {"a": 1}
+        assert read_source(f"/dev/fd/{reader}").data == {"a": 1}
 
 
 def test_a_directory_in_place_of_a_yaml_file_is_named(tmp_path: Path) -> None:

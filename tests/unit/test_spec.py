@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InvalidWorkflow
-from runner.language import source, spec
+from runner.language import spec
+from runner.language.source import parse_source, read_source
+from runner.language.spec import read_workflow
 from runner.language.task_index import Task, TaskIndex, read_tasks
 
 ROOT = Path(__file__).parents[2]
@@ -13,7 +15,7 @@ PURE = read_tasks(["pure_tasks"], [ROOT / "tests"])
 
 
 def read(text: str) -> spec.Workflow:
-    return spec.read(source.parse(text, "good.yaml"), PURE)
+    return read_workflow(parse_source(text, "good.yaml"), PURE)
 
 
 def collector(keys: str) -> spec.Collector:
@@ -28,7 +30,7 @@ def codes(text: str) -> list[str]:
 
 def test_the_shipped_workflow_is_valid() -> None:
     path = ROOT / "workflows" / "default.yaml"
-    workflow = spec.read(source.read(str(path)), read_tasks(["runner.tasks"], [ROOT]))
+    workflow = read_workflow(read_source(str(path)), read_tasks(["runner.tasks"], [ROOT]))
     assert [each.id for each in workflow.collectors] == ["collector_1", "collector_2", "collector_3"]
     assert workflow.gather is not None
     assert workflow.gather.step_id == "collector_gathering"
@@ -110,17 +112,17 @@ def test_a_gather_without_an_id_has_one_made_of_its_task(task: str, step_id: str
 
 def test_an_unreadable_include_hides_no_task_of_its_own() -> None:
     known = read_tasks(["pure_tasks", "nowhere"], [ROOT / "tests"])
-    written = source.parse("name: a\ninclude: [nowhere]\ncollectors: [{id: a, task: nowhere.task}]", "bad.yaml")
+    written = parse_source("name: a\ninclude: [nowhere]\ncollectors: [{id: a, task: nowhere.task}]", "bad.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
-        spec.read(written, known)
+        read_workflow(written, known)
     assert [fault.code for fault in raised.value.faults] == ["E036"]
 
 
 def test_a_task_that_workers_elsewhere_offer_is_known_by_its_name_alone() -> None:
-    written = source.parse(
+    written = parse_source(
         "name: a\ncollectors: [{id: a, task: far.away, with: {x: 1}}]\ngather: {task: far.off}", "good.yaml"
     )
-    assert spec.read(written, read_tasks([], [], ["far.*"]))
+    assert read_workflow(written, read_tasks([], [], ["far.*"]))
 
 
 def test_a_value_that_is_wrong_twice_is_one_fault() -> None:
@@ -176,7 +178,7 @@ def test_every_key_of_the_schema_is_described() -> None:
 
 def test_the_schema_knows_every_key_of_the_shipped_workflow() -> None:
     schema = spec.schema()
-    data = source.read(str(ROOT / "workflows" / "default.yaml")).data
+    data = read_source(str(ROOT / "workflows" / "default.yaml")).data
     definitions = schema["$defs"]
     assert data.keys() <= schema["properties"].keys()
     assert data["collectors"][0].keys() <= definitions["Collector"]["properties"].keys()
@@ -196,7 +198,7 @@ def test_the_schema_takes_durations_as_text_and_as_numbers() -> None:
 def test_a_stage_whose_task_has_no_parameters_is_said_to_have_none() -> None:
     """The hint said that its parameters are keyword-only."""
     known = TaskIndex(tasks={"ping": Task(name="ping", module="mine")})
-    written = source.parse("name: x\ncollectors: [{id: a, task: ping}]\nstages: [{id: b, task: ping}]\n", "x.yaml")
+    written = parse_source("name: x\ncollectors: [{id: a, task: ping}]\nstages: [{id: b, task: ping}]\n", "x.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
-        spec.read(written, known)
+        read_workflow(written, known)
     assert [fault.hint for fault in raised.value.faults] == ["it has no parameters: use it in a collector"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InvalidWorkflow
-from runner.language import source, spec
+from runner.language.source import parse_source
+from runner.language.spec import read_workflow
 from runner.language.task_index import Parameter, Task, TaskIndex, read_tasks, tasks_of
 from runner.settings import Settings
 
@@ -18,9 +19,9 @@ def tasks_in(folder: Path, text: str) -> TaskIndex:
 
 def faults_of(text: str, folder: Path) -> list[str]:
     """The codes of what is wrong with a workflow that includes the module `shop` of a folder."""
-    written = source.parse(text, str(folder / "a.yaml"))
+    written = parse_source(text, str(folder / "a.yaml"))
     try:
-        spec.read(written, read_tasks(["shop"], [folder]))
+        read_workflow(written, read_tasks(["shop"], [folder]))
     except InvalidWorkflow as error:
         return [fault.code for fault in error.faults]
     return []
@@ -141,7 +142,7 @@ def test_a_declared_task_is_known_though_nothing_else_is_known_of_it() -> None:
 def test_a_workflow_has_the_tasks_beside_it_and_those_of_the_settings(tmp_path: Path) -> None:
     for module in ("beside", "sited"):
         (tmp_path / f"{module}.py").write_text("@app.task\ndef work(): ...", encoding="utf-8")
-    workflow = source.parse("include: [beside, 5]", str(tmp_path / "workflow.yaml"))
+    workflow = parse_source("include: [beside, 5]", str(tmp_path / "workflow.yaml"))
     found = tasks_of(workflow, Settings(include=["sited"], tasks=["elsewhere.*"]))
     assert {"beside.work", "sited.work"} <= set(found)
     assert found.knows("elsewhere.work")
