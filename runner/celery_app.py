@@ -19,10 +19,10 @@ from celery.signals import celeryd_after_setup, celeryd_init, worker_init, worke
 from runner import brokers
 from runner.errors import RunnerError
 from runner.language.task_index import not_installed, offered_modules, precedence
-from runner.runs import private_worker as worker
 from runner.settings import Settings, read_settings
-from runner.system import gc_freeze as garbage
+from runner.system.gc_freeze import freeze
 from runner.worker import backend
+from runner.worker.modules import find_modules
 from runner.worker.process import in_use
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Loader(AppLoader):  # type: ignore[misc]
     """Celery's, which imports modules with the current directory before the standard library; here it comes last."""
 
     def import_from_cwd(self, module: str, imp: Callable[..., Any] | None = None, package: str | None = None) -> Any:
-        worker.find_modules(not_installed({module} - {*OURS}), None)
+        find_modules(not_installed({module} - {*OURS}), None)
         return (imp or self.import_module)(module, package=package)
 
 
@@ -225,10 +225,10 @@ def _refuse_other_pools(instance: Any, **_: Any) -> None:
 
 
 @celeryd_after_setup.connect
-def _spare_garbage(instance: Any, **_: Any) -> None:
-    """What an app has imported, and set up, is not looked through either: 2 % of the default workflow."""
+def _freeze_imports(instance: Any, **_: Any) -> None:
+    """Freeze what an application has imported and set up, too: 2 % of the default workflow."""
     if instance.app is app:
-        garbage.spare()
+        freeze()
 
 
 @celeryd_init.connect

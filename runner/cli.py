@@ -15,8 +15,8 @@ from click.core import augment_usage_errors
 
 from runner import commands, text
 from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
-from runner.system import gc_freeze as garbage
 from runner.system import program, streams, tracebacks
+from runner.system.gc_freeze import frozen_imports
 from runner.system.interrupts import Interrupted
 from runner.views import report, screen
 
@@ -49,7 +49,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        with garbage.spared():
+        with frozen_imports():
             command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
         command.context_class = Context
         return command

@@ -98,21 +98,24 @@ def check_concurrency(concurrency: int | None, settings: Settings) -> None:
 def broker_options(command: Command) -> Command:
     """`--broker` and `--insecure`, which are RUNNER_BROKER_URL and RUNNER_INSECURE for this command and its workers."""
 
-    def export(_ctx: click.Context, option: click.Parameter, value: Any) -> None:
-        if value:
-            os.environ[str(option.metavar or "RUNNER_INSECURE")] = str(value)
+    def export(variable: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+        def callback(_ctx: click.Context, _option: click.Parameter, value: Any) -> None:
+            if value:
+                os.environ[variable] = str(value)
+
+        return callback
 
     insecure = click.option(
         "--insecure",
         is_flag=True,
-        callback=export,
+        callback=export("RUNNER_INSECURE"),
         expose_value=False,
         help="Accept a broker at a public address that asks for no password.",
     )
     broker = click.option(
         "--broker",
         metavar="RUNNER_BROKER_URL",
-        callback=export,
+        callback=export("RUNNER_BROKER_URL"),
         expose_value=False,
         help="Redis or Valkey to use instead of the embedded one: redis://host:6379/0",
     )

@@ -5,7 +5,7 @@ import click
 from runner import options
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
-from runner.runs import session
+from runner.runs.session import open_ledger
 from runner.settings import read_settings
 
 
@@ -15,7 +15,7 @@ from runner.settings import read_settings
 def command(run_id: str) -> None:
     """Cancel a run: nothing of it starts any more."""
     check_run_id(run_id)
-    with session.ledger(read_settings()) as ledger:
+    with open_ledger(read_settings()) as ledger:
         try:
             ended = ledger.run(run_id).ended
         except UnreadableRun:

@@ -15,12 +15,11 @@ from redis.exceptions import RedisError
 from runner import brokers, options, text
 from runner.broker_url import without_password
 from runner.brokers import Concern
-from runner.language import plan as plans
-from runner.language.plan import Plan
+from runner.language.plan import Plan, route
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
-from runner.runs import session
+from runner.runs.session import note_unattended
 from runner.settings import Settings, read_settings, unknown_variables
 from runner.system import program
 
@@ -46,7 +45,7 @@ def _look(
     settings: Settings, broker: brokers.Broker, plan: Plan | None, index: TaskIndex, *, every_letter: bool
 ) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
-    from runner import health as concerns  # noqa: PLC0415
+    from runner import health  # noqa: PLC0415
     from runner.celery_app import make_current  # noqa: PLC0415
     from runner.messages import dead_letters  # noqa: PLC0415
     from runner.runs import replies  # noqa: PLC0415
@@ -67,7 +66,7 @@ def _look(
     with brokers.connect(broker.url) as client:  # after the workers: one that has just begun leads by now
         refused, reconciled = Ledger.of(client, settings).refused(), Ledger.of(client, settings).is_led()
     workers = [
-        concerns.Worker(
+        health.Worker(
             name=name,
             tasks=frozenset(task.split(" ")[0] for task in tasks[name]),  # "task [rate_limit=10/s]"
             queues=frozenset(queue["name"] for queue in queues.get(name, [])),
@@ -75,20 +74,18 @@ def _look(
         )
         for name in sorted(tasks)
     ]
-    warnings: list[Concern] = [*concerns.of_broker(broker.url)]
+    warnings: list[Concern] = [*health.of_broker(broker.url)]
     if not broker.embedded:  # there each run brings a worker that has what it needs
-        warnings += concerns.of_workers(workers, settings.queue, refused=refused, reconciled=reconciled)
-        warnings += concerns.of_plan(plan, workers, settings) if plan else ()
-    warnings += concerns.of_tasks(index)
-    warnings += concerns.of_replies(unread)
+        warnings += health.of_workers(workers, settings.queue, refused=refused, reconciled=reconciled)
+        warnings += health.of_plan(plan, workers, settings) if plan else ()
+    warnings += health.of_tasks(index)
+    warnings += health.of_replies(unread)
     if broker.embedded:
-        warnings += concerns.of_unattended([session.note_unattended(run, ledger, settings) for run in runs])
-    warnings += concerns.of_runs(runs)
-    warnings += concerns.of_variables(unknown_variables())
-    warnings += concerns.of_unreadable(
-        {each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable
-    )
-    warnings += concerns.of_dead_letters(count, dead_letters.key(settings))
+        warnings += health.of_unattended([note_unattended(run, ledger, settings) for run in runs])
+    warnings += health.of_runs(runs)
+    warnings += health.of_variables(unknown_variables())
+    warnings += health.of_unreadable({each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable)
+    warnings += health.of_dead_letters(count, dead_letters.key(settings))
     return {
         "versions": {
             "Python": platform.python_version(),
@@ -114,7 +111,7 @@ def _pool(stats: dict[str, Any]) -> str:
 
 def _checked(file: str, settings: Settings) -> tuple[Plan, TaskIndex]:
     checked = load(file, settings)
-    return plans.route(checked.plan(), settings.queue, everything=False), checked.tasks
+    return route(checked.plan(), settings.queue, everything=False), checked.tasks
 
 
 def _server(info: dict[str, Any]) -> str:

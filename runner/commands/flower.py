@@ -12,9 +12,9 @@ import click
 
 from runner import brokers, options
 from runner.errors import RunnerError
-from runner.runs import private_worker as worker
 from runner.settings import read_settings
 from runner.system import interrupts
+from runner.system.tether import end_with_parent
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,7 +66,7 @@ def command(address: str, port: int, basic_auth: str, *, tether: int | None) -> 
     """
     check(address, basic_auth)
     if tether is not None:
-        worker.end_with_parent(tether)
+        end_with_parent(tether)
     with brokers.open(read_settings()):
         _serve(address, port, basic_auth)
 

@@ -6,7 +6,7 @@ from runner import options
 from runner.errors import RunnerError, UnknownRun
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
-from runner.runs import session
+from runner.runs.session import open_ledger
 from runner.settings import read_settings
 from runner.system import program
 
@@ -26,7 +26,7 @@ def command(run_id: str) -> None:
     Runs are forgotten by themselves after RUNNER_TTL; this is for one that is damaged, or holds what nobody is to see.
     """
     check_run_id(run_id)
-    with session.ledger(read_settings()) as ledger:
+    with open_ledger(read_settings()) as ledger:
         try:
             ledger.plan(run_id)
             ended = ledger.run(run_id).ended

@@ -11,11 +11,11 @@ from runner.errors import listed
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.run_ids import check_run_id, new_run_id
-from runner.runs import session
+from runner.runs.session import open_ledger, open_session
 from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings, read_settings
-from runner.system import gc_freeze as garbage
 from runner.system import interrupts
+from runner.system.gc_freeze import frozen_imports
 from runner.views import report, screen
 
 
@@ -39,18 +39,18 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
     check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)
     options.check_concurrency(concurrency, settings)
-    with interrupts.raised(), session.ledger(settings) as ledger:
+    with interrupts.raised(), open_ledger(settings) as ledger:
         old = ledger.plan(run_id)
         plan = old if file is None else _edited(file, old, settings)
         name = run_id if start is None and file is None else new_run_id(plan)
         # As in `run`: before the worker begins.
-        with garbage.spared():
-            from runner import celery_app  # noqa: PLC0415
-            from runner.runs import follow as attend  # noqa: PLC0415
-            from runner.runs import rerun  # noqa: PLC0415
-            from runner.runs import start as run  # noqa: PLC0415
+        with frozen_imports():
+            from runner.celery_app import make_current  # noqa: PLC0415
+            from runner.runs.follow import follow, show_end  # noqa: PLC0415
+            from runner.runs.rerun import before, rerun  # noqa: PLC0415
+            from runner.runs.start import resume  # noqa: PLC0415
 
-            celery_app.make_current()
+            make_current()
 
         if name == run_id and (ended := ledger.run(run_id)).status in {"succeeded", "partial"}:
             # Not followed: all its progress would come again, and look as if something were executed.
@@ -59,32 +59,32 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             if wait.detach:
                 click.echo(report.as_json({"run_id": run_id}) if wait.as_json else run_id)
                 return 0
-            return attend.tell(run_id, ledger, old, wait)
+            return show_end(run_id, ledger, old, wait)
         if start:
-            rerun.before(plan, start)  # before a worker is started, with its log
-        with session.started(settings, name, plan) as here:
+            before(plan, start)  # before a worker is started, with its log
+        with open_session(settings, name, plan) as session:
 
             def begin() -> None:
                 if name == run_id:
-                    run.resume(run_id, here.ledger)
-                    if leased := here.ledger.leased(run_id):
+                    resume(run_id, session.ledger)
+                    if leased := session.ledger.leased(run_id):
                         seconds = text.duration(math.ceil(max(leased.values())))
                         click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
                 else:
                     edited = None if file is None else plan
-                    rerun.rerun(
+                    rerun(
                         run_id,
                         name,
-                        here.ledger,
+                        session.ledger,
                         start=start,
                         plan=edited,
-                        queue=here.queue,
-                        own_queue=here.own_queue,
-                        slots=here.slots,
+                        queue=session.queue,
+                        own_queue=session.own_queue,
+                        slots=session.slots,
                     )
                     click.echo(f"run {name} goes on from run {run_id}", err=True)
 
-            return attend.attend(name, here, wait, begin)
+            return follow(name, session, wait, begin)
 
 
 def _edited(file: str, old: Plan, settings: Settings) -> Plan:

@@ -9,16 +9,15 @@ import click
 from runner import brokers, options
 from runner.errors import RunnerError, UnknownRun
 from runner.language import inputs
-from runner.language import plan as plans
-from runner.language.plan import Plan
+from runner.language.plan import Plan, route
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.run_ids import check_run_id, new_run_id
-from runner.messages import batching as sizes
-from runner.runs import session
+from runner.messages.batching import sized
+from runner.runs.session import open_ledger, open_session, queue_of
 from runner.runs.wait_options import WaitOptions
 from runner.settings import read_settings
-from runner.system import gc_freeze as garbage
 from runner.system import interrupts
+from runner.system.gc_freeze import frozen_imports
 from runner.views import report, screen
 
 _OPTIONS = f"{__name__}.options"  # of the inputs, in a context's `meta`
@@ -102,33 +101,35 @@ def command(
     settings = read_settings(concurrency=concurrency)
     options.check_concurrency(concurrency, settings)
     if dry_run:
-        queue = session.queue_of(settings, name)
-        routed = plans.route(plan, queue, everything=settings.broker_url is None)
-        return _show(sizes.sized(routed, settings.slots), name, as_json=wait.as_json)
+        queue = queue_of(settings, name)
+        routed = route(plan, queue, everything=settings.broker_url is None)
+        return _show(sized(routed, settings.slots), name, as_json=wait.as_json)
     with interrupts.raised(), brokers.starting(settings):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
-        with garbage.spared():
-            from runner import celery_app  # noqa: PLC0415
-            from runner.runs import follow as attend  # noqa: PLC0415
-            from runner.runs import start as run  # noqa: PLC0415
+        with frozen_imports():
+            from runner.celery_app import make_current  # noqa: PLC0415
+            from runner.runs.follow import follow  # noqa: PLC0415
+            from runner.runs.start import check_same, start  # noqa: PLC0415
 
-            celery_app.make_current()
+            make_current()
 
         if run_id and settings.broker_url is None:
             # Before there is a worker: it would serve the queue of the run that exists, without what its workflow includes.
-            with session.ledger(settings) as ledger, suppress(UnknownRun):
-                run.check_same(name, plan, ledger)
-        with session.started(settings, name, plan) as here:
+            with open_ledger(settings) as ledger, suppress(UnknownRun):
+                check_same(name, plan, ledger)
+        with open_session(settings, name, plan) as session:
 
             def begin() -> None:
-                if run.submit(plan, name, here.ledger, queue=here.queue, own_queue=here.own_queue, slots=here.slots):
+                if start(
+                    plan, name, session.ledger, queue=session.queue, own_queue=session.own_queue, slots=session.slots
+                ):
                     return
-                run.check_same(name, plan, here.ledger)
-                ended = here.ledger.run(name).ended
+                check_same(name, plan, session.ledger)
+                ended = session.ledger.run(name).ended
                 what = "this is what came of it" if ended else "has not ended: going on with it"
                 click.echo(f"run {name} exists already, and {what}", err=True)
 
-            return attend.attend(name, here, wait, begin)
+            return follow(name, session, wait, begin)
 
 
 def _show(plan: Plan, run_id: str, *, as_json: bool) -> int:

@@ -6,7 +6,7 @@ import click
 
 from runner import options, text
 from runner.ledger.damage import UnreadableRun
-from runner.runs import session
+from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
 from runner.views import report, screen
 
@@ -18,8 +18,8 @@ from runner.views import report, screen
 def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""
     settings = read_settings()
-    with session.ledger(settings) as ledger:
-        found = [session.note_unattended(run, ledger, settings) for run in ledger.runs(limit)]
+    with open_ledger(settings) as ledger:
+        found = [note_unattended(run, ledger, settings) for run in ledger.runs(limit)]
     for each in found:
         if each.status == "unreadable":
             click.echo(report.problem(UnreadableRun(each.id, each.cause), screen=screen.of(sys.stderr)), err=True)

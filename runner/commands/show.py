@@ -13,7 +13,7 @@ from runner.ledger.damage import NewerPlan
 from runner.ledger.entries import Run, Underway
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
-from runner.runs import session
+from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
 from runner.system import program
 from runner.views import item_pages as pages
@@ -38,8 +38,8 @@ from runner.views.status import ORDER
 def command(run_id: str, step_id: str | None, page: int | None, only: str | None, *, as_json: bool) -> None:
     """Show a run: its status, its inputs and how each step ended."""
     settings = read_settings()
-    with session.ledger(settings) as ledger:
-        run = session.note_unattended(ledger.run(check_run_id(run_id)), ledger, settings)
+    with open_ledger(settings) as ledger:
+        run = note_unattended(ledger.run(check_run_id(run_id)), ledger, settings)
         plan = _plan(ledger, run)
         step = None if step_id is None else _found(ledger, run_id, plan, step_id)
         if (page or only) and not (step and step.foreach and not step.item):

@@ -8,12 +8,11 @@ import click
 import redis
 
 from runner import brokers, options
-from runner.ledger.damage import UnreadableRun
-from runner.ledger.entries import EXIT_CODES
 from runner.ledger.ledger import AWAY
 from runner.ledger.run_ids import check_run_id
-from runner.runs import session
+from runner.runs.exit_codes import exit_code
 from runner.runs.outage import Outage
+from runner.runs.session import open_ledger
 from runner.settings import read_settings
 from runner.views import progress, report, screen
 
@@ -32,7 +31,7 @@ def command(run_id: str) -> int:
     def away(error: redis.RedisError) -> None:
         outage.tell(f"run {run_id} waits for the broker: {brokers.reason(error)[0]}")
 
-    with session.ledger(read_settings()) as ledger:
+    with open_ledger(read_settings()) as ledger:
         plan = ledger.plan(run_id)
         with progress.shown(plan, run_id) as shown:
             for event in ledger.follow(run_id, away=away):
@@ -43,4 +42,4 @@ def command(run_id: str) -> int:
         ended = ledger.run(run_id)
         outcomes, tally = ledger.outcomes(run_id, plan), ledger.tally(run_id)
         click.echo(report.summary(ended, plan, outcomes, tally=tally, screen=screen.of(sys.stderr)), err=True)
-        return EXIT_CODES.get(ended.status, UnreadableRun.exit_code)
+        return exit_code(ended.status)

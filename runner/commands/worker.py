@@ -1,5 +1,7 @@
 """`worker`: a Celery worker that executes steps."""
 
+import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,9 +9,10 @@ import click
 
 from runner import brokers, options
 from runner.language.task_index import not_installed
-from runner.runs import private_worker as worker
 from runner.settings import read_settings, split_words
-from runner.system import gc_freeze as garbage
+from runner.system.gc_freeze import frozen_imports
+from runner.system.tether import end_with_parent
+from runner.worker.modules import find_modules, import_tasks
 
 POOLS = ("prefork", "threads", "solo")
 
@@ -50,16 +53,16 @@ def command(
     Ctrl-C once: finish what is being executed, take nothing more. Twice: give it back.
     """
     if tether is not None:
-        worker.end_with_parent(tether)  # defence: TETHER
+        end_with_parent(tether)  # defence: TETHER
     settings = read_settings()
     asked = [*settings.include, *include]
-    worker.find_modules(not_installed(asked), beside)
-    worker.import_tasks(asked)
-    with garbage.spared():
+    find_modules(not_installed(asked), beside)
+    import_tasks(asked)
+    with frozen_imports():
         app = _app(bare=bare, include=asked)
     with brokers.open(settings):
         node = app.Worker(
-            hostname=name or worker.name(),
+            hostname=name or _node_name(),
             pool=None if pool == "prefork" else pool,  # ours is in the configuration
             concurrency=concurrency or settings.slots,
             queues=split_words(queues or "") or [settings.queue],
@@ -77,19 +80,24 @@ def command(
         return int(node.exitcode or 0)
 
 
+def _node_name() -> str:
+    """Return a name that no other worker has."""
+    return f"worker-{os.getpid()}@{socket.gethostname()}"
+
+
 def _app(*, bare: bool, include: Sequence[str]) -> Any:
     """The Celery application, and all that a worker imports and makes once; none of it connects before it is used."""
     # Here, not above: 0.25 s, after what may fail at once. The embedded broker may be starting meanwhile.
     from runner.celery_app import OURS, make_current  # noqa: PLC0415
-    from runner.worker import process as here  # noqa: PLC0415
+    from runner.worker import process  # noqa: PLC0415
 
     app = make_current()  # defence: CURRENT
-    here.serve(app)  # defence: SERVED_AS_CURRENT
+    process.serve(app)  # defence: SERVED_AS_CURRENT
     app.conf.runner_include = include
     if bare:
         app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s
         app.conf.runner_alone = True
-    worker.import_tasks(app.conf.include)  # else Celery does, whose traceback does not say which of them fails
+    import_tasks(app.conf.include)  # else Celery does, whose traceback does not say which of them fails
     app.loader.init_worker()
-    _ = app.Worker, app.backend, here.ledger()  # else each process of the pool makes the last two for itself
+    _ = app.Worker, app.backend, process.ledger()  # else each process of the pool makes the last two for itself
     return app

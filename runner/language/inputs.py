@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from runner.errors import Fault, InvalidInput, InvalidWorkflow, echo, listed
-from runner.language import schema_errors as misfits
+from runner.language import schema_errors
 from runner.language.source import Loc, Source, found, is_json, read_source
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object"]
@@ -84,7 +84,7 @@ def faults(written: Source) -> Iterator[Fault]:
             at = ("inputs", name, *loc)
             value = said[loc[0]] if len(loc) == 1 else said[loc[0]][loc[1]]
             if message.startswith("expected"):
-                yield misfits.fault(code, message, value, at, written)
+                yield schema_errors.fault(code, message, value, at, written)
             else:
                 yield Fault(code, message, written.place(at))
 

@@ -18,8 +18,7 @@ from pydantic import (
 )
 
 from runner.errors import Fault, InvalidWorkflow, Place
-from runner.language import checks, expressions, inputs
-from runner.language import schema_errors as misfits
+from runner.language import checks, expressions, inputs, schema_errors
 from runner.language.inputs import Input
 from runner.language.source import Loc, Source
 from runner.language.steps import BATCH_LIMIT, default_id, with_tasks
@@ -39,7 +38,7 @@ def read_workflow(source: Source, tasks: TaskIndex) -> "Workflow":
         workflow = Workflow.model_validate(source.draft)
     except ValidationError as error:
         errors = error.errors(include_url=False)[: checks.FAULT_LIMIT]
-        wrong = misfits.faults(errors, source, Workflow, partial(checks.takes, source, tasks))
+        wrong = schema_errors.faults(errors, source, Workflow, partial(checks.takes, source, tasks))
         unknown = {each["loc"] for each in errors if each["type"] == "extra_forbidden"}
     told = _merged(checks.faults(source, tasks, unknown), [*wrong, *inputs.faults(source)], source.faults)
     if told or workflow is None:
@@ -78,7 +77,7 @@ _DURATION_SCHEMA = {
 
 def _seconds(value: Any, least: float) -> float:
     """``30s``, ``5m``, ``1h30m``, ``500ms``, or a number of seconds."""
-    outside = misfits.error(
+    outside = schema_errors.error(
         "E028",
         f"expected a duration from {'1ms' if least else '0s'} to 24h",
         "write 30s, 5m, 1h30m, 500ms, or a number of seconds",
@@ -93,7 +92,7 @@ def _seconds(value: Any, least: float) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
     else:
-        raise misfits.error("E007", "expected a duration", "write 30s, 5m, 1h30m, 500ms, or a number of seconds")
+        raise schema_errors.error("E007", "expected a duration", "write 30s, 5m, 1h30m, 500ms, or a number of seconds")
     if not least <= seconds <= DAY:  # false for nan, too
         raise outside
     return seconds
@@ -104,7 +103,7 @@ def _as_retry(value: Any) -> Any:
         return {"max_retries": value}
     if isinstance(value, dict):
         return value
-    raise misfits.error(
+    raise schema_errors.error(
         "E007", "expected a number of retries, or a mapping", "write retry: 3, or {max_retries: 3, delay: 2s}"
     )
 
@@ -112,15 +111,17 @@ def _as_retry(value: Any) -> Any:
 def _jitter(value: Any) -> Any:
     if value in ("full", "none") or (isinstance(value, int | float) and value is not True and 0 <= value <= 1):
         return value if isinstance(value, str) else float(value)
-    raise misfits.error("E028", "expected full, none, or a share from 0 to 1")
+    raise schema_errors.error("E028", "expected full, none, or a share from 0 to 1")
 
 
 def _error_name(value: Any) -> Any:
     if (status := str(value)) in _STATUSES and not isinstance(value, bool):
-        raise misfits.error("E030", "expected the name of an exception, or http_429, http_5xx", f"write http_{status}")
+        raise schema_errors.error(
+            "E030", "expected the name of an exception, or http_429, http_5xx", f"write http_{status}"
+        )
     if not isinstance(value, str) or re.fullmatch(r"http_[1-5](xx|\d\d)|(?!http_)[^\W\d]\w*(\.[^\W\d]\w*)*", value):
         return value
-    raise misfits.error("E030", "expected the name of an exception, or http_429, http_5xx")
+    raise schema_errors.error("E030", "expected the name of an exception, or http_429, http_5xx")
 
 
 _STATUSES = {*map(str, range(100, 600)), "1xx", "2xx", "3xx", "4xx", "5xx"}
@@ -135,28 +136,32 @@ def _min_success(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if value >= 0:
             return value
-        raise misfits.error("E028", "expected at least 0")
+        raise schema_errors.error("E028", "expected at least 0")
     if isinstance(value, str):
         if re.fullmatch(_PERCENTAGE, value):
             return value
-        raise misfits.error(
+        raise schema_errors.error(
             "E028", "expected a number of collectors, or a percentage from 0% to 100%", "write 3 or 60%"
         )
-    raise misfits.error("E007", "expected a number of collectors, or a percentage", "write 3 or 60%")
+    raise schema_errors.error("E007", "expected a number of collectors, or a percentage", "write 3 or 60%")
 
 
 def _as_foreach(value: Any) -> Any:
     if isinstance(value, str) and not expressions.is_one(value):
         hint = f"write {{items: {{file: {value}}}}}" if _is_file(value) else _items_hint(value)
-        raise misfits.error("E007", "expected a list of items, an expression that comes to one, or a mapping", hint)
+        raise schema_errors.error(
+            "E007", "expected a list of items, an expression that comes to one, or a mapping", hint
+        )
     if isinstance(value, list | str):
         return {"items": value}
     if isinstance(value, dict) and "items" not in value and isinstance(value.get("file"), str):
         hint = f"write {{items: {{file: {value['file']}}}}}"
-        raise misfits.error("E007", "expected a list of items, an expression, or a mapping with the key items", hint)
+        raise schema_errors.error(
+            "E007", "expected a list of items, an expression, or a mapping with the key items", hint
+        )
     if isinstance(value, dict):
         return value
-    raise misfits.error("E007", "expected a list of items, an expression, or a mapping", _items_hint(value))
+    raise schema_errors.error("E007", "expected a list of items, an expression, or a mapping", _items_hint(value))
 
 
 def _is_file(text: str) -> bool:
@@ -180,7 +185,7 @@ def _items(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         return ItemsFile.model_validate(value)
-    raise misfits.error(
+    raise schema_errors.error(
         "E007",
         "expected a list of items, one expression that comes to a list, or a file",
         f"write {{file: {value}}}" if isinstance(value, str) and _is_file(value) else _items_hint(value),
@@ -190,21 +195,23 @@ def _items(value: Any) -> Any:
 def _item_name(value: Any) -> Any:
     if not isinstance(value, str) or (re.fullmatch(_IDENTIFIER, value) and value not in expressions.RESERVED):
         return value
-    raise misfits.error("E030", "expected a name of letters, digits and _, and none that expressions have already")
+    raise schema_errors.error(
+        "E030", "expected a name of letters, digits and _, and none that expressions have already"
+    )
 
 
 def _item_key(value: Any) -> Any:
     if not isinstance(value, str) or "${{" in value:
         return value
-    raise misfits.error("E028", "expected an expression, as every item has a key of its own", "write ${{ item }}")
+    raise schema_errors.error("E028", "expected an expression, as every item has a key of its own", "write ${{ item }}")
 
 
 def _batch(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= BATCH_LIMIT):
         return value
     if isinstance(value, int | str) and not isinstance(value, bool):
-        raise misfits.error("E028", f"expected auto, or a number of collectors from 1 to {BATCH_LIMIT:,}")
-    raise misfits.error("E007", "expected auto, or a number of collectors")
+        raise schema_errors.error("E028", f"expected auto, or a number of collectors from 1 to {BATCH_LIMIT:,}")
+    raise schema_errors.error("E007", "expected auto, or a number of collectors")
 
 
 def _as_list(value: Any) -> Any:

@@ -9,8 +9,7 @@ StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled",
 PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 # `unreadable` is no state: the record of such a run is damaged, or of a newer version.
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
-# How a run may end, and what `run` and `watch` exit with then.
-EXIT_CODES: dict[RunStatus, int] = {"succeeded": 0, "partial": 0, "failed": 1, "cancelled": 6}
+ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        return self.status in EXIT_CODES
+        return self.status in ENDED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""A run under way to its end: progress, Ctrl-C, the summary, the result, the exit code."""
+"""A run under way to its end, for the person who waits: progress, Ctrl-C, the summary, the result, the exit code."""
 
 import logging
 import os
@@ -21,12 +21,14 @@ from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.plan import Plan
 from runner.language.redact import mask
 from runner.ledger.damage import MissingData
-from runner.ledger.entries import EXIT_CODES, Event, Outcome, Run, Underway
+from runner.ledger.entries import Event, Outcome, Run, Underway
 from runner.ledger.ledger import AWAY, FOLLOW_PATIENCE, Ledger
-from runner.runs import start as run
+from runner.ledger.run_ids import check_run_id
+from runner.runs.exit_codes import STILL_RUNNING, exit_code
 from runner.runs.outage import Outage
 from runner.runs.private_worker import WorkerEnded
 from runner.runs.session import Session
+from runner.runs.start import mark_lost
 from runner.runs.wait_options import WaitOptions
 from runner.system import program, streams
 from runner.system.interrupts import Interrupted
@@ -40,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-STILL_RUNNING = 5
 PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to start
 
 
@@ -65,11 +66,11 @@ class CameOf:
     unended: list[str]
 
 
-def attend(run_id: str, here: Session, wait: WaitOptions, begin: Callable[[], None]) -> int:
-    """Begin a run and stay with it until it has ended, or as long as the user wishes; return the exit code.
+def follow(run_id: str, session: Session, wait: WaitOptions, begin: Callable[[], None]) -> int:
+    """Begin a run and follow it to its end, or for as long as the user wishes; return the exit code.
 
     Args:
-        begin: submits or resumes the run. A worker may execute steps before it returns, so a signal that comes meanwhile
+        begin: starts or resumes the run. A worker may execute steps before it returns, so a signal that comes meanwhile
             cancels the run as well.
 
     Raises:
@@ -77,125 +78,227 @@ def attend(run_id: str, here: Session, wait: WaitOptions, begin: Callable[[], No
         WorkerEnded: there is no worker any more; the run has failed then.
         BrokerUnavailable: the broker did not come back in time; `resume` goes on with the run.
     """
+    following = Following(run_id=run_id, session=session, wait=wait)
     try:
         begin()
     except Interrupted as interrupted:
-        return _cancel(run_id, here, interrupted, wait)
+        return following.cancel(interrupted)
     try:
-        return _attend(run_id, here, wait)
+        return following.to_the_end()
     except AWAY as error:
         why, _ = brokers.reason(error)
-        broker = without_password(brokers.url(here.settings))
+        broker = without_password(brokers.url(session.settings))
         raise BrokerUnavailable(
             f"run {run_id} is left as it is: broker {broker}: {why}",
             f"`{program.command('resume', run_id)}` goes on with it, once the broker does",
         ) from error
 
 
-def _attend(run_id: str, here: Session, wait: WaitOptions) -> int:
-    try:
-        plan = _patiently(lambda: here.ledger.plan(run_id))
-    except Interrupted as interrupted:
-        return _cancel(run_id, here, interrupted, wait)
-    if wait.detach:
-        click.echo(report.as_json({"run_id": run_id}) if wait.as_json else run_id)
-        return _leave(run_id, here, 0)
-    try:
-        ended = _watch(plan, run_id, here, wait)
-        if isinstance(ended, Interrupted):
-            return _tell_cancelled(run_id, here, ended, wait)
-        if ended:
-            return tell(run_id, here.ledger, plan, wait)
-        _say(f"run {run_id} has not ended after {wait.timeout:g} s, and goes on: `{program.command('show', run_id)}`")
-        if wait.as_json:
-            tell(run_id, here.ledger, plan, wait, summary=False)
-        return _leave(run_id, here, STILL_RUNNING)
-    except Left:
-        raise
-    except Interrupted as interrupted:
-        return _cancel(run_id, here, interrupted, wait)
-    except UnknownRun:
-        run.lose(run_id, plan, here.ledger)
-        _say(f"run {run_id} is lost: turn on persistence (appendonly yes); `{program.command('doctor')}` looks")
-        return tell(run_id, here.ledger, plan, wait)
-    except WorkerEnded as ended:
-        fail(run_id, here.ledger, str(ended))
-        # The end of its log is in it, and there a task may have written anything.
-        raise WorkerEnded(f"run {run_id} has failed: {mask(str(ended), plan)}", ended.hint) from ended
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Following:
+    """A run that has begun, and how its user waits for it.
 
+    Args:
+        session: the ledger, the settings, and the run's own worker if it has one.
+    """
 
-def _watch(plan: Plan, run_id: str, here: Session, wait: WaitOptions) -> bool | Interrupted:
-    """Show the run's progress to its end; False if the time is up before, the signal if one has cancelled it."""
-    began = heard = time.monotonic()
-    outage = Outage(_ignore if wait.quiet else _say)
-    started, waits_for = False, ""
-    latest: Event | None = None
-    with progress.shown(plan, run_id, quiet=wait.quiet) as shown:
+    run_id: str
+    session: Session
+    wait: WaitOptions
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.session.ledger
+
+    def to_the_end(self) -> int:
+        """Show the run's progress, then how it ended; return the exit code."""
         try:
-            for event in _followed(run_id, here, outage):
-                shown.tell(event)
-                latest = event or latest
-                now = time.monotonic()
-                heard = heard if event is None else now
-                if event is not None and event.event in {"waiting", "started", "ended"}:
-                    started = started or event.event == "started"
-                    waits_for = mask(event.message, plan) if event.event == "waiting" else ""
-                if here.worker is None and now - heard > PATIENCE and outage.may_say and not outage.of_broker:
-                    with suppress(*AWAY):  # `follow` says so
-                        if not here.ledger.is_led():
-                            none = f"and there is none: `{program.command('worker')}` starts one"
-                            outage.tell(f"run {run_id} waits for a worker, {none}")
-                        elif waits_for:  # as the ledger says it; a worker may well be free
-                            cure = (
-                                f"`{program.command('worker')} --include MODULE` starts one with the module of the task"
-                            )
-                            outage.tell(f"run {run_id} {printable(waits_for)}: {cure}")
-                        elif not started:
-                            outage.tell(f"run {run_id} waits for a worker that is free")
-                            started = True  # or will be, one day: once is enough
-                if wait.timeout and now - began > wait.timeout:
-                    return False
+            plan = _patiently(lambda: self.ledger.plan(self.run_id))
         except Interrupted as interrupted:
-            _stop(run_id, here, interrupted)
-            # What is shown last is how it ended, and not where it was.
-            if latest is None or latest.event != "ended":
-                for event in here.ledger.follow(run_id, after=latest.id if latest else "0"):
+            return self.cancel(interrupted)
+        if self.wait.detach:
+            click.echo(report.as_json({"run_id": self.run_id}) if self.wait.as_json else self.run_id)
+            return self._leave(0)
+        try:
+            ended = self._watch(plan)
+            if isinstance(ended, Interrupted):
+                return self._show_cancelled(ended)
+            if ended:
+                return show_end(self.run_id, self.ledger, plan, self.wait)
+            return self._time_is_up(plan)
+        except Left:
+            raise
+        except Interrupted as interrupted:
+            return self.cancel(interrupted)
+        except UnknownRun:
+            mark_lost(self.run_id, plan, self.ledger)
+            _say(
+                f"run {self.run_id} is lost: turn on persistence (appendonly yes); `{program.command('doctor')}` looks"
+            )
+            return show_end(self.run_id, self.ledger, plan, self.wait)
+        except WorkerEnded as ended:
+            fail(self.run_id, self.ledger, str(ended))
+            # The end of its log is in it, and there a task may have written anything.
+            raise WorkerEnded(f"run {self.run_id} has failed: {mask(str(ended), plan)}", ended.hint) from ended
+
+    def cancel(self, interrupted: Interrupted) -> int:
+        """Cancel the run, show how it ended, and return the exit code of the signal."""
+        self._stop(interrupted)
+        return self._show_cancelled(interrupted)
+
+    def _watch(self, plan: Plan) -> bool | Interrupted:
+        """Show the progress to the end; False if the time is up before, the signal if one has cancelled the run."""
+        began, silence = time.monotonic(), _Silence(plan)
+        outage = Outage(_ignore if self.wait.quiet else _say)
+        latest: Event | None = None
+        with progress.shown(plan, self.run_id, quiet=self.wait.quiet) as shown:
+            try:
+                for event in self._events(outage):
                     shown.tell(event)
-            return interrupted
-    return True
+                    silence.hear(event)
+                    latest = event or latest
+                    if self.session.worker is None and silence.is_long and outage.may_say and not outage.of_broker:
+                        with suppress(*AWAY):  # `_events` says so
+                            self._say_what_is_missing(silence, outage)
+                    if self.wait.timeout and time.monotonic() - began > self.wait.timeout:
+                        return False
+            except Interrupted as interrupted:
+                self._stop(interrupted)
+                # What is shown last is how the run ended, not where it was.
+                if latest is None or latest.event != "ended":
+                    for event in self.ledger.follow(self.run_id, after=latest.id if latest else "0"):
+                        shown.tell(event)
+                return interrupted
+        return True
+
+    def _events(self, outage: Outage) -> Iterator[Event | None]:
+        """The run's events to its end; meanwhile its worker and its broker are kept alive, and what is lost is sent again."""
+        looked = time.monotonic()
+
+        def away(error: redis.RedisError) -> None:
+            outage.of_broker = True
+            outage.tell(f"run {self.run_id} waits for the broker: {brokers.reason(error)[0]}")
+            brokers.revive(self.session.settings)  # defence: REVIVED
+
+        for event in self.ledger.follow(self.run_id, away=away):
+            yield event
+            if event is None and self.session.worker is not None:
+                self.session.worker.keep()
+            if event is None and time.monotonic() - looked > self.session.settings.reconcile_every:
+                looked = time.monotonic()
+                self._reconcile(outage)  # defence: LOOKED_FOR
+
+    def _reconcile(self, outage: Outage) -> None:
+        try:
+            reconcile(self.run_id, self.ledger, grace=self.session.settings.grace)
+            outage.of_broker = False
+        except (redis.RedisError, OperationalError) as error:
+            logger.info("cannot reconcile: %s", error)  # the server is away: `Ledger.follow` waits for it
+            why, _ = brokers.reason(error.__cause__ or error)
+            outage.of_broker = True
+            outage.tell(f"run {self.run_id} waits for the broker, which takes no work: {why}")
+
+    def _say_what_is_missing(self, silence: "_Silence", outage: Outage) -> None:
+        """Say why nothing happens: no worker, none with the task, or none that is free."""
+        worker = program.command("worker")
+        if not self.ledger.is_led():
+            outage.tell(f"run {self.run_id} waits for a worker, and there is none: `{worker}` starts one")
+        elif silence.waits_for:  # as the ledger says it; a worker may well be free
+            cure = f"`{worker} --include MODULE` starts one with the module of the task"
+            outage.tell(f"run {self.run_id} {printable(silence.waits_for)}: {cure}")
+        elif not silence.started:
+            outage.tell(f"run {self.run_id} waits for a worker that is free")
+            silence.started = True  # or will be, one day: once is enough
+
+    def _time_is_up(self, plan: Plan) -> int:
+        show = program.command("show", self.run_id)
+        _say(f"run {self.run_id} has not ended after {self.wait.timeout:g} s, and goes on: `{show}`")
+        if self.wait.as_json:
+            show_end(self.run_id, self.ledger, plan, self.wait, summary=False)
+        return self._leave(STILL_RUNNING)
+
+    def _stop(self, interrupted: Interrupted) -> None:
+        """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed.
+
+        Raises:
+            Left: the run goes on without this process, or there is none.
+        """
+        if interrupted.signal is signal.SIGHUP:
+            raise Left(interrupted.signal) from interrupted
+        try:
+            _say(f"\ncancelling run {self.run_id}; once more to leave it as it is")
+            self.ledger.cancel(check_run_id(self.run_id), f"{interrupted.signal.name} to `run`")
+        except UnknownRun:
+            raise Left(interrupted.signal) from None  # it had not been accepted
+        except Interrupted as again:
+            raise self._left(again) from again
+
+    def _show_cancelled(self, interrupted: Interrupted) -> int:
+        try:
+            show_end(self.run_id, self.ledger, self.ledger.plan(self.run_id), self.wait)
+        except UnknownRun:
+            raise Left(interrupted.signal) from None
+        except Interrupted as again:
+            raise self._left(again) from again
+        return interrupted.exit_code
+
+    def _left(self, again: Interrupted) -> Left:
+        _say(f"left as it is: `{program.command('resume', self.run_id)}`")
+        return Left(again.signal)
+
+    def _leave(self, code: int) -> int:
+        """Leave the terminal: this process ends with the code, and a copy of it waits for the end of the run.
+
+        With a broker of yours nobody has to wait, and nothing is left behind.
+        """
+        if self.session.worker is None:
+            return code
+        code = streams.exit_code(code)
+        sys.stderr.flush()
+        if os.fork():
+            os._exit(code)  # the worker and the server belong to the copy: nothing is to be closed here
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        try:
+            for _ in self._events(Outage(_ignore)):
+                pass
+        except WorkerEnded as ended:
+            fail(self.run_id, self.ledger, str(ended))
+        return code
 
 
-def _followed(run_id: str, here: Session, outage: Outage) -> Iterator[Event | None]:
-    """The run's events to its end; meanwhile its worker and its broker are kept alive, and what is lost is sent again."""
-    looked = time.monotonic()
+class _Silence:
+    """How long nothing has been heard of a run, and what its last events said.
 
-    def away(error: redis.RedisError) -> None:
-        outage.of_broker = True
-        outage.tell(f"run {run_id} waits for the broker: {brokers.reason(error)[0]}")
-        brokers.revive(here.settings)  # defence: REVIVED
+    ``started`` is whether any step has been started; ``waits_for`` is what the run waits for, as the ledger says it.
+    """
 
-    for event in here.ledger.follow(run_id, away=away):
-        yield event
-        if event is None and here.worker is not None:
-            here.worker.keep()
-        if event is None and time.monotonic() - looked > here.settings.reconcile_every:
-            looked = time.monotonic()
-            _reconcile(run_id, here, outage)  # defence: LOOKED_FOR
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._since = time.monotonic()
+        self.started = False
+        self.waits_for = ""
 
+    @property
+    def is_long(self) -> bool:
+        return time.monotonic() - self._since > PATIENCE
 
-def _reconcile(run_id: str, here: Session, outage: Outage) -> None:
-    try:
-        reconcile(run_id, here.ledger, grace=here.settings.grace)
-        outage.of_broker = False
-    except (redis.RedisError, OperationalError) as error:
-        logger.info("cannot reconcile: %s", error)  # the server is away: `follow` waits for it
-        why, _ = brokers.reason(error.__cause__ or error)
-        outage.of_broker = True
-        outage.tell(f"run {run_id} waits for the broker, which takes no work: {why}")
+    def hear(self, event: Event | None) -> None:
+        if event is None:
+            return
+        self._since = time.monotonic()
+        if event.event in {"waiting", "started", "ended"}:
+            self.started = self.started or event.event == "started"
+            self.waits_for = mask(event.message, self._plan) if event.event == "waiting" else ""
 
 
-def tell(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summary: bool = True) -> int:
-    """The summary, the result, the exit code. ``--quiet`` is about what went well: a run that did not must be found again."""
+def show_end(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summary: bool = True) -> int:
+    """Show the summary and the result of a run; return the exit code.
+
+    ``--quiet`` is for a run that went well: the id of one that did not is needed to look into it.
+    """
     came = _patiently(lambda: _came_of(run_id, ledger, plan))
     if wait.as_json:
         told = report.document(
@@ -214,7 +317,7 @@ def tell(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summary:
             _say(report.resumable(came.run, screen=screen.of(sys.stderr)))
     if came.run.status in {"succeeded", "partial"} and not wait.as_json:
         click.echo(report.result(came.result, plan))
-    return 1 if came.run.status == "partial" and wait.strict else EXIT_CODES.get(came.run.status, STILL_RUNNING)
+    return exit_code(came.run.status, strict=wait.strict)
 
 
 def _came_of(run_id: str, ledger: Ledger, plan: Plan) -> CameOf:
@@ -246,66 +349,6 @@ def _patiently(read: Callable[[], Answer]) -> Answer:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
-
-
-def _cancel(run_id: str, here: Session, interrupted: Interrupted, wait: WaitOptions) -> int:
-    _stop(run_id, here, interrupted)
-    return _tell_cancelled(run_id, here, interrupted, wait)
-
-
-def _stop(run_id: str, here: Session, interrupted: Interrupted) -> None:
-    """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed.
-
-    Raises:
-        Left: the run goes on without us, or there is none.
-    """
-    if interrupted.signal is signal.SIGHUP:
-        raise Left(interrupted.signal) from interrupted
-    try:
-        _say(f"\ncancelling run {run_id}; once more to leave it as it is")
-        run.cancel(run_id, here.ledger, f"{interrupted.signal.name} to `run`")
-    except UnknownRun:
-        raise Left(interrupted.signal) from None  # it had not been accepted
-    except Interrupted as again:
-        raise _left(run_id, again) from again
-
-
-def _tell_cancelled(run_id: str, here: Session, interrupted: Interrupted, wait: WaitOptions) -> int:
-    try:
-        tell(run_id, here.ledger, here.ledger.plan(run_id), wait)
-    except UnknownRun:
-        raise Left(interrupted.signal) from None
-    except Interrupted as again:
-        raise _left(run_id, again) from again
-    return interrupted.exit_code
-
-
-def _left(run_id: str, again: Interrupted) -> "Left":
-    _say(f"left as it is: `{program.command('resume', run_id)}`")
-    return Left(again.signal)
-
-
-def _leave(run_id: str, here: Session, code: int) -> int:
-    """Leave the terminal: this process ends with the code, and a copy of it waits for the end of the run.
-
-    With a broker of yours nobody has to wait, and nothing is left behind.
-    """
-    if here.worker is None:
-        return code
-    code = streams.exit_code(code)
-    sys.stderr.flush()
-    if os.fork():
-        os._exit(code)  # the worker and the server belong to the copy: nothing is to be closed here
-    os.setsid()
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
-    try:
-        for _ in _followed(run_id, here, Outage(_ignore)):
-            pass
-    except WorkerEnded as ended:
-        fail(run_id, here.ledger, str(ended))
-    return code
 
 
 def _ignore(_text: str) -> None:

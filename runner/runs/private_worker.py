@@ -1,32 +1,19 @@
 """A worker process of a run's own: started beside it, and ended with it."""
 
 import os
-import signal
-import socket
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
 
 from runner.errors import RunnerError
 from runner.system import fork
 from runner.system.fork import Fork, Spawned
-from runner.system.interrupts import Interrupted
 
 RESTARTS = 5  # of a run's own worker, which its steps may take down with them
 SOON = 1.5  # seconds: a worker that ends within them could not start, and would not the next time
-
-
-class ModuleNotImported(RunnerError):
-    """A module that a workflow includes cannot be imported."""
-
-    exit_code = 3
 
 
 class WorkerEnded(RunnerError):
@@ -115,78 +102,3 @@ def _last_words(log: str) -> str:
     lines = log.splitlines()[-5:]
     errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     return " / ".join(lines[errors[0] if errors else 0 :]).strip()[:500] or "its log is empty"
-
-
-def import_tasks(modules: Iterable[str]) -> None:
-    """Import modules that define tasks.
-
-    Raises:
-        ModuleNotImported: with the place in it that does not work.
-    """
-    for module in modules:
-        try:
-            import_module(module)
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BaseException as error:  # a user's module may raise anything, and call sys.exit
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            where = f" ({frame.filename}:{frame.lineno})" if not frame.filename.startswith("<frozen") else ""
-            if isinstance(error, SystemExit):
-                reason = f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
-            else:
-                reason = f"{type(error).__name__}: {error}"
-            raise ModuleNotImported(f'module "{module}"{where}: {reason}') from error
-
-
-def find_modules(modules: Iterable[str], beside: str | None) -> None:
-    """Have modules found that are not installed: beside a YAML, or in the current directory, as Celery finds them there.
-
-    Both come last on the path: a ``queue.py`` or an ``httpx.py`` there is no module of anybody else's. But the modules
-    that were asked for are looked for beside the YAML first.
-
-    Args:
-        modules: that will be imported, in dotted names.
-        beside: the directory of the YAML, if it may have some of them.
-    """
-    names = frozenset(module.partition(".")[0] for module in modules)
-    if beside is not None and any((Path(beside) / each).exists() for name in names for each in (name, f"{name}.py")):
-        sys.meta_path.insert(0, _Beside(names, beside))
-        sys.path.append(beside)  # for what they import  # defence: BEHIND
-    if names and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # defence: CURRENT_BEHIND
-
-
-class _Beside(MetaPathFinder):
-    """Some modules and packages, found in a directory."""
-
-    def __init__(self, names: Container[str], directory: str) -> None:
-        self._names = names
-        self._directory = directory
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,  # noqa: ARG002 - the finder's signature
-    ) -> ModuleSpec | None:
-        if path is not None or fullname not in self._names:
-            return None
-        spec = PathFinder.find_spec(fullname, [self._directory])
-        return spec if spec and spec.loader else None  # any directory of that name would do for a namespace package
-
-
-def end_with_parent(tether: int) -> None:
-    """End this process and its pool as soon as the other end of this pipe is closed: only our parent has that one."""
-    os.set_inheritable(tether, False)  # what our steps start has no use for it
-
-    def wait() -> None:
-        while os.read(tether, 1024):
-            pass
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=wait, name="tether", daemon=True).start()
-
-
-def name() -> str:
-    """A Celery node name that no other worker has."""
-    return f"worker-{os.getpid()}@{socket.gethostname()}"

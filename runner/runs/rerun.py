@@ -8,11 +8,10 @@ from itertools import zip_longest
 
 from runner.errors import RunnerError, listed
 from runner.language import foreach
-from runner.language import plan as plans
-from runner.language.plan import Plan, Step
+from runner.language.plan import Plan, Step, route
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
-from runner.runs.start import batches, ready, send_rest, succeeded
+from runner.runs.start import batches, prepare, send_rest, succeeded
 
 _EARLIER = "start from an earlier step, or leave `--from` out"
 
@@ -43,16 +42,16 @@ def rerun(
     Args:
         start: the step from which on everything is executed again; None for what did not succeed or has changed.
         plan: of the new run, if the workflow has changed since.
-        queue, own_queue, slots: as `run.submit` takes them.
+        queue, own_queue, slots: as `start` takes them.
 
     Raises:
         CannotKeep: there is no such step, or one before it did not succeed or is another now.
     """
     old = ledger.plan(check_run_id(run_id))
     if plan is None:  # its items are those of the earlier run, in the batches that they are in
-        new = plans.route(old, queue, everything=own_queue)
+        new = route(old, queue, everything=own_queue)
     else:
-        new = ready(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
+        new = prepare(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
     done = succeeded(old, ledger.outcomes(run_id, old), ledger.tally(run_id))
     kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
     if plan is not None:

@@ -44,14 +44,14 @@ class Session:
 
 
 @contextmanager
-def ledger(settings: Settings) -> Iterator[Ledger]:
+def open_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger on the broker that the settings name; the broker is checked, and started if it is our own."""
     with brokers.open(settings) as broker:
         yield Ledger.of(brokers.connect(broker.url), settings)
 
 
 @contextmanager
-def started(settings: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
+def open_session(settings: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     """A session for one run.
 
     With the embedded broker each run brings a worker that serves it alone: it imports this workflow's modules as they
@@ -61,15 +61,15 @@ def started(settings: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
     queue = queue_of(settings, run_id)
     own = nullcontext() if settings.broker_url else _worker(settings, queue, plan, log)
     # The worker first: it has something to import yet, while Valkey is started.
-    with own as process, ledger(settings) as store:
-        yield Session(ledger=store, queue=queue, worker=process, settings=settings)
+    with own as process, open_ledger(settings) as ledger:
+        yield Session(ledger=ledger, queue=queue, worker=process, settings=settings)
         # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
         if process is not None:
             process.end()
-            _forget_messages(store.client, queue)  # defence: OWN_QUEUE
+            _forget_messages(ledger.client, queue)  # defence: OWN_QUEUE
 
 
-def note_unattended(run: Run, store: Ledger, settings: Settings) -> Run:
+def note_unattended(run: Run, ledger: Ledger, settings: Settings) -> Run:
     """The run, with a note if it has not ended and nobody goes on with it, also of one whose steps are still leased.
 
     With the embedded broker the worker of another run does not: each serves its own.
@@ -84,7 +84,7 @@ def note_unattended(run: Run, store: Ledger, settings: Settings) -> Run:
         )
     else:
         start = program.command("worker")
-        note = "" if store.is_led() else f"waits for a worker, and there is none: `{start}` starts one"
+        note = "" if ledger.is_led() else f"waits for a worker, and there is none: `{start}` starts one"
     return replace(run, unattended=note)
 
 

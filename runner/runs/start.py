@@ -1,4 +1,4 @@
-"""A plan to a run: submitted, cancelled, resumed.
+"""A plan to a run: started, or resumed.
 
 Messages are sent by the Celery application of this process, whose broker the ledger is on.
 """
@@ -11,14 +11,13 @@ from kombu.exceptions import OperationalError
 
 from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, listed
 from runner.language import foreach
-from runner.language import plan as plans
-from runner.language.plan import Plan
+from runner.language.plan import Plan, route
 from runner.ledger.codec import packed
-from runner.ledger.entries import Outcome, RunStatus, count_passing
+from runner.ledger.entries import Outcome, count_passing
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
-from runner.messages import batching as sizes
 from runner.messages import canvas
+from runner.messages.batching import is_wide, sized
 from runner.messages.send import send
 from runner.system import program
 from runner.system.crashpoints import Crashpoint, crashpoint
@@ -32,7 +31,7 @@ class OtherRun(RunnerError):
     exit_code = 3
 
 
-def submit(
+def start(
     plan: Plan, run_id: str, ledger: Ledger, *, queue: str, own_queue: bool = False, slots: int | None = None
 ) -> bool:
     """Record a run in the ledger and send it on its way.
@@ -50,7 +49,7 @@ def submit(
         ApplicationUnfit: what this process's Celery application sends no worker would find.
         BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
     """
-    routed = ready(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
+    routed = prepare(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
     crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)  # defence: WHOLE
     if not ledger.accept(check_run_id(run_id), routed, items=batches(routed)):
         return False
@@ -117,13 +116,13 @@ def _lost(run_id: str, plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str]]:
             yield from ((each, ref) for each in again)
 
 
-def ready(plan: Plan, ledger: Ledger, *, queue: str, own_queue: bool, slots: int | None = None) -> Plan:
+def prepare(plan: Plan, ledger: Ledger, *, queue: str, own_queue: bool, slots: int | None = None) -> Plan:
     """The plan with its queues, and its batches."""
     application.check(process.app(), process.settings())
-    routed = plans.route(plan, queue, everything=own_queue)
-    if not sizes.is_wide(plan):
+    routed = route(plan, queue, everything=own_queue)
+    if not is_wide(plan):
         return routed
-    return sizes.sized(routed, slots or ledger.slots())
+    return sized(routed, slots or ledger.slots())
 
 
 def batches(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -155,12 +154,7 @@ def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, M
     return done
 
 
-def cancel(run_id: str, ledger: Ledger, cause: str) -> RunStatus:
-    """End the run now: no step of it starts any more. Answers its status, another if it had ended before."""
-    return ledger.cancel(check_run_id(run_id), cause)
-
-
-def lose(run_id: str, plan: Plan, ledger: Ledger) -> None:
+def mark_lost(run_id: str, plan: Plan, ledger: Ledger) -> None:
     """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
     if ledger.accept(run_id, plan, items=batches(plan)):
         fail(run_id, ledger, "the broker lost its data")

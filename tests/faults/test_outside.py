@@ -15,7 +15,7 @@ from runner import brokers
 from runner.brokers import embedded
 from runner.errors import BrokerUnavailable, StateDirectoryUnusable
 from runner.ledger.ledger import Ledger
-from runner.runs import follow as attend
+from runner.runs import follow
 from runner.runs.session import Session
 from runner.runs.wait_options import WaitOptions
 from runner.settings import read_settings
@@ -318,13 +318,13 @@ def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
 ) -> None:
     """After its minute it said "the broker: Error 111", and nothing of `resume`."""
     settings = read_settings()
-    monkeypatch.setattr(attend, "FOLLOW_PATIENCE", 0.0)
+    monkeypatch.setattr(follow, "FOLLOW_PATIENCE", 0.0)
     broker.stop()
 
     with pytest.raises(
         BrokerUnavailable, match=r"run small is left as it is: broker .*: connection refused"
     ) as refused:
-        attend.attend(
+        follow.follow(
             "small", Session(ledger=ledger, queue="celery", worker=None, settings=settings), WaitOptions(), lambda: None
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.runs import session
+from runner.runs.session import open_ledger
 from runner.settings import read_settings
 from tests import processes
 from tests.command_line import DEFAULT, ROOT, WORKFLOWS, on_terminal, runner, start
@@ -126,7 +126,7 @@ def test_a_dry_run_shows_as_many_messages_as_the_run_sends(tmp_path: Path) -> No
     file.write_text(json.dumps(workflow), encoding="utf-8")
     told = runner("run", str(file), "--dry-run", RUNNER_CONCURRENCY="3").stdout
     assert runner("run", str(file), "--run-id", "wide-1", RUNNER_CONCURRENCY="3").code == 0
-    with session.ledger(read_settings()) as ledger:
+    with open_ledger(read_settings()) as ledger:
         refs = ledger.plan("wide-1").refs
     assert len(refs) == 12
     assert f'["{refs[-1]}"]) to queue' in told  # the last of them; those in the middle are not shown

@@ -21,7 +21,7 @@ from runner.language.workflow_file import check
 from runner.ledger.ledger import Ledger
 from runner.messages import batching as sizes
 from runner.messages import canvas
-from runner.runs import start as run
+from runner.runs.start import start
 from runner.settings import Settings, read_settings
 from runner.views.drawings import FORMATS
 from runner.worker.backend import Backend
@@ -141,7 +141,7 @@ def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Le
     @given(PLANS)
     def agree(plan: Plan) -> None:
         run_id = f"oracle-{next(numbers)}"
-        run.submit(plan, run_id, client, queue="celery")
+        start(plan, run_id, client, queue="celery")
         for _ in client.follow(run_id):
             pass
         ended = client.run(run_id)
@@ -162,5 +162,5 @@ def test_sending_a_canvas_subscribes_to_no_result(client: Ledger) -> None:
         "name": "quiet",
         "collectors": [{"id": f"c{at}", "task": "pure.echo", "with": {"value": at}} for at in range(5)],
     }
-    run.submit(planned(workflow), "quiet", client, queue="celery")
+    start(planned(workflow), "quiet", client, queue="celery")
     assert client.client.pubsub_channels() == []
