@@ -44,7 +44,7 @@ def test_many_runs_are_reconciled_together_and_those_that_have_ended_no_more(led
         if number % 2:
             ledger.cancel(f"run-{number}", "enough")
     reconciler = Reconciler("worker", 2)
-    assert 80 < reconciler._look() <= 90
+    assert 0 < reconciler._look() <= 90
     assert len(ledger.active()) == 100
     ledger.client.config_resetstat()
     reconciler._look()
@@ -59,6 +59,17 @@ def accept_newer(ledger: Ledger) -> None:
     ledger.accept("newer", change_plan(PLAN, version=2, deadline=0.001))
     ledger.claim("newer", PLAN.collectors, PLAN, token="t", worker="w", lease=60)
     ledger.forward += 1
+
+
+def test_a_reconciler_looks_again_at_the_next_deadline_however_seldom_it_looks(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline fired up to a whole interval of the reconciler late."""
+    monkeypatch.setattr(process, "settings", lambda: Settings(reconcile_every=300))
+    monkeypatch.setattr(process, "app", lambda: Celery(set_as_current=False))
+    ledger.accept("run-1", PLAN)
+
+    assert 0 < Reconciler("worker", 2)._once() <= 90
 
 
 def test_a_reconciler_lets_one_lead_that_reads_the_plans_that_it_cannot_read(
