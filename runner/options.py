@@ -57,16 +57,18 @@ def wait_options(command: Command) -> Command:
         )
 
     for option in (
-        click.option("--quiet", is_flag=True, help="No progress, and a summary only if the run does not succeed."),
-        click.option("--strict", is_flag=True, help="A partial run is a failure: exit 1."),
+        click.option(
+            "--quiet", is_flag=True, help="Print no progress, and a summary only if the run does not succeed."
+        ),
+        click.option("--strict", is_flag=True, help="Exit with 1 if the run is partial."),
         click.option(
             "--timeout",
             type=Seconds(min=0, min_open=True),
             metavar="SECONDS",
-            help="Stop waiting after so long; the run goes on (exit 5).",
+            help="Stop waiting after this time, exit with 5; the run continues.",
         ),
-        click.option("--detach", is_flag=True, help="Print the run's id and go on in the background."),
-        click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout: run, result, steps."),
+        click.option("--detach", is_flag=True, help="Print the run's id and return; the run continues."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object: run, result, steps."),
     ):
         with_wait_options = option(with_wait_options)
     return cast("Command", with_wait_options)
@@ -117,7 +119,7 @@ def broker_options(command: Command) -> Command:
         metavar="RUNNER_BROKER_URL",
         callback=export("RUNNER_BROKER_URL"),
         expose_value=False,
-        help="Redis or Valkey to use instead of the embedded one: redis://host:6379/0",
+        help="Redis or Valkey to use instead of the private one: redis://host:6379/0",
     )
     return broker(insecure(command))
 

@@ -91,9 +91,7 @@ class Settings(BaseSettings):
     concurrency: int | None = Field(
         None, ge=1, description="Steps that a worker executes at once. Default: its CPUs, at least 4."
     )
-    key_prefix: str = Field(
-        "runner", pattern=r"^[\w.:-]+$", description="What the names of our keys in the broker start with."
-    )
+    key_prefix: str = Field("runner", pattern=r"^[\w.:-]+$", description="Prefix of our keys in the broker.")
     ttl: int = Field(
         7 * 24 * 3600, ge=60, le=TEN_YEARS, description="Seconds that a run is kept after its last change."
     )
@@ -107,13 +105,13 @@ class Settings(BaseSettings):
         description="Seconds until an unacknowledged message is delivered again; leases do not wait for it.",
     )
     reconcile_every: float = Field(
-        2.0, gt=0, le=3600, description="Seconds between two looks at what is lost or overdue."
+        2.0, gt=0, le=3600, description="Seconds between two checks for lost and overdue steps."
     )
     grace: float = Field(
         3.0,
         gt=0,
         le=24 * 3600,
-        description="Seconds of silence until a step that nobody has started is sent again; then twice as many.",
+        description="Seconds without an event until a step that did not start is sent again; doubled each time.",
     )
     wait_for_task: float = Field(
         3600.0,
@@ -122,7 +120,7 @@ class Settings(BaseSettings):
         description="Seconds that a step waits for a worker that has its task, until it fails.",
     )
     value_limit: int = Field(5 * MIB, ge=1, description="Bytes of JSON that a step may return.")
-    fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may be given.")
+    fan_in_limit: int = Field(256 * MIB, ge=1, description="Bytes of JSON that a gather may receive.")
 
     @property
     def slots(self) -> int:

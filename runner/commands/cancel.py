@@ -13,7 +13,7 @@ from runner.settings import read_settings
 @click.argument("run_id", metavar="RUN")
 @options.broker_options
 def command(run_id: str) -> None:
-    """Cancel a run: nothing of it starts any more."""
+    """Cancel a run: no further step starts."""
     check_run_id(run_id)
     with open_ledger(read_settings()) as ledger:
         try:

@@ -26,13 +26,13 @@ from runner.system import program
 
 @click.command
 @click.argument("file", required=False, type=options.File())
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.broker_options
 def command(file: str | None, *, as_json: bool) -> None:
-    """Look at the broker and the workers, and say what is wrong with them.
+    """Check the broker and the workers, and say what to do.
 
-    With FILE, also whether the workers have its tasks and serve its queues. Warnings leave the exit code at 0; a broker
-    that cannot be used makes it 4.
+    With FILE, also check that the workers have its tasks and serve its queues. The exit code is 4 if the broker cannot be
+    used; warnings do not change it.
     """
     settings = read_settings()
     plan, index = _checked(file, settings) if file else (None, read_tasks(offered_modules(settings)))

@@ -34,7 +34,7 @@ def flower_options(command: Command) -> Command:
         default="127.0.0.1",
         show_default=True,
         envvar="FLOWER_ADDRESS",
-        help="Where Flower listens. One that others can reach needs authentication.",
+        help="Address to listen on. One that other machines can reach needs authentication.",
     )
     port = click.option(
         "--port",
@@ -42,14 +42,14 @@ def flower_options(command: Command) -> Command:
         default=5555,
         show_default=True,
         envvar="FLOWER_PORT",
-        help="0 takes a free one.",
+        help="Port to listen on; 0 chooses a free one.",
     )
     basic_auth = click.option(
         "--basic-auth",
         metavar="USER:PASSWORD",
         default="",
         envvar="FLOWER_BASIC_AUTH",
-        help="Whom Flower lets in; several with commas. Others see it in the process list: FLOWER_BASIC_AUTH hides it.",
+        help="User and password; separate several by commas. FLOWER_BASIC_AUTH keeps them out of the process list.",
     )
     return address(port(basic_auth(command)))
 
@@ -59,10 +59,10 @@ def flower_options(command: Command) -> Command:
 @click.option("--tether", type=int, hidden=True)
 @options.broker_options
 def command(address: str, port: int, basic_auth: str, *, tether: int | None) -> None:
-    """Show workers and steps on a web page, until Ctrl-C.
+    """Start Flower, which shows workers and steps on a web page, until Ctrl-C.
 
-    Without authentication there is much to see and nothing to do: the API is closed. With authentication nothing is open
-    but /metrics and /healthcheck. Flower's other options are taken from its FLOWER_* variables.
+    Without authentication, Flower shows everything and can change nothing: its API is closed. With authentication, only
+    /metrics and /healthcheck are open. FLOWER_* variables set Flower's other options.
     """
     check(address, basic_auth)
     if tether is not None:

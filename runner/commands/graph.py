@@ -12,7 +12,14 @@ from runner.views.drawings import tree
 
 @click.command
 @click.argument("file", type=options.File())
-@click.option("--format", "format_", type=click.Choice(sorted(drawings.FORMATS)), default="tree", show_default=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(sorted(drawings.FORMATS)),
+    default="tree",
+    show_default=True,
+    help="Format of the drawing.",
+)
 def command(file: str, format_: str) -> None:
     """Draw a workflow: collectors in parallel, the gather, the stages.
 

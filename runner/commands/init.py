@@ -23,9 +23,10 @@ class NotWritten(RunnerError):
 @click.command
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path())
 def command(directory: str) -> None:
-    """Write a first workflow into DIR, by default the current directory, and say how to run it.
+    """Write a first workflow into DIR, and say how to run it.
 
-    Its tasks are built in, so that it runs at once. A file that is there already is never replaced.
+    DIR is the current directory by default. The workflow uses built-in tasks, so it runs at once. Existing files are
+    never replaced.
     """
     folder = Path(directory)
     try:

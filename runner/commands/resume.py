@@ -21,20 +21,20 @@ from runner.views import report, screen
 
 @click.command
 @click.argument("run_id", metavar="RUN")
-@click.option("--from", "start", metavar="STEP", help="Execute STEP and all after it again, as a new run.")
+@click.option("--from", "start", metavar="STEP", help="Execute STEP and everything after it again, as a new run.")
 @click.option(
-    "--file", metavar="FILE", type=options.File(), help="Go on with this version of the workflow, as a new run."
+    "--file", metavar="FILE", type=options.File(), help="Continue with this version of the workflow, as a new run."
 )
 @options.concurrency_option
 @options.wait_options
 @options.broker_options
 def command(run_id: str, *, start: str | None, file: str | None, concurrency: int | None, wait: WaitOptions) -> int:
-    """Go on with a run: execute what has no successful outcome.
+    """Continue a run: execute the steps that did not succeed.
 
-    A run that has a result, also a partial one, stays as it is.
+    A run with a result, also a partial one, is left as it is.
 
-    With --from or --file a new run is started, which takes the outcomes of the earlier steps: collect once, and work on
-    the processing. A step that FILE changes is executed again, and so is all after it.
+    --from and --file start a new run that takes over the outcomes of the earlier steps: collect once, then work on the
+    processing. A step that FILE changes is executed again, with everything after it.
     """
     check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)

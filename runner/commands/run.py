@@ -58,19 +58,25 @@ class RunCommand(click.Command):
 
 @click.command(cls=RunCommand)
 @click.argument("file", type=options.File())
-@click.option("--input", "pairs", multiple=True, metavar="NAME=VALUE", help="Give an input, whatever its name.")
+@click.option(
+    "--input",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an input; also one that is named like an option of `run`.",
+)
 @click.option(
     "--inputs-file",
     metavar="FILE",
     type=options.File(),
-    help="Read inputs from a YAML or JSON file; options come before it.",
+    help="Read inputs from a YAML or JSON file; options take precedence.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and start nothing.")
 @click.option(
     "--run-id",
     metavar="ID",
-    help="The run's id. If that run exists already, no other is started: it goes on, or its result is printed; with another"
-    " workflow or other inputs it is refused.",
+    help="The run's id. If that run exists, it is continued, or its result printed; with another workflow or other inputs"
+    " it is refused.",
 )
 @options.concurrency_option
 @options.wait_options
@@ -91,7 +97,7 @@ def command(
 ) -> int:
     """Run a workflow and print its result.
 
-    With FILE, --help lists its inputs, each an option. FILE may be - for standard input.
+    `run FILE --help` also lists the inputs of FILE, each an option. FILE may be - for standard input.
     """
     declared = workflow_file.workflow.inputs
     values = {} if inputs_file is None else inputs.read(inputs_file, declared)

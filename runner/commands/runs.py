@@ -12,8 +12,8 @@ from runner.views import report, screen
 
 
 @click.command
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.broker_options
 def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""

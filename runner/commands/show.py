@@ -27,13 +27,13 @@ from runner.views.status import ORDER
     "--step",
     "step_id",
     metavar="ID",
-    help="This step alone: its value, or its error with the traceback. Of one with `foreach`, a page of its collectors.",
+    help="Show one step: its value, or its error with the traceback. With `foreach`, a page of its items.",
 )
-@click.option("--page", type=click.IntRange(min=1), help="Which page of them; the first by default.")
+@click.option("--page", type=click.IntRange(min=1), help="Page of the items; the first by default.")
 @click.option(
-    "--status", "only", type=click.Choice(ORDER), help="Only those of them; failed: also those timed out or late."
+    "--status", "only", type=click.Choice(ORDER), help="Only items of this status; failed includes timed out and late."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, as `run --json` prints it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, as `run --json` does.")
 @options.broker_options
 def command(run_id: str, step_id: str | None, page: int | None, only: str | None, *, as_json: bool) -> None:
     """Show a run: its status, its inputs and how each step ended."""

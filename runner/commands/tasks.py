@@ -30,9 +30,9 @@ class FileOrName(options.File):
 @click.command
 @click.argument("words", metavar="[FILE] [NAME]", nargs=-1, type=FileOrName())
 def command(words: tuple[str, ...]) -> None:
-    """List the tasks that a workflow may name; with NAME, all that is known of that one, and an example.
+    """List the tasks that a workflow may use; with NAME, describe one, with an example.
 
-    With FILE, also those of the modules that it includes.
+    With FILE, include the tasks of its modules.
     """
     settings = read_settings()
     file, name = _file_and_name(words, settings)

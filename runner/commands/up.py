@@ -22,18 +22,18 @@ Processes = Mapping[str, Spawned]
 
 @click.command
 @click.option(
-    "--concurrency", "-c", type=click.IntRange(min=1), help="Steps executed at once. Default: as of `worker`."
+    "--concurrency", "-c", type=click.IntRange(min=1), help="Steps to execute at once. Default: as for `worker`."
 )
-@click.option("--queues", "-Q", metavar="A,B", help="The queues to serve. Default: the one for steps that name none.")
-@click.option("--include", multiple=True, metavar="MODULE", help="A module with tasks, beside those of the settings.")
+@click.option("--queues", "-Q", metavar="A,B", help="Queues to serve, separated by commas. Default: RUNNER_QUEUE.")
+@click.option("--include", multiple=True, metavar="MODULE", help="Module with tasks to import, besides RUNNER_INCLUDE.")
 @flower.flower_options
 @options.broker_options
 def command(
     *, concurrency: int | None, queues: str | None, include: tuple[str, ...], address: str, port: int, basic_auth: str
 ) -> int:
-    """Start a worker and Flower, and the broker if it is our own, until Ctrl-C.
+    """Start a worker and Flower, and the private Valkey if there is no other broker, until Ctrl-C.
 
-    Ctrl-C once: finish what is being executed, then end. Twice: end at once. When one of them ends, all do.
+    The first Ctrl-C lets running steps finish, the second stops at once. If one of them exits, all stop.
     """
     flower.check(address, basic_auth)
     settings = read_settings()

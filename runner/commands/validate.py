@@ -15,9 +15,9 @@ from runner.views import report, screen
 @click.command
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=options.File())
 def command(files: tuple[str, ...]) -> int:
-    """Check workflow files, and show every fault at its place; of a valid file, what in it has no effect.
+    """Check workflow files: list every fault at its place, and warn of what has no effect.
 
-    Nothing is run, imported or connected to. FILE may be - for standard input.
+    Nothing is executed, imported or connected to. `explain CODE` explains a fault. FILE may be - for standard input.
     """
     settings, shown_on = read_settings(), screen.of(sys.stderr)
     code = 0

@@ -21,9 +21,9 @@ from runner.views import progress, report, screen
 @click.argument("run_id", metavar="RUN")
 @options.broker_options
 def command(run_id: str) -> int:
-    """Follow a run to its end, and end with its exit code.
+    """Follow a run to its end, and exit with its exit code.
 
-    Ctrl-C stops watching, and nothing else.
+    Ctrl-C stops watching only; the run continues.
     """
     check_run_id(run_id)
     outage = Outage(partial(click.echo, err=True))

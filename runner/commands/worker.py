@@ -19,18 +19,25 @@ POOLS = ("prefork", "threads", "solo")
 
 @click.command
 @click.option(
-    "--concurrency", "-c", type=click.IntRange(min=1), help="Steps executed at once. Default: the CPUs, at least 4."
+    "--concurrency", "-c", type=click.IntRange(min=1), help="Steps to execute at once. Default: the CPUs, at least 4."
 )
+@click.option("--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="Celery's pool.")
+@click.option("--queues", "-Q", metavar="A,B", help="Queues to serve, separated by commas. Default: RUNNER_QUEUE.")
+@click.option("--include", multiple=True, metavar="MODULE", help="Module with tasks to import, besides RUNNER_INCLUDE.")
 @click.option(
-    "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="How they are: see Celery."
+    "--events",
+    "-E",
+    is_flag=True,
+    help="Send task events from the start; Flower turns them on some seconds after it starts.",
 )
-@click.option("--queues", "-Q", metavar="A,B", help="The queues to serve. Default: the one for steps that name none.")
-@click.option("--include", multiple=True, metavar="MODULE", help="A module with tasks, beside those of the settings.")
+@click.option("--name", metavar="NAME@HOST", help="The worker's name. Default: a unique one.")
 @click.option(
-    "--events", "-E", is_flag=True, help="Tell Flower from the start; it asks for events a few seconds after its own."
+    "--loglevel",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The least severe messages to log.",
 )
-@click.option("--name", metavar="NAME@HOST", help="The worker's name. Default: one that no other has.")
-@click.option("--loglevel", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
 @click.option("--tether", type=int, hidden=True, help="End when the other end of this pipe is closed.")
 @click.option("--beside", hidden=True, help="Where the modules of --include are looked for first.")
 @click.option("--bare", is_flag=True, hidden=True, help="Import the modules of --include, and no built-in tasks.")
@@ -48,9 +55,9 @@ def command(
     beside: str | None,
     bare: bool,
 ) -> int:
-    """Execute steps, until it is told to end.
+    """Start a Celery worker that executes steps, until Ctrl-C or SIGTERM.
 
-    Ctrl-C once: finish what is being executed, take nothing more. Twice: give it back.
+    The first Ctrl-C lets running steps finish, the second returns them to the queue.
     """
     if tether is not None:
         end_with_parent(tether)  # defence: TETHER
