@@ -1,10 +1,11 @@
 """Names of steps to a plan, and to the outcomes of its steps: the one place in the tests that knows the fields of both."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
-from runner.language.plan import Foreach, Plan, Retry, Step
+from runner.language.plan import FanOut, Foreach, Plan, Retry, Step
 from runner.language.steps import Kind
 from runner.ledger.entries import Error, Outcome, StepStatus
 
@@ -24,11 +25,16 @@ class StepFields(TypedDict, total=False):
     max_concurrency: int | None
 
 
-class PlanFields(TypedDict, total=False):
-    """Fields of a plan that have a default."""
+class FanOutFields(TypedDict, total=False):
+    """Fields of a fan-out that have a default."""
 
     min_success: int | str | None
     deadline: float | None
+
+
+class PlanFields(TypedDict, total=False):
+    """Fields of a plan that have a default."""
+
     include: tuple[str, ...]
     directory: str
     inputs: Mapping[str, Any]
@@ -56,17 +62,18 @@ def make_plan(
     collectors: str | Iterable[Step] = "a",
     gather: str | Step = "gather",
     stages: str | Iterable[Step] = "",
+    min_success: int | str | None = None,
+    deadline: float | None = None,
     **fields: Unpack[PlanFields],
 ) -> Plan:
     """A plan of steps, or of what they are called: ``make_plan(collectors="a b", stages="count")``."""
-    return Plan(
-        name=name,
-        description=description,
+    fan_out = FanOut(
         collectors=_steps(make_collector, collectors),
         gather=make_gather(gather) if isinstance(gather, str) else gather,
-        stages=_steps(make_stage, stages),
-        **fields,
+        min_success=min_success,
+        deadline=deadline,
     )
+    return Plan(name=name, description=description, parts=(fan_out, *_steps(make_stage, stages)), **fields)
 
 
 def make_step(kind: Kind, step_id: str, task: str | None, **fields: Unpack[StepFields]) -> Step:
@@ -92,19 +99,26 @@ def make_outcome(
     return Outcome(step=step_id, status=status, value=value, **fields)
 
 
-class Changes(PlanFields, total=False):
+class Changes(PlanFields, FanOutFields, total=False):
     """What `change_plan` takes."""
 
     name: str
     description: str
     collectors: tuple[Step, ...]
     gather: Step
-    stages: tuple[Step, ...]
 
 
 def change_plan(plan: Plan, **fields: Unpack[Changes]) -> Plan:
-    """The plan with other values of these fields, as `make_plan` names them."""
-    return replace(plan, **fields)
+    """The plan, which has one fan-out, with other values of these fields, as `make_plan` names them."""
+    first, *rest = plan.parts
+    assert isinstance(first, FanOut)
+    values = dict(fields)
+    of_fan_out: dict[str, Any] = {name: values.pop(name) for name in FAN_OUT & values.keys()}
+    of_plan: dict[str, Any] = values
+    return replace(plan, parts=(replace(first, **of_fan_out), *rest), **of_plan)
+
+
+FAN_OUT = {each.name for each in dataclass_fields(FanOut)}
 
 
 def _steps(make: Callable[[str], Step], steps: str | Iterable[Step]) -> tuple[Step, ...]:

@@ -98,9 +98,14 @@ def _first(plan: Plan, step: Step) -> Iterable[Step]:
 
 def _min_success_faults(plan: Plan, source: Source) -> Iterator[Fault]:
     """`checks` tells of a number that is too large unless there is a ``foreach``: then it takes the inputs to know."""
-    if plan.least is not None and plan.least > plan.fan_out and any(step.foreach for step in plan.collectors):
-        message = f"expected at most {plan.fan_out:,}, the number of collectors, found {plan.least:,}"
-        yield Fault("E028", message, source.place(("gather", "min_success")))
+    written = {each.id: each for each in walk(source.data)}
+    for fan_out in plan.fan_outs:
+        least, total = fan_out.least, fan_out.total
+        if least is not None and least > total and any(step.foreach for step in fan_out.collectors):
+            _, loc = written[fan_out.id].value("min_success")
+            yield Fault(
+                "E028", f"expected at most {total:,}, the number of collectors, found {least:,}", source.place(loc)
+            )
 
 
 def _unknown(name: str, workflow: spec.Workflow) -> str:

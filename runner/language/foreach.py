@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 from runner.errors import Fault, InvalidExpression, InvalidItems, InvalidWorkflow, echo
 from runner.language import expressions
 from runner.language.expressions import ITEM_LIMIT
-from runner.language.plan import Foreach, Item, Plan, Step
+from runner.language.plan import Foreach, Item, Plan, Step, change_steps
 from runner.language.source import Source, found, is_json, kind
 from runner.language.steps import WrittenStep, walk
 from runner.text import count, cut_middle, printable
@@ -56,21 +56,25 @@ def counted(plan: Plan, source: Source) -> Plan:
     Raises:
         InvalidWorkflow: there are too many, two have one key, or one cannot be used.
     """
-    collectors, faults = [], []
     written = {each.id: each for each in walk(source.data)}
-    for step in plan.collectors:
+    faults: list[Fault] = []
+
+    def count_items(step: Step) -> Step:
         try:
-            foreach = step.foreach and replace(step.foreach, count=_count(step.foreach, plan.inputs))
-            collectors.append(replace(step, foreach=foreach))
-        except InvalidItems as problem:
-            faults.append(
-                Fault(problem.code, str(problem), source.place(_loc(written[step.id], problem)), problem.hint)
+            return replace(
+                step, foreach=step.foreach and replace(step.foreach, count=_count(step.foreach, plan.inputs))
             )
+        except InvalidItems as problem:
+            place = source.place(_loc(written[step.id], problem))
+            faults.append(Fault(problem.code, str(problem), place, problem.hint))
         except InvalidExpression as problem:
             faults.append(Fault("E038", str(problem), source.place(_loc(written[step.id])), problem.hint))
+        return step
+
+    counted = change_steps(plan, count_items)
     if faults:
         raise InvalidWorkflow(tuple(faults))
-    return replace(plan, collectors=tuple(collectors))
+    return counted
 
 
 def check(plan: Plan, source: Source) -> None:
@@ -79,7 +83,7 @@ def check(plan: Plan, source: Source) -> None:
     Raises:
         InvalidWorkflow: as `counted`.
     """
-    counted(replace(plan, collectors=tuple(map(_without_unknown, plan.collectors))), source)
+    counted(change_steps(plan, _without_unknown), source)
 
 
 def _without_unknown(step: Step) -> Step:

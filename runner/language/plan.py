@@ -170,43 +170,27 @@ class Step:
         return replace(self, id=item_id(self.id, item.key), item=item)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a run will do: collectors in parallel, the gather, then the stages in a row.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FanOut:
+    """Collectors in parallel, and the gather that is handed their values: one chord.
 
     Args:
         min_success: as written, how many collectors must succeed, besides those that are required: a number, or ``60%``.
         deadline: seconds from the start of the fan-out to when a collector that has not answered is late; None for no limit.
-        include: modules with its tasks, for the worker that `run` starts.
-        directory: of the YAML, where those modules are looked for first.
-        secrets: names of the inputs whose values are never shown.
-        version: of the program that is needed to read it from the ledger, at least.
     """
 
-    name: str
-    description: str
     collectors: tuple[Step, ...]
     gather: Step
-    stages: tuple[Step, ...] = ()
     min_success: int | str | None = None
     deadline: float | None = None
-    include: tuple[str, ...] = ()
-    directory: str = ""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    secrets: tuple[str, ...] = ()
-    version: int = VERSION
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (*self.collectors, self.gather, *self.stages)
+    def id(self) -> str:
+        """What it is called: as its gather."""
+        return self.gather.id
 
     @property
-    def tail(self) -> tuple[Step, ...]:
-        """The steps in a row after the collectors: the gather and the stages."""
-        return (self.gather, *self.stages)
-
-    @property
-    def fan_out(self) -> int:
+    def total(self) -> int:
         """How many collectors there are."""
         return sum(step.count for step in self.collectors)
 
@@ -219,13 +203,62 @@ class Plan:
     def least(self) -> int | None:
         """How many collectors must succeed: 60% of 4 are 3. None if the file does not say."""
         if isinstance(self.min_success, str):
-            return -(-self.fan_out * int(self.min_success.removesuffix("%")) // 100)
+            return -(-self.total * int(self.min_success.removesuffix("%")) // 100)
         return self.min_success
 
     @property
     def tolerant(self) -> bool:
         """Whether a collector may fail without the run."""
         return self.min_success is not None or not all(step.required for step in self.collectors)
+
+
+Part = FanOut | Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do: its parts one after the other, each handed the value of the part before.
+
+    Args:
+        parts: a fan-out, whose value is its gather's, or a stage.
+        include: modules with its tasks, for the worker that `run` starts.
+        directory: of the YAML, where those modules are looked for first.
+        secrets: names of the inputs whose values are never shown.
+        version: of the program that is needed to read it from the ledger, at least.
+    """
+
+    name: str
+    description: str
+    parts: tuple[Part, ...]
+    include: tuple[str, ...] = ()
+    directory: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    version: int = VERSION
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step, in the order of the parts."""
+        return tuple(step for part in self.parts for step in steps_of(part))
+
+    @cached_property
+    def fan_outs(self) -> tuple[FanOut, ...]:
+        return tuple(part for part in self.parts if isinstance(part, FanOut))
+
+    @cached_property
+    def collectors(self) -> tuple[Step, ...]:
+        """The collectors of every fan-out."""
+        return tuple(step for fan_out in self.fan_outs for step in fan_out.collectors)
+
+    @property
+    def total(self) -> int:
+        """How many collectors there are."""
+        return sum(fan_out.total for fan_out in self.fan_outs)
+
+    @cached_property
+    def tail(self) -> tuple[Step, ...]:
+        """The steps that give a part its value, and come one at a time: every gather and stage."""
+        return tuple(map(end_of, self.parts))
 
     @property
     def hash(self) -> str:
@@ -234,39 +267,97 @@ class Plan:
         Nor do they change when the language gets another key: what has its default is left out.
         """
         deeds = [_deed(step) for step in self.steps]
-        text = json.dumps([self.name, deeds, self.min_success, self.deadline], sort_keys=True, default=_stated)
+        tolerances = [each for fan_out in self.fan_outs for each in (fan_out.min_success, fan_out.deadline)]
+        text = json.dumps([self.name, deeds, *tolerances], sort_keys=True, default=_stated)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def same(self, step: Step, other: Plan) -> bool:
         """Whether the other plan has this step too, doing the same: wherever it stands and goes, and may fail or not."""
-        deed = replace(_deed(step), required=True)
-        return any(each.id == step.id and replace(_deed(each), required=True) == deed for each in other.steps)
+        there = other.by_id.get(step.id)
+        return there is not None and replace(_deed(step), required=True) == replace(_deed(there), required=True)
 
     @cached_property
     def by_id(self) -> Mapping[str, Step]:
         """The steps as they are written, by their ids: ``by_id[written("page[42]")]`` is ``page``."""
         return {step.id: step for step in self.steps}
 
+    def fan_out_of(self, step: Step) -> FanOut:
+        """The fan-out of a gather, or of a collector, also of one item.
+
+        Raises:
+            ValueError: it is a stage.
+        """
+        part = self.parts[self._places[written(step.id)]]
+        if not isinstance(part, FanOut):
+            raise ValueError(f"{step.id} is a stage")  # noqa: TRY004 - it is the step's value that is wrong
+        return part
+
     def needs(self, step: Step) -> str:
         """What must have ended before a step may be executed: nothing (empty), every collector (``*``), or the step of an id."""
-        if step.kind == "gather":
-            return "*"
-        before = self.before(step)
-        return before.id if before else ""
+        at = self._places[written(step.id)]
+        return "*" if step.kind == "gather" else end_of(self.parts[at - 1]).id if at else ""
 
     def before(self, step: Step) -> Step | None:
-        """The step whose value this one is handed: None for a collector, and for the gather, which has them all."""
-        at = self._place(step)
-        return self.tail[at - 1] if at else None
+        """The step whose value a stage is handed; None for any other."""
+        at = self._places[written(step.id)]
+        return end_of(self.parts[at - 1]) if step.kind == "stage" and at else None
 
     def after(self, step: Step) -> tuple[Step, ...]:
-        """The steps that run once this one, of the tail, has ended."""
-        at = self._place(step)
-        return () if at is None else self.tail[at + 1 :]
+        """The steps of the parts that run once this gather or stage has ended."""
+        rest = self.parts[self._places[step.id] + 1 :]
+        return tuple(each for part in rest for each in steps_of(part))
 
-    def _place(self, step: Step) -> int | None:
-        """Where in the tail it is; None for a collector. By its id: it may be a copy, with something of its own."""
-        return next((at for at, each in enumerate(self.tail) if each.id == step.id), None)
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        """For each step, by its id, in which part it is."""
+        return {step.id: at for at, part in enumerate(self.parts) for step in steps_of(part)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """What one canvas carries: a fan-out, and the stages up to the next one.
+
+    Args:
+        workflow: the name of the plan.
+        fan_out: None of a plan that begins with a stage.
+    """
+
+    workflow: str
+    fan_out: FanOut | None
+    stages: tuple[Step, ...] = ()
+
+
+def segments(plan: Plan) -> tuple[Segment, ...]:
+    """The plan cut before each fan-out; exactly one of its segments is open at a time."""
+    cut: list[Segment] = []
+    for part in plan.parts:
+        if isinstance(part, FanOut):
+            cut.append(Segment(workflow=plan.name, fan_out=part))
+        else:
+            *cut, last = cut or [Segment(workflow=plan.name, fan_out=None)]
+            cut.append(replace(last, stages=(*last.stages, part)))
+    return tuple(cut)
+
+
+def steps_of(part: Part) -> tuple[Step, ...]:
+    """The steps of a part, in the order in which they may be executed."""
+    return (*part.collectors, part.gather) if isinstance(part, FanOut) else (part,)
+
+
+def end_of(part: Part) -> Step:
+    """The step whose value is that of the part."""
+    return part.gather if isinstance(part, FanOut) else part
+
+
+def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
+    """The plan with each of its steps changed."""
+
+    def changed(part: Part) -> Part:
+        if isinstance(part, FanOut):
+            return replace(part, collectors=tuple(map(change, part.collectors)), gather=change(part.gather))
+        return change(part)
+
+    return replace(plan, parts=tuple(map(changed, plan.parts)))
 
 
 def _deed(step: Step) -> Step:
@@ -279,14 +370,16 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
     """Lay out a workflow's steps; the inputs are not bound yet (see `bind`), which is enough to draw it."""
     gather = workflow.gather
     steps = [_step(workflow, each, source) for each in walk(source.data)]
+    fan_out = FanOut(
+        collectors=tuple(step for step in steps if step.kind == "collector"),
+        gather=next((step for step in steps if step.kind == "gather"), Step(id="gather", kind="gather", task=None)),
+        min_success=gather.min_success if gather else None,
+        deadline=gather.deadline if gather else None,
+    )
     return Plan(
         name=workflow.name,
         description=workflow.description,
-        collectors=tuple(step for step in steps if step.kind == "collector"),
-        gather=next((step for step in steps if step.kind == "gather"), Step(id="gather", kind="gather", task=None)),
-        stages=tuple(step for step in steps if step.kind == "stage"),
-        min_success=gather.min_success if gather else None,
-        deadline=gather.deadline if gather else None,
+        parts=(fan_out, *(step for step in steps if step.kind == "stage")),
         include=tuple(workflow.include),
         directory=str(Path(source.name).absolute().parent),
         secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
@@ -352,16 +445,14 @@ def equip(plan: Plan, tasks: TaskIndex) -> Plan:
     used = [tasks[step.task].module for step in plan.steps if step.task and step.task in tasks]
 
     def equipped(step: Step) -> Step:
+        if step.kind != "collector":
+            return step
         task = tasks.get(step.task) if step.task else None
         if step.max_concurrency is not None or task is None or not (step.foreach or task.is_async):
             return step
         return replace(step, max_concurrency=64 if task.is_async else 1)
 
-    return replace(
-        plan,
-        include=tuple(dict.fromkeys([*plan.include, *used])),
-        collectors=tuple(map(equipped, plan.collectors)),
-    )
+    return replace(change_steps(plan, equipped), include=tuple(dict.fromkeys([*plan.include, *used])))
 
 
 def route(plan: Plan, queue: str, *, everything: bool) -> Plan:
@@ -370,12 +461,7 @@ def route(plan: Plan, queue: str, *, everything: bool) -> Plan:
     def routed(step: Step) -> Step:
         return replace(step, queue=queue if everything or step.queue is None else step.queue)
 
-    return replace(
-        plan,
-        collectors=tuple(map(routed, plan.collectors)),
-        gather=routed(plan.gather),
-        stages=tuple(map(routed, plan.stages)),
-    )
+    return change_steps(plan, routed)
 
 
 def dump(plan: Plan) -> str:
@@ -397,7 +483,7 @@ _DEFAULTS: Mapping[type, Sequence[tuple[str, Any]]] = {
         (each.name, each.default if each.default_factory is MISSING else each.default_factory())
         for each in fields(kind)
     ]
-    for kind in (Plan, Step, Retry, Foreach, Item)
+    for kind in (Plan, FanOut, Step, Retry, Foreach, Item)
 }
 
 
@@ -413,11 +499,17 @@ def load(text: str) -> Plan:
     if version > VERSION:
         reason = f"its plan is of version {version}, and this program reads version {VERSION}"
         raise NewerVersion(reason, plans_of(version))
-    plan = _read(
-        Plan, data, collectors=_read_steps, stages=_read_steps, gather=_read_step, include=tuple, secrets=tuple
-    )
+    plan = _read(Plan, data, parts=_read_parts, include=tuple, secrets=tuple)
     _check(plan)
     return plan
+
+
+def _read_parts(stored: list[Any]) -> tuple[Part, ...]:
+    return tuple(_read_fan_out(part) if "collectors" in part else _read_step(part) for part in stored)
+
+
+def _read_fan_out(stored: Any) -> FanOut:
+    return _read(FanOut, stored, collectors=_read_steps, gather=_read_step)
 
 
 def _read_steps(stored: list[Any]) -> tuple[Step, ...]:
@@ -453,8 +545,9 @@ def _check(plan: Plan) -> None:
     texts = (plan.name, plan.description, plan.directory, *plan.include, *plan.secrets)
     if not all(isinstance(each, str) for each in texts) or not isinstance(plan.inputs, Mapping):
         raise TypeError("it has another shape")
-    if not isinstance(plan.deadline, int | float | None) or not isinstance(plan.min_success, int | str | None):
-        raise TypeError("its gather has another shape")
+    for each in plan.fan_outs:
+        if not isinstance(each.deadline, int | float | None) or not isinstance(each.min_success, int | str | None):
+            raise TypeError("a fan-out has another shape")
     for step in plan.steps:
         shaped = (
             isinstance(step.id, str)

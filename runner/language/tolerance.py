@@ -1,4 +1,4 @@
-"""A plan and which collectors are absent to a verdict: whether the gather runs without them."""
+"""A fan-out and which collectors are absent to a verdict: whether the gather runs without them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 from runner import text
 from runner.errors import listed
 from runner.language.ids import written
-from runner.language.plan import Plan
+from runner.language.plan import FanOut, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Verdict:
     cause: str = ""
 
 
-def verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
-    """Judge what is left of the fan-out.
+def verdict(fan_out: FanOut, absent: Sequence[str]) -> Verdict:
+    """Judge what is left of a fan-out.
 
     Args:
         absent: ids of the collectors that did not succeed, in the order of the plan: one that was late, skipped or
@@ -34,24 +34,38 @@ def verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
     """
     if not absent:
         return Verdict(gather=True, status="succeeded")
-    cause = f"{len(absent):,} of {plan.fan_out:,} collectors did not succeed: {listed(absent)}"
-    required = {step.id for step in plan.collectors if step.required}
+    cause = f"{len(absent):,} of {fan_out.total:,} collectors did not succeed: {listed(absent)}"
+    required = {step.id for step in fan_out.collectors if step.required}
     needed = [name for name in absent if written(name) in required]
-    too_few = plan.least is not None and plan.fan_out - len(absent) < plan.least
+    too_few = fan_out.least is not None and fan_out.total - len(absent) < fan_out.least
     if not needed and not too_few:
         return Verdict(gather=True, status="partial", cause=cause)
-    reasons = [f"min_success is {_least(plan)}"] if too_few else []
-    if needed and plan.tolerant:
+    reasons = [f"min_success is {_least(fan_out)}"] if too_few else []
+    if needed and fan_out.tolerant:
         reasons += [f"{listed(needed)} {'is' if len(needed) == 1 else 'are'} required"]
     return Verdict(gather=False, status="failed", cause="; ".join([cause, *reasons]))
 
 
-def _least(plan: Plan) -> str:
+def run_verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
+    """How a run ends whose last step has succeeded: with every result, or without those of some collectors.
+
+    Args:
+        absent: as `verdict` takes them, of every fan-out.
+    """
+    for fan_out in plan.fan_outs:
+        ids = {step.id for step in fan_out.collectors}
+        found = verdict(fan_out, [each for each in absent if written(each) in ids])
+        if found.status != "succeeded":
+            return found
+    return Verdict(gather=True, status="succeeded")
+
+
+def _least(fan_out: FanOut) -> str:
     """As it is written, and of a percentage how many that are: ``60% (3)``."""
-    least = f"{plan.least or 0:,}"
-    return f"{plan.min_success} ({least})" if isinstance(plan.min_success, str) else least
+    least = f"{fan_out.least or 0:,}"
+    return f"{fan_out.min_success} ({least})" if isinstance(fan_out.min_success, str) else least
 
 
-def lateness(plan: Plan) -> str:
+def lateness(fan_out: FanOut) -> str:
     """What is told of a collector that was late."""
-    return f"had not answered when the deadline of {text.duration(plan.deadline or 0)} passed"
+    return f"had not answered when the deadline of {text.duration(fan_out.deadline or 0)} passed"

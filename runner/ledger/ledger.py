@@ -19,7 +19,7 @@ from runner.errors import RunnerError, UnknownRun, listed
 from runner.language import plan as plans
 from runner.language import redact as mask
 from runner.language.ids import batch_ref, item_key, of_ref, written
-from runner.language.plan import NewerVersion, Plan, Step
+from runner.language.plan import NewerVersion, Plan, Step, segments
 from runner.ledger import codec as encoding
 from runner.ledger import scripts as transitions
 from runner.ledger.clock import Clock
@@ -119,12 +119,13 @@ class Ledger:
             self.client.expire(staged, 3600)
         refs = _sizes(plan)
         taken = [(each.step, each.step if each.step in refs else "", *encoding.dumped(each)) for each in kept]
+        first = segments(plan)[0].fan_out
         fields: dict[str, str | float] = {
             "token": token,
             "workflow": plan.name,
             "hash": plan.hash,
-            "collectors_left": plan.fan_out,
-            "deadline": plan.deadline or 0,
+            "collectors_left": first.total if first else 0,
+            "deadline": (first.deadline if first else None) or 0,
             "inputs": json.dumps(mask.inputs(plan), separators=(",", ":")),
         }
         flat = [part for pair in fields.items() for part in pair]
@@ -582,9 +583,9 @@ class Ledger:
             yield from zip(refs, self._items(run_id, refs), strict=True)
 
     @of_a_run
-    def ids(self, run_id: str, plan: Plan) -> Iterator[list[str]]:
-        """The ids of all collectors in their order, some at a time: a million need not be in memory at once."""
-        for many, some in groupby(plan.collectors, lambda step: step.foreach is not None):
+    def ids(self, run_id: str, collectors: Iterable[Step]) -> Iterator[list[str]]:
+        """The ids of collectors in their order, some at a time: a million need not be in memory at once."""
+        for many, some in groupby(collectors, lambda step: step.foreach is not None):
             if not many:
                 yield [step.id for step in some]
                 continue
@@ -670,14 +671,14 @@ class Ledger:
     def collected(
         self,
         run_id: str,
-        plan: Plan,
+        collectors: Iterable[Step],
         *,
         absent: Iterable[str] = (),
         limit: float = math.inf,
         read: Callable[[str], list[Any]] = encoding.shown,
         handed: Mapping[str, str | None] | None = None,
     ) -> Iterator[Any]:
-        """The values of the collectors that succeeded, in their order, read some at a time.
+        """The values of those of the collectors that succeeded, in their order, read some at a time.
 
         Args:
             absent: those that did not; one that was late may have a value all the same.
@@ -690,7 +691,7 @@ class Ledger:
         """
         gone = set(absent)
         size = 0
-        for ids in self.ids(run_id, plan):
+        for ids in self.ids(run_id, collectors):
             wanted = [step for step in ids if step not in gone]
             if not wanted:
                 continue

@@ -6,7 +6,7 @@ A message costs the sender, the broker and the worker about 3 ms (Celery 5.7 on 
 import math
 from dataclasses import replace
 
-from runner.language.plan import Plan, Step
+from runner.language.plan import FanOut, Plan, Step, change_steps
 from runner.language.steps import BATCH_LIMIT
 
 EACH = 4  # messages for each step that the workers execute at once, so that the last are not waited for long
@@ -19,10 +19,8 @@ def sized(plan: Plan, slots: int) -> Plan:
     Args:
         slots: how many steps all workers together execute at once, as far as is known.
     """
-    shared = _shared(plan, slots)
-    return replace(
-        plan, collectors=tuple(replace(_sized(step, slots), message=shared.get(step.id)) for step in plan.collectors)
-    )
+    shared = {step_id: number for fan_out in plan.fan_outs for step_id, number in _shared(fan_out, slots).items()}
+    return change_steps(plan, lambda step: replace(_sized(step, slots), message=shared.get(step.id)))
 
 
 def is_wide(plan: Plan) -> bool:
@@ -30,14 +28,14 @@ def is_wide(plan: Plan) -> bool:
     return any(step.foreach or step.max_concurrency for step in plan.collectors)
 
 
-def _shared(plan: Plan, slots: int) -> dict[str, int]:
+def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
     """For each collector that has its message with others: which message that is.
 
     Those that only wait (``async``) share a process, which executes them together, as those of a ``foreach``: thirty of
     them took as long as the slots took to execute four at a time. They have the queue and the priority of their message.
     """
     alike: dict[tuple[str | None, int | None], list[Step]] = {}
-    for step in plan.collectors:
+    for step in fan_out.collectors:
         if step.foreach is None and step.max_concurrency:
             alike.setdefault((step.queue, step.priority), []).append(step)
     shared: dict[str, int] = {}

@@ -8,30 +8,44 @@ from typing import Any
 
 from celery import Signature, chain, chord, signature
 
-from runner.language.plan import HARD_LIMIT_AFTER, Plan, Step
+from runner.language.plan import HARD_LIMIT_AFTER, FanOut, Plan, Segment, Step, segments
 
 COLLECT, GATHER, STAGE = "runner.collect", "runner.gather", "runner.stage"
 
 
 def compose(plan: Plan, run_id: str, done: Collection[str] = ()) -> Signature | None:
-    """``chord(collectors, gather | stage | stage …)``; None if every step is done.
-
-    Always an explicit chord: Celery 5.7 unrolls a group of one in ``chain(group(…), …)`` (canvas.py,
-    ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
+    """The first segment of the plan that has steps which are not done; None if every step is.
 
     Args:
         done: refs of collectors, and ids of the other steps, that are done with; exactly the others are composed.
     """
-    collectors = [_collect(plan, run_id, steps, refs) for steps, refs in _messages(plan, done)]
-    tail = [_tail(plan, run_id, step) for step in plan.tail if step.id not in done]
-    row = chain(*tail) if len(tail) > 1 else tail[0] if tail else None
-    return chord(collectors, row) if collectors else row
+    composed = (_segment(segment, run_id, done) for segment in segments(plan))
+    return next((canvas for canvas in composed if canvas is not None), None)
 
 
-def _messages(plan: Plan, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:
+def _segment(segment: Segment, run_id: str, done: Collection[str]) -> Signature | None:
+    """``chord(collectors, gather | stage | stage …)``.
+
+    Always an explicit chord: Celery 5.7 unrolls a group of one in ``chain(group(…), …)`` (canvas.py,
+    ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
+    """
+    fan_out = segment.fan_out
+    messages = _messages(fan_out, done) if fan_out else []
+    collectors = [_immutable(COLLECT, (run_id, refs), segment, steps) for steps, refs in messages]
+    row = (
+        [_immutable(GATHER, (run_id, fan_out.id), segment, [fan_out.gather])]
+        if fan_out and fan_out.id not in done
+        else []
+    )
+    row += [_immutable(STAGE, (run_id, step.id), segment, [step]) for step in segment.stages if step.id not in done]
+    rest = chain(*row) if len(row) > 1 else row[0] if row else None
+    return chord(collectors, rest) if collectors else rest
+
+
+def _messages(fan_out: FanOut, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:
     """What each message is for: the collectors, and their refs that are not done with."""
     messages: dict[Any, tuple[list[Step], list[str]]] = {}
-    for step in plan.collectors:
+    for step in fan_out.collectors:
         for ref in step.refs:
             if ref not in done:
                 steps, refs = messages.setdefault(ref if step.message is None else step.message, ([], []))
@@ -40,21 +54,12 @@ def _messages(plan: Plan, done: Collection[str]) -> list[tuple[list[Step], list[
     return list(messages.values())
 
 
-def _collect(plan: Plan, run_id: str, steps: list[Step], refs: list[str]) -> Signature:
-    return _immutable(COLLECT, (run_id, refs), plan, steps)
-
-
-def _tail(plan: Plan, run_id: str, step: Step) -> Signature:
-    if step.kind == "gather":
-        return _immutable(GATHER, (run_id, step.id), plan, [step])
-    return _immutable(STAGE, (run_id, step.id), plan, [step])
-
-
-def _immutable(name: str, args: tuple[Any, ...], plan: Plan, steps: list[Step]) -> Signature:
+def _immutable(name: str, args: tuple[Any, ...], segment: Segment, steps: list[Step]) -> Signature:
     step = steps[0]
     # `shadow` is the name that Flower and the logs show, and a label of metrics: of all batches it is the one in the YAML,
     # and of collectors that share a message the first one's.
-    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": f"{plan.name}.{step.id}"}
+    shadow = f"{segment.workflow}.{step.id}"
+    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": shadow}
     if (seconds := _time_limit(steps)) is not None:
         options["time_limit"] = seconds  # defence: HARD_LIMIT
     stated = {name: value for name, value in options.items() if value is not None}

@@ -8,10 +8,10 @@ from itertools import zip_longest
 
 from runner.errors import RunnerError, listed
 from runner.language import foreach
-from runner.language.plan import Plan, Step, route
+from runner.language.plan import Plan, Step, end_of, route, steps_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
-from runner.runs.start import batches, prepare, send_rest, succeeded
+from runner.runs.start import batches, ended_refs, prepare, send_rest, succeeded
 
 _EARLIER = "start from an earlier step, or leave `--from` out"
 
@@ -73,9 +73,10 @@ def rerun(
     ):
         for step in new.collectors:
             if step.foreach is not None and step.id != start and new.same(step, old):
-                _keep_items(step, (run_id, old), (new_id, new), ledger, everything=new.gather.id in kept)
+                everything = new.fan_out_of(step).id in kept
+                _keep_items(step, (run_id, old), (new_id, new), ledger, everything=everything)
         left = set(ledger.left(new_id))
-        send_rest(new, new_id, kept | {ref for ref in new.refs if ref not in left}, ledger)
+        send_rest(new, new_id, kept | ended_refs(new, left), ledger)
 
 
 def before(plan: Plan, start: str) -> list[Step]:
@@ -89,19 +90,29 @@ def before(plan: Plan, start: str) -> list[Step]:
         raise CannotKeep(
             f'the workflow has no step "{start}"', hint=f"it has {listed([step.id for step in plan.steps])}"
         )
-    if step.kind == "collector":
-        return [each for each in plan.collectors if each.id != start]
-    return [*plan.collectors, *plan.tail[: plan.tail.index(step)]]
+    needed: list[Step] = []
+    for part in plan.parts:
+        steps = steps_of(part)
+        if step not in steps:
+            needed += steps
+        elif step.kind == "collector":
+            return [*needed, *(each for each in steps if each.kind == "collector" and each is not step)]
+        else:
+            return [*needed, *(each for each in steps if each is not step)]
+    return needed
 
 
 def _unbroken(plan: Plan, kept: set[str]) -> set[str]:
     """Without what comes after a step that is executed again."""
-    unbroken = {step.id for step in plan.collectors if step.id in kept}
-    if len(unbroken) == len(plan.collectors):
-        for step in plan.tail:
-            if step.id not in kept:
-                break
-            unbroken.add(step.id)
+    unbroken: set[str] = set()
+    for part in plan.parts:
+        steps = [step.id for step in steps_of(part)]
+        there = {step_id for step_id in steps if step_id in kept}
+        whole = len(there) == len(steps)
+        # A gather is kept with all of its collectors, or not at all.
+        unbroken |= there if whole else there - {end_of(part).id}
+        if not whole:
+            break
     return unbroken
 
 

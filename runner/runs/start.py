@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, listed
 from runner.language import foreach
-from runner.language.plan import Plan, route
+from runner.language.plan import FanOut, Plan, end_of, route
 from runner.ledger.codec import packed
 from runner.ledger.entries import Outcome, count_passing
 from runner.ledger.ledger import Ledger
@@ -92,15 +92,24 @@ def resume(run_id: str, ledger: Ledger) -> None:
         done = succeeded(plan, ledger.outcomes(run_id, plan), ledger.tally(run_id))
         # A value that is missing is needed by the step after it alone: what is behind the last one that is there is kept.
         there = done - ledger.lost(run_id, [step.id for step in plan.tail])
-        tail = plan.tail
-        while tail and any(step.id in there for step in tail):
-            tail = tail[1:]
-        collectors = plan.gather in tail
+        parts = plan.parts
+        while any(end_of(part).id in there for part in parts):
+            parts = parts[1:]
+        collectors = any(isinstance(part, FanOut) for part in parts)
         lost = _lost(run_id, plan, ledger) if collectors else ()
-        ledger.reopen(run_id, plan, collectors=collectors, tail=tail, lost=lost)
+        ledger.reopen(run_id, plan, collectors=collectors, tail=map(end_of, parts), lost=lost)
     left = ledger.left(run_id)
     ended = ledger.ended(run_id, [step.id for step in plan.tail])
-    send_rest(plan, run_id, ended | {ref for ref in plan.refs if ref not in left}, ledger)
+    send_rest(plan, run_id, ended | ended_refs(plan, left), ledger)
+
+
+def ended_refs(plan: Plan, left: Collection[str]) -> set[str]:
+    """The refs of collectors that have all ended.
+
+    Args:
+        left: the others.
+    """
+    return {ref for fan_out in plan.fan_outs for ref in fan_out.refs if ref not in left}
 
 
 def _lost(run_id: str, plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str]]:
@@ -149,8 +158,9 @@ def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, M
     done |= {
         step.id for step in plan.collectors if step.foreach and count_passing(tally.get(step.id, {})) == step.count
     }
-    if plan.gather.id in done:
-        done |= {step.id for step in plan.collectors}
+    for fan_out in plan.fan_outs:
+        if fan_out.id in done:
+            done |= {step.id for step in fan_out.collectors}
     return done
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -148,4 +148,4 @@ def _among(ledger: Ledger, run: Run, plan: Plan, step: Step, *, status: str) -> 
         while some := list(islice(absent, 1000)):
             yield some
     else:
-        yield from ledger.ids(run.id, replace(plan, collectors=(step,)))
+        yield from ledger.ids(run.id, [step])

@@ -170,7 +170,7 @@ def summary(run: Run, plan: Plan, outcomes: Outcomes, *, tally: Tallies | None =
         ]
         lines += [f"{screen.paint('warning:', 'yellow', 'bold')} the result is without {errors.listed(absent)}"]
     # Where nothing may fail, the failures below say it, each with its cause.
-    elif run.cause and (plan.tolerant or not (failed and failed[0].id in run.cause)):
+    elif run.cause and (any(each.tolerant for each in plan.fan_outs) or not (failed and failed[0].id in run.cause)):
         lines += [f"  {_cause(run, plan)}"]
     if empty := [_name(step, plan) for step in plan.collectors if step.foreach and step.count == 0]:
         lines += [f"{screen.paint('warning:', 'yellow', 'bold')} no items: {errors.listed(empty)}"]
@@ -529,7 +529,7 @@ def _notes(outcome: Outcome, plan: Plan) -> str:
 def _covered(plan: Plan, outcomes: Outcomes, tally: Tallies | None) -> str:
     succeeded = sum(_succeeded(outcomes, step) for step in plan.collectors if not step.foreach)
     succeeded += sum(count_passing(told) for told in (tally or {}).values())
-    return f"{succeeded:,} of {text.count(plan.fan_out, 'collector')} succeeded"
+    return f"{succeeded:,} of {text.count(plan.total, 'collector')} succeeded"
 
 
 def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -541,7 +541,7 @@ def _coverage(plan: Plan, steps: Iterable[dict[str, Any]]) -> dict[str, Any]:
     missing = [step["id"] for step in collectors if "statuses" not in step and step["status"] not in there]
     return {
         "succeeded": count_passing(told),
-        "total": plan.fan_out,
+        "total": plan.total,
         "missing": missing,
         **(
             {"missing_count": told.total() - sum(told[status] for status in there)}
@@ -616,7 +616,7 @@ def _why(outcome: Outcome, plan: Plan) -> str:
 
 def _reason(outcome: Outcome, plan: Plan) -> str:
     error = mask(f"{outcome.error.type}: {outcome.error.message}", plan) if outcome.error else ""
-    late = tolerance.lateness(plan) if outcome.status == "late" else ""
+    late = tolerance.lateness(plan.fan_out_of(plan.by_id[written(outcome.step)])) if outcome.status == "late" else ""
     return "; then ".join(filter(None, [late, error]))
 
 

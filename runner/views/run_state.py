@@ -62,7 +62,7 @@ class RunState:
         self.tail = [self.standings[step.id] for step in plan.tail]
         self.alone = ItemCounts("", len(self.collectors))
         self.tallies = {step.id: ItemCounts(step.id, step.count) for step in plan.collectors if step.foreach}
-        self.total = plan.fan_out
+        self.total = plan.total
         self.began_at: float | None = None  # when it was accepted, or resumed
         self._waits_for = ""
         self._latest = 0.0
@@ -137,5 +137,7 @@ class RunState:
 
     def _message(self, event: Event) -> str:
         """Why it failed, if it did, on one line."""
-        message = event.message or (tolerance.lateness(self.plan) if event.status == "late" else "")
+        step = self.plan.by_id.get(event.step)
+        late = tolerance.lateness(self.plan.fan_out_of(step)) if step and event.status == "late" else ""
+        message = event.message or late
         return mask.line(message.strip().removeprefix("Skipped: "), self.plan)

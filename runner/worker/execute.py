@@ -336,12 +336,14 @@ def _call(ledger: Ledger, attempt: Attempt, absent: list[str], settings: Setting
         value = values.decode(attempt.claim.before)
     else:
         streamed = fan_in.streams(task)
-        limit = math.inf if streamed else settings.fan_in_limit
+        limit, fan_out = math.inf if streamed else settings.fan_in_limit, plan.fan_out_of(step)
         handed = attempt.claim.handed
-        value = ledger.collected(attempt.run_id, plan, absent=absent, limit=limit, read=values.decode, handed=handed)
+        value = ledger.collected(
+            attempt.run_id, fan_out.collectors, absent=absent, limit=limit, read=values.decode, handed=handed
+        )
         value = fan_in.stream(value) if streamed else list(value)
         if fan_in.wants_outcomes(task):
-            kwargs["outcomes"] = fan_in.outcomes(ledger, plan, attempt.run_id)
+            kwargs["outcomes"] = fan_in.outcomes(ledger, fan_out, attempt.run_id)
     limit = settings.value_limit if step.task else settings.fan_in_limit
     function = execution(function_of(task), attempt)
     with notes.kept() as noted:

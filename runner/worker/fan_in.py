@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from runner.errors import RunnerError
-from runner.language.plan import Plan
+from runner.language.plan import FanOut
 from runner.ledger import values
 from runner.ledger.ledger import Ledger
 from runner.worker.endings import Unread
@@ -47,10 +47,10 @@ def wants_outcomes(task: Callable[..., Any]) -> bool:
     return "outcomes" in _parameters(task)
 
 
-def outcomes(ledger: Ledger, plan: Plan, run_id: str) -> list[dict[str, Any]]:
+def outcomes(ledger: Ledger, fan_out: FanOut, run_id: str) -> list[dict[str, Any]]:
     """What a parameter ``outcomes`` is given: how each collector ended, in the order of the YAML and of the items."""
     told = []
-    for ids in ledger.ids(run_id, plan):
+    for ids in ledger.ids(run_id, fan_out.collectors):
         for step_id, ended in ledger.outcomes_of(run_id, ids, values=True).items():
             value = values.decode(ended.json) if ended.passes else None
             error = asdict(ended.error) if ended.error else None

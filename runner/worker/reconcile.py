@@ -16,7 +16,7 @@ from celery.signals import worker_ready, worker_shutdown
 from kombu.exceptions import OperationalError
 
 from runner.errors import UnknownRun
-from runner.language.plan import VERSION, Plan, plans_of
+from runner.language.plan import VERSION, FanOut, Part, Plan, end_of, plans_of
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Outcome, Sweep
 from runner.ledger.ledger import Ledger
@@ -58,28 +58,33 @@ def _do(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
     if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
         return  # as it is nearly always: the plan, which may be large, is not even read
     plan = ledger.plan(run_id)
-    if sweep.left <= 0:
-        _end_the_fan_out(plan, run_id, ledger)
-        _send(plan, run_id, [plan.gather.id], ledger)
+    part = _open_part(plan, run_id, ledger)
+    if part is None:
         return
-    due = _due(plan, run_id, ledger, sweep)
+    if sweep.left <= 0 and isinstance(part, FanOut):
+        _end_the_fan_out(plan, run_id, ledger)
+        _send(plan, run_id, [part.id], ledger)
+        return
+    due = _due(part, sweep)
     # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
     if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):  # defence: RECONCILER
         _send(plan, run_id, due, ledger)
 
 
-def _due(plan: Plan, run_id: str, ledger: Ledger, sweep: Sweep) -> list[str]:
-    """What could be executed now, has not ended, and is in nobody's hands: refs of collectors, or a step after them."""
+def _open_part(plan: Plan, run_id: str, ledger: Ledger) -> Part | None:
+    """The part of the plan that is being executed: the first without a value. None if all have one."""
+    ended = ledger.ended(run_id, [end_of(part).id for part in plan.parts])
+    return next((part for part in plan.parts if end_of(part).id not in ended), None)
+
+
+def _due(part: Part, sweep: Sweep) -> list[str]:
+    """What of a part could be executed now and is in nobody's hands: refs of its collectors, or the step that gives its value."""
     known = sweep.lost | sweep.overdue
-    if sweep.collectors_left:
+    if isinstance(part, FanOut) and sweep.collectors_left:
         due = known | (sweep.idle - sweep.held)
-        return [ref for ref in plan.refs if ref in due]
-    tail = [step.id for step in plan.tail]
-    ended = ledger.ended(run_id, tail)
-    following = next((step_id for step_id in tail if step_id not in ended), tail[-1])
-    if following in known or (sweep.silent and following not in sweep.held and following not in ended):
-        return [following]
-    return []
+        return [ref for ref in part.refs if ref in due]
+    end = end_of(part).id
+    return [end] if end in known or (sweep.silent and end not in sweep.held) else []
 
 
 def _end_the_fan_out(plan: Plan, run_id: str, ledger: Ledger) -> None:
@@ -101,7 +106,8 @@ def _send(plan: Plan, run_id: str, due: list[str], ledger: Ledger) -> None:
     times = ledger.sent_again(run_id)
     logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(due[:20]))
     tail = [step.id for step in plan.tail]
-    done = {*plan.refs, *(tail[: tail.index(due[0])] if due[0] in tail else ())} - {*due}
+    ended = tail[: tail.index(due[0])] if due[0] in tail else []
+    done = {*ended, *(ref for fan_out in plan.fan_outs for ref in fan_out.refs)} - {*due}
     rest = canvas.compose(plan, run_id, done)
     if rest is not None:
         send(rest, process.app(), ledger)

@@ -10,7 +10,7 @@ from runner.errors import listed
 from runner.language import redact as mask
 from runner.language.ids import written
 from runner.language.plan import Plan, Step
-from runner.language.tolerance import Verdict, verdict
+from runner.language.tolerance import Verdict, run_verdict, verdict
 from runner.ledger.damage import MissingData, UnreadableRun
 from runner.ledger.entries import Claim, Error, Follows, Outcome, Postponed, StepStatus
 from runner.ledger.ledger import Ledger
@@ -154,7 +154,9 @@ def _settle(
     else:
         # Without tolerance nobody is missing, or the gather had not run.
         final = (
-            verdict(plan, ledger.absent(run_id, plan)) if plan.tolerant else Verdict(gather=True, status="succeeded")
+            run_verdict(plan, ledger.absent(run_id, plan))
+            if any(fan_out.tolerant for fan_out in plan.fan_outs)
+            else Verdict(gather=True, status="succeeded")
         )
         ledger.finish(run_id, [came], plan, ends=final.status, cause=final.cause)
     crashpoint(Crashpoint.FINISH_AFTER)
@@ -164,13 +166,20 @@ def _settle(
 def judge(ledger: Ledger, plan: Plan, run_id: str, claim: Claim) -> list[str] | None:
     """The collectors without which the gather is to run; None if it is not, and then the run ends here."""
     count, outcomes = map(int, claim.before.split())
-    if outcomes < plan.fan_out:
-        lost = [step for ids in ledger.ids(run_id, plan) for step in ledger.lost(run_id, ids)]
+    fan_out = plan.fan_out_of(plan.by_id[claim.step])
+    if outcomes < fan_out.total:
+        lost = [step for ids in ledger.ids(run_id, fan_out.collectors) for step in ledger.lost(run_id, ids)]
         raise MissingData(run_id, f"the outcome of {listed(sorted(lost))} is missing")
     absent = ledger.absent(run_id, plan) if count else []
-    final = verdict(plan, absent)
+    final = verdict(fan_out, absent)
     if not final.gather:
-        ledger.finish(run_id, skipped(plan.tail, final.cause), plan, ends="failed", cause=final.cause)
+        ledger.finish(
+            run_id,
+            skipped([fan_out.gather, *plan.after(fan_out.gather)], final.cause),
+            plan,
+            ends="failed",
+            cause=final.cause,
+        )
         return None
     return absent
 

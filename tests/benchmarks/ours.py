@@ -3,9 +3,10 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from runner import brokers, celery_app
+from runner.language.plan import FanOut
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
@@ -45,8 +46,9 @@ def pages(count: int, server: str) -> float:
 def compose(count: int) -> float:
     """A plan whose collectors are all written out, each of them a message of its own, to what would be sent."""
     plan = load(DEFAULT).bind({"topic": "tea"})
+    fan_out, *rest = plan.parts
     collectors = tuple(replace(plan.collectors[0], id=f"collector_{number}") for number in range(count))
-    wide = replace(plan, collectors=collectors)
+    wide = replace(plan, parts=(replace(cast("FanOut", fan_out), collectors=collectors), *rest))
     with timed() as watch:
         composed = canvas.compose(wide, "compose")
     expect(len(canvas.messages(composed)), count + len(plan.tail))

@@ -22,7 +22,7 @@ def of_version_2(text: str) -> str:
 
 def with_another_key(text: str) -> str:
     stored = json.loads(text)
-    stored["collectors"][0]["hedge"] = 1
+    stored["parts"][0]["collectors"][0]["hedge"] = 1
     return json.dumps(stored)
 
 

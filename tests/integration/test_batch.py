@@ -73,7 +73,7 @@ def test_collectors_of_a_batch_are_executed_once_in_their_order(
     execute(ledger, noted(begun, seconds=0.06), tmp_path)
 
     assert begun == list(range(10))
-    assert list(ledger.collected("run-1", PLAN)) == list(range(10))
+    assert list(ledger.collected("run-1", PLAN.collectors)) == list(range(10))
 
 
 def test_each_collector_of_a_batch_started_after_those_before(

@@ -92,7 +92,13 @@ def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", 2)])
-    attempt = Attempt(plan=PLAN, run_id="run-1", step=PLAN.gather, claim=claim(ledger, PLAN.gather), worker="w")
+    attempt = Attempt(
+        plan=PLAN,
+        run_id="run-1",
+        step=PLAN.fan_outs[0].gather,
+        claim=claim(ledger, PLAN.fan_outs[0].gather),
+        worker="w",
+    )
     refuse(ledger, monkeypatch, lambda each: each.status == "succeeded")
 
     settle(ledger, attempt, Success(3, "3"))

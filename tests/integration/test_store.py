@@ -28,7 +28,7 @@ PLAN = make_plan(
     secrets=("token",),
 )
 A, B = PLAN.collectors
-FIRST, SECOND = PLAN.stages
+FIRST, SECOND = PLAN.tail[1:]
 
 
 @pytest.fixture
@@ -120,15 +120,15 @@ def test_a_finished_step_is_done(accepted: Ledger) -> None:
 
 def test_the_gather_is_not_ready_until_every_collector_has_an_outcome(accepted: Ledger) -> None:
     succeed(accepted, A)
-    assert claim(accepted, PLAN.gather) == "not ready"
+    assert claim(accepted, PLAN.fan_outs[0].gather) == "not ready"
     succeed(accepted, B)
-    assert claim(accepted, PLAN.gather) == "yours"
+    assert claim(accepted, PLAN.fan_outs[0].gather) == "yours"
 
 
 def test_an_outcome_told_twice_counts_once_for_the_gather(accepted: Ledger) -> None:
     succeed(accepted, A)
     succeed(accepted, A)
-    assert claim(accepted, PLAN.gather) == "not ready"
+    assert claim(accepted, PLAN.fan_outs[0].gather) == "not ready"
 
 
 def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Ledger) -> None:
@@ -150,7 +150,7 @@ def test_a_postponed_step_is_busy_until_its_time(accepted: Ledger) -> None:
 def test_collected_values_are_in_the_order_of_the_plan_without_those_that_are_missing(accepted: Ledger) -> None:
     succeed(accepted, B, None)
     accepted.finish("run-1", [make_outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
-    assert list(accepted.collected("run-1", PLAN, absent=["a"])) == [None]
+    assert list(accepted.collected("run-1", PLAN.collectors, absent=["a"])) == [None]
     assert accepted.absent("run-1", PLAN) == ["a"]
 
 
@@ -158,7 +158,7 @@ def test_collected_values_beyond_the_limit_are_refused(accepted: Ledger) -> None
     succeed(accepted, A, "x" * 100)
     succeed(accepted, B)
     with pytest.raises(FanInTooLarge):
-        list(accepted.collected("run-1", PLAN, limit=99))
+        list(accepted.collected("run-1", PLAN.collectors, limit=99))
 
 
 def test_an_outcome_comes_back_with_its_error(accepted: Ledger) -> None:
@@ -362,8 +362,8 @@ def lose(ledger: Ledger, steps: list[Step], times: int) -> None:
 
 
 def test_a_batch_gives_its_collectors_in_order(wide: Ledger) -> None:
-    assert [wide.steps("run-1", WIDE, ref) for ref in WIDE.refs] == [[A], PAGES[:2], PAGES[2:4], PAGES[4:]]
-    assert list(wide.ids("run-1", WIDE)) == [["a"], [page.id for page in PAGES]]
+    assert [wide.steps("run-1", WIDE, ref) for ref in WIDE.fan_outs[0].refs] == [[A], PAGES[:2], PAGES[2:4], PAGES[4:]]
+    assert list(wide.ids("run-1", WIDE.collectors)) == [["a"], [page.id for page in PAGES]]
 
 
 @pytest.mark.parametrize("ref", ["page", "page/3", "page/x", "a/0", "nobody", ""])
@@ -379,7 +379,7 @@ def test_the_keys_of_items_come_back(ledger: Ledger) -> None:
     items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
     ledger.accept("run-1", plan, items=[packed(items, "page/0")])
     assert [step.item for step in ledger.steps("run-1", plan, "page/0")] == items
-    assert list(ledger.ids("run-1", plan)) == [["page[a b]", "page[]]"]]
+    assert list(ledger.ids("run-1", plan.collectors)) == [["page[a b]", "page[]]"]]
 
 
 def test_a_batch_is_left_until_its_last_collector_has_ended(wide: Ledger) -> None:
@@ -394,10 +394,10 @@ def test_a_batch_is_left_until_its_last_collector_has_ended(wide: Ledger) -> Non
 def test_the_gather_waits_for_every_collector_of_every_batch(wide: Ledger) -> None:
     for step in [A, *PAGES[:4]]:
         end(wide, step)
-    assert claims(wide, [WIDE.gather]) == ["not ready"]
+    assert claims(wide, [WIDE.fan_outs[0].gather]) == ["not ready"]
     end(wide, PAGES[4])
-    assert claims(wide, [WIDE.gather]) == ["yours"]
-    assert list(wide.collected("run-1", WIDE)) == ["a", *(page.id for page in PAGES)]
+    assert claims(wide, [WIDE.fan_outs[0].gather]) == ["yours"]
+    assert list(wide.collected("run-1", WIDE.collectors)) == ["a", *(page.id for page in PAGES)]
 
 
 def test_what_happens_to_a_batch_at_once_is_one_event(wide: Ledger) -> None:
@@ -457,7 +457,7 @@ def test_reopening_a_run_leaves_only_what_has_not_succeeded(wide: Ledger) -> Non
     assert claims(wide, [A, *PAGES]) == ["yours", "done", "yours", "done", "yours", "yours"]
     for page in [A, *PAGES]:
         end(wide, page)
-    assert claims(wide, [WIDE.gather]) == ["yours"]
+    assert claims(wide, [WIDE.fan_outs[0].gather]) == ["yours"]
 
 
 def test_items_of_a_run_that_is_there_already_change_nothing(wide: Ledger) -> None:
@@ -646,9 +646,9 @@ def test_nothing_is_sent_after_the_end_of_a_run(accepted: Ledger) -> None:
 def test_a_gather_of_few_collectors_is_handed_their_values(accepted: Ledger) -> None:
     succeed(accepted, A, 1)
     accepted.finish("run-1", [make_outcome("b", "failed", error=Error("OSError", "no"))], PLAN)
-    [claimed] = accepted.claim("run-1", [PLAN.gather], PLAN, token="one", worker="w1", lease=30)
+    [claimed] = accepted.claim("run-1", [PLAN.fan_outs[0].gather], PLAN, token="one", worker="w1", lease=30)
     assert claimed.handed == {"a": "1", "b": None}
-    read = accepted.collected("run-1", PLAN, absent=["b"], handed=claimed.handed)
+    read = accepted.collected("run-1", PLAN.collectors, absent=["b"], handed=claimed.handed)
     assert list(read) == [1]
 
 
@@ -656,9 +656,9 @@ def test_a_value_that_is_not_handed_is_missing(accepted: Ledger) -> None:
     for step in (A, B):
         succeed(accepted, step)
     accepted.client.hdel("runner:{run-1}:values", "a")
-    [claimed] = accepted.claim("run-1", [PLAN.gather], PLAN, token="one", worker="w1", lease=30)
+    [claimed] = accepted.claim("run-1", [PLAN.fan_outs[0].gather], PLAN, token="one", worker="w1", lease=30)
     with pytest.raises(MissingData, match="the value of a is missing"):
-        list(accepted.collected("run-1", PLAN, handed=claimed.handed))
+        list(accepted.collected("run-1", PLAN.collectors, handed=claimed.handed))
 
 
 def test_a_gather_of_many_collectors_reads_their_values_itself(ledger: Ledger) -> None:
@@ -666,9 +666,9 @@ def test_a_gather_of_many_collectors_reads_their_values_itself(ledger: Ledger) -
     plan = make_plan(collectors=tuple(make_collector(f"c{number}") for number in range(17)), gather="fan_in")
     ledger.accept("run-1", plan)
     ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1) for step in plan.collectors], plan)
-    [claimed] = ledger.claim("run-1", [plan.gather], plan, token="one", worker="w1", lease=30)
+    [claimed] = ledger.claim("run-1", [plan.fan_outs[0].gather], plan, token="one", worker="w1", lease=30)
     assert not claimed.handed
-    assert len(list(ledger.collected("run-1", plan, handed=claimed.handed))) == 17
+    assert len(list(ledger.collected("run-1", plan.collectors, handed=claimed.handed))) == 17
 
 
 @pytest.mark.parametrize(

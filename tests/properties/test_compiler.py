@@ -53,7 +53,7 @@ def plans_partly_done(draw: st.DrawFn) -> tuple[Plan, set[str]]:
 
 def parts(plan: Plan) -> list[str]:
     """What is sent of a plan: the collectors, alone or in their batches, and the steps after them. Some share a message."""
-    return [*plan.refs, *(step.id for step in plan.tail)]
+    return [*plan.fan_outs[0].refs, *(step.id for step in plan.tail)]
 
 
 def sent(composed: Any) -> list[str]:
@@ -71,11 +71,13 @@ def test_every_step_is_in_the_canvas_exactly_once(plan: Plan) -> None:
 
 @given(PLANS)
 def test_the_header_of_a_canvas_has_one_entry_per_message_also_for_one(plan: Plan) -> None:
-    assume(plan.refs)  # with no items there is nothing to wait for
+    assume(plan.fan_outs[0].refs)  # with no items there is nothing to wait for
     composed = canvas.compose(plan, "r")
     assert isinstance(composed, _chord)
     shared = [step for step in plan.collectors if step.message is not None]
-    assert composed.__length_hint__() == len(plan.refs) - len(shared) + len({step.message for step in shared})
+    assert composed.__length_hint__() == len(plan.fan_outs[0].refs) - len(shared) + len(
+        {step.message for step in shared}
+    )
 
 
 @given(PLANS)

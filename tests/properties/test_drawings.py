@@ -96,8 +96,8 @@ def test_json_names_every_step_once_and_connects_it(plan: Plan) -> None:
     drawn = json.loads(as_json.draw(plan))
     assert [node["id"] for node in drawn["nodes"]] == [step.id for step in plan.steps]
     assert [(edge["from"], edge["to"]) for edge in drawn["edges"]] == [
-        *((step.id, plan.gather.id) for step in plan.collectors),
-        *((before.id, after.id) for before, after in zip(plan.tail, plan.stages, strict=False)),
+        *((step.id, plan.fan_outs[0].gather.id) for step in plan.collectors),
+        *((before.id, after.id) for before, after in zip(plan.tail, plan.tail[1:], strict=False)),
     ]
 
 

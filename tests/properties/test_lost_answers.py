@@ -75,7 +75,7 @@ def test_every_transition_of_the_ledger_may_be_asked_for_again(valkey: Server) -
         ask(lambda: store.postpone(run_id, [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=60)]))
         assert claim(B, "one") == ("busy", 0)
         ask(lambda: store.finish(run_id, [make_outcome("b", "succeeded", 2)], PLAN))
-        assert claim(PLAN.gather, "one") == ("yours", 1)
+        assert claim(PLAN.fan_outs[0].gather, "one") == ("yours", 1)
         ask(lambda: store.finish(run_id, [make_outcome("g", "succeeded", 3)], PLAN, ends="succeeded"))
         assert ask(lambda: store.cancel(run_id, "too late")) == "succeeded"
 

@@ -32,7 +32,7 @@ def test_one_more_success_never_makes_the_verdict_of_a_run_worse(
 ) -> None:
     plan, absent = case
     better = absent[: data.draw(st.integers(0, len(absent)))]
-    before, after = (_FROM_WORST.index(verdict(plan, each).status) for each in (absent, better))
+    before, after = (_FROM_WORST.index(verdict(plan.fan_outs[0], each).status) for each in (absent, better))
     assert after >= before
 
 
@@ -40,7 +40,7 @@ def test_one_more_success_never_makes_the_verdict_of_a_run_worse(
 def test_more_tolerance_never_makes_the_verdict_of_a_run_worse(case: tuple[Plan, list[str]]) -> None:
     plan, absent = case
     optional = change_plan(plan, collectors=tuple(replace(step, required=False) for step in plan.collectors))
-    before, after = (_FROM_WORST.index(verdict(each, absent).status) for each in (plan, optional))
+    before, after = (_FROM_WORST.index(verdict(each.fan_outs[0], absent).status) for each in (plan, optional))
     assert after >= before
 
 
@@ -49,7 +49,7 @@ def test_the_gather_runs_unless_the_run_has_failed_and_the_verdict_names_the_abs
     case: tuple[Plan, list[str]],
 ) -> None:
     plan, absent = case
-    told = verdict(plan, absent)
+    told = verdict(plan.fan_outs[0], absent)
     assert told.gather == (told.status != "failed")
     assert bool(told.cause) == bool(absent) == (told.status != "succeeded")
     assert [name for name in absent[:20] if name not in told.cause] == []

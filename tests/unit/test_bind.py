@@ -72,7 +72,7 @@ def faults(text: str, given: dict[str, Any]) -> list[str]:
 
 def test_items_are_counted_once_the_inputs_are_known() -> None:
     plan = bound(PAGES.format(value="${{ item }}"), {"pages": [1, 2, 3]})
-    assert plan.fan_out == 3
+    assert plan.total == 3
 
 
 def test_the_arguments_of_the_first_items_are_tried() -> None:
@@ -80,16 +80,16 @@ def test_the_arguments_of_the_first_items_are_tried() -> None:
     assert faults(text, {"pages": [1, 2, 0, 3]}) == [
         "made.yaml:4:44: E038 ${{ 1 / item }}: division by zero in CEL expression"
     ]
-    assert bound(text, {"pages": [1] * 20 + [0]}).fan_out == 21
+    assert bound(text, {"pages": [1] * 20 + [0]}).total == 21
 
 
 def test_the_step_of_no_items_has_no_arguments_to_try() -> None:
-    assert bound(PAGES.format(value="${{ 1 / item }}"), {}).fan_out == 0
+    assert bound(PAGES.format(value="${{ 1 / item }}"), {}).total == 0
 
 
 def test_a_min_success_beyond_the_number_of_collectors_is_a_fault_once_they_are_counted() -> None:
     text = f"{PAGES.format(value='x')}gather: {{task: pure.gather_text, min_success: 3}}\n"
-    assert bound(text, {"pages": [1, 2, 3]}).least == 3
+    assert bound(text, {"pages": [1, 2, 3]}).fan_outs[0].least == 3
     assert faults(text, {"pages": [1, 2]}) == [
         "made.yaml:5:47: E028 expected at most 2, the number of collectors, found 3"
     ]

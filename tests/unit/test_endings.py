@@ -83,8 +83,8 @@ def test_a_step_that_is_given_back_has_no_outcome_and_uses_no_retry_up() -> None
 def test_a_copy_of_a_step_stands_where_the_step_does() -> None:
     """Celery #2911: a default retry was given to a copy, of which the plan then knew no place."""
     plan = make_plan("p", collectors="a", gather="g", stages="s")
-    assert plan.after(make_gather("g", retry=TWICE)) == plan.stages
-    assert plan.before(make_stage("s", retry=TWICE)) == plan.gather
+    assert plan.after(make_gather("g", retry=TWICE)) == plan.tail[1:]
+    assert plan.before(make_stage("s", retry=TWICE)) == plan.fan_outs[0].gather
     assert plan.before(plan.collectors[0]) is None
 
 

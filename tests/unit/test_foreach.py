@@ -157,7 +157,7 @@ def test_a_key_is_short_text_that_can_be_printed_or_an_integer(value: Any) -> No
 )
 def test_a_foreach_without_items_is_legal(written: Any) -> None:
     file("none.csv", "a,b\n")
-    assert counted(plan(written, pages=[]), parse_source("a: 1", "a.yaml")).fan_out == 0
+    assert counted(plan(written, pages=[]), parse_source("a: 1", "a.yaml")).total == 0
 
 
 def test_counting_reads_every_item() -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from runner.language import plan as plans
 from runner.language.ids import written
-from runner.language.plan import Foreach, Item, Plan, Retry
+from runner.language.plan import Foreach, Item, Plan, Retry, segments
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import WorkflowFile, check
 from tests.command_line import ROOT
+from tests.plans import make_plan
 
 TASKS = read_tasks(["pure_tasks"], [ROOT / "tests"])
 ECHO = "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}}\n"
@@ -62,7 +63,7 @@ def test_of_a_steps_keys_with_alone_is_merged_with_the_defaults() -> None:
 
 def test_a_gather_left_out_is_a_step_without_a_task() -> None:
     plan = made(ECHO)
-    assert (plan.gather.id, plan.gather.task) == ("gather", None)
+    assert (plan.fan_outs[0].gather.id, plan.fan_outs[0].gather.task) == ("gather", None)
 
 
 def test_a_step_knows_its_place_in_the_file() -> None:
@@ -73,9 +74,9 @@ def test_a_step_knows_its_place_in_the_file() -> None:
 def test_a_plan_knows_the_step_before_and_those_after_each() -> None:
     plan = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
     assert plan.before(plan.collectors[0]) is None
-    assert plan.before(plan.gather) is None
-    assert plan.before(plan.stages[0]) == plan.gather
-    assert plan.after(plan.stages[0]) == (plan.stages[1],)
+    assert plan.before(plan.fan_outs[0].gather) is None
+    assert plan.before(plan.tail[1:][0]) == plan.fan_outs[0].gather
+    assert plan.after(plan.tail[1:][0]) == (plan.tail[1:][1],)
 
 
 def test_the_hash_of_a_plan_changes_with_what_the_workflow_does_alone() -> None:
@@ -124,7 +125,7 @@ def test_a_collector_that_says_nothing_of_required_has_the_default() -> None:
 
 def test_a_percentage_of_the_collectors_is_a_number_of_them() -> None:
     plan = made(f"{THREE}gather: {{task: pure.gather_text, min_success: 50%, deadline: 90s}}\n")
-    assert (plan.min_success, plan.least, plan.deadline) == ("50%", 2, 90)
+    assert (plan.fan_outs[0].min_success, plan.fan_outs[0].least, plan.fan_outs[0].deadline) == ("50%", 2, 90)
 
 
 @pytest.mark.parametrize(("written", "least"), [("0", 0), ("3", 3), ("60%", 3), ("61%", 4), ("0%", 0), ("100%", 5)])
@@ -134,12 +135,12 @@ def test_a_percentage_of_the_collectors_is_rounded_up(written: str, least: int) 
         f"collectors: [{', '.join(f'{{id: {name}}}' for name in 'abcde')}]\n"
         f"gather: {{task: pure.gather_text, min_success: {written}}}"
     )
-    assert plan.least == least
+    assert plan.fan_outs[0].least == least
 
 
 def test_a_plan_that_says_nothing_of_failure_has_no_tolerance() -> None:
     plan = made(ECHO)
-    assert (plan.min_success, plan.deadline, plan.tolerant) == (None, None, False)
+    assert (plan.fan_outs[0].min_success, plan.fan_outs[0].deadline, plan.fan_outs[0].tolerant) == (None, None, False)
 
 
 def test_the_hash_of_a_plan_changes_with_what_may_fail() -> None:
@@ -167,7 +168,7 @@ def test_a_stored_plan_has_its_version_and_no_defaults() -> None:
     plan = made(ECHO)
     stored = json.loads(plans.dump(plan))
     assert stored["version"] == 1
-    assert stored["collectors"] == [
+    assert stored["parts"][0]["collectors"] == [
         {"id": "a", "kind": "collector", "task": "pure.echo", "arguments": {"value": 1}, "place": "made.yaml:3:5"}
     ]
 
@@ -183,10 +184,11 @@ def test_a_plan_of_a_newer_version_says_what_reads_it() -> None:
 
 NEWER: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "plan": lambda stored: stored,
-    "collector": lambda stored: stored["collectors"][0],
-    "gather": lambda stored: stored["gather"],
-    "retry": lambda stored: stored["collectors"][0]["retry"],
-    "foreach": lambda stored: stored["collectors"][0]["foreach"],
+    "fan-out": lambda stored: stored["parts"][0],
+    "collector": lambda stored: stored["parts"][0]["collectors"][0],
+    "gather": lambda stored: stored["parts"][0]["gather"],
+    "retry": lambda stored: stored["parts"][0]["collectors"][0]["retry"],
+    "foreach": lambda stored: stored["parts"][0]["collectors"][0]["foreach"],
 }
 
 
@@ -224,7 +226,7 @@ PAGES = (
 def test_a_collector_is_repeated_for_each_of_its_items() -> None:
     plan = made(PAGES)
     assert plan.collectors[0].foreach == Foreach(items=["x", "y", "z"], count=3)
-    assert (plan.fan_out, plan.collectors[0].batch, plan.collectors[0].max_concurrency) == (4, 2, 5)
+    assert (plan.total, plan.collectors[0].batch, plan.collectors[0].max_concurrency) == (4, 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -302,3 +304,29 @@ def test_a_task_that_awaits_waits_64_times_at_once() -> None:
     equipped = plans.equip(plan, TASKS)
     assert [step.max_concurrency for step in equipped.collectors] == [64, 1, 3]
     assert [step.max_concurrency for step in plans.equip(plan, read_tasks(())).collectors] == [None, None, 3]
+
+
+def test_a_plan_is_cut_into_segments_before_each_fan_out() -> None:
+    """Exactly one of them is open at a time; today's language gives exactly one."""
+    one = make_plan(collectors="a b", gather="first", stages="s t")
+    two = make_plan(collectors="c", gather="second", stages="u")
+    begins_with_stages = Plan(name="news", description="", parts=(*two.parts[1:], *one.parts))
+
+    assert [(each.fan_out and each.fan_out.id, [step.id for step in each.stages]) for each in segments(one)] == [
+        ("first", ["s", "t"])
+    ]
+    assert [
+        (each.fan_out and each.fan_out.id, [step.id for step in each.stages])
+        for each in segments(replace(begins_with_stages, parts=(*begins_with_stages.parts, *two.parts)))
+    ] == [(None, ["u"]), ("first", ["s", "t"]), ("second", ["u"])]
+
+
+def test_what_a_step_of_a_later_part_needs_is_the_value_of_the_part_before() -> None:
+    one = make_plan(collectors="a", gather="first", stages="s")
+    two = make_plan(collectors="b", gather="second")
+    plan = replace(one, parts=(*one.parts, *two.parts))
+
+    assert [plan.needs(step) for step in plan.steps] == ["", "*", "first", "s", "*"]
+    assert [step.id for step in plan.after(plan.by_id["s"])] == ["b", "second"]
+    assert plan.fan_out_of(plan.by_id["b"]).id == "second"
+    assert plans.load(plans.dump(plan)) == plan

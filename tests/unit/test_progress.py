@@ -354,16 +354,16 @@ def test_no_line_of_the_picture_is_wider_than_the_terminal(plan: Plan, width: in
 @pytest.mark.parametrize("height", [8, 10, 24])
 def test_the_picture_is_no_higher_than_the_terminal(height: int) -> None:
     stages = tuple(make_stage(f"stage_{at}") for at in range(30))
-    plan = make_plan("long", collectors=NEWS.collectors, gather=NEWS.gather, stages=stages)
+    plan = make_plan("long", collectors=NEWS.collectors, gather=NEWS.fan_outs[0].gather, stages=stages)
     shown = drawn(plan, [started("stage_20")], height=height)
     assert len(shown) <= height
 
 
 def test_of_many_stages_those_around_the_current_one_are_shown() -> None:
     stages = tuple(make_stage(f"stage_{at}") for at in range(30))
-    done = [finished(step.id) for step in (*NEWS.collectors, NEWS.gather, *stages[:20])]
+    done = [finished(step.id) for step in (*NEWS.collectors, NEWS.fan_outs[0].gather, *stages[:20])]
     shown = drawn(
-        make_plan("long", collectors=NEWS.collectors, gather=NEWS.gather, stages=stages),
+        make_plan("long", collectors=NEWS.collectors, gather=NEWS.fan_outs[0].gather, stages=stages),
         [*done, started("stage_20")],
         height=12,
     )

@@ -79,7 +79,7 @@ def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
         step.id: make_outcome(step.id, "failed", error=Error("E", "x")) if at < failing else make_outcome(step.id)
         for at, step in enumerate(collectors)
     }
-    return make_plan("wide", collectors=collectors, gather=NEWS.gather), outcomes
+    return make_plan("wide", collectors=collectors, gather=NEWS.fan_outs[0].gather), outcomes
 
 
 # A collector for each of a thousand pages beside one that stands alone; two of them did not succeed.
@@ -313,7 +313,7 @@ def test_an_error_without_a_traceback_is_its_message() -> None:
 
 
 def test_a_step_without_an_outcome_has_not_ended() -> None:
-    assert report.step_details(NEWS, NEWS.gather, None).endswith("status    waiting")
+    assert report.step_details(NEWS, NEWS.fan_outs[0].gather, None).endswith("status    waiting")
 
 
 def test_a_late_step_is_shown_with_its_value_if_it_came_after_all() -> None:
@@ -329,7 +329,9 @@ def test_a_late_step_that_failed_after_all_says_both() -> None:
 
 
 def test_a_cancelled_step_is_shown_without_a_value() -> None:
-    assert report.step_details(NEWS, NEWS.gather, make_outcome("fan_in", "cancelled")).endswith("attempts  0")
+    assert report.step_details(NEWS, NEWS.fan_outs[0].gather, make_outcome("fan_in", "cancelled")).endswith(
+        "attempts  0"
+    )
 
 
 def test_a_step_as_a_document_has_its_value_or_its_traceback() -> None:

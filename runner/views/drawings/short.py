@@ -1,7 +1,7 @@
 """A step, or a wide fan-out, to as much of it as is drawn."""
 
 from runner import text
-from runner.language.plan import Plan, Step
+from runner.language.plan import FanOut, Plan, Step
 
 Collectors = tuple[Step, ...]
 
@@ -30,10 +30,10 @@ def notes(plan: Plan, step: Step) -> list[str]:
     """Its task if that is not its id, then what is not the default: ``["http.get", "timeout 30s", "3 retries"]``."""
     retries = step.retry.max_retries
     noted = [
-        *(_fan_in(plan) if step.kind == "gather" else []),
+        *(_fan_in(plan.fan_out_of(step)) if step.kind == "gather" else []),
         _each(step),
         text.printable(step.task) if step.task not in {None, step.id} else "",
-        _required(plan, step) if step.kind == "collector" else "",
+        _required(plan.fan_out_of(step), step) if step.kind == "collector" else "",
         f"timeout {text.duration(step.timeout)}" if step.timeout is not None else "",
         f"{retries} {'retry' if retries == 1 else 'retries'}" if retries else "",
         f"queue {text.printable(step.queue)}" if step.queue is not None else "",
@@ -58,19 +58,19 @@ def _each(step: Step) -> str:
     return text.cut(f"for each of {text.printable(items['file'] if isinstance(items, dict) else items)}", 60)
 
 
-def _fan_in(plan: Plan) -> list[str]:
+def _fan_in(fan_out: FanOut) -> list[str]:
     """``["fan-in of 5", "at least 3", "deadline 1m30s"]``; as written where the collectors are not counted yet."""
-    counted = all(map(_counted, plan.collectors))
-    least = plan.least if counted else plan.min_success
+    counted = all(map(_counted, fan_out.collectors))
+    least = fan_out.least if counted else fan_out.min_success
     return [
-        f"fan-in of {plan.fan_out:,}" if counted else "fan-in",
+        f"fan-in of {fan_out.total:,}" if counted else "fan-in",
         f"at least {least:,}" if isinstance(least, int) else f"at least {least}" if least is not None else "",
-        f"deadline {text.duration(plan.deadline)}" if plan.deadline is not None else "",
+        f"deadline {text.duration(fan_out.deadline)}" if fan_out.deadline is not None else "",
     ]
 
 
-def _required(plan: Plan, step: Step) -> str:
+def _required(fan_out: FanOut, step: Step) -> str:
     """What a collector says of itself: with ``min_success`` any may fail, without it none."""
-    if step.required == (plan.min_success is None):
+    if step.required == (fan_out.min_success is None):
         return ""
     return "required" if step.required else "optional"
