@@ -90,7 +90,13 @@ def _collect(source: str, topic: str, count: int) -> list[Item]:
 def _start(workflow_file: Path, run_id: str, inputs: dict[str, Any]) -> None:
     # Imported here, not above: every worker imports this file, and few start a run; the language takes it 0.2 s.
     from runner.language.workflow_file import load  # noqa: PLC0415
+    from runner.messages.destination import Destination  # noqa: PLC0415
     from runner.runs.start import start  # noqa: PLC0415
     from runner.worker import process  # noqa: PLC0415
 
-    start(load(workflow_file, process.settings()).bind(inputs), run_id, process.ledger(), queue=process.queue())
+    start(
+        load(workflow_file, process.settings()).bind(inputs),
+        run_id,
+        process.ledger(),
+        Destination(queue=process.queue()),
+    )

@@ -15,10 +15,11 @@ from redis.exceptions import RedisError
 from runner import brokers, options, text
 from runner.broker_url import without_password
 from runner.brokers import Concern
-from runner.language.plan import Plan, route
+from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.runs.session import note_unattended
 from runner.settings import Settings, read_settings, unknown_variables
 from runner.system import program
@@ -111,7 +112,7 @@ def _pool(stats: dict[str, Any]) -> str:
 
 def _checked(file: str, settings: Settings) -> tuple[Plan, TaskIndex]:
     checked = load(file, settings)
-    return route(checked.plan(), settings.queue, everything=False), checked.tasks
+    return Destination(queue=settings.queue).route(checked.plan()), checked.tasks
 
 
 def _server(info: dict[str, Any]) -> str:

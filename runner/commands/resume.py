@@ -78,9 +78,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                         session.ledger,
                         start=start,
                         plan=edited,
-                        queue=session.queue,
-                        own_queue=session.own_queue,
-                        slots=session.slots,
+                        destination=session.destination,
                     )
                     click.echo(f"run {name} goes on from run {run_id}", err=True)
 

@@ -9,11 +9,12 @@ import click
 from runner import brokers, options
 from runner.errors import RunnerError, UnknownRun
 from runner.language import inputs
-from runner.language.plan import Plan, route
+from runner.language.plan import Plan
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.messages.batching import sized
-from runner.runs.session import open_ledger, open_session, queue_of
+from runner.messages.destination import Destination
+from runner.runs.session import open_ledger, open_session
 from runner.runs.wait_options import WaitOptions
 from runner.settings import read_settings
 from runner.system import interrupts
@@ -107,9 +108,8 @@ def command(
     settings = read_settings(concurrency=concurrency)
     options.check_concurrency(concurrency, settings)
     if dry_run:
-        queue = queue_of(settings, name)
-        routed = route(plan, queue, everything=settings.broker_url is None)
-        return _show(sized(routed, settings.slots), name, as_json=wait.as_json)
+        destination = Destination.of(settings, name)
+        return _show(sized(destination.route(plan), destination.slots or settings.slots), name, as_json=wait.as_json)
     with interrupts.raised(), brokers.starting(settings):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with frozen_imports():
@@ -126,9 +126,7 @@ def command(
         with open_session(settings, name, plan) as session:
 
             def begin() -> None:
-                if start(
-                    plan, name, session.ledger, queue=session.queue, own_queue=session.own_queue, slots=session.slots
-                ):
+                if start(plan, name, session.ledger, session.destination):
                     return
                 check_same(name, plan, session.ledger)
                 ended = session.ledger.run(name).ended

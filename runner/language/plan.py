@@ -455,15 +455,6 @@ def equip(plan: Plan, tasks: TaskIndex) -> Plan:
     return replace(change_steps(plan, equipped), include=tuple(dict.fromkeys([*plan.include, *used])))
 
 
-def route(plan: Plan, queue: str, *, everything: bool) -> Plan:
-    """The plan with a queue for every step: its own, or else this one; this one for all if ``everything``."""
-
-    def routed(step: Step) -> Step:
-        return replace(step, queue=queue if everything or step.queue is None else step.queue)
-
-    return change_steps(plan, routed)
-
-
 def dump(plan: Plan) -> str:
     """The plan as the ledger keeps it."""
     return json.dumps({"version": plan.version, **_stated(plan)}, separators=(",", ":"), default=_stated)

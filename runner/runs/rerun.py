@@ -8,9 +8,10 @@ from itertools import zip_longest
 
 from runner.errors import RunnerError, listed
 from runner.language import foreach
-from runner.language.plan import Plan, Step, end_of, route, steps_of
+from runner.language.plan import Plan, Step, end_of, steps_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
+from runner.messages.destination import Destination
 from runner.runs.start import batches, ended_refs, prepare, send_rest, succeeded
 
 _EARLIER = "start from an earlier step, or leave `--from` out"
@@ -33,25 +34,20 @@ def rerun(
     *,
     start: str | None,
     plan: Plan | None,
-    queue: str,
-    own_queue: bool = False,
-    slots: int | None = None,
+    destination: Destination,
 ) -> None:
     """Start a new run that takes from an earlier one the outcomes of the steps before ``start``.
 
     Args:
         start: the step from which on everything is executed again; None for what did not succeed or has changed.
         plan: of the new run, if the workflow has changed since.
-        queue, own_queue, slots: as `start` takes them.
 
     Raises:
         CannotKeep: there is no such step, or one before it did not succeed or is another now.
     """
     old = ledger.plan(check_run_id(run_id))
-    if plan is None:  # its items are those of the earlier run, in the batches that they are in
-        new = route(old, queue, everything=own_queue)
-    else:
-        new = prepare(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
+    # Without a plan, its items are those of the earlier run, in the batches that they are in.
+    new = destination.route(old) if plan is None else prepare(plan, ledger, destination)
     done = succeeded(old, ledger.outcomes(run_id, old), ledger.tally(run_id))
     kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
     if plan is not None:

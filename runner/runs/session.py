@@ -14,6 +14,7 @@ from runner import brokers
 from runner.language.plan import Plan
 from runner.ledger.entries import Run
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.runs.private_worker import PrivateWorker
 from runner.settings import Settings
 from runner.system import program
@@ -24,23 +25,14 @@ class Session:
     """What a run needs from its first step to its end.
 
     Args:
-        queue: where its steps go.
+        destination: where its steps go.
         worker: of our own, listening to that queue alone; None where workers are yours, on a broker of yours.
     """
 
     ledger: Ledger
-    queue: str
+    destination: Destination
     worker: PrivateWorker | None
     settings: Settings
-
-    @property
-    def own_queue(self) -> bool:
-        return self.worker is not None
-
-    @property
-    def slots(self) -> int | None:
-        """How many steps are executed at once; None where that depends on which workers of yours are there."""
-        return self.settings.slots if self.worker is not None else None
 
 
 @contextmanager
@@ -58,15 +50,15 @@ def open_session(settings: Settings, run_id: str, plan: Plan) -> Iterator[Sessio
     are now, and a second run beside it cannot be handed to it.
     """
     log = _log(settings, run_id)
-    queue = queue_of(settings, run_id)
-    own = nullcontext() if settings.broker_url else _worker(settings, queue, plan, log)
+    destination = Destination.of(settings, run_id)
+    own = _worker(settings, destination.queue, plan, log) if destination.own else nullcontext()
     # The worker first: it has something to import yet, while Valkey is started.
     with own as process, open_ledger(settings) as ledger:
-        yield Session(ledger=ledger, queue=queue, worker=process, settings=settings)
+        yield Session(ledger=ledger, destination=destination, worker=process, settings=settings)
         # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
         if process is not None:
             process.end()
-            _forget_messages(ledger.client, queue)  # defence: OWN_QUEUE
+            _forget_messages(ledger.client, destination.queue)  # defence: OWN_QUEUE
 
 
 def note_unattended(run: Run, ledger: Ledger, settings: Settings) -> Run:
@@ -102,11 +94,6 @@ def _is_served(settings: Settings, run_id: str) -> bool:
 
 def _log(settings: Settings, run_id: str) -> Path:
     return settings.state_dir / "logs" / f"{run_id}.log"
-
-
-def queue_of(settings: Settings, run_id: str) -> str:
-    """Where a run's steps go that name no queue: with the embedded broker, all of them."""
-    return settings.queue if settings.broker_url else f"{settings.queue}.{run_id}"
 
 
 def _forget_messages(client: redis.Redis, queue: str) -> None:

@@ -11,13 +11,14 @@ from kombu.exceptions import OperationalError
 
 from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, listed
 from runner.language import foreach
-from runner.language.plan import FanOut, Plan, end_of, route
+from runner.language.plan import FanOut, Plan, end_of
 from runner.ledger.codec import packed
 from runner.ledger.entries import Outcome, count_passing
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.messages import canvas
 from runner.messages.batching import is_wide, sized
+from runner.messages.destination import Destination
 from runner.messages.send import send
 from runner.system import program
 from runner.system.crashpoints import Crashpoint, crashpoint
@@ -31,15 +32,8 @@ class OtherRun(RunnerError):
     exit_code = 3
 
 
-def start(
-    plan: Plan, run_id: str, ledger: Ledger, *, queue: str, own_queue: bool = False, slots: int | None = None
-) -> bool:
+def start(plan: Plan, run_id: str, ledger: Ledger, destination: Destination) -> bool:
     """Record a run in the ledger and send it on its way.
-
-    Args:
-        queue: where steps go that name none.
-        own_queue: every step goes there, because only a worker of ours listens.
-        slots: how many steps its workers execute at once, if the caller knows; else what the ledger knows of them.
 
     Returns:
         False if there is a run of this id already: then nothing is changed and nothing started.
@@ -49,7 +43,7 @@ def start(
         ApplicationUnfit: what this process's Celery application sends no worker would find.
         BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
     """
-    routed = prepare(plan, ledger, queue=queue, own_queue=own_queue, slots=slots)
+    routed = prepare(plan, ledger, destination)
     crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)  # defence: WHOLE
     if not ledger.accept(check_run_id(run_id), routed, items=batches(routed)):
         return False
@@ -125,13 +119,13 @@ def _lost(run_id: str, plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str]]:
             yield from ((each, ref) for each in again)
 
 
-def prepare(plan: Plan, ledger: Ledger, *, queue: str, own_queue: bool, slots: int | None = None) -> Plan:
+def prepare(plan: Plan, ledger: Ledger, destination: Destination) -> Plan:
     """The plan with its queues, and its batches."""
     application.check(process.app(), process.settings())
-    routed = route(plan, queue, everything=own_queue)
+    routed = destination.route(plan)
     if not is_wide(plan):
         return routed
-    return sized(routed, slots or ledger.slots())
+    return sized(routed, destination.slots or ledger.slots())
 
 
 def batches(plan: Plan) -> Iterator[tuple[str, str]]:

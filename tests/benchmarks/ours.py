@@ -11,6 +11,7 @@ from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
 from runner.messages import canvas
+from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import read_settings
 from tests.benchmarks.client import expect, main, sum_below, timed
@@ -62,7 +63,7 @@ def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
     with timed() as watch:
         plan = workflow_file.bind(inputs)
         run_id = new_run_id(plan)
-        start(plan, run_id, ledger, queue=queue)
+        start(plan, run_id, ledger, Destination(queue=queue))
         for _ in ledger.follow(run_id):
             pass
         value = ledger.value(run_id, plan.steps[-1].id)

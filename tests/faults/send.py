@@ -7,6 +7,7 @@ from pathlib import Path
 from runner import brokers, celery_app
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import read_settings
 from tests.command_line import ROOT
@@ -17,7 +18,7 @@ def main(*files: str) -> None:
     settings = read_settings()
     ledger = Ledger.of(brokers.connect(brokers.url(settings)), settings)
     for file in files:
-        start(load(file, settings).bind({}), Path(file).stem, ledger, queue=settings.queue)
+        start(load(file, settings).bind({}), Path(file).stem, ledger, Destination(queue=settings.queue))
 
 
 def send(*files: Path) -> None:

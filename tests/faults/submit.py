@@ -14,6 +14,7 @@ from runner.errors import RunnerError
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import Settings, read_settings
 from tests.faults.flow import SMALL
@@ -36,7 +37,9 @@ def main(folder: str, count: str, name: str, every: str = "0") -> None:
 
 def _submitted(plan: Plan, run_id: str, settings: Settings) -> bool:
     try:
-        start(plan, run_id, Ledger.of(brokers.connect(brokers.url(settings)), settings), queue=settings.queue)
+        start(
+            plan, run_id, Ledger.of(brokers.connect(brokers.url(settings)), settings), Destination(queue=settings.queue)
+        )
     except (redis.RedisError, RunnerError):
         return False
     return True

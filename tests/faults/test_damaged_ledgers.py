@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from runner import brokers
-from runner.language import plan as plans
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.settings import Settings
 from runner.worker import process
 from runner.worker.reconcile import Reconciler
@@ -32,7 +32,7 @@ PLANS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def planned(file: str, journal: Path) -> Plan:
-    return plans.route(load(file).bind({"journal": str(journal)}), "celery", everything=True)
+    return Destination(queue="celery", own=True).route(load(file).bind({"journal": str(journal)}))
 
 
 def key(run_id: str, name: str) -> str:

@@ -15,6 +15,7 @@ from runner import brokers
 from runner.brokers import embedded
 from runner.errors import BrokerUnavailable, StateDirectoryUnusable
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.runs import follow
 from runner.runs.session import Session
 from runner.runs.wait_options import WaitOptions
@@ -325,7 +326,10 @@ def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
         BrokerUnavailable, match=r"run small is left as it is: broker .*: connection refused"
     ) as refused:
         follow.follow(
-            "small", Session(ledger=ledger, queue="celery", worker=None, settings=settings), WaitOptions(), lambda: None
+            "small",
+            Session(ledger=ledger, destination=Destination(queue="celery"), worker=None, settings=settings),
+            WaitOptions(),
+            lambda: None,
         )
 
     assert refused.value.hint == "`python -m runner resume small` goes on with it, once the broker does"

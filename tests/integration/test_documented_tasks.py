@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 from runner import brokers
-from runner.language.plan import route
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.tasks import DEFAULT_WORKFLOW
 from tests.servers import Server
 
@@ -29,4 +29,4 @@ def test_collector_request_starts_the_run_that_the_command_would_start(valkey: S
     )
     plan = Ledger(brokers.connect(valkey.url)).plan(requested.stdout.strip())
 
-    assert plan == route(load(DEFAULT_WORKFLOW).bind({"topic": "tea"}), "celery", everything=False)
+    assert plan == Destination(queue="celery").route(load(DEFAULT_WORKFLOW).bind({"topic": "tea"}))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from runner.language.plan import Foreach, Plan, Retry
 from runner.ledger.ledger import Ledger
+from runner.messages.destination import Destination
 from runner.runs.start import start
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan
@@ -70,7 +71,7 @@ def test_the_result_of_a_fan_out_does_not_depend_on_its_batches(client: Ledger, 
     @given(fan_outs())
     def holds(fan_out: FanOut) -> None:
         run_id = f"batches-{next(numbers)}"
-        assert start(fan_out.plan, run_id, client, queue="celery", slots=2)
+        assert start(fan_out.plan, run_id, client, Destination(queue="celery", slots=2))
 
         for _ in client.follow(run_id):
             pass

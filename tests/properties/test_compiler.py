@@ -21,6 +21,7 @@ from runner.language.workflow_file import check
 from runner.ledger.ledger import Ledger
 from runner.messages import batching as sizes
 from runner.messages import canvas
+from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import Settings, read_settings
 from runner.views.drawings import FORMATS
@@ -143,7 +144,7 @@ def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Le
     @given(PLANS)
     def agree(plan: Plan) -> None:
         run_id = f"oracle-{next(numbers)}"
-        start(plan, run_id, client, queue="celery")
+        start(plan, run_id, client, Destination(queue="celery"))
         for _ in client.follow(run_id):
             pass
         ended = client.run(run_id)
@@ -164,5 +165,5 @@ def test_sending_a_canvas_subscribes_to_no_result(client: Ledger) -> None:
         "name": "quiet",
         "collectors": [{"id": f"c{at}", "task": "pure.echo", "with": {"value": at}} for at in range(5)],
     }
-    start(planned(workflow), "quiet", client, queue="celery")
+    start(planned(workflow), "quiet", client, Destination(queue="celery"))
     assert client.client.pubsub_channels() == []

@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.language import plan as plans
 from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
 from runner.messages import canvas
+from runner.messages.destination import Destination
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
 from tests.plans import make_outcome
@@ -39,7 +39,7 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
     def holds(accident: tuple[Plan, set[str], set[str], int]) -> None:
         plan, done, lost, times = accident
         run_id = f"accident-{next(numbers)}"
-        plan = plans.route(plan, "celery", everything=False)
+        plan = Destination(queue="celery").route(plan)
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
         assert client.accept(run_id, plan)

@@ -13,6 +13,7 @@ from runner.language.plan import Foreach, Item, Plan, Retry, segments
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import WorkflowFile, check
+from runner.messages.destination import Destination
 from tests.command_line import ROOT
 from tests.plans import make_plan
 
@@ -210,10 +211,9 @@ def test_what_a_step_needs_is_nothing_every_collector_or_the_step_before() -> No
 
 def test_route_sends_steps_to_their_own_queue_or_to_this_one() -> None:
     plan = made(f"{ECHO}  - {{id: b, task: pure.echo, with: {{value: 1}}, queue: heavy}}\n")
-    own = plans.route(plan, "celery", everything=False)
-    one = plans.route(plan, "celery", everything=True)
-    assert [step.queue for step in own.steps] == ["celery", "heavy", "celery"]
-    assert [step.queue for step in one.steps] == ["celery", "celery", "celery"]
+    shared, own = (Destination(queue="celery", own=own).route(plan) for own in (False, True))
+    assert [step.queue for step in shared.steps] == ["celery", "heavy", "celery"]
+    assert [step.queue for step in own.steps] == ["celery", "celery", "celery"]
 
 
 PAGES = (
