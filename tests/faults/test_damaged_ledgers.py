@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 PLANS: dict[str, Callable[[bytes], bytes]] = {
     "cut short": lambda text: text[: len(text) // 2],
     "bytes": lambda text: text.replace(b'"', b"\xff", 9),
-    "another shape": lambda _: b'{"collectors":null}',
+    "another shape": lambda _: b'{"parts":null}',
     "no object": lambda _: b"[]",
 }
 
