@@ -1,6 +1,6 @@
 """Collect from many sources at once: YAML to Celery chords.
 
-    text ─▶ Source ─▶ Workflow ─▶ Plan ─▶ Signature ─▶ Run ─▶ words, drawings
+    text ─▶ Source ─▶ Workflow ─▶ Plan ─▶ Signature ─▶ Run ─▶ Snapshot ─▶ words, drawings
 
 A folder for each part of that line:
 
@@ -9,7 +9,7 @@ A folder for each part of that line:
     ledger/      what is known of runs, in Redis or Valkey
     worker/      what a worker does with a step
     runs/        a run from outside the worker: started, followed, resumed
-    views/       what is known of a run to what people and programs read
+    views/       a snapshot of a run to what people and programs read
 
 `brokers/` has the private Valkey and the one at your URL, `collectors/` the built-in tasks, `commands/` one file a command,
 `system/` what the operating system gives: streams, signals, processes. Imports go down only; `pyproject.toml` says which way.

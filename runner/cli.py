@@ -18,7 +18,8 @@ from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
 from runner.system import program, streams, tracebacks
 from runner.system.gc_freeze import frozen_imports
 from runner.system.interrupts import Interrupted
-from runner.views import report, screen
+from runner.views.problem import problem
+from runner.views.screen import screen_of
 
 
 class Printable(click.HelpFormatter):
@@ -90,7 +91,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     except click.Abort:  # what click makes of a KeyboardInterrupt
         code = _interrupted(words, Interrupted(signal.SIGINT))
     except RunnerError as error:
-        _say(report.problem(error, screen=screen.of(sys.stderr)))
+        _say(problem(error, screen=screen_of(sys.stderr)))
         code = error.exit_code
         _tell(words, code, _as_json(error))
     except Interrupted as interrupted:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runner.text import beginning, cut, ending, printable, width
+from runner.text import printable
 
 # Every code a fault of a workflow file may carry, and what it means. Stable: a code is never given another meaning.
 CODES = {
@@ -187,9 +187,6 @@ class UnknownRun(RunnerError):
     exit_code = 7
 
 
-_LINE_LIMIT = 128  # columns of the line that a fault shows
-
-
 def echo(value: object) -> str:
     """A value from a user, fit for a message: strings in quotes, the rest as JSON, escaped, at most 80 characters of it."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -212,49 +209,3 @@ def _nearest(name: str, good: tuple[str, ...]) -> str:
 def listed(names: Sequence[str], limit: int = 20) -> str:
     """Names one after the other, as far as a line holds them."""
     return ", ".join(map(printable, names[:limit])) + (", …" if len(names) > limit else "") or "none"
-
-
-def describe(faults: Sequence[Fault], limit: int = 20, columns: int = _LINE_LIMIT) -> str:
-    """Faults in the words and the order in which a person reads them.
-
-    Args:
-        faults: in any order.
-        limit: how many are told in full; of the others, only how many.
-        columns: of the screen; the line of the file is cut to them, so that the caret stays beneath what it marks.
-
-    Returns:
-        For each fault its place, code and message, the line with a caret beneath it, and the hint.
-    """
-    told = sorted(faults, key=lambda fault: (fault.place.line, fault.place.column, fault.code, fault.message))
-    lines = [line for fault in told[:limit] for line in _describe(fault, columns)]
-    if len(told) > limit:
-        lines.append(f"… and {len(told) - limit} more")
-    return "\n".join(lines)
-
-
-def _describe(fault: Fault, columns: int) -> list[str]:
-    place = fault.place
-    word = "warning" if fault.code in WARNINGS else "error"
-    lines = [f"{printable(str(place))}: {word}[{fault.code}]: {printable(fault.message)}"]
-    if place.text:
-        gutter = f"{place.line:>5}"
-        before, marked, after = _window(place, min(columns, _LINE_LIMIT) - len(gutter) - len(" | "))
-        lines.append(f"{gutter} | {before}{marked}{after}")
-        lines.append(f"{' ' * len(gutter)} | {' ' * width(before)}{'^' * max(1, width(marked))}")
-    if fault.hint:
-        lines.append(f"hint: {printable(fault.hint)}")
-    return lines
-
-
-def _window(place: Place, columns: int) -> tuple[str, str, str]:
-    """The line before, at and after the marked characters, escaped, and cut to what a terminal shows in one row."""
-    start = place.column - 1
-    before = printable(place.text[:start])
-    marked = printable(place.text[start : start + place.length])
-    after = printable(place.text[start + place.length :])
-    if width(marked) > columns // 2:
-        head = beginning(marked, columns // 2)
-        marked, after = head, marked[len(head) :] + after
-    if width(before) + width(marked) > columns * 5 // 6:
-        before = "…" + ending(before, columns // 3)
-    return before, marked, cut(after, columns - width(before) - width(marked))

@@ -30,7 +30,7 @@ def safe(text: str) -> str:
     return "\n".join(_UNSAFE.sub(_escaped, line) for line in text.split("\n"))
 
 
-def as_json(value: Any, indent: int | None = 2) -> str:
+def to_json(value: Any, indent: int | None = 2) -> str:
     """JSON that is as safe to show in a terminal as to read by a program; on one line if ``indent`` is None."""
     document = json.dumps(value, ensure_ascii=False, indent=indent)
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)

@@ -23,6 +23,7 @@ from runner.messages.destination import Destination
 from runner.runs.session import note_unattended
 from runner.settings import Settings, read_settings, unknown_variables
 from runner.system import program
+from runner.text import to_json
 
 
 @click.command
@@ -39,7 +40,7 @@ def command(file: str | None, *, as_json: bool) -> None:
     plan, index = _checked(file, settings) if file else (None, read_tasks(offered_modules(settings)))
     with brokers.open(settings) as broker:
         found = _look(settings, broker, plan, index, every_letter=as_json)
-    click.echo(text.as_json(found) if as_json else "\n".join(_lines(found)))
+    click.echo(to_json(found) if as_json else "\n".join(_lines(found)))
 
 
 def _look(

@@ -8,8 +8,8 @@ from click.shell_completion import CompletionItem
 from runner.errors import nearest
 from runner.language.explanations import MEANINGS, explain
 from runner.system import program
-from runner.views import screen
 from runner.views.explanation import code_list, explanation
+from runner.views.screen import screen_of
 
 
 class Code(click.types.StringParamType):
@@ -37,7 +37,7 @@ def command(code: str | None) -> None:
 
     Without CODE, list all codes.
     """
-    shown_on = screen.of(sys.stdout)
+    shown_on = screen_of(sys.stdout)
     if code is None:
         click.echo(code_list(MEANINGS, screen=shown_on))
     elif (name := code.upper()) in MEANINGS:

@@ -6,8 +6,8 @@ import click
 
 from runner import options
 from runner.language.workflow_file import load
-from runner.views import drawings, screen
-from runner.views.drawings import tree
+from runner.views.drawings import FORMATS
+from runner.views.screen import screen_of
 
 
 @click.command
@@ -15,7 +15,7 @@ from runner.views.drawings import tree
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(sorted(drawings.FORMATS)),
+    type=click.Choice(sorted(FORMATS)),
     default="tree",
     show_default=True,
     help="Format of the drawing.",
@@ -26,5 +26,4 @@ def command(file: str, format_: str) -> None:
     Needs no broker and imports no task. FILE may be - for standard input.
     """
     plan = load(file).plan()
-    here = screen.of(sys.stdout)
-    click.echo(tree.draw(plan, screen=here) if format_ == "tree" else drawings.FORMATS[format_](plan))
+    click.echo(FORMATS[format_](plan, screen_of(sys.stdout)))

@@ -10,13 +10,16 @@ from runner import options, text
 from runner.errors import listed
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
+from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.runs.session import open_ledger, open_session
 from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings, read_settings
 from runner.system import interrupts
 from runner.system.gc_freeze import frozen_imports
-from runner.views import report, screen
+from runner.text import to_json
+from runner.views.screen import screen_of
+from runner.views.words import nothing_to_resume
 
 
 @click.command
@@ -54,10 +57,10 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
 
         if name == run_id and (ended := ledger.run(run_id)).status in {"succeeded", "partial"}:
             # Not followed: all its progress would come again, and look as if something were executed.
-            missing = ledger.absent(run_id, old) if ended.status == "partial" else []
-            click.echo(report.nothing_to_resume(ended, old, missing, screen=screen.of(sys.stderr)), err=True)
+            snapshot = read_snapshot(ledger, ended, old, complete=False)
+            click.echo(nothing_to_resume(snapshot, screen=screen_of(sys.stderr)), err=True)
             if wait.detach:
-                click.echo(report.as_json({"run_id": run_id}) if wait.as_json else run_id)
+                click.echo(to_json({"run_id": run_id}) if wait.as_json else run_id)
                 return 0
             return show_end(run_id, ledger, old, wait)
         if start:

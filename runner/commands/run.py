@@ -19,7 +19,9 @@ from runner.runs.wait_options import WaitOptions
 from runner.settings import read_settings
 from runner.system import interrupts
 from runner.system.gc_freeze import frozen_imports
-from runner.views import report, screen
+from runner.text import to_json
+from runner.views.dry_run import dry_run_document, dry_run_words
+from runner.views.screen import screen_of
 
 _OPTIONS = f"{__name__}.options"  # of the inputs, in a context's `meta`
 
@@ -141,7 +143,7 @@ def _show(plan: Plan, run_id: str, *, as_json: bool) -> int:
 
     messages = canvas.messages(canvas.compose(plan, run_id))
     if as_json:
-        click.echo(report.as_json(report.dry_run_document(plan, run_id, messages)))
+        click.echo(to_json(dry_run_document(plan, run_id, messages)))
     else:
-        click.echo(report.dry_run(plan, run_id, messages, screen=screen.of(sys.stdout)))
+        click.echo(dry_run_words(plan, run_id, messages, screen=screen_of(sys.stdout)))
     return 0

@@ -8,7 +8,11 @@ from runner import options, text
 from runner.ledger.damage import UnreadableRun
 from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
-from runner.views import report, screen
+from runner.text import to_json
+from runner.views.document import run_document
+from runner.views.problem import problem
+from runner.views.screen import screen_of
+from runner.views.words import history
 
 
 @click.command
@@ -22,13 +26,13 @@ def command(limit: int, *, as_json: bool) -> None:
         found = [note_unattended(run, ledger, settings) for run in ledger.runs(limit)]
     for each in found:
         if each.status == "unreadable":
-            click.echo(report.problem(UnreadableRun(each.id, each.cause), screen=screen.of(sys.stderr)), err=True)
+            click.echo(problem(UnreadableRun(each.id, each.cause), screen=screen_of(sys.stderr)), err=True)
         elif each.unattended:
             click.echo(f"run {each.id}: {each.unattended}", err=True)
         elif each.waits_for and not each.ended:
             click.echo(f"run {each.id}: {text.printable(each.waits_for)}", err=True)
     click.echo(
-        report.as_json({"runs": [report.run_document(each) for each in found]})
+        to_json({"runs": [run_document(each) for each in found]})
         if as_json
-        else report.history(found, screen=screen.of(sys.stdout))
+        else history(found, screen=screen_of(sys.stdout))
     )

@@ -14,7 +14,8 @@ from runner.language import checks
 from runner.language.source import Source, read_source
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
 from runner.settings import Settings, read_settings
-from runner.views import report, screen
+from runner.views.screen import screen_of
+from runner.views.task_list import task_details, task_list
 
 
 class FileOrName(options.File):
@@ -39,11 +40,11 @@ def command(words: tuple[str, ...]) -> None:
     found = _of(read_source(file), settings) if file else _offered(settings)
     for each in sorted(found.replaced):
         click.echo(f"warning: {text.printable(found.choice(each))}", err=True)
-    here = screen.of(sys.stdout)
+    here = screen_of(sys.stdout)
     if name is None:
-        click.echo(report.task_list(found.values(), screen=here))
+        click.echo(task_list(found.values(), screen=here))
     elif name in found:
-        click.echo(report.task_details(found[name], screen=here))
+        click.echo(task_details(found[name], screen=here))
     else:
         near = errors.nearest(name, found)
         raise click.UsageError(f"There is no task {name}." + (f" Did you mean {near}?" if near else ""))

@@ -4,12 +4,14 @@ import sys
 
 import click
 
-from runner import errors, options, text
+from runner import options, text
 from runner.errors import InvalidWorkflow
 from runner.language import advice, foreach
 from runner.language.workflow_file import load
 from runner.settings import read_settings
-from runner.views import report, screen
+from runner.views.faults import describe_faults
+from runner.views.problem import problem
+from runner.views.screen import screen_of
 
 
 @click.command
@@ -19,17 +21,17 @@ def command(files: tuple[str, ...]) -> int:
 
     Nothing is executed, imported or connected to. `explain CODE` explains a fault. FILE may be - for standard input.
     """
-    settings, shown_on = read_settings(), screen.of(sys.stderr)
+    settings, shown_on = read_settings(), screen_of(sys.stderr)
     code = 0
     for name in files:
         try:
             file = load(name, settings)
             foreach.check(file.plan(), file.source)
         except InvalidWorkflow as error:
-            click.echo(report.problem(error, screen=shown_on), err=True)
+            click.echo(problem(error, screen=shown_on), err=True)
             code = error.exit_code
         else:
             click.echo(f"{text.printable(name)}: valid", err=True)
             if found := advice.warnings(file.source, file.tasks):
-                click.echo(errors.describe(found, columns=shown_on.width), err=True)
+                click.echo(describe_faults(found, columns=shown_on.width), err=True)
     return code

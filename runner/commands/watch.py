@@ -9,12 +9,15 @@ import redis
 
 from runner import brokers, options
 from runner.ledger.ledger import AWAY
+from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
 from runner.runs.exit_codes import exit_code
 from runner.runs.outage import Outage
 from runner.runs.session import open_ledger
 from runner.settings import read_settings
-from runner.views import progress, report, screen
+from runner.views.progress import show_progress
+from runner.views.screen import screen_of
+from runner.views.words import summary
 
 
 @click.command
@@ -33,13 +36,12 @@ def command(run_id: str) -> int:
 
     with open_ledger(read_settings()) as ledger:
         plan = ledger.plan(run_id)
-        with progress.shown(plan, run_id) as shown:
+        with show_progress(plan, run_id) as progress:
             for event in ledger.follow(run_id, away=away):
-                shown.tell(event)
+                progress.update(event)
                 if event is None:
                     with suppress(*AWAY):  # `follow` waits for a broker that is away
                         ledger.run(run_id)  # one that is back may have lost its data, and the run  # defence: WATCHED
-        ended = ledger.run(run_id)
-        outcomes, tally = ledger.outcomes(run_id, plan), ledger.tally(run_id)
-        click.echo(report.summary(ended, plan, outcomes, tally=tally, screen=screen.of(sys.stderr)), err=True)
-        return exit_code(ended.status)
+        snapshot = read_snapshot(ledger, ledger.run(run_id), plan, complete=False)
+        click.echo(summary(snapshot, screen=screen_of(sys.stderr)), err=True)
+        return exit_code(snapshot.run.status)

@@ -10,6 +10,7 @@ PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 # `unreadable` is no state: the record of such a run is damaged, or of a newer version.
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
 ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "cancelled"})
+EventName = Literal["accepted", "resumed", "waiting", "ended", "started", "postponed", "finished", "answered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +59,12 @@ class Outcome:
         """Whether the step has a value, and what follows it goes on."""
         return self.status in PASSING
 
-
-def count_passing(statuses: Mapping[str, int]) -> int:
-    """How many steps pass, given how many have which status."""
-    return sum(statuses.get(status, 0) for status in PASSING)
+    @property
+    def seconds(self) -> float | None:
+        """How long the last attempt took."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return round(self.finished_at - self.started_at, 3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +198,13 @@ class Run:
     def ended(self) -> bool:
         return self.status in ENDED
 
+    @property
+    def seconds(self) -> float | None:
+        """From when it was submitted or resumed to its end, the wait for a worker included; None before."""
+        if self.finished_at is None:
+            return None
+        return round(self.finished_at - (self.resumed_at or self.submitted_at), 3)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
@@ -224,8 +234,8 @@ class Event:
     """Something that happened in a run.
 
     Args:
-        event: of the run, ``accepted``, ``waiting`` or ``ended``; of a step, ``started``, ``postponed``, ``finished``, and
-            ``answered`` if it does so after the deadline.
+        event: of the run, ``accepted``, ``resumed``, ``waiting`` or ``ended``; of a step, ``started``, ``postponed``,
+            ``finished``, and ``answered`` if it does so after the deadline.
         at: seconds since the epoch by the broker's clock.
         message: the error of a step that failed, or the cause of a run's end.
         seconds: until the next attempt, if the step is postponed.
@@ -233,10 +243,10 @@ class Event:
     """
 
     id: str
-    event: str
+    event: EventName
     at: float
     step: str = ""
-    status: str = ""
+    status: StepStatus | RunStatus | Literal[""] = ""
     attempt: int = 0
     worker: str = ""
     message: str = ""

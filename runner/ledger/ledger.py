@@ -36,6 +36,7 @@ from runner.ledger.entries import (
     Sweep,
     Underway,
 )
+from runner.ledger.statuses import Status
 from runner.settings import Settings
 from runner.system import program
 
@@ -611,12 +612,12 @@ class Ledger:
         return self.outcomes_of(run_id, ids)
 
     @of_a_run
-    def tally(self, run_id: str) -> dict[str, dict[str, int]]:
+    def tally(self, run_id: str) -> dict[str, dict[Status, int]]:
         """For each collector with ``foreach``, how many have ended in which status."""
-        counts: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[Status, int]] = {}
         for name, count in cast("dict[str, str]", self.client.hgetall(self._key(run_id, "tally"))).items():
             collector, status = name.split(" ")
-            counts.setdefault(collector, {})[status] = int(count)
+            counts.setdefault(collector, {})[cast("Status", status)] = int(count)
         return counts
 
     @of_a_run

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import redis
@@ -20,9 +19,9 @@ from runner.broker_url import without_password
 from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.plan import Plan
 from runner.language.redact import mask
-from runner.ledger.damage import MissingData
-from runner.ledger.entries import Event, Outcome, Run, Underway
+from runner.ledger.entries import Event
 from runner.ledger.ledger import AWAY, FOLLOW_PATIENCE, Ledger
+from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
 from runner.runs.exit_codes import STILL_RUNNING, exit_code
 from runner.runs.outage import Outage
@@ -32,9 +31,11 @@ from runner.runs.start import mark_lost
 from runner.runs.wait_options import WaitOptions
 from runner.system import program, streams
 from runner.system.interrupts import Interrupted
-from runner.text import printable
-from runner.views import progress, report, screen
-from runner.views.item_pages import Tallies
+from runner.text import printable, to_json
+from runner.views import words
+from runner.views.document import snapshot_document
+from runner.views.progress import show_progress
+from runner.views.screen import screen_of
 from runner.worker.reconcile import reconcile
 from runner.worker.record import fail
 
@@ -47,23 +48,6 @@ PATIENCE = 5.0  # seconds without a first step; a worker needs half a second to 
 
 class Left(Interrupted):
     """The signal by which this process leaves a run."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CameOf:
-    """What has come of a run.
-
-    Args:
-        underway: the steps that are being executed, or tried again.
-        unended: if it has ended, the first of the collectors with ``foreach`` that have no outcome.
-    """
-
-    run: Run
-    outcomes: dict[str, Outcome]
-    tally: Tallies
-    result: Any
-    underway: dict[str, Underway]
-    unended: list[str]
 
 
 def follow(run_id: str, session: Session, wait: WaitOptions, begin: Callable[[], None]) -> int:
@@ -117,7 +101,7 @@ class Following:
         except Interrupted as interrupted:
             return self.cancel(interrupted)
         if self.wait.detach:
-            click.echo(report.as_json({"run_id": self.run_id}) if self.wait.as_json else self.run_id)
+            click.echo(to_json({"run_id": self.run_id}) if self.wait.as_json else self.run_id)
             return self._leave(0)
         try:
             ended = self._watch(plan)
@@ -151,10 +135,10 @@ class Following:
         began, silence = time.monotonic(), _Silence(plan)
         outage = Outage(_ignore if self.wait.quiet else _say)
         latest: Event | None = None
-        with progress.shown(plan, self.run_id, quiet=self.wait.quiet) as shown:
+        with show_progress(plan, self.run_id, quiet=self.wait.quiet) as progress:
             try:
                 for event in self._events(outage):
-                    shown.tell(event)
+                    progress.update(event)
                     silence.hear(event)
                     latest = event or latest
                     if self.session.worker is None and silence.is_long and outage.may_say and not outage.of_broker:
@@ -167,7 +151,7 @@ class Following:
                 # What is shown last is how the run ended, not where it was.
                 if latest is None or latest.event != "ended":
                     for event in self.ledger.follow(self.run_id, after=latest.id if latest else "0"):
-                        shown.tell(event)
+                        progress.update(event)
                 return interrupted
         return True
 
@@ -299,44 +283,17 @@ def show_end(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summ
 
     ``--quiet`` is for a run that went well: the id of one that did not is needed to look into it.
     """
-    came = _patiently(lambda: _came_of(run_id, ledger, plan))
+    snapshot = _patiently(lambda: read_snapshot(ledger, ledger.run(run_id), plan))
+    status = snapshot.run.status
     if wait.as_json:
-        told = report.document(
-            came.run,
-            plan,
-            came.outcomes,
-            came.result,
-            tally=came.tally,
-            unended=came.unended,
-            underway=came.underway,
-        )
-        click.echo(report.as_json(told))
-    if summary and not (wait.quiet and came.run.status == "succeeded"):
-        _say(report.summary(came.run, plan, came.outcomes, tally=came.tally, screen=screen.of(sys.stderr)))
-        if came.run.status in {"failed", "cancelled"}:
-            _say(report.resumable(came.run, screen=screen.of(sys.stderr)))
-    if came.run.status in {"succeeded", "partial"} and not wait.as_json:
-        click.echo(report.result(came.result, plan))
-    return exit_code(came.run.status, strict=wait.strict)
-
-
-def _came_of(run_id: str, ledger: Ledger, plan: Plan) -> CameOf:
-    ended = ledger.run(run_id)
-    return CameOf(
-        run=ended,
-        outcomes=ledger.outcomes(run_id, plan),
-        tally=ledger.tally(run_id) if any(step.foreach for step in plan.collectors) else {},
-        result=ledger.value(run_id, plan.steps[-1].id),
-        underway={} if ended.ended else ledger.underway(run_id),
-        unended=_unended(run_id, ledger, plan) if ended.ended else [],
-    )
-
-
-def _unended(run_id: str, ledger: Ledger, plan: Plan) -> list[str]:
-    try:
-        return list(islice(ledger.unended(run_id, plan), report.ITEMS))
-    except MissingData:  # which items they were nobody knows any more; the run's cause says it
-        return []
+        click.echo(to_json(snapshot_document(snapshot)))
+    if summary and not (wait.quiet and status == "succeeded"):
+        _say(words.summary(snapshot, screen=screen_of(sys.stderr)))
+        if status in {"failed", "cancelled"}:
+            _say(words.resumable(snapshot.run, screen=screen_of(sys.stderr)))
+    if status in {"succeeded", "partial"} and not wait.as_json:
+        click.echo(words.result(snapshot))
+    return exit_code(status, strict=wait.strict)
 
 
 def _patiently(read: Callable[[], Answer]) -> Answer:

@@ -13,9 +13,10 @@ from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, li
 from runner.language import foreach
 from runner.language.plan import FanOut, Plan, end_of
 from runner.ledger.codec import packed
-from runner.ledger.entries import Outcome, count_passing
+from runner.ledger.entries import Outcome
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
+from runner.ledger.statuses import Status, count_passing
 from runner.messages import canvas
 from runner.messages.batching import is_wide, sized
 from runner.messages.destination import Destination
@@ -143,7 +144,7 @@ def batches(plan: Plan) -> Iterator[tuple[str, str]]:
                 raise InvalidItems(f"the items of {step.id} changed while they were read", "E039", hint="run it again")
 
 
-def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, Mapping[str, int]]) -> set[str]:
+def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, Mapping[Status, int]]) -> set[str]:
     """The steps whose outcomes are kept: those that succeeded, and every collector that the gather has worked with.
 
     One with ``foreach`` is among them if all of its collectors succeeded.

@@ -1,1 +1,1 @@
-"""What is known of a run to what people and programs read: the terminal, reports, drawings."""
+"""A snapshot of a run to what people and programs read: the terminal, documents, drawings."""

@@ -1,4 +1,4 @@
-"""What happens to many collectors, to how many of them are in which state: counted, for they may be a million."""
+"""What happens to many collectors, to how many have which status: counted, as they may be a million."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from runner.views.status import FAILED, OPEN, together
+from runner.ledger.statuses import FAILED, OPEN, Status, together
 
 _WINDOW = 10.0  # seconds that the rate is taken over
 _STEP = 0.5  # seconds between two of the counts that are kept for it
-_NAMED = 3  # failures that are kept with their messages
+_NAMED = 3  # failures whose messages are kept
 
 
 @dataclass(slots=True)
 class ItemCounts:
-    """How far many collectors are: those of one ``foreach``, or those without.
+    """How far many collectors are: the items of one ``foreach``, or all collectors without one.
 
     Args:
         name: the id of the collector with ``foreach``; empty for those without.
         started_at: when the first of them started, seconds since the epoch.
         ended_at: when the last of them ended.
         failures: the messages of the first that failed.
-        retry: why the last that is tried again had failed.
+        retry: why the latest failed that waits for its next attempt.
     """
 
     name: str
     total: int
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[Status] = field(default_factory=Counter)
     started_at: float | None = None
     ended_at: float | None = None
     failures: list[str] = field(default_factory=list)
@@ -47,18 +47,18 @@ class ItemCounts:
         return sum(self.counts[status] for status in FAILED)
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         return together(self.counts)
 
-    def step(self, before: str, after: str, at: float) -> None:
-        """One of them goes from a state that is known to another."""
+    def move(self, before: Status, after: Status, at: float) -> None:
+        """One of them, whose status is known, gets another."""
         self._begin(at, after)
         self._move(1, after, before)
         self._note(at)
 
     def start(self, count: int, at: float) -> None:
         self._begin(at, "running")
-        # Nobody says which of them are tried again: as many as it was time for.
+        # The event does not say how many are another attempt: as many as were due.
         again = min(count, self._due_by(at, count))
         self._move(again, "running", "retrying")
         self._move(count - again, "running", "pending")
@@ -68,18 +68,18 @@ class ItemCounts:
         heappush(self._due, (at + seconds, count))
         self.retry = message
 
-    def finish(self, count: int, at: float, status: str, message: str = "") -> None:
+    def finish(self, count: int, at: float, status: Status, message: str = "") -> None:
         self._move(count, status, "running", "retrying", "pending")
         if status in FAILED and message and len(self.failures) < _NAMED:
             self.failures.append(message)
         self._note(at)
 
-    def close(self, status: str) -> None:
-        """The run has ended, and so have those that had not."""
+    def close(self, status: Status) -> None:
+        """Count every unfinished item as ``status``: the run is over."""
         self._move(self.total, status, *OPEN)
 
     def rate(self, now: float) -> float:
-        """How many of them end in a second: of late, or if they all have, on the whole; 0 if that cannot be told yet."""
+        """How many end in a second: in the last 10 s, or if all have ended, since the first started. 0 if not known yet."""
         if self.started_at is None:
             return 0.0
         if self.ended_at is None:
@@ -89,8 +89,8 @@ class ItemCounts:
         seconds = (now if self.ended_at is None else self.ended_at) - since
         return (self.ended - before) / seconds if seconds > _STEP else 0.0
 
-    def left(self, now: float) -> float | None:
-        """Seconds until they have all ended, at this rate; None if nobody can tell."""
+    def remaining_seconds(self, now: float) -> float | None:
+        """Seconds until all have ended, at this rate; None if that is not known."""
         rate = self.rate(now)
         return (self.total - self.ended) / rate if rate and self.ended < self.total else None
 
@@ -100,7 +100,7 @@ class ItemCounts:
             return None
         return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
 
-    def _begin(self, at: float, status: str) -> None:
+    def _begin(self, at: float, status: Status) -> None:
         if self.started_at is None and status == "running":
             self.started_at = at
             self._ended.append((at, self.ended))
@@ -111,7 +111,7 @@ class ItemCounts:
         if self._ended and at - self._ended[-1][0] >= _STEP:
             self._ended.append((at, self.ended))
 
-    def _move(self, count: int, to: str, *sources: str) -> None:
+    def _move(self, count: int, to: Status, *sources: Status) -> None:
         for source in sources:
             some = min(count, self.counts[source])
             self.counts[source] -= some
@@ -119,7 +119,7 @@ class ItemCounts:
             count -= some
 
     def _due_by(self, at: float, most: int) -> int:
-        """How many were to be tried again by then, at most so many; they are not counted a second time."""
+        """How many retries were due by then, up to ``most``; each is counted once."""
         due = 0
         while self._due and self._due[0][0] <= at and due < most:
             when, count = heappop(self._due)

@@ -7,32 +7,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, cast
 
-from runner import text
-from runner.language import redact as mask
 from runner.language.plan import Plan
 from runner.ledger.entries import Event
-from runner.views import screen
+from runner.ledger.statuses import FAILED, Status
+from runner.text import count, duration, printable, rate
 from runner.views.item_counts import ItemCounts
 from runner.views.run_state import RunState, StepState
-from runner.views.status import FAILED, sign
+from runner.views.screen import screen_of
+from runner.views.signs import sign
 
-_WIDE = 12  # collectors; of more, only what goes wrong is told, and every tenth of them
-_TWENTIETH = 0.05  # of the collectors of a `foreach`: so many must have ended before they are told again,
+_WIDE = 12  # collectors; of more, only failures have a line, and every tenth of them
+_TWENTIETH = 0.05  # of the items of a `foreach`: so many have ended since the last line about them,
 _PATIENCE = 10.0  # or so many seconds have passed
-_SILENCE = 30.0  # seconds without a line, after which one says what the run is at: a log without it looks like a hang
+_SILENCE = 30.0  # seconds without a line, after which one says what runs: a log without it looks like a hang
 _NAMED = 3  # steps that it names
 
 
 class Progress(Protocol):
-    def tell(self, event: Event | None) -> None:
+    def update(self, event: Event | None) -> None:
         """Show what has happened, or with None that time has passed."""
 
 
 @contextmanager
-def shown(plan: Plan, run_id: str, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
-    """The progress of a run, for as long as it is watched.
+def show_progress(plan: Plan, run_id: str, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
+    """The progress of a run, for as long as it is followed.
 
     Args:
         quiet: show nothing.
@@ -41,7 +41,7 @@ def shown(plan: Plan, run_id: str, *, quiet: bool = False, stream: TextIO | None
     out = sys.stderr if stream is None else stream
     if quiet:
         yield Silence()
-    elif screen.of(out).moves and (out.encoding or "").lower().replace("-", "") == "utf8":
+    elif screen_of(out).moves and (out.encoding or "").lower().replace("-", "") == "utf8":
         # Rich is imported here, not above: it takes 0.05 s, which plain lines need not wait for.
         from runner.views.live import live  # noqa: PLC0415
 
@@ -54,135 +54,130 @@ def shown(plan: Plan, run_id: str, *, quiet: bool = False, stream: TextIO | None
 class Silence:
     """No progress."""
 
-    def tell(self, event: Event | None) -> None:
+    def update(self, event: Event | None) -> None:
         pass
 
 
 class Lines:
     """Progress as plain lines: ``12:03:04 collector_1 started (attempt 2) on celery@box``."""
 
-    def __init__(self, board: RunState, run_id: str, stream: TextIO, *, silence: float = _SILENCE) -> None:
-        self._board = board
+    def __init__(self, state: RunState, run_id: str, stream: TextIO, *, silence: float = _SILENCE) -> None:
+        self._state = state
         self._run_id = run_id
         self._stream = stream
         self._silence = silence
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         self._tenths = 0
-        self._told = {name: _Told() for name in board.tallies}
+        self._items = {step_id: _Printed() for step_id in state.items}
 
-    def tell(self, event: Event | None) -> None:
+    def update(self, event: Event | None) -> None:
         if event is None:
-            if time.monotonic() - self._said_at >= self._silence:
-                self._print(time.time(), f"run {self._run_id}: {_at_work(self._board)}")
+            if time.monotonic() - self._printed_at >= self._silence:
+                self._print(time.time(), f"run {self._run_id}: {_activity(self._state)}")
             return
-        standing = self._board.tell(event)
+        change = self._state.apply(event)
+        event, step = change.event, change.step
         if event.event in {"accepted", "ended"}:
-            self._say(event, f"run {self._run_id} {event.status or event.event}")
+            self._print(event.at, f"run {self._run_id} {event.status or event.event}")
         elif event.event == "waiting":
-            self._say(event, f"run {self._run_id} {text.printable(event.message)}")
+            self._print(event.at, f"run {self._run_id} {printable(event.message)}")
         elif event.event == "answered":
-            self._say(
-                event,
-                f"{text.printable(mask.name(event.step, self._board.plan))} has answered, too late for the result",
-            )
-        elif isinstance(standing, ItemCounts):
-            self._tell_tally(event, standing, self._told[standing.name])
-        elif standing:
-            if self._matters(standing):
-                self._say(event, f"{text.printable(standing.step.id)} {_words(standing, self._board.now)}")
-            if standing.ended and self._wide:
-                self._say_tenths(event)
+            self._print(event.at, f"{printable(event.step)} has answered, too late for the result")
+        elif isinstance(step, ItemCounts):
+            self._print_items(event, step, self._items[step.name])
+        elif step:
+            if not self._is_wide or step.step.kind != "collector" or step.status in FAILED:
+                self._print(event.at, f"{printable(step.step.id)} {_words(step, self._state.now)}")
+            if step.ended and self._is_wide:
+                self._print_tenths(event)
 
     @property
-    def _wide(self) -> bool:
-        return len(self._board.collectors) > _WIDE
+    def _is_wide(self) -> bool:
+        return len(self._state.collectors) > _WIDE
 
-    def _matters(self, standing: StepState) -> bool:
-        return not self._wide or standing.step.kind != "collector" or standing.status in FAILED
-
-    def _say_tenths(self, event: Event) -> None:
-        alone = self._board.alone
-        tenths = alone.ended * 10 // alone.total
+    def _print_tenths(self, event: Event) -> None:
+        counts = self._state.collector_counts
+        tenths = counts.ended * 10 // counts.total
         if tenths > self._tenths:
             self._tenths = tenths
-            failed = f", {alone.failed:,} failed" if alone.failed else ""
-            self._say(event, f"{alone.ended:,} of {alone.total:,} collectors have ended{failed}")
+            failed = f", {counts.failed:,} failed" if counts.failed else ""
+            self._print(event.at, f"{counts.ended:,} of {counts.total:,} collectors have ended{failed}")
 
-    def _tell_tally(self, event: Event, tally: ItemCounts, told: _Told) -> None:
-        """The first failures by name, and now and then how far they all are: there is an event for every batch."""
-        name = text.printable(tally.name)
-        if told.at is None:
-            # Of a run that is resumed, the first thing to hear is how many had ended.
-            begun = _far(tally, event.at) if tally.started_at is None else text.count(tally.total, "collector")
-            self._say(event, f"{name}{'' if tally.started_at is None else ' started'}: {begun}")
-            told.at, told.ended = event.at, tally.ended
-        if len(tally.failures) > told.failures:
-            told.failures = len(tally.failures)
-            self._say(event, f"{name}: {event.count:,} {sign(event.status).word}: {tally.failures[-1]}")
-        seconds, more = event.at - told.at, tally.ended - told.ended
-        much = seconds >= 1 and (more >= _TWENTIETH * tally.total or seconds > _PATIENCE)
-        if more and (much or tally.ended == tally.total):
-            told.at, told.ended = event.at, tally.ended
-            self._say(event, f"{name}: {_far(tally, event.at)}")
-
-    def _say(self, event: Event, words: str) -> None:
-        self._print(event.at, words)
+    def _print_items(self, event: Event, counts: ItemCounts, printed: _Printed) -> None:
+        """The first failures by name, and now and then the counts: there is an event for every batch."""
+        name = printable(counts.name)
+        if printed.at is None:
+            # Of a run that is resumed, how many had ended comes first.
+            if counts.started_at is None:
+                self._print(event.at, f"{name}: {_counts(counts, event.at)}")
+            else:
+                self._print(event.at, f"{name} started: {count(counts.total, 'collector')}")
+            printed.at, printed.ended = event.at, counts.ended
+        if len(counts.failures) > printed.failures:
+            printed.failures = len(counts.failures)
+            word = sign(cast("Status", event.status)).word
+            self._print(event.at, f"{name}: {event.count:,} {word}: {counts.failures[-1]}")
+        seconds, more = event.at - printed.at, counts.ended - printed.ended
+        much = seconds >= 1 and (more >= _TWENTIETH * counts.total or seconds > _PATIENCE)
+        if more and (much or counts.ended == counts.total):
+            printed.at, printed.ended = event.at, counts.ended
+            self._print(event.at, f"{name}: {_counts(counts, event.at)}")
 
     def _print(self, at: float, words: str) -> None:
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
         print(f"{time.strftime('%H:%M:%S', time.localtime(at))} {words}", file=self._stream, flush=True)
 
 
 @dataclass(slots=True)
-class _Told:
-    """What has been said of the collectors of a ``foreach``: when, how many had ended, how many failures were named."""
+class _Printed:
+    """What has been printed of the items of a ``foreach``: when, how many had ended, how many failures."""
 
     at: float | None = None
     ended: int = 0
     failures: int = 0
 
 
-def _at_work(board: RunState) -> str:
-    """What a run is at: ``2 of 3 collectors have ended; hn running for 2m10s, lobsters retrying in 40s``."""
-    words = [f"{board.ended:,} of {text.count(board.total, 'collector')} have ended"] if board.collectors else []
-    words += [f"{text.printable(name)}: {_far(tally, board.now)}" for name, tally in board.tallies.items()]
-    busy = [each for each in board.standings.values() if each.status in {"running", "retrying"}]
-    named = [f"{text.printable(each.step.id)} {_busy(each, board.now)}" for each in busy[:_NAMED]]
-    if len(busy) > _NAMED:
-        named.append(f"{len(busy) - _NAMED:,} more")
-    words += [", ".join(named)] if named else []
-    words += [board.waits_for] if board.waits_for else []
-    return "; ".join(words)
+def _activity(state: RunState) -> str:
+    """What a run does: ``2 of 3 collectors have ended; hn running for 2m10s, lobsters retrying in 40s``."""
+    words = []
+    if state.collectors:
+        words.append(f"{state.ended_collectors:,} of {count(state.total, 'collector')} have ended")
+    words += [f"{printable(step_id)}: {_counts(counts, state.now)}" for step_id, counts in state.items.items()]
+    active = [each for each in state.steps.values() if each.status in {"running", "retrying"}]
+    named = [f"{printable(each.step.id)} {_active_words(each, state.now)}" for each in active[:_NAMED]]
+    if len(active) > _NAMED:
+        named.append(f"{len(active) - _NAMED:,} more")
+    return "; ".join(filter(None, [*words, ", ".join(named), state.waits_for]))
 
 
-def _busy(standing: StepState, now: float) -> str:
-    if standing.status == "retrying" and standing.ended_at is not None:
-        return f"retrying in {text.duration(max(0, standing.ended_at + standing.wait - now))}"
-    return f"running for {text.duration(standing.seconds(now) or 0)}"
+def _active_words(step: StepState, now: float) -> str:
+    if step.status == "retrying" and step.ended_at is not None:
+        return f"retrying in {duration(max(0, step.ended_at + step.wait - now))}"
+    return f"running for {duration(step.seconds(now) or 0)}"
 
 
-def _far(tally: ItemCounts, now: float) -> str:
-    """How far they are: ``720 of 1,000 have ended, 20 failed, 3 retrying, 180/s, 1.6s left``."""
-    counts = {"failed": tally.failed, "retrying": tally.counts["retrying"]}
-    words = [f"{tally.ended:,} of {tally.total:,} have ended"]
-    words += [f"{count:,} {word}" for word, count in counts.items() if count]
-    if rate := tally.rate(now):
-        words += [text.rate(rate)]
-    if left := tally.left(now):
-        words += [f"{text.duration(left)} left"]
+def _counts(counts: ItemCounts, now: float) -> str:
+    """How far the items are: ``720 of 1,000 have ended, 20 failed, 3 retrying, 180/s, 1.6s left``."""
+    numbers = {"failed": counts.failed, "retrying": counts.counts["retrying"]}
+    words = [f"{counts.ended:,} of {counts.total:,} have ended"]
+    words += [f"{number:,} {word}" for word, number in numbers.items() if number]
+    if each_second := counts.rate(now):
+        words += [rate(each_second)]
+    if seconds := counts.remaining_seconds(now):
+        words += [f"{duration(seconds)} left"]
     return ", ".join(words)
 
 
-def _words(standing: StepState, now: float) -> str:
-    because = f": {standing.message}" if standing.message else ""
-    match standing.status:
+def _words(step: StepState, now: float) -> str:
+    because = f": {step.message}" if step.message else ""
+    match step.status:
         case "running":
-            worker = f" on {standing.worker}" if standing.worker else ""
-            return f"started (attempt {standing.attempt}){worker}"
+            worker = f" on {step.worker}" if step.worker else ""
+            return f"started (attempt {step.attempt}){worker}"
         case "retrying":
-            return f"attempt {standing.attempt} failed, again in {text.duration(standing.wait)}{because}"
+            return f"attempt {step.attempt} failed, again in {duration(step.wait)}{because}"
         case "succeeded":
-            return f"succeeded in {text.duration(standing.seconds(now) or 0)}"
+            return f"succeeded in {duration(step.seconds(now) or 0)}"
         case _:
-            attempts = f" after {text.count(standing.attempt, 'attempt')}" if standing.attempt > 1 else ""
-            return f"{sign(standing.status).word}{attempts}{because}"
+            attempts = f" after {count(step.attempt, 'attempt')}" if step.attempt > 1 else ""
+            return f"{sign(step.status).word}{attempts}{because}"

@@ -1,4 +1,4 @@
-"""A stream to what can be shown on it: how wide it is, and whether in colour."""
+"""A stream to its screen: how wide it is, and whether it has colour."""
 
 import os
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34,
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What words may count on.
+    """What a view may use.
 
     Args:
         width: in columns.
-        colour: whether colours are understood and wanted: it is a terminal, and nobody said ``NO_COLOR``.
+        colour: whether colours are understood and wanted: it is a terminal, and ``NO_COLOR`` is not set.
         moves: whether the cursor can be moved, for a picture that changes.
     """
 
@@ -33,7 +33,7 @@ class Screen:
 PLAIN = Screen()
 
 
-def of(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Screen:
+def screen_of(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Screen:
     """The screen behind a stream. A file or a pipe takes lines of any width, so that nothing is cut there."""
     if not stream.isatty():
         return Screen(width=1_000)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import CODES, InvalidWorkflow, describe
+from runner.errors import CODES, InvalidWorkflow
 from runner.language import foreach
 from runner.language.source import parse_source
 from runner.language.task_index import included_modules, read_tasks
 from runner.language.workflow_file import check
+from runner.views.faults import describe_faults
 
 TESTS = Path(__file__).parents[1]
 BAD = Path(__file__).parent / "bad"
@@ -49,7 +50,7 @@ def told(content: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
         source = parse_source(content, "bad.yaml")
         modules = ["pure_tasks", *included_modules(source)]
         foreach.check(check(source, read_tasks(modules, ["."])).plan(), source)
-    return describe(raised.value.faults) + "\n"
+    return describe_faults(raised.value.faults) + "\n"
 
 
 @pytest.mark.parametrize("case", sorted(path.stem for path in BAD.glob("*.yaml")))

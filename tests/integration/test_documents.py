@@ -29,7 +29,7 @@ from runner.language.workflow_file import check, load
 from runner.ledger import scripts
 from runner.ledger.entries import RunStatus, StepStatus
 from runner.settings import MIB, Settings
-from runner.views import drawings
+from runner.views.drawings.mermaid import draw_mermaid
 from tests import guide_params, terminal_picture
 from tests.command_line import DEFAULT, ROOT, runner
 from tests.http_server import serve
@@ -253,7 +253,7 @@ def anonymous(session: str) -> list[str]:
 def test_the_picture_in_the_readme_is_that_of_the_default_workflow() -> None:
     plan = load(DEFAULT, Settings()).plan()
     picture = next(block for block in chosen("mermaid") if block.document == GUIDE)
-    assert picture.text.strip() == drawings.FORMATS["mermaid"](plan).strip()
+    assert picture.text.strip() == draw_mermaid(plan).strip()
 
 
 def test_the_workflow_explained_in_the_guide_is_the_default_one() -> None:

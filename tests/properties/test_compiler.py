@@ -25,6 +25,7 @@ from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import Settings, read_settings
 from runner.views.drawings import FORMATS
+from runner.views.screen import PLAIN
 from runner.worker.backend import Backend
 from tests import pure_tasks
 from tests.command_line import ROOT
@@ -117,7 +118,7 @@ def test_a_plan_survives_the_ledger(plan: Plan) -> None:
 
 @given(PLANS)
 def test_every_drawing_of_a_workflow_names_every_step(plan: Plan) -> None:
-    drawings = [draw(plan) for draw in FORMATS.values()]
+    drawings = [draw(plan, PLAIN) for draw in FORMATS.values()]
     assert [step.id for drawing in drawings for step in plan.steps if step.id not in drawing] == []
 
 

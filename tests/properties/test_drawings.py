@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from runner import text
 from runner.language.plan import Foreach, Plan, Retry, Step
 from runner.language.steps import Kind
-from runner.views.drawings import as_json, dot, mermaid, tree
+from runner.views.drawings.as_json import draw_json
+from runner.views.drawings.dot import draw_dot
+from runner.views.drawings.mermaid import draw_mermaid
+from runner.views.drawings.tree import draw_tree
 from runner.views.screen import Screen
 from tests.plans import make_gather, make_plan, make_step
 
@@ -61,7 +64,7 @@ def undotted(label: str) -> str:
 
 @given(plans())
 def test_the_tree_names_every_step_once(plan: Plan) -> None:
-    lines = below_heading(tree.draw(plan, screen=Screen(1_000), collapse=None))
+    lines = below_heading(draw_tree(plan, screen=Screen(1_000), collapse=None))
     named = [found[1] for line in lines if (found := re.match(r"[ ●─╭├╰┼┬│]{5,}─? ([a-z][\w-]*) ", f"{line} "))]
     spine = [found[1] for line in lines if (found := re.match(r" {5}([a-z][\w-]*) ", f"{line} "))]
     assert [*named, *spine] == [step.id.strip() for step in plan.steps]
@@ -69,12 +72,12 @@ def test_the_tree_names_every_step_once(plan: Plan) -> None:
 
 @given(plans(foreach=st.none() | FOREACH), st.integers(40, 200))
 def test_the_tree_is_no_wider_than_its_screen(plan: Plan, width: int) -> None:
-    assert max(map(text.width, tree.draw(plan, screen=Screen(width)).splitlines())) <= width
+    assert max(map(text.width, draw_tree(plan, screen=Screen(width)).splitlines())) <= width
 
 
 @given(plans(ids=st.text(min_size=1, max_size=20)))
 def test_mermaid_names_every_step_once_and_connects_it(plan: Plan) -> None:
-    drawn = mermaid.draw(plan, collapse=None)
+    drawn = draw_mermaid(plan, collapse=None)
     labels = re.findall(r'^    n\d+[(\[{]+"(.*)"[)\]}]+:::', drawn, flags=re.MULTILINE)
     read = [re.sub(r"#(\d+);", lambda found: chr(int(found[1])), label.split("<br/>")[0]) for label in labels]
     arrows = next(line for line in drawn.splitlines() if line.startswith("    start --> "))
@@ -84,7 +87,7 @@ def test_mermaid_names_every_step_once_and_connects_it(plan: Plan) -> None:
 
 @given(plans(ids=st.text(min_size=1, max_size=20)))
 def test_dot_names_every_step_once_and_connects_it(plan: Plan) -> None:
-    drawn = dot.draw(plan, collapse=None)
+    drawn = draw_dot(plan, collapse=None)
     labels = re.findall(r'^    n\d+ \[.*, label="((?:[^"\\]|\\.)*)"\]$', drawn, flags=re.MULTILINE)
     assert [undotted(label) for label in labels] == [text.printable(step.id) for step in plan.steps]
     arrows = next(line for line in drawn.splitlines() if line.startswith("    start -> "))
@@ -93,7 +96,7 @@ def test_dot_names_every_step_once_and_connects_it(plan: Plan) -> None:
 
 @given(plans(ids=st.text(min_size=1, max_size=20)))
 def test_json_names_every_step_once_and_connects_it(plan: Plan) -> None:
-    drawn = json.loads(as_json.draw(plan))
+    drawn = json.loads(draw_json(plan))
     assert [node["id"] for node in drawn["nodes"]] == [step.id for step in plan.steps]
     assert [(edge["from"], edge["to"]) for edge in drawn["edges"]] == [
         *((step.id, plan.fan_outs[0].gather.id) for step in plan.collectors),
@@ -103,11 +106,11 @@ def test_json_names_every_step_once_and_connects_it(plan: Plan) -> None:
 
 @given(plans(ids=st.text(min_size=1, max_size=20), foreach=st.none() | FOREACH))
 def test_no_drawing_moves_the_cursor(plan: Plan) -> None:
-    drawn = "".join([tree.draw(plan), mermaid.draw(plan), dot.draw(plan)])
+    drawn = "".join([draw_tree(plan), draw_mermaid(plan), draw_dot(plan)])
     assert text.printable(drawn.replace("\n", "")) == drawn.replace("\n", "")
 
 
 @given(plans(ids=st.text(min_size=1, max_size=20), foreach=st.none() | FOREACH))
 def test_json_moves_no_cursor_either_though_its_spaces_are_as_they_were(plan: Plan) -> None:
-    drawn = as_json.draw(plan)
+    drawn = draw_json(plan)
     assert text.block(drawn) == drawn

@@ -18,6 +18,7 @@ from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check
 from runner.views.drawings import FORMATS
+from runner.views.screen import PLAIN
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_gather, make_plan
 from tests.strategies import TEXTS, VALUES, as_yaml, workflows
@@ -66,7 +67,7 @@ def test_a_plan_with_items_survives_the_ledger(plan: Plan) -> None:
 @NO_DEADLINE
 @given(PLANS)
 def test_every_drawing_names_every_collector_once_however_many_items_it_has(plan: Plan) -> None:
-    drawings = [draw(plan) for draw in FORMATS.values()]
+    drawings = [draw(plan, PLAIN) for draw in FORMATS.values()]
     assert [step.id for drawing in drawings for step in plan.steps if step.id not in drawing] == []
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.errors import InvalidExpression, InvalidWorkflow, describe
+from runner.errors import InvalidExpression, InvalidWorkflow
 from runner.language import expressions, spec
 from runner.language.source import Loc, parse_source
 from runner.language.spec import read_workflow
 from runner.language.task_index import read_tasks
+from runner.views.faults import describe_faults
 from tests import strategies
 
 PURE = read_tasks(["pure_tasks"], [Path(__file__).parents[1]])
@@ -92,7 +93,7 @@ def faults(text: str | bytes) -> list[tuple[int, int]]:
     try:
         read(text)
     except InvalidWorkflow as error:
-        describe(error.faults)
+        describe_faults(error.faults)
         return [(fault.place.line, fault.place.column) for fault in error.faults]
     return []
 

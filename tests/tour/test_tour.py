@@ -17,8 +17,8 @@ from runner.language.spec import read_workflow
 from runner.language.task_index import TaskIndex, tasks_of
 from runner.messages import canvas
 from runner.settings import Settings
-from runner.views import report
-from runner.views.drawings import tree
+from runner.views.drawings.tree import draw_tree
+from runner.views.dry_run import dry_run_words
 from tests.command_line import DEFAULT, runner
 
 TEXT = """\
@@ -101,7 +101,7 @@ def test_5_a_plan_is_every_step_in_order_with_the_inputs_bound(plan: plans.Plan)
 
 
 def test_6_a_drawing_shows_the_fan_out_and_the_fan_in(plan: plans.Plan) -> None:
-    drawing = tree.draw(plan)
+    drawing = draw_tree(plan)
     assert drawing.index("papers") < drawing.index("blogs") < drawing.index("gather_concat") < drawing.index("count")
 
 
@@ -125,4 +125,4 @@ def test_9_a_run_is_one_command_and_its_history_stays() -> None:
 
 
 def test_10_words_are_made_in_one_place_and_hide_secrets(plan: plans.Plan) -> None:
-    assert "tea" in report.dry_run(plan, "run-1", canvas.messages(canvas.compose(plan, "run-1")))
+    assert "tea" in dry_run_words(plan, "run-1", canvas.messages(canvas.compose(plan, "run-1")))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import describe
 from runner.language import advice
 from runner.language.source import parse_source
 from runner.language.spec import read_workflow
 from runner.language.task_index import read_tasks
+from runner.views.faults import describe_faults
 from tests.command_line import runner
 
 SHOP = """
@@ -71,7 +71,7 @@ def test_a_default_with_a_misspelt_exception_is_warned_of_once(tmp_path: Path) -
     text = "name: w\ndefaults: {collectors: {task: http.get, with: {url: u}, retry: {on: exit_2}}}\ncollectors: [{id: a}, {id: b}]"
     written = parse_source(text, "w.yaml")
     known = read_tasks(["runner.collectors.http"], [tmp_path])
-    assert describe(advice.warnings(written, known)).splitlines()[0] == (
+    assert describe_faults(advice.warnings(written, known)).splitlines()[0] == (
         'w.yaml:2:69: warning[W001]: task "http.get" raises nothing that is called "exit_2"'
     )
     assert len(advice.warnings(written, known)) == 1

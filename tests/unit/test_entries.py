@@ -2,7 +2,8 @@
 
 import pytest
 
-from runner.ledger.entries import StepStatus, count_passing
+from runner.ledger.entries import StepStatus
+from runner.ledger.statuses import count_passing
 from tests.plans import make_outcome
 
 

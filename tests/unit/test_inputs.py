@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InvalidInput, InvalidWorkflow, describe
+from runner.errors import InvalidInput, InvalidWorkflow
 from runner.language import inputs
 from runner.language.inputs import Input
+from runner.views.faults import describe_faults
 from tests.command_line import DEFAULT, runner
 
 
@@ -107,7 +108,7 @@ def refused(path: Path, text: str, **declared: Input) -> str:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidWorkflow) as raised:
         inputs.read(str(path), declared)
-    return describe(raised.value.faults).replace(f"{path.parent}/", "")
+    return describe_faults(raised.value.faults).replace(f"{path.parent}/", "")
 
 
 @pytest.mark.parametrize(

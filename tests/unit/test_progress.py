@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from runner.language.plan import Foreach, Plan
-from runner.ledger.entries import Event
-from runner.views import progress
+from runner.ledger.entries import Event, EventName, RunStatus, StepStatus
 from runner.views.live import picture
+from runner.views.progress import Lines, show_progress
 from runner.views.run_state import RunState
 from tests.command_line import ROOT
 from tests.plans import change_plan, make_collector, make_plan, make_stage
@@ -49,7 +49,7 @@ def started(step: str, at: float = 0, attempt: int = 1) -> Event:
     return Event(id="0", event="started", at=START + at, step=step, attempt=attempt, worker="celery@box")
 
 
-def finished(step: str, at: float = 1, status: str = "succeeded", message: str = "", attempt: int = 1) -> Event:
+def finished(step: str, at: float = 1, status: StepStatus = "succeeded", message: str = "", attempt: int = 1) -> Event:
     return Event(
         id="0",
         event="finished",
@@ -66,16 +66,16 @@ def postponed(step: str, message: str, at: float = 1, attempt: int = 1) -> Event
     return Event(id="0", event="postponed", at=START + at, step=step, attempt=attempt, message=message, seconds=4)
 
 
-def ended(status: str, at: float = 2) -> Event:
+def ended(status: RunStatus, at: float = 2) -> Event:
     return Event(id="0", event="ended", at=START + at, status=status)
 
 
 def lines(plan: Plan, events: Sequence[Event | None]) -> list[str]:
     """What is printed where there is no terminal, without the time of day."""
     stream = io.StringIO()
-    with progress.shown(plan, "news-1", stream=stream) as shown:
+    with show_progress(plan, "news-1", stream=stream) as progress:
         for event in events:
-            shown.tell(event)
+            progress.update(event)
     told = stream.getvalue().splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in told)
     return [line[9:] for line in told]
@@ -83,10 +83,11 @@ def lines(plan: Plan, events: Sequence[Event | None]) -> list[str]:
 
 def drawn(plan: Plan, events: Sequence[Event], width: int = 80, height: int = 24) -> list[str]:
     """The picture after these events."""
-    board = RunState(plan)
+    state = RunState(plan)
     for event in events:
-        board.tell(event)
-    return ["".join(part for part, _ in line).rstrip() for line in picture(board, "news-1", width=width, height=height)]
+        state.apply(event)
+    shown = picture(state, "news-1", columns=width, height=height)
+    return ["".join(part for part, _ in line).rstrip() for line in shown]
 
 
 def test_without_a_terminal_every_transition_is_a_line() -> None:
@@ -158,7 +159,7 @@ def test_what_a_run_waits_for_is_in_the_picture_as_long_as_nothing_runs() -> Non
     assert "waits" in drawn(NEWS, [waiting, started("hn"), finished("hn")])[0]
 
 
-def batch(event: str, count: int, at: float, **told: Any) -> Event:
+def batch(event: EventName, count: int, at: float, **told: Any) -> Event:
     """What happened to so many pages."""
     return Event(id="0", event=event, at=START + at, step="page", worker="celery@box", count=count, **told)
 
@@ -179,11 +180,11 @@ def half() -> list[Event]:
 
 def test_a_foreach_is_a_line_with_a_bar_the_counts_the_rate_and_the_time_left_and_its_first_failures() -> None:
     # The clock of the machine is far from that of the events: a run that has ended is as old as its last event.
-    board = RunState(MILLION)
+    state = RunState(MILLION)
     for event in half():
-        board.tell(event)
-    board.status = "ended"
-    shown = ["".join(part for part, _ in line).rstrip() for line in picture(board, "r-1", width=120, height=24)]
+        state.apply(event)
+    state.ended = True
+    shown = ["".join(part for part, _ in line).rstrip() for line in picture(state, "r-1", columns=120, height=24)]
     bar = "━" * 24
     counts = "500,000 of 1,000,000  2,000 failed  3 retrying  497 running  25,000/s  20s left"
     assert shown[0:2] == ["run r-1 · 20s", " ╭─ ✓ index  succeeded     1s  celery@box"]
@@ -220,7 +221,7 @@ def test_of_many_foreach_as_many_are_shown_as_fit() -> None:
 
 
 def test_a_million_collectors_are_no_more_work_than_a_few() -> None:
-    assert len(RunState(MILLION).standings) == 2
+    assert len(RunState(MILLION).steps) == 2
 
 
 def test_without_a_terminal_a_foreach_is_told_of_now_and_then() -> None:
@@ -265,9 +266,9 @@ def test_a_slow_foreach_is_told_of_every_ten_seconds() -> None:
 def test_a_long_silence_is_broken_by_what_the_run_is_at() -> None:
     """A log had nothing to show for a wait of five minutes, and looked like that of a run that hangs."""
     stream = io.StringIO()
-    plain = progress.Lines(RunState(NEWS), "news-1", stream, silence=0)
+    plain = Lines(RunState(NEWS), "news-1", stream, silence=0)
     for event in [started("hn"), started("lobsters"), postponed("lobsters", "E: x"), finished("hn"), None]:
-        plain.tell(event)
+        plain.update(event)
     assert re.search(
         r"^\d\d:\d\d:\d\d run news-1: 1 of 3 collectors have ended; lobsters retrying in 0s$",
         stream.getvalue().splitlines()[-1],
@@ -276,9 +277,9 @@ def test_a_long_silence_is_broken_by_what_the_run_is_at() -> None:
 
 def test_a_long_silence_of_many_collectors_names_three() -> None:
     stream = io.StringIO()
-    plain = progress.Lines(RunState(WIDE), "wide-1", stream, silence=0)
+    plain = Lines(RunState(WIDE), "wide-1", stream, silence=0)
     for event in [*(started(f"page_{at}", time.time() - START) for at in range(5)), None]:
-        plain.tell(event)
+        plain.update(event)
     last = stream.getvalue().splitlines()[-1]
     assert re.search(r"wide-1: 0 of 1,000 collectors have ended; page_0 running for \S+, page_1 .*, 2 more$", last)
 
@@ -295,8 +296,8 @@ def test_late_collectors_of_a_foreach_are_told_with_the_deadline() -> None:
 
 def test_progress_of_a_quiet_run_is_silent() -> None:
     stream = io.StringIO()
-    with progress.shown(NEWS, "news-1", quiet=True, stream=stream) as shown:
-        shown.tell(started("hn"))
+    with show_progress(NEWS, "news-1", quiet=True, stream=stream) as progress:
+        progress.update(started("hn"))
     assert not stream.getvalue()
 
 
@@ -371,26 +372,26 @@ def test_of_many_stages_those_around_the_current_one_are_shown() -> None:
 
 
 def test_an_event_that_comes_twice_changes_nothing() -> None:
-    board = RunState(NEWS)
-    first = board.tell(finished("hn"))
-    again = board.tell(finished("hn", status="failed"))
-    assert first is not None
-    assert again is None
-    assert board.counts == {"succeeded": 1, "pending": 2}
+    state = RunState(NEWS)
+    first = state.apply(finished("hn"))
+    again = state.apply(finished("hn", status="failed"))
+    assert first.step is not None
+    assert again.step is None
+    assert state.counts == {"succeeded": 1, "pending": 2}
 
 
 def test_events_of_steps_that_the_plan_lacks_are_passed_over() -> None:
-    assert RunState(NEWS).tell(started("unknown")) is None
+    assert RunState(NEWS).apply(started("unknown")).step is None
 
 
 SCRIPT = """
 import sys
-from runner.views import progress
+from runner.views.progress import show_progress
 from tests.unit.test_progress import NEWS, ended, finished, postponed, started
 print("the result")
-with progress.shown(NEWS, "news-1") as shown:
+with show_progress(NEWS, "news-1") as progress:
     for event in [started("hn"), postponed("hn", "E: [red] " + "x" * 200), None, finished("lobsters"), ended("failed")]:
-        shown.tell(event)
+        progress.update(event)
 print("warning", file=sys.stderr)
 """
 

@@ -9,8 +9,7 @@ from typing import TextIO
 
 import pytest
 
-from runner.views import screen
-from runner.views.screen import Screen
+from runner.views.screen import Screen, screen_of
 
 
 @pytest.fixture
@@ -23,24 +22,24 @@ def terminal() -> Iterator[TextIO]:
 
 
 def test_a_terminal_has_a_width_and_colour(terminal: TextIO) -> None:
-    assert screen.of(terminal, {"TERM": "xterm"}) == Screen(width=77, colour=True, moves=True)
+    assert screen_of(terminal, {"TERM": "xterm"}) == Screen(width=77, colour=True, moves=True)
 
 
 def test_a_terminal_without_colour_keeps_its_width_and_its_cursor(terminal: TextIO) -> None:
-    assert screen.of(terminal, {"NO_COLOR": "1"}) == Screen(width=77, colour=False, moves=True)
+    assert screen_of(terminal, {"NO_COLOR": "1"}) == Screen(width=77, colour=False, moves=True)
 
 
 def test_a_dumb_terminal_keeps_its_width(terminal: TextIO) -> None:
-    assert screen.of(terminal, {"TERM": "dumb"}) == Screen(width=77, colour=False, moves=False)
+    assert screen_of(terminal, {"TERM": "dumb"}) == Screen(width=77, colour=False, moves=False)
 
 
 def test_an_empty_variable_no_color_changes_nothing(terminal: TextIO) -> None:
     """As https://no-color.org has it."""
-    assert screen.of(terminal, {"NO_COLOR": ""}).colour
+    assert screen_of(terminal, {"NO_COLOR": ""}).colour
 
 
 def test_text_for_a_pipe_is_not_cut() -> None:
-    assert screen.of(io.StringIO()) == Screen(width=1_000, colour=False)
+    assert screen_of(io.StringIO()) == Screen(width=1_000, colour=False)
 
 
 def test_text_is_painted_only_where_there_is_colour() -> None:

@@ -42,7 +42,7 @@ def test_printable_text_never_moves_the_cursor(written: str) -> None:
     )
 )
 def test_printable_json_reads_back_and_moves_no_cursor(value: object) -> None:
-    shown = text.as_json(value)
+    shown = text.to_json(value)
     assert json.loads(shown) == value
     assert text.block(shown) == shown
     shown.encode()

@@ -1,31 +1,33 @@
 """A plan to JSON: its nodes and edges, for programs."""
 
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
-from runner import text
 from runner.language.plan import Plan, Step
+from runner.text import to_json
+from runner.views.drawings.graph import edges, rows
+from runner.views.screen import PLAIN, Screen
 
 
-def draw(plan: Plan) -> str:
+def draw_json(plan: Plan, screen: Screen = PLAIN) -> str:  # noqa: ARG001 - every drawing is given a screen
     """The steps in the order of the plan with all that the file says of them; arguments as written, so without inputs."""
-    nodes = [_node(step) for step in plan.steps]
-    edges = [{"from": step.id, "to": fan_out.id} for fan_out in plan.fan_outs for step in fan_out.collectors]
-    edges += [{"from": before.id, "to": after.id} for before, after in pairwise(plan.tail)]
-    drawn = {
+    drawing = {
         "workflow": plan.name,
         "description": plan.description,
-        "nodes": nodes,
-        "edges": edges,
+        "nodes": [_node(step) for step in plan.steps],
+        "edges": [
+            {"from": before.step.id, "to": after.step.id}
+            for before, after in edges(rows(plan))
+            if before.step and after.step
+        ],
         "min_success": next((fan_out.min_success for fan_out in plan.fan_outs), None),
         "deadline": next((fan_out.deadline for fan_out in plan.fan_outs), None),
     }
-    return text.as_json(drawn)
+    return to_json(drawing)
 
 
 def _node(step: Step) -> dict[str, Any]:
-    """What only a collector with ``foreach`` has, is told of one only; its count is 0 until the inputs are known."""
+    """`foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is 0 until the inputs are bound."""
     node = asdict(step)
     del node["item"], node["message"]
     if step.foreach is None:

@@ -1,8 +1,10 @@
 """A plan to Graphviz's language: `runner graph FILE --format dot | dot -Tsvg`."""
 
-from runner import text
-from runner.language.plan import Plan, Step
-from runner.views.drawings import short
+from runner.language.plan import Plan
+from runner.text import printable
+from runner.views.drawings.graph import Node, Row, rows
+from runner.views.drawings.labels import label
+from runner.views.screen import PLAIN, Screen
 
 _SHAPES = {
     "collector": 'shape=box, style="rounded,filled", fillcolor="#dbeafe", color="#2563eb"',
@@ -11,42 +13,37 @@ _SHAPES = {
 }
 
 
-def draw(plan: Plan, *, collapse: int | None = 12) -> str:
-    """Draw from left to right. Nodes are called n0, n1, … in the order they are drawn, whatever the steps are called.
+def draw_dot(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12) -> str:  # noqa: ARG001 - as every drawing
+    """Draw from left to right.
 
     Args:
         collapse: as in the tree.
     """
-    first, hidden, last = short.ends(plan.collectors, collapse)
-    more = [f'shape=plaintext, label="… {hidden:,} more"'] if hidden else []
-    shapes = [*map(_shape, first), *more, *map(_shape, last)]
-    fan_out = " ".join(f"n{at}" for at in range(len(shapes)))
-    tail = [f"n{at}" for at in range(len(shapes), len(shapes) + len(plan.tail))]
-    shapes += map(_shape, plan.tail)
+    drawn = rows(plan, collapse)
     lines = [
         f"digraph {_quoted(plan.name)} {{",
         "    rankdir=LR",
         '    node [fontname="sans-serif"]',
         f"    start [shape=circle, label={_quoted(plan.name)}]",
-        *[f"    n{at} [{shape}]" for at, shape in enumerate(shapes)],
-        f"    start -> {{{fan_out}}} -> {' -> '.join(tail)}",
+        *(f"    {node.name} [{_shape(node)}, label={_quoted(*label(node))}]" for row in drawn for node in row),
+        f"    start -> {' -> '.join(map(_names, drawn))}",
         "}",
     ]
     return "\n".join(lines)
 
 
-def _shape(step: Step) -> str:
-    return f"{_SHAPES[step.kind]}, label={_label(step)}"
+def _shape(node: Node) -> str:
+    return _SHAPES[node.step.kind] if node.step else "shape=plaintext"
 
 
-def _label(step: Step) -> str:
-    return _quoted(*short.label(step))
+def _names(row: Row) -> str:
+    return f"{{{' '.join(node.name for node in row)}}}" if len(row) > 1 else row[0].name
 
 
 def _quoted(*lines: str) -> str:
-    r"""A string of DOT, whose labels also read ``\N``-like escapes and HTML entities; lines are parted by ``\n``."""
+    r"""A string of DOT, whose labels also read ``\N``-like escapes and HTML entities; lines are separated by ``\n``."""
     return '"' + r"\n".join(map(_escaped, lines)) + '"'
 
 
 def _escaped(line: str) -> str:
-    return text.printable(line).replace("\\", r"\\").replace('"', r"\"").replace("&", "&amp;")
+    return printable(line).replace("\\", r"\\").replace('"', r"\"").replace("&", "&amp;")

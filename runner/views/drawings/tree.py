@@ -1,14 +1,15 @@
 """A plan to lines with box characters, for a terminal."""
 
-from runner import text
 from runner.language.plan import Plan, Step
-from runner.views.drawings import short
+from runner.text import cut, cut_middle, pad, printable, width, wrap
+from runner.views.drawings.graph import Node, rows
+from runner.views.drawings.labels import more, name, notes
 from runner.views.screen import PLAIN, Screen
 
 _SPINE = 5  # columns to the left of the gather and the stages; a collector's name stands three further in
 
 
-def draw(plan: Plan, *, screen: Screen = PLAIN, collapse: int | None = 12) -> str:
+def draw_tree(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12) -> str:
     """Draw the fan-out, the fan-in and the stages.
 
     Args:
@@ -25,38 +26,39 @@ def draw(plan: Plan, *, screen: Screen = PLAIN, collapse: int | None = 12) -> st
              │
              cleanup
     """
-    first, hidden, last = short.ends(plan.collectors, collapse)
-    shown: list[Step | str] = [*first, *([f" … {hidden:,} more"] if hidden else []), *last]
+    fan_out, *others = rows(plan, collapse)
+    tail = [node for row in others for node in row]
     # Names may take all but what the notes need, and the notes may need no more than a quarter.
-    most = max(text.width(_notes(plan, step)) for step in plan.steps)
-    room = max(12, screen.width - _SPINE - 6 - min(most + 2, screen.width // 4))
-    names = [text.cut_middle(_name(each), room) for each in shown]
-    tail = [text.cut_middle(_name(step), room) for step in plan.tail]
-    column = _SPINE + max(6 + max(map(text.width, names)), *map(text.width, tail))
+    longest = max(width(_notes(plan, step)) for step in plan.steps)
+    room = max(12, screen.width - _SPINE - 6 - min(longest + 2, screen.width // 4))
+    names = {node.name: cut_middle(_name(node), room) for node in [*fan_out, *tail]}
+    column = _SPINE + max(
+        6 + max(width(names[node.name]) for node in fan_out), *(width(names[node.name]) for node in tail)
+    )
 
     lines = [*_heading(plan, screen), ""]
-    for at, (each, name) in enumerate(zip(shown, names, strict=True)):
-        rails = _rails(at, len(shown), name, column, collector=isinstance(each, Step))
-        lines.append(rails + (_noted(plan, each, screen, column) if isinstance(each, Step) else ""))
+    for at, node in enumerate(fan_out):
+        rails = _rails(at, len(fan_out), names[node.name], column, is_collector=node.step is not None)
+        lines.append(rails + _noted(plan, node, screen, column))
     lines += ["     ╭" + "─" * (column - _SPINE - 2) + "╯"]
-    for step, name in zip(plan.tail, tail, strict=True):
-        lines += [" " * _SPINE + ("▼" if step.kind == "gather" else "│")]
-        lines += [text.pad(" " * _SPINE + name, column) + _noted(plan, step, screen, column)]
+    for node in tail:
+        lines += [" " * _SPINE + ("▼" if node.step and node.step.kind == "gather" else "│")]
+        lines += [pad(" " * _SPINE + names[node.name], column) + _noted(plan, node, screen, column)]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _heading(plan: Plan, screen: Screen) -> list[str]:
-    title = screen.paint(text.cut_middle(text.printable(plan.name), screen.width), "bold")
-    return [title, *text.wrap(text.printable(" ".join(plan.description.split())), min(screen.width, 80))]
+    title = screen.paint(cut_middle(printable(plan.name), screen.width), "bold")
+    return [title, *wrap(printable(" ".join(plan.description.split())), min(screen.width, 80))]
 
 
-def _name(each: Step | str) -> str:
-    if isinstance(each, str):
-        return each
-    return short.name(each) + (" (the list itself)" if each.task is None else "")
+def _name(node: Node) -> str:
+    if node.step is None:
+        return f" {more(node)}"
+    return name(node.step) + (" (the list itself)" if node.step.task is None else "")
 
 
-def _rails(at: int, of: int, name: str, column: int, *, collector: bool) -> str:
+def _rails(at: int, of: int, name: str, column: int, *, is_collector: bool) -> str:
     """A name between the line that fans out and the line that fans in."""
     middle = at == (of - 1) // 2
     fork = "╭" if at == 0 else "╰" if at == of - 1 else "├"
@@ -66,14 +68,16 @@ def _rails(at: int, of: int, name: str, column: int, *, collector: bool) -> str:
         fork = "┬" if at == 0 else "┼"
     room = column - _SPINE - 4
     start = "  ●──" if middle else "     "
-    if not collector:
-        return f"{start}{'┼' if middle else '│'}  {text.pad(name, room)}│"
-    return f"{start}{fork}─ {text.pad(name + ' ', room, '─')}{'╮' if at == 0 else '┤'}"
+    if not is_collector:
+        return f"{start}{'┼' if middle else '│'}  {pad(name, room)}│"
+    return f"{start}{fork}─ {pad(name + ' ', room, '─')}{'╮' if at == 0 else '┤'}"
 
 
-def _noted(plan: Plan, step: Step, screen: Screen, column: int) -> str:
-    return "  " + screen.paint(text.cut(_notes(plan, step), screen.width - column - 2), "dim")
+def _noted(plan: Plan, node: Node, screen: Screen, column: int) -> str:
+    if node.step is None:
+        return ""
+    return "  " + screen.paint(cut(_notes(plan, node.step), screen.width - column - 2), "dim")
 
 
 def _notes(plan: Plan, step: Step) -> str:
-    return " · ".join(short.notes(plan, step))
+    return " · ".join(notes(plan, step))

@@ -2,8 +2,8 @@
 
 import pytest
 
+from runner.ledger.statuses import Status, together
 from runner.views.item_counts import ItemCounts
-from runner.views.status import together
 
 
 def tally(*, total: int = 100, started: int = 0) -> ItemCounts:
@@ -54,7 +54,7 @@ def test_the_rate_of_items_is_that_of_the_last_ten_seconds() -> None:
     for at in range(1, 41):
         counted.finish(1 if at <= 20 else 5, at, "succeeded")
     assert counted.rate(40) == pytest.approx(5)
-    assert counted.left(40) == pytest.approx((1000 - 120) / 5)
+    assert counted.remaining_seconds(40) == pytest.approx((1000 - 120) / 5)
 
 
 def test_the_rate_of_items_falls_while_none_ends() -> None:
@@ -63,7 +63,7 @@ def test_the_rate_of_items_falls_while_none_ends() -> None:
     assert counted.rate(5) == pytest.approx(10)
     assert counted.rate(14) < 10
     assert counted.rate(40) == 0
-    assert counted.left(40) is None
+    assert counted.remaining_seconds(40) is None
 
 
 def test_items_of_an_earlier_attempt_at_the_run_are_not_in_the_rate() -> None:
@@ -80,7 +80,7 @@ def test_the_rate_of_items_that_have_all_ended_is_that_of_the_whole() -> None:
     counted.finish(90, 20, "failed", "page[7]: E: x")
     assert counted.rate(99) == pytest.approx(5)
     assert counted.seconds(99) == 20
-    assert counted.left(99) is None
+    assert counted.remaining_seconds(99) is None
 
 
 def test_of_many_failures_of_items_the_first_three_are_kept() -> None:
@@ -113,5 +113,5 @@ def test_the_end_of_a_run_ends_the_items_that_had_not_ended() -> None:
         ({"succeeded": 3, "cancelled": 1, "failed": 1}, "cancelled"),
     ],
 )
-def test_items_of_many_statuses_have_one_status_together(counts: dict[str, int], status: str) -> None:
+def test_items_of_many_statuses_have_one_status_together(counts: dict[Status, int], status: Status) -> None:
     assert together(counts) == status

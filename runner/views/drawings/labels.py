@@ -1,28 +1,28 @@
-"""A step, or a wide fan-out, to as much of it as is drawn."""
+"""A step to the words of its node: its name, its task, and what is not the default."""
 
-from runner import text
 from runner.language.plan import FanOut, Plan, Step
-
-Collectors = tuple[Step, ...]
-
-
-def ends(collectors: Collectors, collapse: int | None) -> tuple[Collectors, int, Collectors]:
-    """The first five, how many are not drawn, and the last five; all of them if there are no more than ``collapse``."""
-    if collapse is None or len(collectors) <= max(collapse, 10):
-        return collectors, 0, ()
-    return collectors[:5], len(collectors) - 10, collectors[-5:]
+from runner.text import cut, duration, printable
+from runner.views.drawings.graph import Node
 
 
 def name(step: Step) -> str:
-    """Its id; of a collector with ``foreach``, which stands for many, ``page[…] × 100,000`` once they are counted."""
+    """Its id; of a collector with ``foreach``, ``page[…] × 100,000`` once its items are counted."""
     if step.foreach is None:
-        return text.printable(step.id)
-    return f"{text.printable(step.id)}[…]" + (f" × {step.count:,}" if _counted(step) else "")
+        return printable(step.id)
+    return f"{printable(step.id)}[…]" + (f" × {step.count:,}" if _counted(step) else "")
 
 
-def label(step: Step) -> list[str]:
-    """The lines of its node: its name, its task if that is not its id, and what it is repeated for if that is not counted."""
-    task = "(the list itself)" if step.task is None else text.printable(step.task)
+def more(node: Node) -> str:
+    """What stands in place of the collectors that are not drawn."""
+    return f"… {node.hidden:,} more"
+
+
+def label(node: Node) -> list[str]:
+    """The lines of a node: a step's name, its task if that is not its id, and its items while they are not counted."""
+    step = node.step
+    if step is None:
+        return [more(node)]
+    task = "(the list itself)" if step.task is None else printable(step.task)
     return [line for line in (name(step), task if task != step.id else "", _each(step)) if line]
 
 
@@ -32,11 +32,11 @@ def notes(plan: Plan, step: Step) -> list[str]:
     noted = [
         *(_fan_in(plan.fan_out_of(step)) if step.kind == "gather" else []),
         _each(step),
-        text.printable(step.task) if step.task not in {None, step.id} else "",
+        printable(step.task) if step.task not in {None, step.id} else "",
         _required(plan.fan_out_of(step), step) if step.kind == "collector" else "",
-        f"timeout {text.duration(step.timeout)}" if step.timeout is not None else "",
+        f"timeout {duration(step.timeout)}" if step.timeout is not None else "",
         f"{retries} {'retry' if retries == 1 else 'retries'}" if retries else "",
-        f"queue {text.printable(step.queue)}" if step.queue is not None else "",
+        f"queue {printable(step.queue)}" if step.queue is not None else "",
         f"priority {step.priority}" if step.priority is not None else "",
         f"batch {step.batch:,}" if step.batch is not None else "",
         f"{step.max_concurrency:,} at once" if step.foreach and step.max_concurrency is not None else "",
@@ -46,16 +46,16 @@ def notes(plan: Plan, step: Step) -> list[str]:
 
 
 def _counted(step: Step) -> bool:
-    """Whether it is known for how many items it stands; only of a list in the YAML may that be none."""
+    """Whether the number of its items is known; 0 is a number only for a list in the YAML."""
     return step.foreach is None or step.count > 0 or isinstance(step.foreach.items, list)
 
 
 def _each(step: Step) -> str:
-    """What it is repeated for, as far as that fits: ``for each of ${{ inputs.pages }}``; empty once that is counted."""
+    """Its items, as written: ``for each of ${{ inputs.pages }}``; empty once they are counted."""
     if step.foreach is None or _counted(step):
         return ""
     items = step.foreach.items
-    return text.cut(f"for each of {text.printable(items['file'] if isinstance(items, dict) else items)}", 60)
+    return cut(f"for each of {printable(items['file'] if isinstance(items, dict) else items)}", 60)
 
 
 def _fan_in(fan_out: FanOut) -> list[str]:
@@ -65,12 +65,12 @@ def _fan_in(fan_out: FanOut) -> list[str]:
     return [
         f"fan-in of {fan_out.total:,}" if counted else "fan-in",
         f"at least {least:,}" if isinstance(least, int) else f"at least {least}" if least is not None else "",
-        f"deadline {text.duration(fan_out.deadline)}" if fan_out.deadline is not None else "",
+        f"deadline {duration(fan_out.deadline)}" if fan_out.deadline is not None else "",
     ]
 
 
 def _required(fan_out: FanOut, step: Step) -> str:
-    """What a collector says of itself: with ``min_success`` any may fail, without it none."""
+    """``required`` or ``optional``, where it is not the default: with ``min_success`` any collector may fail."""
     if step.required == (fan_out.min_success is None):
         return ""
     return "required" if step.required else "optional"

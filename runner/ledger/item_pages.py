@@ -1,0 +1,122 @@
+"""A collector with ``foreach`` to a page of its items: which they are, and the status of each, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from runner.errors import RunnerError, echo
+from runner.language.ids import written
+from runner.language.plan import Plan, Step
+from runner.ledger.snapshot import StepSnapshot, count_items, status_of, step_snapshot
+from runner.ledger.statuses import FAILED, Status
+from runner.text import count
+
+if TYPE_CHECKING:  # the views name a page, and not all of them need the Redis client
+    from runner.ledger.entries import Outcome, Run, Underway
+    from runner.ledger.ledger import Ledger
+
+SIZE = 50
+
+
+class NoSuchPage(RunnerError):
+    """There are fewer pages."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """Some of the items of a ``foreach``.
+
+    Args:
+        step: the collector with ``foreach``.
+        counts: how many of all items have which status.
+        number: from 1.
+        last: how many pages there are; 0 if nothing is on them.
+        status: the only one that is shown, or ``failed`` for `FAILED`; empty for all.
+        items: those on the page, without values.
+    """
+
+    run: Run
+    step: Step
+    counts: Mapping[Status, int]
+    number: int
+    last: int
+    status: Status | None
+    items: Sequence[StepSnapshot]
+
+
+def read_page(
+    ledger: Ledger, run: Run, plan: Plan, step: Step, *, number: int = 1, status: Status | None = None
+) -> Page:
+    """A page of the items of a ``foreach``, or of those of one status.
+
+    No more is read than the page; to find items of a status, also what comes before it.
+
+    Raises:
+        NoSuchPage: there are fewer.
+    """
+    running = {} if run.ended else ledger.underway(run.id)
+    counts = count_items(run, step, ledger.tally(run.id).get(step.id, {}), running)
+    total = sum(counts.get(each, 0) for each in _meant(status)) if status else step.count
+    last = -(-total // SIZE)
+    if number > max(last, 1):
+        only = f" with status {status}" if status else ""
+        raise NoSuchPage(f"{echo(step.id)} has {count(last, 'page')}{only}, and no page {number:,}")
+    start = (number - 1) * SIZE
+    if status:
+        found = _with_status(ledger, run, plan, step, status=status, running=running)
+        outcomes = dict(islice(found, start, start + SIZE))
+    else:
+        ids = ledger.page(run.id, step, start, SIZE)
+        ended = ledger.outcomes_of(run.id, ids)
+        outcomes = {step_id: ended.get(step_id) for step_id in ids}
+    failures = ledger.failures(run.id, list(outcomes))
+    return Page(
+        run=run,
+        step=step,
+        counts=counts,
+        number=number,
+        last=last,
+        status=status,
+        items=[
+            step_snapshot(
+                run,
+                plan,
+                replace(step, id=step_id, foreach=None),
+                outcome,
+                running=running.get(step_id),
+                failures=failures.get(step_id, ()),
+            )
+            for step_id, outcome in outcomes.items()
+        ],
+    )
+
+
+def _meant(status: Status) -> tuple[Status, ...]:
+    """The statuses that a user means: what missed its deadline has failed as well."""
+    return FAILED if status == "failed" else (status,)
+
+
+def _with_status(
+    ledger: Ledger, run: Run, plan: Plan, step: Step, *, status: Status, running: Mapping[str, Underway]
+) -> Iterator[tuple[str, Outcome | None]]:
+    """The items of a status, in their order, each with its outcome."""
+    for ids in _candidates(ledger, run, plan, step, status=status):
+        outcomes = ledger.outcomes_of(run.id, ids)
+        for each in ids:
+            if status_of(run, outcomes.get(each), running.get(each)) in _meant(status):
+                yield each, outcomes.get(each)
+
+
+def _candidates(ledger: Ledger, run: Run, plan: Plan, step: Step, *, status: Status) -> Iterator[list[str]]:
+    """The items that may have a status, some at a time."""
+    if status in FAILED:  # few, it is hoped, and listed
+        absent = (each for each in ledger.absent(run.id, plan) if written(each) == step.id)
+        while some := list(islice(absent, 1000)):
+            yield some
+    else:
+        yield from ledger.ids(run.id, [step])

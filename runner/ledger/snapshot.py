@@ -1,0 +1,236 @@
+"""What is known of a run at one moment, without its secrets: every view of a run is made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+from runner.language.ids import is_item, written
+from runner.language.plan import Plan, Step
+from runner.language.redact import inputs, mask, name
+from runner.language.tolerance import lateness
+from runner.ledger.entries import PASSING, Error, Event, FailedAttempt, Outcome, Run, Underway
+from runner.ledger.statuses import FAILED, OPEN, ORDER, Status, together
+
+ITEMS = 1000  # items that a snapshot has, of all `foreach` together; a page (item_pages.py) has any of them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepSnapshot:
+    """A step at that moment, without secrets.
+
+    Args:
+        step: as in the plan; of an item, the collector that it was made for.
+        status: of its outcome, or what happens to it until it has one.
+        outcome: how it ended; None of a collector with ``foreach``, which has `counts`.
+        running: while it is executed, or waits for its next attempt.
+        failures: the attempts before the last, if they were read.
+        counts: of a collector with ``foreach``, how many of its items have which status; without those that none has.
+        reason: why it did not succeed; of one that waits for its next attempt, why the last one failed.
+    """
+
+    step: Step
+    status: Status
+    outcome: Outcome | None = None
+    running: Underway | None = None
+    failures: Sequence[FailedAttempt] = ()
+    counts: Mapping[Status, int] | None = None
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.step.id
+
+    @property
+    def is_item(self) -> bool:
+        """Whether it is the collector of an item of a ``foreach``."""
+        return is_item(self.step.id)
+
+    @property
+    def is_collector(self) -> bool:
+        """Whether it is one collector: alone, or of an item."""
+        return self.step.kind == "collector" and self.counts is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A run at one moment. Only `snapshot_of` makes one: it hides the secrets.
+
+    Args:
+        plan: with ``***`` for each secret input.
+        steps: those of the file, in its order. One with ``foreach`` is followed by its items that ended without success, or
+            that an ended run never executed, as far as they were read.
+        running: the steps, items among them, that are executed or wait for their next attempt.
+        result: the value of the last step, if that was read.
+    """
+
+    run: Run
+    plan: Plan
+    steps: Sequence[StepSnapshot]
+    running: Sequence[StepSnapshot]
+    result: Any
+
+    @property
+    def note(self) -> str:
+        """Why a run that has not ended makes no progress; empty if it does."""
+        if self.run.ended:
+            return ""
+        return self.run.unattended or ("" if self.running else self.run.waits_for)
+
+    @property
+    def failed(self) -> list[StepSnapshot]:
+        return [each for each in self.steps if each.counts is None and each.status in FAILED]
+
+    @property
+    def missing(self) -> list[StepSnapshot]:
+        """The collectors whose values are not in the result, and will not be."""
+        return [each for each in self.steps if each.is_collector and each.status not in {*PASSING, *OPEN}]
+
+    @property
+    def counts(self) -> Counter[Status]:
+        """How many collectors have which status, with all items."""
+        alone = Counter(each.status for each in self.steps if each.is_collector and not each.is_item)
+        return sum((Counter(each.counts) for each in self.steps if each.counts), alone)
+
+
+def snapshot_of(
+    run: Run,
+    plan: Plan,
+    outcomes: Mapping[str, Outcome],
+    *,
+    counts: Mapping[str, Mapping[Status, int]] | None = None,
+    running: Mapping[str, Underway] | None = None,
+    unended: Iterable[str] = (),
+    result: Any = None,
+) -> Snapshot:
+    """What the ledger has read of a run, without the secrets of its plan.
+
+    Args:
+        outcomes: of the steps that have ended; of a ``foreach``, of the items that ended without success.
+        counts: for each collector with ``foreach``, how many items have ended with which status.
+        running: the steps that are executed, or wait for their next attempt; none of a run that has ended.
+        unended: of a run that has ended, the items that it never executed.
+        result: the value of the last step.
+    """
+    active = {} if run.ended else running or {}
+    items: dict[str, list[str]] = {}
+    for step_id in [each for each in (*outcomes, *unended) if is_item(each)][:ITEMS]:
+        items.setdefault(written(step_id), []).append(step_id)
+
+    def one(step: Step) -> StepSnapshot:
+        return step_snapshot(run, plan, step, outcomes.get(step.id), running=active.get(step.id))
+
+    steps: list[StepSnapshot] = []
+    for step in plan.steps:
+        if step.foreach is None:
+            steps.append(one(step))
+            continue
+        all_items = count_items(run, step, (counts or {}).get(step.id, {}), active)
+        steps.append(StepSnapshot(step=step, status=together(all_items), counts=all_items))
+        steps += (one(replace(step, id=step_id, foreach=None)) for step_id in items.get(step.id, ()))
+    return Snapshot(
+        run=replace(
+            run, cause=mask(run.cause, plan), waits_for=mask(run.waits_for, plan), inputs=mask(run.inputs, plan)
+        ),
+        plan=replace(plan, inputs=mask(inputs(plan), plan)),
+        steps=tuple(steps),
+        running=tuple(
+            one(replace(plan.by_id[written(step_id)], id=step_id, foreach=None))
+            for step_id in active
+            if written(step_id) in plan.by_id
+        ),
+        result=mask(result, plan),
+    )
+
+
+def step_snapshot(
+    run: Run,
+    plan: Plan,
+    step: Step,
+    outcome: Outcome | None,
+    *,
+    running: Underway | None = None,
+    failures: Sequence[FailedAttempt] = (),
+) -> StepSnapshot:
+    """What the ledger has read of one step, without the secrets of its plan."""
+    active = None if run.ended else running
+    error = outcome.error if outcome else active.error if active else None
+    if error is None and active and active.status == "retrying" and failures:
+        error = failures[-1].error
+    late = lateness(plan.fan_out_of(step)) if outcome and outcome.status == "late" else ""
+    reason = "; then ".join(filter(None, [late, f"{error.type}: {error.message}" if error else ""]))
+    return StepSnapshot(
+        step=_redacted_step(step, plan) if plan.secrets else step,
+        status=status_of(run, outcome, active),
+        outcome=_redacted_outcome(outcome, plan) if outcome and plan.secrets else outcome,
+        running=active and _redacted_running(active, plan),
+        failures=tuple(_redacted_failure(each, plan) for each in failures),
+        reason=mask(reason, plan) if reason else "",
+    )
+
+
+def status_of(run: Run, outcome: Outcome | None, running: Underway | None) -> Status:
+    """The status of a step. A run that has ended without it passed it over."""
+    if outcome:
+        return outcome.status
+    if run.ended:
+        return "cancelled" if run.status == "cancelled" else "skipped"
+    return running.status if running else "pending"
+
+
+def count_items(
+    run: Run, step: Step, ended: Mapping[Status, int], running: Mapping[str, Underway]
+) -> dict[Status, int]:
+    """How many items of a ``foreach`` have which status, without those that none has.
+
+    Args:
+        ended: how many have ended with which status.
+        running: the steps and items of the run that are executed, or wait for their next attempt; none if it has ended.
+    """
+    counts: Counter[Status] = Counter(ended)
+    left = step.count - counts.total()
+    active: Counter[Status] = Counter(each.status for step_id, each in running.items() if written(step_id) == step.id)
+    if active.total() > left:  # some of them have ended since
+        active = Counter({"running": left})
+    counts.update(active)
+    counts[status_of(run, None, None)] += left - active.total()
+    return {status: counts[status] for status in ORDER if counts[status]}
+
+
+def redact_event(event: Event, plan: Plan) -> Event:
+    """An event of a run without the secrets of its plan."""
+    return replace(
+        event, step=name(event.step, plan), worker=mask(event.worker, plan), message=mask(event.message, plan)
+    )
+
+
+def _redacted_step(step: Step, plan: Plan) -> Step:
+    item = step.item and replace(step.item, value=mask(step.item.value, plan), key=mask(step.item.key, plan))
+    return replace(step, id=name(step.id, plan), item=item)
+
+
+def _redacted_outcome(outcome: Outcome, plan: Plan) -> Outcome:
+    return replace(
+        outcome,
+        step=name(outcome.step, plan),
+        value=mask(outcome.value, plan),
+        error=outcome.error and _redacted_error(outcome.error, plan),
+        worker=mask(outcome.worker, plan),
+        json="",
+        notes=mask(outcome.notes, plan),
+    )
+
+
+def _redacted_running(running: Underway, plan: Plan) -> Underway:
+    error = running.error and _redacted_error(running.error, plan)
+    return replace(running, worker=mask(running.worker, plan), error=error)
+
+
+def _redacted_failure(failure: FailedAttempt, plan: Plan) -> FailedAttempt:
+    return replace(failure, worker=mask(failure.worker, plan), error=_redacted_error(failure.error, plan))
+
+
+def _redacted_error(error: Error, plan: Plan) -> Error:
+    return Error(*mask(astuple(error), plan))

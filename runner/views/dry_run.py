@@ -1,0 +1,97 @@
+"""A plan and its messages to what a dry run shows, for people and for programs: nothing has been started."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from runner.errors import RunnerError
+from runner.language.foreach import items
+from runner.language.plan import Plan, Step, arguments
+from runner.language.redact import inputs, mask
+from runner.text import count, printable
+from runner.views.drawings.tree import draw_tree
+from runner.views.layout import json_line
+from runner.views.screen import PLAIN, Screen
+
+# Of a message that would be sent: its name in Flower, the Celery task, its arguments, the queue.
+Message = tuple[str, str, Sequence[Any], str]
+
+
+def dry_run_words(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
+    """The graph, the inputs and arguments as they would be bound, and the messages that would be sent."""
+    hidden = replace(plan, inputs=inputs(plan))
+    lines = [draw_tree(plan, screen), "", screen.paint("inputs", "bold")]
+    lines += [f"  {printable(name)} = {json_line(value)}" for name, value in hidden.inputs.items()]
+    lines += ["", screen.paint("arguments", "bold")]
+    for step in _ends(plan.collectors) + list(plan.tail):
+        if isinstance(step, str):
+            lines += [f"  {step}"]
+            continue
+        first = _first(hidden, step)
+        lines += [f"  {printable(first.id)}" + (f", of {step.count:,}" if step.foreach else "")]
+        lines += [
+            f"    {printable(name)} = {json_line(value)}" for name, value in _bound(hidden, run_id, first).items()
+        ]
+    lines += ["", screen.paint(f"{count(len(messages), 'message')} would be sent; nothing is started", "bold")]
+    for message in _ends(messages):
+        if isinstance(message, str):
+            lines += [f"  {message}"]
+            continue
+        shadow, task, args, queue = message
+        line = f"{printable(shadow)}: {task}({', '.join(json_line(arg) for arg in args)}) to queue {queue}"
+        lines += [f"  {printable(line)}"]
+    return mask("\n".join(lines), plan)
+
+
+def dry_run_document(plan: Plan, run_id: str, messages: Sequence[Message]) -> dict[str, Any]:
+    """The same for ``--json``, with every step and every message; the arguments of a ``foreach`` are those of its first item."""
+    hidden = replace(plan, inputs=inputs(plan))
+    return mask(
+        {
+            "run_id": run_id,
+            "workflow": plan.name,
+            "inputs": dict(hidden.inputs),
+            "steps": [_step_of_dry_run(hidden, run_id, step) for step in hidden.steps],
+            "messages": [
+                {"name": name, "task": task, "args": list(args), "queue": queue} for name, task, args, queue in messages
+            ],
+        },
+        plan,
+    )
+
+
+def _step_of_dry_run(plan: Plan, run_id: str, step: Step) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "kind": step.kind,
+        "task": step.task,
+        "queue": step.queue,
+        **({"count": step.count} if step.foreach else {}),
+        "arguments": dict(_bound(plan, run_id, _first(plan, step))),
+    }
+
+
+def _first(plan: Plan, step: Step) -> Step:
+    """Of a collector with ``foreach``, that of its first item; the step itself if no item can be shown."""
+    try:
+        item = next(items(plan, step), None)
+    except RunnerError:  # items that come from a secret, and are "***"
+        return step
+    return step.of(item) if item else step
+
+
+def _bound(plan: Plan, run_id: str, step: Step) -> Mapping[str, Any]:
+    """A step's arguments as far as they are known before there is a run; as written where they are not."""
+    run = {"id": run_id, "name": plan.name, "started_at": datetime.now(UTC).isoformat()}
+    try:
+        return arguments(plan, step, run)
+    except ValueError:  # an expression that works with the secret, and meets "***"
+        return step.arguments
+
+
+def _ends(things: Sequence[Any]) -> list[Any]:
+    """The things, or the first and last five of more than twelve, with the number of the others between them."""
+    if len(things) <= 12:
+        return list(things)
+    return [*things[:5], f"… {len(things) - 10:,} more", *things[-5:]]

@@ -1,0 +1,37 @@
+"""Tasks to words for people: what `task:` may name."""
+
+from collections.abc import Iterable
+
+from runner.language.examples import example
+from runner.language.task_index import Task
+from runner.text import block, printable
+from runner.views.screen import PLAIN, Screen
+
+
+def task_list(tasks: Iterable[Task], *, screen: Screen = PLAIN) -> str:
+    """The tasks by name, each with the first line of its docstring and its parameters."""
+    return "\n\n".join(_task(task, screen) for task in sorted(tasks, key=lambda task: task.name))
+
+
+def task_details(task: Task, *, screen: Screen = PLAIN) -> str:
+    """A task with its parameters, all of its docstring, and an example."""
+    rest = block(task.doc.partition("\n")[2].strip())
+    where = f"{task.file}:{task.line}" if task.file else task.module
+    header = f"{_task(task, screen)}\n    {screen.paint(printable(where), 'dim')}"
+    return "\n\n".join(filter(None, [header, rest, _example(task, screen)]))
+
+
+def _example(task: Task, screen: Screen) -> str:
+    lines = block(example(task)).splitlines()
+    return "\n".join([screen.paint("example", "bold"), *(f"    {line}" for line in lines)])
+
+
+def _task(task: Task, screen: Screen) -> str:
+    lines = [f"{screen.paint(printable(task.name), 'bold')}  {printable(task.summary)}".rstrip()]
+    for each in task.parameters:
+        annotation = f": {each.annotation}" if each.annotation else ""
+        default = "" if each.required else f" = {each.default}"
+        lines += [f"    {printable(each.name)}{screen.paint(printable(annotation + default), 'dim')}"]
+    if task.takes_any:
+        lines += [f"    {screen.paint('and any other name', 'dim')}"]
+    return "\n".join(lines)
