@@ -15,6 +15,21 @@ A folder for each part of that line:
 `system/` what the operating system gives: streams, signals, processes. Imports go down only; `pyproject.toml` says which way.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from runner.worker.notes import note
 
-__all__ = ["note"]
+if TYPE_CHECKING:
+    from runner.language.workflow_file import load
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import `load` when it is asked for: the language takes 0.2 s, and every worker imports this file."""
+        if name != "load":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from runner.language.workflow_file import load  # noqa: PLC0415
+
+        return load
+
+
+__all__ = ["load", "note"]
