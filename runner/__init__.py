@@ -15,21 +15,21 @@ A folder for each part of that line:
 `system/` what the operating system gives: streams, signals, processes. Imports go down only; `pyproject.toml` says which way.
 """
 
-from typing import TYPE_CHECKING, Any
-
-from runner.worker.notes import note
+TYPE_CHECKING = False  # what `typing` says: nothing may be imported here before __main__ has its own libraries
 
 if TYPE_CHECKING:
     from runner.language.workflow_file import load
+    from runner.worker.notes import note
 else:
+    _HOMES = {"load": "runner.language.workflow_file", "note": "runner.worker.notes"}
 
-    def __getattr__(name: str) -> Any:
-        """Import `load` when it is asked for: the language takes 0.2 s, and every worker imports this file."""
-        if name != "load":
+    def __getattr__(name: str) -> object:
+        """Import a name when it is asked for: the language takes 0.2 s, and every worker imports this file."""
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from runner.language.workflow_file import load  # noqa: PLC0415
+        from importlib import import_module  # noqa: PLC0415
 
-        return load
+        return getattr(import_module(_HOMES[name]), name)
 
 
 __all__ = ["load", "note"]
