@@ -230,14 +230,15 @@ def test_a_task_that_sends_another_in_a_private_run_fails_and_says_why(
     assert "NobodyExecutes: featured.plain is sent to a queue that nobody serves" in answer.stderr
 
 
-def test_a_task_that_sends_another_to_a_shared_worker_gets_its_result(
+def test_a_task_that_sends_another_to_a_shared_worker_gets_its_result_unless_that_is_ignored(
     folder: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
     monkeypatch.setenv("PYTHONPATH", str(folder))
     with working(folder / "log", "runner", "worker", "--include", "featured"):
-        answer = _run(folder, yaml_step("a", "featured.sending"))
-    assert answer.json["result"] == [4], answer.stderr
+        steps = [yaml_step("a", "featured.sending"), yaml_step("b", "featured.asking")]
+        answer = _run_all(folder, {"collectors": steps})
+    assert answer.json["result"] == [4, None], answer.stderr
 
 
 PLAIN = yaml_step("b", "featured.plain")

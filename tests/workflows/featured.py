@@ -151,6 +151,16 @@ def sending(*, wait: bool = True) -> Any:
     return result.get(timeout=5, disable_sync_subtasks=False) if wait else str(result.id)
 
 
+@shared_task(name="featured.ignored", ignore_result=True)
+def ignored() -> int:
+    return 4
+
+
+@shared_task(name="featured.asking")
+def asking() -> Any:
+    return ignored.delay().get(timeout=5, disable_sync_subtasks=False)
+
+
 @shared_task(name="featured.slow")
 def slow(value: Any = None, n: int = 0) -> int:
     note("slow", n)
