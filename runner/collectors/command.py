@@ -104,7 +104,7 @@ def run(
     none that may be a secret.
 
     Args:
-        stdin: for its standard input, which is empty without it. In a gather or a stage it is the value before.
+        stdin: the command's standard input; empty by default. In a gather or a stage it is the value before.
         argv: the program and its arguments. Numbers become text.
         cwd: the directory to run it in.
         env: variables for the command. Numbers and booleans become text; null leaves a variable out, also an inherited one.
@@ -115,9 +115,9 @@ def run(
         fields: names for the parts of each line: the result is one object per line. The last part may contain the
             separator.
         separator: what stands between the parts; with `fields`.
-        labels: added to each object of the result, so that a reader can tell where it comes from.
-        ok_codes: exit codes that are no failure.
-        max_bytes: of its standard output.
+        labels: added to each object of the result, to say where it comes from.
+        ok_codes: exit codes that count as success.
+        max_bytes: the most bytes of standard output.
 
     Raises:
         CommandFailure: with the exit code and the end of what it wrote to standard error.

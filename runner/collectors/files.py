@@ -71,8 +71,8 @@ def read(
     3.1. Keys are text as written. Merge keys (`<<`) are merged.
 
     Args:
-        paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. One
-            without any of these must be there, and one that is the name of a file stands for that file alone. `**` does
+        paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. A path
+            without any of these must exist; a pattern that is also the name of a file means that file alone. `**` does
             not follow symbolic links to directories.
         root: the directory to look in, relative to the worker's.
         exclude: patterns of files and whole directories that `paths` with patterns leave out.
@@ -80,9 +80,9 @@ def read(
             them where it begins with a dot itself (`.github/*.yaml`), and `.git` only where it is written.
         format: text, json, jsonl, csv or yaml; by default what the suffix says, else text.
         encoding: of all the files.
-        labels: added to each record, so that a reader can tell where it comes from.
-        allow_none: it is no failure if there is no such file.
-        max_files: how many files at most.
+        labels: added to each record, to say where it comes from.
+        allow_none: do not fail if no file matches.
+        max_files: the most files to read.
         max_bytes: of all the files together.
 
     Raises:
@@ -123,18 +123,18 @@ def search(
 
     Args:
         pattern: the text to find.
-        paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. One
-            without any of these must be there, and one that is the name of a file stands for that file alone. `**` does
+        paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. A path
+            without any of these must exist; a pattern that is also the name of a file means that file alone. `**` does
             not follow symbolic links to directories.
         root: the directory to look in, relative to the worker's.
         exclude: patterns of files and whole directories that `paths` with patterns leave out.
         hidden: `*`, `?` and `**` also find files and directories whose names begin with a dot. Without it a pattern finds
             them where it begins with a dot itself (`.github/*.yaml`), and `.git` only where it is written.
-        regex: `pattern` is a regular expression of Python's.
+        regex: `pattern` is a Python regular expression.
         ignore_case: upper and lower case are the same.
-        labels: added to each record, so that a reader can tell where it comes from.
-        allow_none: it is no failure if there is no such file. (That no line of them matches never is.)
-        max_matches: how many lines at most.
+        labels: added to each record, to say where it comes from.
+        allow_none: do not fail if no file matches. (That no line matches is never a failure.)
+        max_matches: the most lines to return.
 
     Raises:
         FilesFailure: naming the file or the argument.

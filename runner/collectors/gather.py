@@ -18,8 +18,8 @@ def concat(values: list[Any]) -> list[Any]:
     """Put the collectors' lists together into one list, in the order of the collectors.
 
     Args:
-        values: a list is taken apart into its items, an object is an item itself, and null adds nothing. Texts, numbers and
-            booleans are items where all values are such; beside lists and objects, one of them is a failure.
+        values: a list adds its items, an object itself, and null nothing. Strings, numbers and booleans are items if
+            all values are such; beside lists and objects, they are a failure.
 
     Raises:
         NotGatherable: a value is neither a list nor an object, and others are.

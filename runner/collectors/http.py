@@ -82,13 +82,13 @@ async def get(
         params: added to the query of the URL; null is left out.
         headers: sent with the request; null is left out. A redirect to another host does not take them along.
         format: json, text or bytes; by default json if the content type, or a `select`, `fields` or `labels`, says so,
-            else text. A page of HTML is a failure then, as most often it asks to log in, or tells of an error.
+            else text. A page of HTML is then a failure: most often it is a login page or an error.
         encoding: of the text or JSON; by default what the answer says, else UTF-8.
         select: where in the JSON the value is, as keys, places in a list, and dots: `message.items`, `pages.0`.
-        fields: for each object of the list, the name of a field and where it is: `{title: full_name, by: user.login}`;
-            what an object does not have is null. One that no object has is a failure, unless it is written with a `?`
-            at its end: `{note: user.note?}`. All fields, as they are, if left out.
-        labels: added to each object of the result, so that a reader can tell where it comes from.
+        fields: names of fields, and where each is in the objects: `{title: full_name, by: user.login}`. A field that an
+            object lacks is null; one that no object has is a failure, unless it is written with a `?`: `{note:
+            user.note?}`. Without this, all fields.
+        labels: added to each object of the result, to say where it comes from.
         total_timeout: seconds from the first byte sent to the last received, redirects included.
         max_bytes: of the body, after decompression.
 

@@ -31,8 +31,8 @@ def dedupe(records: list[Any], by: Keys | None = None) -> list[Any]:
 
     Args:
         records: objects; without `by`, anything.
-        by: the key or keys to compare, where a missing one is as null; by default, the whole record. A key that no record
-            has is a failure, unless it is written with a `?` at its end.
+        by: the key or keys to compare, where a missing one is as null; by default, the whole record. A key that no
+            record has is a failure, unless it is written with a `?`.
 
     Raises:
         NotRecords: a record is not an object, with `by`, or none has the key.
@@ -61,9 +61,9 @@ def sort(records: list[dict[str, Any]], by: Keys, *, reverse: bool = False) -> l
 
     Args:
         records: objects.
-        by: the key or keys to sort by, the most important first. What has none, or null, comes last, also in reverse.
-            Values of different kinds sort as booleans, numbers, texts, then lists and objects by their JSON. A key that no
-            record has is a failure, unless it is written with a `?` at its end.
+        by: the key or keys to sort by, the most important first. Records without it, or with null, come last, also in
+            reverse. Values of different kinds sort as booleans, numbers, texts, then lists and objects by their JSON. A
+            key that no record has is a failure, unless it is written with a `?`.
         reverse: from the largest to the smallest.
 
     Raises:
@@ -85,8 +85,8 @@ def count(records: list[Any], by: str | None = None) -> dict[str, Any]:
 
     Args:
         records: objects; without `by`, anything.
-        by: the key whose values to count. Values that are not text count as their JSON; a missing one as null. A key that
-            no record has is a failure, unless it is written with a `?` at its end.
+        by: the key whose values to count. Values that are not text count as their JSON; a missing one as null. A key
+            that no record has is a failure, unless it is written with a `?`.
 
     Raises:
         NotRecords: a record is not an object, with `by`, or none has the key.

@@ -81,8 +81,8 @@ def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | Non
     Args:
         records: objects. Null is an empty cell; lists, objects and booleans are written as JSON.
         path: the file, relative to the worker's directory.
-        columns: the keys to write; by default all, in the order in which they first appear. One that no record has is a
-            failure, unless it is written with a `?` at its end.
+        columns: the keys to write; by default all, in the order in which they first appear. A column that no record has
+            is a failure, unless it is written with a `?`.
         receipt: return `{path, count}`, and not the records.
 
     Raises:
