@@ -33,9 +33,9 @@ class Code(click.types.StringParamType):
 @click.command
 @click.argument("code", required=False, type=Code())
 def command(code: str | None) -> None:
-    """Explain the code of a fault or a warning: what it means, an example, and how to fix it.
+    """Explain a code of `validate`: its meaning, and an example.
 
-    Without CODE, list all codes.
+    The example comes with its correction. Without CODE, list the codes of all faults and warnings.
     """
     shown_on = screen_of(sys.stdout)
     if code is None:

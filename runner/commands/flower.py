@@ -59,7 +59,7 @@ def flower_options(command: Command) -> Command:
 @click.option("--tether", type=int, hidden=True)
 @options.broker_options
 def command(address: str, port: int, basic_auth: str, *, tether: int | None) -> None:
-    """Start Flower, which shows workers and steps on a web page, until Ctrl-C.
+    """Start Flower, a web page of workers and steps.
 
     Without authentication, Flower shows everything and can change nothing: its API is closed. With authentication, only
     /metrics and /healthcheck are open. FLOWER_* variables set Flower's other options.

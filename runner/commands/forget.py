@@ -21,9 +21,9 @@ class StillRunning(RunnerError):
 @click.argument("run_id", metavar="RUN")
 @options.broker_options
 def command(run_id: str) -> None:
-    """Delete a run that has ended or cannot be read, with all its values.
+    """Delete a run that has ended or cannot be read.
 
-    Runs expire by themselves after RUNNER_TTL. Use this for a run that is damaged, or has confidential values.
+    Its values are deleted, too. Runs expire by themselves after RUNNER_TTL. Use this for a run that is damaged, or has confidential values.
     """
     check_run_id(run_id)
     with open_ledger(read_settings()) as ledger:

@@ -31,9 +31,9 @@ class FileOrName(options.File):
 @click.command
 @click.argument("words", metavar="[FILE] [NAME]", nargs=-1, type=FileOrName())
 def command(words: tuple[str, ...]) -> None:
-    """List the tasks that a workflow may use; with NAME, describe one, with an example.
+    """List the tasks that a workflow may use.
 
-    With FILE, include the tasks of its modules.
+    With NAME, describe this one, with an example. With FILE, include the tasks of its modules.
     """
     settings = read_settings()
     file, name = _file_and_name(words, settings)

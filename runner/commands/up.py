@@ -31,9 +31,10 @@ Processes = Mapping[str, Spawned]
 def command(
     *, concurrency: int | None, queues: str | None, include: tuple[str, ...], address: str, port: int, basic_auth: str
 ) -> int:
-    """Start a worker and Flower, and the private Valkey if there is no other broker, until Ctrl-C.
+    """Start a worker and Flower.
 
-    The first Ctrl-C lets running steps finish, the second stops at once. If one of them exits, all stop.
+    The private Valkey is started, too, if there is no other broker. The first Ctrl-C lets running steps finish, the
+    second stops at once. If one of them exits, all stop.
     """
     flower.check(address, basic_auth)
     settings = read_settings()

@@ -17,9 +17,9 @@ from runner.views.screen import screen_of
 @click.command
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=options.File())
 def command(files: tuple[str, ...]) -> int:
-    """Check workflow files: list every fault at its place, and warn of what has no effect.
+    """List every fault of workflow files, each at its place.
 
-    Nothing is executed, imported or connected to. `explain CODE` explains a fault. FILE may be - for standard input.
+    Warn of what has no effect, too. Nothing is executed, imported or connected to. `explain CODE` explains a fault. FILE may be - for standard input.
     """
     settings, shown_on = read_settings(), screen_of(sys.stderr)
     code = 0

@@ -55,9 +55,9 @@ def command(
     beside: str | None,
     bare: bool,
 ) -> int:
-    """Start a Celery worker that executes steps, until Ctrl-C or SIGTERM.
+    """Start a Celery worker that executes steps.
 
-    The first Ctrl-C lets running steps finish, the second returns them to the queue.
+    It stops at Ctrl-C or SIGTERM. The first Ctrl-C lets running steps finish, the second returns them to the queue.
     """
     if tether is not None:
         end_with_parent(tether)  # defence: TETHER

@@ -383,3 +383,8 @@ def _reads_standard_input(pid: int) -> bool:
         return Path(f"/proc/{pid}/syscall").read_text().split()[:2] == ["0", "0x0"]
     except OSError:
         return False
+
+
+def test_the_list_of_commands_cuts_no_description() -> None:
+    """A third of them ended in "...", and what the command does came after it."""
+    assert "..." not in runner("--help").stdout.partition("Commands:")[2]
