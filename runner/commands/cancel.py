@@ -3,10 +3,12 @@
 import click
 
 from runner import options
+from runner.language.tolerance import Verdict
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
 from runner.runs.session import open_ledger
 from runner.settings import read_settings
+from runner.worker.conclude import conclude
 
 
 @click.command
@@ -20,5 +22,6 @@ def command(run_id: str) -> None:
             ended = ledger.run(run_id).ended
         except UnreadableRun:
             ended = False
-        status = ledger.cancel(run_id, "cancelled by `runner cancel`")
+        conclude(ledger, run_id, Verdict("cancelled", "cancelled by `runner cancel`"))
+        status = ledger.run(run_id).status
     click.echo(f"run {run_id} {'had already ended: ' if ended else ''}{status}", err=True)

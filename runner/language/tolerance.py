@@ -12,17 +12,20 @@ from runner.language.plan import FanOut, Plan
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a run whose collectors have all ended.
+    """How a run ends.
 
     Args:
-        gather: whether the gather may run.
-        status: what the run will be, if the gather and the stages succeed.
-        cause: who is missing, and why that is too many; empty if nobody is.
+        status: of the run; of one whose collectors have ended, if the gather and the stages succeed.
+        cause: why it is not better: which collectors are missing, which step failed, who cancelled it.
     """
 
-    gather: bool
-    status: Literal["succeeded", "partial", "failed"]
+    status: Literal["succeeded", "partial", "failed", "cancelled"]
     cause: str = ""
+
+    @property
+    def opens_gate(self) -> bool:
+        """Whether the gather may run."""
+        return self.status in {"succeeded", "partial"}
 
 
 def verdict(fan_out: FanOut, absent: Sequence[str]) -> Verdict:
@@ -33,17 +36,17 @@ def verdict(fan_out: FanOut, absent: Sequence[str]) -> Verdict:
             cancelled, or has no outcome at all, is absent like one that failed.
     """
     if not absent:
-        return Verdict(gather=True, status="succeeded")
+        return Verdict(status="succeeded")
     cause = f"{len(absent):,} of {fan_out.total:,} collectors did not succeed: {listed(absent)}"
     required = {step.id for step in fan_out.collectors if step.required}
     needed = [name for name in absent if written(name) in required]
     too_few = fan_out.least is not None and fan_out.total - len(absent) < fan_out.least
     if not needed and not too_few:
-        return Verdict(gather=True, status="partial", cause=cause)
+        return Verdict(status="partial", cause=cause)
     reasons = [f"min_success is {_least(fan_out)}"] if too_few else []
     if needed and fan_out.tolerant:
         reasons += [f"{listed(needed)} {'is' if len(needed) == 1 else 'are'} required"]
-    return Verdict(gather=False, status="failed", cause="; ".join([cause, *reasons]))
+    return Verdict(status="failed", cause="; ".join([cause, *reasons]))
 
 
 def run_verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
@@ -57,7 +60,7 @@ def run_verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
         found = verdict(fan_out, [each for each in absent if written(each) in ids])
         if found.status != "succeeded":
             return found
-    return Verdict(gather=True, status="succeeded")
+    return Verdict(status="succeeded")
 
 
 def _least(fan_out: FanOut) -> str:

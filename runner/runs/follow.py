@@ -19,6 +19,7 @@ from runner.broker_url import without_password
 from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.plan import Plan
 from runner.language.redact import mask
+from runner.language.tolerance import Verdict
 from runner.ledger.entries import Event
 from runner.ledger.ledger import AWAY, FOLLOW_PATIENCE, Ledger
 from runner.ledger.reading import read_snapshot
@@ -36,8 +37,8 @@ from runner.views import words
 from runner.views.document import snapshot_document
 from runner.views.progress import show_progress
 from runner.views.screen import screen_of
+from runner.worker.conclude import conclude
 from runner.worker.reconcile import reconcile
-from runner.worker.record import fail
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Following:
             )
             return show_end(self.run_id, self.ledger, plan, self.wait)
         except WorkerEnded as ended:
-            fail(self.run_id, self.ledger, str(ended))
+            conclude(self.ledger, self.run_id, Verdict("failed", str(ended)))
             # The end of its log is in it, and there a task may have written anything.
             raise WorkerEnded(f"run {self.run_id} has failed: {mask(str(ended), plan)}", ended.hint) from ended
 
@@ -211,7 +212,9 @@ class Following:
             raise Left(interrupted.signal) from interrupted
         try:
             _say(f"\ncancelling run {self.run_id}; once more to leave it as it is")
-            self.ledger.cancel(check_run_id(self.run_id), f"{interrupted.signal.name} to `run`")
+            conclude(
+                self.ledger, check_run_id(self.run_id), Verdict("cancelled", f"{interrupted.signal.name} to `run`")
+            )
         except UnknownRun:
             raise Left(interrupted.signal) from None  # it had not been accepted
         except Interrupted as again:
@@ -249,7 +252,7 @@ class Following:
             for _ in self._events(Outage(_ignore)):
                 pass
         except WorkerEnded as ended:
-            fail(self.run_id, self.ledger, str(ended))
+            conclude(self.ledger, self.run_id, Verdict("failed", str(ended)))
         return code
 
 

@@ -12,6 +12,7 @@ from kombu.exceptions import OperationalError
 from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, listed
 from runner.language import foreach
 from runner.language.plan import FanOut, Plan, end_of
+from runner.language.tolerance import Verdict
 from runner.ledger.codec import packed
 from runner.ledger.entries import Outcome
 from runner.ledger.ledger import Ledger
@@ -24,7 +25,7 @@ from runner.messages.send import send
 from runner.system import program
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import application, process
-from runner.worker.record import fail
+from runner.worker.conclude import conclude
 
 
 class OtherRun(RunnerError):
@@ -162,7 +163,7 @@ def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, M
 def mark_lost(run_id: str, plan: Plan, ledger: Ledger) -> None:
     """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
     if ledger.accept(run_id, plan, items=batches(plan)):
-        fail(run_id, ledger, "the broker lost its data")
+        conclude(ledger, run_id, Verdict("failed", "the broker lost its data"))
 
 
 def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""A Celery application to the reasons why steps cannot be executed by it, and to the URL of the ledger on its broker."""
+"""A Celery application to what keeps it from executing steps, and to the URL of the ledger on its broker."""
 
 import ssl
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def check(app: Celery, settings: Settings) -> None:
 
 
 def concerns(app: Celery, settings: Settings) -> Iterator[Concern]:
-    """What keeps an application from sending and executing steps."""
+    """Yield each reason why an application cannot send or execute steps."""
     with app.connection_for_write() as connection:
         transport, urls, options = connection.transport_cls, connection.alt, connection.transport_options or {}
     if transport not in {"redis", "rediss"}:
@@ -69,10 +69,10 @@ def concerns(app: Celery, settings: Settings) -> Iterator[Concern]:
 
 
 def ledger_url(app: Celery, settings: Settings) -> str:
-    """Where the ledger is: on the broker that the settings name, or on that of the application.
+    """Return the URL of the ledger: that of the broker in the settings, or else of the application's broker.
 
     Raises:
-        ValueError: its URL or its TLS options are not of a kind that we take. Its text never shows the password.
+        ValueError: its URL or its TLS options are not supported. The text never shows the password.
     """
     if settings.broker_url:
         return settings.broker_url

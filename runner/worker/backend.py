@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from runner.ledger.damage import UnreadableRun
 from runner.messages.send import send
-from runner.worker import process as here
+from runner.worker import process
 
 RETURNED = "runner_returned"  # of a request: whether its message was the last of its chord
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Backend(RedisBackend):  # type: ignore[misc]
-    """Of our own application. A client that waits for a result subscribes to it, and one that sends a message does not.
+    """The backend of our own application. A client that waits for a result subscribes to it; one that sends a message does not.
 
     Celery 5.7 subscribes to every message that is sent, also one whose result is ignored, and does not end it (celery #4824,
     #5320). Ending the process then takes a round trip for each.
@@ -30,7 +30,7 @@ class Backend(RedisBackend):  # type: ignore[misc]
 
 
 class FanIn(DisabledBackend):  # type: ignore[misc]
-    """Of our own tasks, in every application: it keeps no results, and counts in the ledger which messages have returned.
+    """The backend of our own tasks, in every application: it keeps no results, and counts in the ledger which messages have returned.
 
     The application's own backend may be a database, on another server, without chords, or none at all; and what it counts
     a client without that application cannot prepare.
@@ -40,13 +40,13 @@ class FanIn(DisabledBackend):  # type: ignore[misc]
         try:
             last = getattr(request, RETURNED, None)  # the ledger knows it already, if it was told with the last outcome
             if last is None:
-                last = here.ledger().returned(request.args[0], request.group, request.id)
+                last = process.ledger().returned(request.args[0], request.group, request.id)
             if last:
-                send(maybe_signature(request.chord, app=self.app), self.app, here.ledger())
+                send(maybe_signature(request.chord, app=self.app), self.app, process.ledger())
         except (redis.RedisError, OperationalError, OSError, UnreadableRun) as error:
             logger.warning("the fan-in comes later, by the reconciler: %s", error)
 
 
 def url(broker_url: str) -> str:
-    """What `result_backend` is for a broker: Celery takes the class of the backend before a plus sign."""
+    """Return the `result_backend` for a broker: Celery takes the class of the backend before a plus sign."""
     return f"{Backend.__module__}.{Backend.__qualname__}+{broker_url.replace('redis+socket:', 'socket:', 1)}"

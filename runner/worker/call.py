@@ -1,4 +1,4 @@
-"""A user's task with its arguments and a time limit to a value, or the reason why there is none."""
+"""A user's task, its arguments and a time limit to a value, or to the failure."""
 
 import asyncio
 import inspect
@@ -22,8 +22,7 @@ from celery.worker import state
 
 from runner.errors import RunnerError
 from runner.language.plan import HARD_LIMIT_AFTER
-from runner.ledger import exceptions as raised
-from runner.ledger import values
+from runner.ledger import exceptions, values
 from runner.system.fork import end_copies
 from runner.worker import endings
 from runner.worker.endings import Failure, Success, Unread
@@ -57,13 +56,13 @@ def call(
     value_limit: int,
     may_catch: bool = False,
 ) -> Success | Failure:
-    """Call a task and tell what came of it; never raises what the task raises.
+    """Call a task and return its value or its failure; what the task raises is never raised here.
 
     Args:
         timeout: seconds. A coroutine is cancelled; a plain function is interrupted where it runs in a main thread
-            (prefork, solo), and left behind in others.
+            (prefork, solo), and abandoned in others.
         value_limit: bytes that the value may have as JSON.
-        may_catch: the timeout is the task's own `soft_time_limit`, which it may catch, and return a value all the same.
+        may_catch: the timeout is the task's own `soft_time_limit`: a task may catch it, and return a value all the same.
     """
     work: Callable[[], Success | Failure] = partial(
         _attempt, task, args, kwargs, timeout, value_limit, may_catch=may_catch
@@ -86,7 +85,7 @@ def _attempt(
     *,
     may_catch: bool,
 ) -> Success | Failure:
-    """All of a call that has to be in one thread: what surrounds the task, the task, and its hooks."""
+    """Make the part of a call that belongs in one thread: restore the surroundings, call the task, and its hooks."""
     started, timed, stopped = time.monotonic(), False, terminate_handler_fired()
     surroundings, interruption = None, own(_Interruption)
     try:
@@ -112,7 +111,7 @@ def _attempt(
 
 
 def _with_hooks(task: Callable[..., Any], result: Success | Failure, error: BaseException | None) -> Success | Failure:
-    """The result, once the task's hooks know of it."""
+    """Call the task's hooks with the result, and return it."""
     if isinstance(task, Execution):
         stopped = terminate_handler_fired()
         try:
@@ -144,9 +143,9 @@ class _Ended:
 
 
 async def _ended(awaitable: Awaitable[Any], timeout: float | None) -> _Ended:  # noqa: ASYNC109 - the step's
-    """What came of awaiting it: a value of its own, as some exceptions end asyncio's loop, or the coroutine that awaits them.
+    """Await it, and return its value or its exception: some exceptions, raised, end asyncio's loop or the coroutine that awaits.
 
-    A task may also cancel itself without ending by it; then the next await of ours would raise.
+    A task may also cancel itself without ending by it; then our next await would raise.
     """
     pid = os.getpid()
     try:
@@ -173,7 +172,7 @@ async def call_async(
     timeout: float | None,  # noqa: ASYNC109 - the step's, whose passing is an outcome and no exception
     value_limit: int,
 ) -> Success | Failure:
-    """The same for one of many tasks that are executed at once in an event loop."""
+    """Do the same for one of many tasks that are executed at once in an event loop."""
     started, stopped = time.monotonic(), terminate_handler_fired()
     try:
         restored()
@@ -188,7 +187,7 @@ async def call_async(
 
 
 def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in this thread's event loop: one for as long as the process lives, so that connections may, too."""
+    """Run a coroutine in this thread's event loop, which lasts as long as the process, so that connections last, too."""
     loops = own(threading.local)
     if not hasattr(loops, "runner") or loops.runner.get_loop().is_closed():
         # With a factory it is not the thread's current loop, which any task may ask for, and close (vt-py#46).
@@ -230,28 +229,28 @@ def _raised(error: BaseException, started: float, timeout: float | None) -> Fail
 
 
 def _stops(error: BaseException, *, already: bool = False) -> bool:
-    """Whether it comes of this process being told to end, or of the ledger, and not of the task.
+    """Whether an exception means that this process is being stopped, or the ledger is away; the task did not cause it.
 
     Args:
-        already: whether the process had been told so before the task began, and an earlier one had not let it end.
+        already: whether the process was told to stop before the task began, and an earlier task swallowed it.
     """
     if issubclass(type(error), Unread):
         return True
-    told = state.should_terminate is not None and state.should_terminate is not False
-    return (terminate_handler_fired() and not already) or (told and issubclass(type(error), WorkerTerminate))
+    terminating = state.should_terminate is not None and state.should_terminate is not False
+    return (terminate_handler_fired() and not already) or (terminating and issubclass(type(error), WorkerTerminate))
 
 
 def _raise_if_stopped(error: BaseException, *, already: bool = False) -> None:
-    """Let the process end; then nothing came of the attempt, whatever the task made of its interruption."""
+    """Let the process stop; then the attempt has no result, whatever the task made of its interruption."""
     if _stops(error, already=already):
         raise error if issubclass(type(error), SystemExit | Unread) else SystemExit from error
 
 
 class _Interruption:
-    """The interruption of what takes too long: Celery's own SoftTimeLimitExceeded, which tasks may already know.
+    """Interrupts a step that takes too long, with Celery's own SoftTimeLimitExceeded, which tasks may already catch.
 
-    The timer is ours: Celery's limits are for a message, and a message may carry many steps. The handler stays, as setting
-    it takes longer than a small task (5 of 25 microseconds, measured).
+    The timer is ours: Celery's limits are for a message, and a message may carry many steps. The handler stays set: setting
+    it is a fifth of a small task (5 of 25 microseconds, measured).
     """
 
     def __init__(self) -> None:
@@ -259,7 +258,7 @@ class _Interruption:
         self._seconds = 0.0
 
     def after(self, seconds: float | None) -> bool:
-        """Raise it after so many seconds, unless ``never`` comes first; False where it cannot: in any thread but the main."""
+        """Raise it after so many seconds, unless ``never`` is called before; return False in any thread but the main one."""
         if seconds is None or not _in_main_thread():
             return False
         self.happened, self._seconds = False, seconds
@@ -283,10 +282,10 @@ def _in_main_thread() -> bool:
 
 
 def _left_behind_after(seconds: float, work: Callable[[], Result]) -> Result:
-    """What the work returns, in a thread of its own: there is no way to end one, so the step goes on without it.
+    """Do the work in a thread of its own and return its result; a thread cannot be ended, so one that takes longer is abandoned.
 
     Raises:
-        TimeoutError: it has not returned a second after its time, when a process would be ended.
+        TimeoutError: it has not returned a second after its limit, when a process would be ended.
     """
     outcome: Future[Result] = Future()
 
@@ -305,8 +304,8 @@ def _checked(value: Any, limit: int) -> Success | Failure:
         text = values.encode(value)
     except BaseException as error:  # noqa: BLE001 - it may be of a class of the user's, with methods of its own
         _raise_if_stopped(error)
-        kind = raised.name_of(type(value))
-        message = f"returned {kind}, which is not JSON: {raised.message(error)}"
+        kind = exceptions.name_of(type(value))
+        message = f"returned {kind}, which is not JSON: {exceptions.message(error)}"
         return endings.exception(NotJSON(message), retryable=False)
     if len(text) > limit:
         message = f"returned {len(text):,} bytes of JSON, limit {limit:,}: write it to a file and return the path"

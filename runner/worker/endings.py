@@ -1,6 +1,6 @@
-"""What may end an execution of a step, and what becomes of the step then: the one list of both.
+"""Every way in which an execution of a step may end, and what follows for the step.
 
-Whatever calls, interrupts or loses a step says which of these endings it was; what follows is looked up here.
+The code that calls, interrupts or loses a step says which ending it was; ``RULES`` says what follows.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,11 @@ from celery.exceptions import Retry as RetryRequest
 from kombu.exceptions import OperationalError
 
 from runner.errors import RunnerError
-from runner.ledger import damage
-from runner.ledger import exceptions as raised
+from runner.ledger import damage, exceptions
 from runner.ledger.entries import Claim, Error, StepStatus
 
 # defence: RECOVERIES
-RECOVERIES = 3  # of a step whose worker is lost: one that takes its worker with it every time is not to take them all
+RECOVERIES = 3  # lost workers before a step is failed: a poison step must not kill every worker
 
 
 class Ending(Enum):
@@ -38,10 +37,10 @@ class Ending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of a step.
+    """What follows an ending.
 
     Args:
-        status: that is recorded once it is not executed again; None where nothing is recorded.
+        status: recorded for the step once it is not executed again; None where nothing is recorded.
         again: when it is executed again: as its ``retry`` says; at least ``once``, whatever it says; ``never``; or
             ``free``: by the worker that gets the message, which is given back; no retry is used up.
     """
@@ -73,8 +72,8 @@ class Success:
 
     Args:
         value: anything JSON.
-        json: it as JSON.
-        notes: what the task has noted of itself.
+        json: the value as JSON.
+        notes: the facts that the task has noted (notes.py).
     """
 
     value: Any
@@ -106,25 +105,39 @@ class Failure:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A step that is not executed.
+
+    Args:
+        reason: why, for people.
+    """
+
+    reason: str
+
+
+Result = Success | Failure | Skip
+
+
 def noted(result: Success | Failure, notes: Mapping[str, Any]) -> Success | Failure:
     return replace(result, notes=dict(notes)) if notes else result
 
 
 class Unread(BaseException):
-    """The ledger could not be read while a gather was at its stream: no fault of the gather's, nor for it to catch."""
+    """The ledger could not be read while a gather read its stream: not the gather's fault, and not for it to catch."""
 
 
 def exception(error: BaseException, *, retryable: bool = True) -> Failure:
-    """Of what a task raised, whatever that is."""
+    """Return the failure of a task that raised, whatever it raised."""
     if issubclass(type(error), RetryRequest):  # a task's own `self.retry(exc=…)`: the workflow's retry decides
-        cause = raised.attribute(error, "exc")
+        cause = exceptions.attribute(error, "exc")
         error = cause if issubclass(type(cause), Exception) else error
     return Failure(
-        error=raised.error(error),
+        error=exceptions.error(error),
         ending=Ending.EXCEPTION if issubclass(type(error), Exception) else Ending.EXIT,
-        names=raised.names(error),
-        retryable=retryable and not raised.says_final(error),
-        retry_after=raised.wait(error),
+        names=exceptions.names(error),
+        retryable=retryable and not exceptions.says_final(error),
+        retry_after=exceptions.wait(error),
     )
 
 
@@ -134,22 +147,22 @@ def timed_out(timeout: float | None, more: str = "") -> Failure:
 
 
 def past_the_hard_limit(timeout: float | None) -> Failure:
-    """Of an attempt that took longer than its timeout, and let nothing interrupt it."""
+    """Return the failure of an attempt that took longer than its timeout, and that nothing interrupted."""
     return timed_out(timeout, ", and its process had to be ended")
 
 
 def process_died(error: BaseException) -> Failure:
-    """Of a process that the pool found dead.
+    """Return the failure of a step whose process the pool found dead.
 
     Args:
-        error: how it went, in the pool's words.
+        error: how it died, in the pool's words.
     """
-    message = f"its process died: {raised.message(error)}"
+    message = f"its process died: {exceptions.message(error)}"
     return Failure(error=Error("ProcessDied", message), ending=Ending.DIED, names=frozenset({"ProcessDied"}))
 
 
 def revoked(how: str) -> Failure:
-    """Of a message that somebody has taken back.
+    """Return the failure of a step whose message somebody has revoked.
 
     Args:
         how: Celery's word for it: revoked, terminated or expired.
@@ -160,13 +173,13 @@ def revoked(how: str) -> Failure:
 
 
 def refused(error: RunnerError) -> Failure:
-    return Failure(error=Error(raised.class_name(error), raised.message(error)), ending=Ending.REFUSED)
+    return Failure(error=Error(exceptions.class_name(error), exceptions.message(error)), ending=Ending.REFUSED)
 
 
 def unrecorded(error: BaseException) -> Failure:
-    """Of an outcome that the ledger refuses, and would refuse again: what is recorded instead says why."""
-    message = raised.valid(
-        f"what came of it could not be recorded: {raised.class_name(error)}: {raised.message(error)}"
+    """Return what is recorded instead of an outcome that the ledger refuses, and would refuse again."""
+    message = exceptions.valid(
+        f"what came of it could not be recorded: {exceptions.class_name(error)}: {exceptions.message(error)}"
     )
     return Failure(error=Error("NotRecorded", message), ending=Ending.UNRECORDED)
 
@@ -179,9 +192,9 @@ def lost_too_often(claim: Claim) -> Failure | None:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether what was asked of the ledger, or of the broker, may be answered later.
+    """Whether the ledger or the broker may answer later.
 
-    It would not be where a script fails at what it is given: that is an outcome (``unrecorded``), or a fault of ours.
+    It will not where a script fails at its arguments: that is an outcome (``unrecorded``), or a fault of ours.
     """
     if isinstance(error, Unread):
         return error.__cause__ is None or is_away(error.__cause__)

@@ -1,17 +1,15 @@
-"""The Celery tasks that execute steps on a worker: claim, call, settle.
+"""The Celery tasks of the messages: each has its steps executed, and says when those that wait come back.
 
 A collector never raises into the chord: what happened to it is an outcome in the ledger, and the gather decides what
 is tolerable. Delivered twice, a message finds its steps done and does nothing.
 """
 
 import functools
-import math
 import os
 import random
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -23,28 +21,22 @@ from celery.signals import celeryd_after_setup, worker_init
 from celery.utils.log import get_task_logger
 
 from runner import text
-from runner.errors import RunnerError, UnknownRun
-from runner.language import plan as plans
+from runner.errors import UnknownRun
 from runner.language.plan import Plan, Step
-from runner.ledger import exceptions as raised
-from runner.ledger import values
+from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Follows
+from runner.ledger.exceptions import class_name
+from runner.ledger.exceptions import message as message_of
 from runner.ledger.ledger import Ledger
 from runner.messages.canvas import COLLECT, GATHER, STAGE
 from runner.messages.send import next_of
-from runner.settings import Settings
 from runner.system.crashpoints import Crashpoint, crashpoint
-from runner.worker import application, batch, endings, fan_in, log_records, notes, surroundings
-from runner.worker import process as here
+from runner.worker import application, endings, log_records, process, surroundings
 from runner.worker.backend import RETURNED, FanIn
 from runner.worker.batch import Batch
-from runner.worker.call import call
-from runner.worker.endings import Failure, Success, Unread
-from runner.worker.executions import Limits, execution, limits
-from runner.worker.leases import renewed
-from runner.worker.record import Attempt, fail, judge, settle
-from runner.worker.step_task import function_of, is_async
+from runner.worker.conclude import conclude
+from runner.worker.endings import Unread
 
 logger = get_task_logger(__name__)
 
@@ -52,14 +44,10 @@ AWAY = 1.0  # seconds until a message is given back for which the ledger is away
 TOGETHER = 0.05  # seconds for which a retry waits for others of its batch, as each message costs some milliseconds
 
 
-class TaskNotRegistered(RunnerError):
-    """The worker has no task of this name."""
-
-
 class StepTask(Task):  # type: ignore[misc]
-    """A task of ours, which keeps its promises in any application, whatever that has configured for its own tasks.
+    """A task of ours, whose delivery guarantee holds in any application, whatever that has configured for its own tasks.
 
-    What happens to its process is recorded by the worker's main process (requests.py).
+    The end of its process is recorded by the worker's main process (step_request.py).
     """
 
     Request = "runner.worker.step_request:StepRequest"  # defence: REQUESTS
@@ -67,12 +55,12 @@ class StepTask(Task):  # type: ignore[misc]
     acks_late = True
     reject_on_worker_lost = True
     acks_on_failure = acks_on_timeout = True
-    # Workers and clients of any configuration read it.
+    # Workers and clients of any configuration can read it.
     serializer = "json"
     max_retries = None
     ignore_result = True
-    # The application's `task_time_limit` and `task_soft_time_limit` are those of a step (executions.py), and a message may
-    # carry hundreds. None would mean them.
+    # The application's `task_time_limit` and `task_soft_time_limit` apply to a step (callee.py), and a message may carry
+    # hundreds. None would mean them.
     time_limit = 0
     soft_time_limit = 0
 
@@ -83,7 +71,7 @@ class StepTask(Task):  # type: ignore[misc]
 
 @celeryd_after_setup.connect
 def _limit_steps_alone(instance: Any, conf: Any, **_: Any) -> None:
-    """Have the pool itself apply them to no message either; Celery's own tasks have them from their class."""
+    """Keep the pool from applying these limits to messages; Celery's own tasks have them from their class."""
     options = instance.pool.options
     for name, limit in (("timeout", conf.task_time_limit), ("soft_timeout", conf.task_soft_time_limit)):
         if options.get(name) == limit:
@@ -97,15 +85,15 @@ def _clean_the_log(**_: Any) -> None:
 
 @worker_init.connect
 def _refuse_an_unfit_application(sender: Any, **_: Any) -> None:
-    """End a worker whose application would lose steps, or send them again for ever; `doctor` says why it did."""
+    """Exit if the application would lose steps, or send them again for ever; `doctor` shows why."""
     try:
-        application.check(sender.app, here.settings())
+        application.check(sender.app, process.settings())
     except application.ApplicationUnfit as error:
         with suppress(redis.RedisError, ValueError):
-            here.ledger().refuse(sender.hostname, str(error))
+            process.ledger().refuse(sender.hostname, str(error))
         sys.exit(f"error: {error}\nhint: {error.hint}")  # Celery would log another exception of a signal's, and go on
     with suppress(redis.RedisError):
-        here.ledger().admit(sender.hostname)
+        process.ledger().admit(sender.hostname)
 
 
 @functools.cache
@@ -115,20 +103,22 @@ def _fan_in(app: Celery) -> FanIn:
 
 @shared_task(name=COLLECT, base=StepTask, bind=True)
 def collect(self: Task, run_id: str, refs: list[str]) -> None:
-    """Execute collectors of a run; those that must wait, for a retry say, come back in the same message, later."""
+    """Execute collectors of a run; those that must wait, for a retry for example, come back later in the same message."""
     waiting: dict[str, float] = {}
     follows = Follows(chord=self.request.group or "", message=self.request.id)
     with _ledger(self, run_id, refs) as ledger:
-        plan = here.plan(run_id)
+        plan = process.plan(run_id)
         together = _together(self, ledger, plan, run_id, refs)
         if together is not None:
-            refs = [ref for ref in refs if ref not in {step.id for step in together.steps}]
-            together.follows = None if refs else follows
-            waiting = batch.execute(together)
+            ids = {step.id for step in together.steps}
+            refs = [ref for ref in refs if ref not in ids]
+            together.follows = None if refs else lambda: follows
+            waiting = together.execute()
         for ref in refs:
             are_last = ref == refs[-1] and not waiting
-            seconds = _collect(self, ledger, plan, run_id, ref, follows=follows if are_last else None)
-            if seconds is not None:
+            steps = ledger.steps(run_id, plan, ref)
+            batch = _batch(self, ledger, plan, run_id, steps=steps, follows=(lambda: follows) if are_last else None)
+            if (seconds := _execute(batch, ref)) is not None:
                 waiting[ref] = seconds
     if waiting:
         _again(self, min(waiting.values()), args=(run_id, list(waiting)))
@@ -138,38 +128,47 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
 
 @shared_task(name=GATHER, base=StepTask, bind=True)
 def gather(self: Task, run_id: str, step_id: str) -> None:
-    """Hand the collectors' values to the gather, or end the run if one is missing that may not be."""
-    _follow(self, run_id, step_id)
+    """Hand the collectors' values to the gather, or end the run if one is missing that it cannot do without."""
+    _execute_next(self, run_id, step_id)
 
 
 @shared_task(name=STAGE, base=StepTask, bind=True)
 def stage(self: Task, run_id: str, step_id: str) -> None:
     """Hand the value of the step before to a stage."""
-    _follow(self, run_id, step_id)
+    _execute_next(self, run_id, step_id)
 
 
-def _follow(message: Task, run_id: str, step_id: str) -> None:
-    """Execute a step that follows the collectors."""
-    seconds = None
+def _execute_next(message: Task, run_id: str, step_id: str) -> None:
+    """Execute a step after the collectors, which is alone in its message."""
+    seconds, follows = None, Follows()
     with _ledger(message, run_id, [step_id]) as ledger:
-        plan = here.plan(run_id)
+        plan = process.plan(run_id)
         step = plan.by_id.get(step_id)
         if step is None or step.kind == "collector":
             raise UnknownRun(f"run {run_id} has no step {step_id} after its collectors")
-        seconds = _execute(message, ledger, plan, run_id, step)
+
+        def next_() -> Follows:
+            """Write the next message of the chain once it is known that it is sent."""
+            if message.request.chain:
+                follows.commands = next_of(message.request, process.app(), ledger) or ()
+            return follows
+
+        seconds = _execute(_batch(message, ledger, plan, run_id, steps=[step], follows=next_), step_id)
     if seconds is not None:
         _again(message, seconds)
+    if follows.done:
+        message.request.chain = None  # it is sent, and Celery would send it when this one has returned
 
 
 def _again(message: Task, seconds: float, **what: Any) -> None:
-    """To the chord a message that is retried has not returned yet, and no slot of the pool waits with it."""
+    """Retry the message: to the chord it has not returned yet, and no slot of the pool waits with it."""
     crashpoint(Crashpoint.RETRY_BEFORE_SEND)
     raise message.retry(countdown=seconds, **what)
 
 
 @contextmanager
 def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger]:
-    """The ledger; what cannot be done with it, or with a run's plan, is no failure of a step, and none of the chord.
+    """Give the ledger; what cannot be done with it, or with a run's plan, is no failure of a step, and none of the chord.
 
     A run of which the ledger lacks a part ends here; the message has then done what it can. A plan that this worker cannot
     read is left to another.
@@ -184,12 +183,12 @@ def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger
     """
     try:
         try:
-            yield here.ledger()
+            yield process.ledger()
         except MissingData as error:  # defence: MISSED_ITEMS
             logger.error("%s", error)  # noqa: TRY400 - the traceback says nothing more
-            fail(run_id, here.ledger(), error.reason)
+            conclude(process.ledger(), run_id, Verdict("failed", error.reason))
         except NewerPlan as error:
-            if (seconds := _left_to_a_newer_worker(run_id, names, error)) is not None:
+            if (seconds := _leave_to_newer_worker(run_id, names, error)) is not None:
                 _again(message, seconds)
     except Retry:
         raise
@@ -201,190 +200,104 @@ def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger
             time.sleep(AWAY)
             raise Reject(str(error), requeue=True) from error  # defence: GIVEN_BACK
         logger.exception("run %s: a message cannot be dealt with", run_id)
-        raise Reject(f"{raised.class_name(error)}: {raised.message(error)}", requeue=False) from error
+        raise Reject(f"{class_name(error)}: {message_of(error)}", requeue=False) from error
     finally:
         _end_a_spent_process()
 
 
 def _end_a_spent_process() -> None:
-    """End this child of a pool if its steps have left it no descriptors (celery #887, billiard #282); it is replaced.
+    """Exit from this child of a pool if its steps have left it no descriptors (celery #887, billiard #282); it is replaced.
 
-    It can send no message any more. What follows the step would fail, be sent again and fail, and log 700 lines a second (measured).
-    The message is given back, and finds its steps done.
+    It can send no message any more: each would fail, be sent again and fail, and log 700 lines a second (measured). The
+    message is given back, and finds its steps done.
     """
-    if batch.is_child() and not surroundings.can_open():
+    if process.is_child() and not surroundings.can_open():
         logger.error("this process cannot open any more files, as its steps have left too many open, and ends")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _together(message: Task, ledger: Ledger, plan: Plan, run_id: str, refs: list[str]) -> Batch | None:
-    """Those collectors of a message that only wait, to be executed together; None if there are not several."""
-    ids, worker, ours = set(refs), _worker(message), here.app().tasks
-    steps = [step for step in plan.collectors if step.foreach is None and step.id in ids and step.task in ours]
-    tasks = {step.task or "": _registered(step, worker) for step in steps}
-    steps = [step for step in steps if is_async(tasks[step.task or ""])]
-    if len(steps) < 2:
-        return None
-    tasks = {name: task for name, task in tasks.items() if is_async(task)}
-    return Batch(ledger, plan, run_id, steps, tasks, worker, here.settings())
+    """Return a batch of the collectors of a message that only wait; None if there are not several."""
+    tasks = process.app().tasks
+    named = (plan.by_id.get(ref) for ref in refs)
+    steps = [
+        step for step in named if step and step.kind == "collector" and step.foreach is None and step.task in tasks
+    ]
+    batch = _batch(message, ledger, plan, run_id, steps=steps)
+    batch.steps = [step for step in steps if batch.callee(step).is_async]
+    batch.callees = {key: callee for key, callee in batch.callees.items() if callee.is_async}
+    return batch if len(batch.steps) > 1 else None
 
 
-def _collect(
-    message: Task, ledger: Ledger, plan: Plan, run_id: str, ref: str, *, follows: Follows | None
-) -> float | None:
-    """Execute the collectors of one ref; answers the seconds until the first of those that must wait may be."""
-    steps = ledger.steps(run_id, plan, ref)
-    if (seconds := _left_to_another(ledger, run_id, steps[0], ref)) is not None:
+def _batch(
+    message: Task,
+    ledger: Ledger,
+    plan: Plan,
+    run_id: str,
+    *,
+    steps: Sequence[Step],
+    follows: Callable[[], Follows] | None = None,
+) -> Batch:
+    return Batch(
+        ledger=ledger,
+        plan=plan,
+        run_id=run_id,
+        steps=steps,
+        worker=message.request.hostname or "unknown",
+        settings=process.settings(),
+        follows=follows,
+    )
+
+
+def _execute(batch: Batch, name: str) -> float | None:
+    """Execute a batch here, or leave it to another worker; return the seconds until the first step that must wait is due.
+
+    Args:
+        name: the ref of its steps, or the id of the only one.
+    """
+    if (seconds := _leave_to_another(batch.ledger, batch.run_id, batch.steps[0], name)) is not None:
         return seconds
-    task: Callable[..., Any] | RunnerError
-    try:
-        task = _registered(steps[0], _worker(message))
-    except RunnerError as error:
-        task = error
-    tasks = {steps[0].task or "": task}
-    waiting = batch.execute(Batch(ledger, plan, run_id, steps, tasks, _worker(message), here.settings(), follows))
-    return _moment(waiting.values()) if waiting else None
+    waiting = batch.execute()
+    return _first_due(waiting.values()) if waiting else None
 
 
-def _moment(seconds: Collection[float]) -> float:
-    """When to come back for steps that wait so long: for the first, and for those soon after it in the same message."""
+def _first_due(seconds: Collection[float]) -> float:
+    """Return when to execute the first step that is due, together with those due shortly after."""
     first = min(seconds)
     return max(each for each in seconds if each <= first + max(TOGETHER, first / 4))
 
 
-def _execute(message: Task, ledger: Ledger, plan: Plan, run_id: str, step: Step) -> float | None:
-    """Execute the gather or a stage, if it is ours to execute; answers the seconds to wait if it must."""
-    if (seconds := _left_to_another(ledger, run_id, step, step.id)) is not None:
-        return seconds
-    settings, worker, token = here.settings(), _worker(message), uuid.uuid4().hex
-    crashpoint(Crashpoint.CLAIM_BEFORE)
-    [claim] = ledger.claim(run_id, [step], plan, token=token, worker=worker, lease=settings.lease)
-    crashpoint(Crashpoint.CLAIM_AFTER)
-    logger.info("run %s: %s: %s", run_id, claim.step, claim.answer)
-    if claim.answer == "busy":
-        return claim.wait
-    if claim.answer != "yours":
-        return None
-    within = limits(step, here.app().tasks.get(step.task))
-    ends = within.hard and step.timeout is None and batch.is_child()  # with a timeout, the message ends its process
-
-    def overdue(_: str) -> None:
-        batch.end_the_process(ledger, plan, run_id, step, within=within, worker=worker)
-
-    with renewed(ledger, run_id, token=token, lease=settings.lease, overdue=overdue if ends else None) as held:
-        held.steps.add(step.id)
-        with batch.limited(held, step, within):
-            next_ = _Next(message, ledger)
-            seconds = _carry_out(
-                ledger,
-                Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=worker),
-                settings,
-                within,
-                next_,
-            )
-    if next_.follows.done:
-        message.request.chain = None  # it is sent, and Celery would send it when this one has returned
-    return seconds
-
-
-class _Next:
-    """The next message of a chain, written when it is known that it is to be sent."""
-
-    def __init__(self, message: Task, ledger: Ledger) -> None:
-        self._message = message
-        self._ledger = ledger
-        self.follows = Follows()
-
-    def __call__(self) -> Follows:
-        if self._message.request.chain:
-            self.follows.commands = next_of(self._message.request, here.app(), self._ledger) or ()
-        return self.follows
-
-
-def _carry_out(
-    ledger: Ledger, attempt: Attempt, settings: Settings, within: Limits, follows: Callable[[], Follows]
-) -> float | None:
-    """Execute a step and record what came of it; answers the seconds to wait if it is to be tried again."""
-    absent = judge(ledger, attempt.plan, attempt.run_id, attempt.claim) if attempt.step.kind == "gather" else []
-    if absent is None:
-        return None
-    before = attempt.plan.before(attempt.step)
-    if before and not attempt.claim.before:  # defence: MISSED_BEFORE
-        raise MissingData(attempt.run_id, f"the value of {before.id} is missing")
-    if gone := endings.lost_too_often(attempt.claim):
-        return settle(ledger, attempt, gone)
-    try:
-        result = _call(ledger, attempt, absent, settings, within)
-    except Unread as unread:
-        if not isinstance(unread.__cause__, RunnerError):
-            raise
-        result = endings.refused(unread.__cause__)
-    except RunnerError as error:
-        result = endings.refused(error)
-    except Exception as error:
-        if endings.is_away(error):
-            raise
-        result = endings.exception(error)  # of ours, or of what a gather's signature or its values are
-    return settle(ledger, attempt, result, follows)
-
-
-def _call(ledger: Ledger, attempt: Attempt, absent: list[str], settings: Settings, within: Limits) -> Success | Failure:
-    plan, step = attempt.plan, attempt.step
-    task = _registered(step, attempt.worker)
-    kwargs = plans.arguments(plan, step, batch.names(attempt))
-    if step.kind == "stage":
-        value = values.decode(attempt.claim.before)
-    else:
-        streamed = fan_in.streams(task)
-        limit, fan_out = math.inf if streamed else settings.fan_in_limit, plan.fan_out_of(step)
-        handed = attempt.claim.handed
-        value = ledger.collected(
-            attempt.run_id, fan_out.collectors, absent=absent, limit=limit, read=values.decode, handed=handed
-        )
-        value = fan_in.stream(value) if streamed else list(value)
-        if fan_in.wants_outcomes(task):
-            kwargs["outcomes"] = fan_in.outcomes(ledger, fan_out, attempt.run_id)
-    limit = settings.value_limit if step.task else settings.fan_in_limit
-    function = execution(function_of(task), attempt)
-    with notes.kept() as noted:
-        result = call(function, (value,), kwargs, timeout=within.soft, value_limit=limit, may_catch=within.may_catch)
-        return endings.noted(result, noted)
-
-
-def _worker(message: Task) -> str:
-    return message.request.hostname or "unknown"
-
-
-def _left_to_another(ledger: Ledger, run_id: str, step: Step, name: str) -> float | None:
-    """The seconds that a step waits whose task this worker lacks, and another may have.
+def _leave_to_another(ledger: Ledger, run_id: str, step: Step, name: str) -> float | None:
+    """Return the seconds that a step waits whose task this worker lacks, and another may have; None if it is executed here.
 
     A run's own worker is the only one, and what has waited too long has waited for nothing: there, it is an error.
 
     Args:
         name: the step's id, or the ref of its batch.
     """
-    if step.task is None or step.task in here.app().tasks or here.app().conf.get("runner_alone"):  # defence: LEFT
+    app = process.app()
+    if step.task is None or step.task in app.tasks or app.conf.get("runner_alone"):  # defence: LEFT
         return None
     seconds = _seconds_to_another()
-    waits = _waits(ledger, run_id, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
+    waits = _park(ledger, run_id, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
     return seconds if waits else None  # defence: WAIT_FOR_TASK
 
 
-def _left_to_a_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) -> float | None:
-    """The seconds that steps wait whose plan this worker cannot read, and another may; the run fails once they have waited too long.
+def _leave_to_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) -> float | None:
+    """Return the seconds that steps wait whose plan this worker cannot read; the run fails once they have waited too long.
 
     Args:
         names: refs of collectors, or the id of another step.
     """
-    ledger, seconds = here.ledger(), _seconds_to_another()
-    if here.app().conf.get("runner_alone"):
-        fail(run_id, ledger, error.reason)
+    ledger, seconds = process.ledger(), _seconds_to_another()
+    if process.app().conf.get("runner_alone"):
+        conclude(ledger, run_id, Verdict("failed", error.reason))
         return None
-    waits = {_waits(ledger, run_id, name, error.waits_for, seconds, offered=error.needs) for name in names}
+    waits = {_park(ledger, run_id, name, error.waits_for, seconds, offered=error.needs) for name in names}
     if True not in waits and False in waits:
-        waited = text.duration(here.settings().wait_for_task)
+        waited = text.duration(process.settings().wait_for_task)
         cause = f"no worker has read {error.needs} for {waited}: start one of a newer version, then resume the run"
-        fail(run_id, ledger, cause)
+        conclude(ledger, run_id, Verdict("failed", cause))
     return seconds if True in waits else None
 
 
@@ -392,49 +305,10 @@ def _seconds_to_another() -> float:
     return 1 + random.random()  # noqa: S311 - so that another worker gets it
 
 
-def _waits(ledger: Ledger, run_id: str, name: str, reason: str, seconds: float, *, offered: str) -> bool | None:
-    """Whether a step goes on waiting for a worker that offers something; None if it has ended."""
-    limit = here.settings().wait_for_task
+def _park(ledger: Ledger, run_id: str, name: str, reason: str, seconds: float, *, offered: str) -> bool | None:
+    """Return whether a step goes on waiting for a worker that offers something; None if it has ended."""
+    limit = process.settings().wait_for_task
     waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit)
-    if waits is False and ledger.is_offered(offered):  # whoever has it is busy  # defence: OFFERED
+    if waits is False and ledger.is_offered(offered):  # the worker that has it is busy  # defence: OFFERED
         waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit, anew=True)
     return waits
-
-
-def _registered(step: Step, worker: str) -> Callable[..., Any]:
-    if step.task is None:
-        return _itself
-    app = here.app()
-    if step.task not in app.tasks:
-        if app.conf.get("runner_alone"):
-            raise TaskNotRegistered(f'"{step.task}" is not registered on {worker}: name its module in `include`')
-        waited = text.duration(here.settings().wait_for_task)
-        raise TaskNotRegistered(
-            f'no worker has offered "{step.task}" for {waited}: start one with --include and its module, then resume the run'
-        )
-    task: Callable[..., Any] = _as_written(app.tasks[step.task])
-    return task
-
-
-@functools.cache
-def _as_written(task: Task) -> Task:
-    """The task without what was put around its call since: an error tracker, which reports each attempt (Sentry).
-
-    Only what `retry` does not try again is a failure, and that is logged (settle.py).
-    """
-    # Celery makes the class of a decorated task, without a `__call__`: what has one since has another's.
-    around = getattr(task, "_decorated", False) and "__call__" in vars(type(task))
-    return _without_call(task) if around else task
-
-
-@functools.cache
-def _without_call(task: Task) -> Task:
-    kind = type(task)
-    bare: Task = object.__new__(type(kind.__name__, (kind,), {"__call__": kind.__mro__[1].__call__}))
-    bare.__dict__ = task.__dict__  # what it remembers stays its own
-    return bare
-
-
-def _itself(values: list[Any]) -> list[Any]:
-    """The gather of a workflow that names none."""
-    return values

@@ -1,4 +1,4 @@
-"""What a gather is handed, by what its function asks for: a list of values or a stream of them, and the outcomes."""
+"""A gather's signature to its arguments: a list of values or a stream of them, and the outcomes."""
 
 import inspect
 import re
@@ -19,8 +19,8 @@ from runner.worker.endings import Unread
 def streams(task: Callable[..., Any]) -> bool:
     """Whether its first parameter is annotated as an ``Iterator`` or ``Iterable``.
 
-    Such a gather is not handed a list, but values that are read from the ledger as it asks for them: a million need not
-    be in memory at once.
+    Such a gather gets values that are read from the ledger as it asks for them, not a list: a million need not be in
+    memory at once.
     """
     parameters = list(_parameters(task).values())
     if not parameters:
@@ -32,7 +32,7 @@ def streams(task: Callable[..., Any]) -> bool:
 
 
 def stream(values: Iterator[Any]) -> Iterator[Any]:
-    """The values, one after the other.
+    """Yield the values.
 
     Raises:
         Unread: the ledger cannot be read any more, or lacks one of them.
@@ -48,14 +48,14 @@ def wants_outcomes(task: Callable[..., Any]) -> bool:
 
 
 def outcomes(ledger: Ledger, fan_out: FanOut, run_id: str) -> list[dict[str, Any]]:
-    """What a parameter ``outcomes`` is given: how each collector ended, in the order of the YAML and of the items."""
-    told = []
+    """Return the argument ``outcomes``: how each collector ended, in the order of the YAML and of the items."""
+    entries = []
     for ids in ledger.ids(run_id, fan_out.collectors):
         for step_id, ended in ledger.outcomes_of(run_id, ids, values=True).items():
             value = values.decode(ended.json) if ended.passes else None
             error = asdict(ended.error) if ended.error else None
-            told.append({"id": step_id, "status": ended.status, "value": value, "error": error})
-    return told
+            entries.append({"id": step_id, "status": ended.status, "value": value, "error": error})
+    return entries
 
 
 def _parameters(task: Callable[..., Any]) -> typing.Mapping[str, inspect.Parameter]:

@@ -1,4 +1,4 @@
-"""Leases that stay ours for as long as the work takes: one thread of the process renews them all, and sees what takes too long."""
+"""Heartbeats: one thread a process renews its leases, and ends the process at a step past its hard limit."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ from runner.worker.process import own, renew
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY = 0.5  # seconds; a step that lets nothing interrupt it is ended so much later at most
+LOOK_EVERY = 0.5  # seconds; a step that nothing interrupts ends the process at most so much after its limit
 
 
 @dataclass(eq=False, slots=True)
@@ -21,10 +21,10 @@ class Held:
     """The leases of one claimer.
 
     Args:
-        seconds: that a lease lasts.
-        overdue: what is to be done with a step that is executed past its ``limits``; None to let it.
-        steps: those that are leased.
-        limits: for those that are being executed, until when by this process's monotonic clock.
+        seconds: how long a lease lasts.
+        overdue: called with a step that is executed past its limit; None to let it go on.
+        steps: the steps that are leased.
+        limits: for each step that is being executed, its limit by this process's monotonic clock.
     """
 
     ledger: Ledger
@@ -39,15 +39,29 @@ class Held:
     def __post_init__(self) -> None:
         self.due = time.monotonic() + self.seconds / 3
 
+    @contextmanager
+    def limited(self, step: str, seconds: float | None) -> Iterator[None]:
+        """Have this process end if the step is executed in the block for longer, as it lets nothing else end it.
+
+        Args:
+            seconds: None for no limit.
+        """
+        if self.overdue is not None and seconds is not None:
+            self.limits[step] = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self.limits.pop(step, None)
+
     @property
     def wakes(self) -> float:
-        """When it is to be looked at next, by the monotonic clock."""
+        """When the thread must look at it next, by the monotonic clock."""
         return self.due if self.overdue is None else min(self.due, time.monotonic() + LOOK_EVERY)
 
     def look(self) -> None:
-        """End what is overdue, and renew the leases if it is time; what cannot be done is tried again the next time.
+        """End what is overdue, and renew the leases if it is time; what fails is tried again the next time.
 
-        Neither is to keep the other from being done, nor is anything to end the thread: it looks after every step here.
+        Neither may keep the other from being done, and nothing may end the thread: it serves every step of the process.
         """
         for look in (self._end_overdue, self._renew):
             try:
@@ -56,9 +70,7 @@ class Held:
                 if not endings.is_away(error):
                     logger.exception("the leases on %d steps of run %s", len(self.steps), self.run_id)
                     continue
-                logger.warning(
-                    "cannot see to the leases on %d steps of run %s: %s", len(self.steps), self.run_id, error
-                )
+                logger.warning("cannot renew the leases on %d steps of run %s: %s", len(self.steps), self.run_id, error)
 
     def _end_overdue(self) -> None:
         if self.overdue is None:
@@ -79,7 +91,7 @@ class Held:
 
 
 class _Renewal:
-    """What this process holds, and the thread that looks after it.
+    """All leases of this process, and the thread that renews them.
 
     A thread for each step would be simpler, and costs as much as a round trip to the ledger (0.1 ms measured).
     """
@@ -117,10 +129,10 @@ class _Renewal:
 def renewed(
     ledger: Ledger, run_id: str, *, token: str, lease: float, overdue: Callable[[str], None] | None = None
 ) -> Iterator[Held]:
-    """Renew the leases on the steps that are put into what it gives, until the block ends.
+    """Renew, until the block ends, the leases on the steps that are added to the ``Held`` it gives.
 
     Args:
-        token: that the steps are claimed with.
+        token: the one that the steps are claimed with.
         lease: seconds.
         overdue: called, in another thread, with a step that is executed past its limit.
     """

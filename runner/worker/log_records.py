@@ -1,7 +1,7 @@
-"""A record of the log to the same without the secrets of the runs that this process executes, and without escape sequences.
+"""A log record to the same without the secrets of the runs that this process executes, and without escape sequences.
 
-What we log has neither. But a library of a task tells what it does as well (httpx the URL of every request, with the key in
-its query and the words that the server answered), and so does the task itself.
+Our own records have neither. But a task logs as well, and so do its libraries (httpx logs the URL of every request, with
+the key in its query, and the server's reason).
 """
 
 import logging
@@ -15,7 +15,7 @@ from runner.worker.process import secret_plans
 
 
 def clean_all() -> None:
-    """Have every record of this process, and of those that it forks, be clean, whatever handles it."""
+    """Clean every record of this process, and of those that it forks, whatever handles it."""
     made = logging.getLogRecordFactory()
     # defence: CLEAN_RECORDS
     if not isinstance(made, CleanRecords):  # a test, or an application, may start two workers in one process

@@ -1,4 +1,4 @@
-"""What a task says of its step besides its value: facts that are kept with the outcome, and shown with it.
+"""Facts that a task notes about its step, kept with the outcome and shown with it.
 
 from runner import note
 
@@ -39,7 +39,7 @@ def note(**facts: Any) -> None:
 
 @contextmanager
 def kept() -> Iterator[dict[str, Any]]:
-    """What is noted in the block, and in what it calls and awaits."""
+    """Give the facts that are noted in the block, and in what it calls and awaits."""
     notes: dict[str, Any] = {}
     token = _notes.set(notes)
     try:

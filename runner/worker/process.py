@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from billiard.process import current_process
 from celery import Celery, current_app
 from celery.signals import worker_init
 
@@ -94,6 +95,11 @@ def settings() -> Settings:
 @functools.cache
 def ledger() -> Ledger:
     return Ledger.of(brokers.connect(application.ledger_url(app(), settings())), settings())
+
+
+def is_child() -> bool:
+    """Whether this is a process of a pool, which another takes the place of when it ends."""
+    return hasattr(current_process(), "index")
 
 
 def queue() -> str:

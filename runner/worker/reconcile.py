@@ -1,6 +1,6 @@
-"""What keeps every accepted run moving to an end: it sends again what is lost, and fires deadlines.
+"""The reconciler: it sends again what is lost and fires deadlines, so that every accepted run reaches an end.
 
-The ledger says what is due; Celery's messages are only the fast way tprocess. What is sent twice does no harm.
+The ledger says what is due; Celery's messages are only the fast way there. What is sent twice does no harm.
 """
 
 import logging
@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 
 from runner.errors import UnknownRun
 from runner.language.plan import VERSION, FanOut, Part, Plan, end_of, plans_of
+from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Outcome, Sweep
 from runner.ledger.ledger import Ledger
@@ -24,7 +25,7 @@ from runner.messages import canvas
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import process
-from runner.worker.record import fail
+from runner.worker.conclude import conclude
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ AGAIN = 2.0  # seconds until the next look after one that failed
 
 
 def reconcile(run_id: str, ledger: Ledger, *, grace: float) -> None:
-    """Send again what of a run is ready and has been lost, and end its fan-out if its deadline has passed.
+    """Send again the steps of a run that are ready and lost, and end its fan-out if the deadline has passed.
 
     Args:
-        grace: seconds of silence after which what nobody has started counts as lost; doubled each time.
+        grace: seconds of silence after which a step that nobody has started counts as lost; doubled each time.
 
     Raises:
         UnknownRun: it is not there: it has expired, or the broker has lost its data.
@@ -46,17 +47,17 @@ def reconcile(run_id: str, ledger: Ledger, *, grace: float) -> None:
 
 
 def _mend(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
-    """Do what the sweep of a run calls for; one of which the ledger lacks a part cannot go on, and ends."""
+    """Do what the sweep of a run calls for; a run of which the ledger lacks a part cannot go on, and is failed."""
     try:
         _do(run_id, ledger, sweep)
     except MissingData as error:
         logger.warning("%s", error)
-        fail(run_id, ledger, error.reason)
+        conclude(ledger, run_id, Verdict("failed", error.reason))
 
 
 def _do(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
     if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
-        return  # as it is nearly always: the plan, which may be large, is not even read
+        return  # as nearly always: the plan, which may be large, is not even read
     plan = ledger.plan(run_id)
     part = _open_part(plan, run_id, ledger)
     if part is None:
@@ -101,7 +102,7 @@ def _end_the_fan_out(plan: Plan, run_id: str, ledger: Ledger) -> None:
 
 
 def _send(plan: Plan, run_id: str, due: list[str], ledger: Ledger) -> None:
-    """Compose these and what follows them, and send it."""
+    """Compose the messages of these steps and of what follows them, and send them."""
     crashpoint(Crashpoint.RECONCILE_BEFORE_SEND)
     times = ledger.sent_again(run_id)
     logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(due[:20]))
@@ -121,7 +122,7 @@ def _waiting_messages(plan: Plan) -> bool:
 
 
 class Reconciler:
-    """A thread of a worker that reconciles every active run, as long as no other worker does."""
+    """A thread of a worker that reconciles every active run, unless another worker does."""
 
     def __init__(self, who: str, slots: int) -> None:
         self._who = who
@@ -149,7 +150,7 @@ class Reconciler:
                     logger.warning("cannot reconcile: %s", error, exc_info=None if away else error)
 
     def _once(self) -> float:
-        """Say that we are there, and reconcile if that is ours to do; return the seconds until the next time."""
+        """Announce this worker, and reconcile if it leads; return the seconds until the next time."""
         every = process.settings().reconcile_every
         offers = (*process.app().tasks, *map(plans_of, range(1, VERSION + 1)))
         process.ledger().serve(self._who, self._slots, offers, 3 * every)
@@ -158,7 +159,7 @@ class Reconciler:
         return min(every, self._look())
 
     def _look(self) -> float:
-        """Reconcile every run; answers the seconds until the next deadline."""
+        """Reconcile every run; return the seconds until the next deadline."""
         ledger = process.ledger()
         active = ledger.active()
         sweeps = ledger.sweeps(active, grace=process.settings().grace)
@@ -195,7 +196,7 @@ class Reconciler:
         self._leads_from = time.monotonic() + 3 * every
 
     def _note(self, ledger: Ledger, bad: dict[str, str]) -> None:
-        """Record which runs cannot be read, and tell the log once of each."""
+        """Record which runs cannot be read, and log each once."""
         for run_id in bad.keys() - self._unreadable:
             logger.error("run %s cannot be read, and is left alone: %s", run_id, bad[run_id])
             ledger.note_unreadable(run_id, bad[run_id])

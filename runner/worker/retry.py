@@ -1,4 +1,4 @@
-"""A failed attempt to the seconds until the next one, or why there is none."""
+"""A failed attempt to the seconds until the next one, or to the reason why there is none."""
 
 from dataclasses import dataclass
 
@@ -23,11 +23,11 @@ class NoRetry:
 def wait_before_retry(
     policy: Retry, failure: Failure, *, attempt: int, elapsed: float, chance: float
 ) -> float | NoRetry:
-    """How long to wait before the next attempt, if there is one.
+    """Return the seconds before the next attempt, or why there is none.
 
     The delay is ``delay * backoff ** (attempt - 1)``, at most ``max_delay``, with jitter taken off it ("full jitter" as in
     AWS's "Exponential Backoff And Jitter", 2015). A ``Retry-After`` that the task passes on is a lower bound. One
-    past ``max_delay`` is not cut to it: to ask earlier is no use, and bans those who do.
+    past ``max_delay`` is not cut to it: an earlier request is useless, and may get the client banned.
 
     Args:
         attempt: the number of the failed attempt, from 1.

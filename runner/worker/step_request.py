@@ -1,4 +1,4 @@
-"""A step whose process is gone, to its ledger: what a pool's child cannot record, the worker's main process does."""
+"""A message whose process is gone to its steps' outcomes: the worker's main process records what a dead child cannot."""
 
 import threading
 import time
@@ -28,12 +28,13 @@ from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Claim
 from runner.ledger.ledger import Ledger
 from runner.worker import endings, process
+from runner.worker.attempt import Attempt
 from runner.worker.endings import Failure
-from runner.worker.record import Attempt, settle
+from runner.worker.record import outcome_of, record
 
 logger = get_task_logger(__name__)
 
-GIVE_BACK_AFTER = 1.0  # seconds: what could not be dealt with now could not at once either
+GIVE_BACK_AFTER = 1.0  # seconds: what has just failed would fail again at once
 
 
 class StepRequest(Request):  # type: ignore[misc]
@@ -72,10 +73,10 @@ class StepRequest(Request):  # type: ignore[misc]
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: FBT001 - Celery's signature
         with self._raising_nothing():
-            return super().on_timeout(soft, timeout) if soft else self._settle(_past_its_limit)
+            return super().on_timeout(soft, timeout) if soft else self._record_failures(_past_its_limit)
 
     def _announce_revoked(self, reason: str, *more: Any) -> None:
-        """Cancel the steps of a message that somebody has revoked or terminated, and then do as Celery does.
+        """Cancel the steps of a message that somebody has revoked or terminated, and then do what Celery does.
 
         Otherwise it would be shown as revoked, and its steps would be executed again once their leases have run out.
         """
@@ -98,7 +99,7 @@ class StepRequest(Request):  # type: ignore[misc]
         for step in steps:
             if step.id not in ended:
                 claim = claims.get(step.id) or Claim(step=step.id, answer="yours", started_at=time.time())
-                settle(ledger, Attempt(plan=plan, run_id=run_id, step=step, claim=claim, worker=self.hostname), failure)
+                self._record(step, claim, failure)
 
     def _on_failure(self, exc_info: ExceptionInfo, *more: Any) -> Any:
         if self._already_revoked:  # its process was ended for it, and its steps are cancelled
@@ -107,14 +108,14 @@ class StepRequest(Request):  # type: ignore[misc]
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
         if isinstance(error, TimeLimitExceeded):
-            return self._settle(_past_its_limit)
+            return self._record_failures(_past_its_limit)
         if isinstance(error, WorkerLostError | SystemExit | KeyboardInterrupt) and not self._already_cancelled:
-            return self._settle(lambda _step: endings.process_died(error))
+            return self._record_failures(lambda _step: endings.process_died(error))
         if isinstance(error, Reject):
             self.message.reason = str(error.reason)  # for the dead letters (dead_letters.py)
         elif not isinstance(error, Ignore | Retry | Terminated):
             # Of Celery's or of ours, around the step. Celery would acknowledge the message, and raise a MemoryError again.
-            return self._settle(lambda _step: endings.exception(error))
+            return self._record_failures(lambda _step: endings.exception(error))
         return super().on_failure(exc_info, *more)
 
     @contextmanager
@@ -125,9 +126,9 @@ class StepRequest(Request):  # type: ignore[misc]
             raise  # the worker gives back all that it has
         except BaseException as error:  # defence: RAISING_NOTHING
             if endings.is_away(error):
-                logger.warning("cannot record what became of %s: %s", self.name, error)
+                logger.warning("cannot record the end of %s: %s", self.name, error)
             else:
-                logger.exception("what became of %s", self.name)
+                logger.exception("the end of %s cannot be recorded", self.name)
             if give_back:
                 self._after_a_while(self._give_back)
 
@@ -142,7 +143,7 @@ class StepRequest(Request):  # type: ignore[misc]
             self._after_a_while(self._give_back)
 
     def _after_a_while(self, call: Callable[[], None]) -> None:
-        """In the worker's event loop, which must not wait; a thread of the pool may."""
+        """Call it from the worker's event loop, which must not wait; a thread of the pool may."""
         loop = get_event_loop()
         if loop is not None and threading.current_thread() is threading.main_thread():
             loop.call_later(GIVE_BACK_AFTER, call)  # type: ignore[no-untyped-call]
@@ -150,17 +151,17 @@ class StepRequest(Request):  # type: ignore[misc]
             time.sleep(GIVE_BACK_AFTER)
             call()
 
-    def _settle(self, failure_of: Callable[[Step], Failure]) -> None:
-        """Record what became of the steps that the process was executing, and send the message again.
+    def _record_failures(self, failure_of: Callable[[Step], Failure]) -> None:
+        """Record the failures of the steps that the process was executing, and send the message again.
 
-        Whoever gets it finds the steps that have ended done, and returns to the chord what it waits for.
+        The worker that gets it finds the steps that have ended done, and returns to the chord what it waits for.
         """
-        if getattr(self, "_settled", False):
+        if getattr(self, "_is_recorded", False):
             return
-        self._settled = True
+        self._is_recorded = True
         task_ready(self)
         try:
-            seconds = self._settle_all(failure_of)
+            seconds = self._record_all(failure_of)
             signature = self.task.signature_from_request(self._context, countdown=seconds)
             # This is the event loop, which serves every process of the pool: it is not to wait for a broker that is away.
             signature.apply_async(retry_policy={"max_retries": 1, "interval_start": 0})
@@ -168,19 +169,32 @@ class StepRequest(Request):  # type: ignore[misc]
             pass
         self.acknowledge()
 
-    def _settle_all(self, failure_of: Callable[[Step], Failure]) -> float:
-        """Answers the seconds until a step may be tried again."""
+    def _record_all(self, failure_of: Callable[[Step], Failure]) -> float:
+        """Return the seconds until a step may be tried again."""
         run_id, ledger = self.args[0], process.ledger()
         plan, names = process.plan(run_id), self._names()
         released = ledger.release(run_id, names, worker=self.hostname)
         if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
             return 0
         step = _step(ledger, plan, run_id, names, released[0].step)
-        attempt = Attempt(plan=plan, run_id=run_id, step=step, claim=released[0], worker=self.hostname)
-        return settle(ledger, attempt, failure_of(step)) or 0
+        return self._record(step, released[0], failure_of(step))
+
+    def _record(self, step: Step, claim: Claim, failure: Failure) -> float:
+        """Record a failure; return the seconds until the step may be tried again."""
+        ledger, run_id = process.ledger(), self.args[0]
+        plan = process.plan(run_id)
+        attempt = Attempt(
+            ledger=ledger,
+            plan=plan,
+            run_id=run_id,
+            step=step,
+            claim=claim,
+            worker=self.hostname,
+        )
+        return record(ledger, plan, run_id, [outcome_of(attempt, failure)]).get(step.id, 0)
 
     def _names(self) -> list[str]:
-        """The refs or the step that the message is for."""
+        """Return the refs or the step that the message is for."""
         return self.args[1] if isinstance(self.args[1], list) else [self.args[1]]
 
 

@@ -1,4 +1,4 @@
-"""A user's task as a step calls it: with a request of its own, and with Celery's hooks and signals around it.
+"""A user's task to a call of it with a request of its own, and with Celery's hooks and signals around it.
 
 Celery does this for a message that names the task (celery/app/trace.py). A step's message names one of ours, and may carry
 many steps. A task that is not bound and asks for none of it is called as the plain function that it is.
@@ -33,14 +33,14 @@ class NotInAWorkflow(RunnerError):
 
 
 class StepFailed(RunnerError):
-    """What a hook is given where an attempt failed without an exception."""
+    """The exception that a hook gets where an attempt failed without one."""
 
 
 def function_of(task: Callable[..., Any]) -> "Callable[..., Any] | StepTask":
-    """What calls a task: its own function, where that is all that there is to it, and its ``StepTask`` otherwise.
+    """Return what calls a task: its own function if the task is no more than that, and else its ``StepTask``.
 
-    To prepare for what a plain function knows nothing of would double the time of a small step (24 of 60 microseconds for
-    Celery's own `Task.__call__`, measured on 5.7).
+    A request and hooks for a plain function would double the time of a small step (24 of 60 microseconds for Celery's own
+    `Task.__call__`, measured on 5.7).
     """
     if not isinstance(task, Task):
         return task
@@ -52,7 +52,7 @@ def function_of(task: Callable[..., Any]) -> "Callable[..., Any] | StepTask":
 
 
 def is_async(task: object) -> bool:
-    """Whether calling it makes a coroutine."""
+    """Whether a call of the task makes a coroutine."""
     if isinstance(task, StepTask | Execution):
         return task.is_async
     run = inspect.getattr_static(type(task), "run", None) if isinstance(task, Task) else task
@@ -60,7 +60,7 @@ def is_async(task: object) -> bool:
 
 
 def _has_more(kind: Any) -> bool:
-    """Whether a class derived from Celery's Task has a hook, or a way to be called, of its own."""
+    """Whether a class derived from Celery's Task overrides a hook or `__call__`."""
     return any(_has_own(kind, name) for name in ("__call__", *HOOKS))
 
 
@@ -72,7 +72,7 @@ def _has_own(kind: Any, name: str) -> bool:
 
 
 def _caught(error: Exception) -> Exception:
-    """It with a traceback, without which Celery's ExceptionInfo cannot be made."""
+    """Return the exception with a traceback, without which Celery's ExceptionInfo cannot be made."""
     try:
         raise error  # noqa: TRY301 - that is all it is for
     except Exception as caught:  # noqa: BLE001 - the same
@@ -80,7 +80,7 @@ def _caught(error: Exception) -> Exception:
 
 
 class RequestStack:
-    """A task's requests, as Celery's own stack, but for each of many coroutines of a thread, too."""
+    """A task's requests, like Celery's own stack, but one for each coroutine of a thread, too."""
 
     def __init__(self) -> None:
         self._requests: ContextVar[tuple[Context, ...]] = ContextVar("requests", default=())
@@ -108,9 +108,9 @@ class RequestStack:
 
 @lru_cache(maxsize=1000)
 def _bound(task: Task) -> Task:
-    """The same task with a class of its own: what it has and remembers is shared, what would leave the workflow is not.
+    """Return the task with a class of its own: its state is shared, and the methods that would leave the workflow raise.
 
-    A task's own class is also used for messages that name the task, which Celery traces.
+    The original class is also used for messages that name the task, which Celery traces.
     """
     kind: Any = type(task)
     run = inspect.getattr_static(kind, "run")
@@ -130,7 +130,7 @@ def _bound(task: Task) -> Task:
 
 
 def _retry(_self: Task, *_: Any, exc: BaseException | None = None, **__: Any) -> NoReturn:
-    """Fail, as Celery lets a task do that is called by itself, and cannot be sent again."""
+    """Fail, as a task that is called directly does in Celery: it cannot be sent again."""
     raise_with_context(exc or Retry("the task asks to be tried again"))
     raise AssertionError  # not reached
 
@@ -148,7 +148,7 @@ def _add_to_chord(self: Task, *_: Any, **__: Any) -> NoReturn:
 
 
 class StepTask:
-    """A task with more to it than its function."""
+    """A task that is more than its function: it is bound, has hooks, or signals have receivers."""
 
     def __init__(self, task: Task) -> None:
         self._task = _bound(task)
@@ -157,18 +157,18 @@ class StepTask:
         self.is_async = is_async(task)
 
     def execution(self, request: Mapping[str, Any], retries: Callable[[Failure], bool]) -> "Execution":
-        """One call of it.
+        """Return one call of the task.
 
         Args:
-            request: what ``self.request`` has of its step.
-            retries: whether a failure is not the step's last.
+            request: the fields of ``self.request``.
+            retries: whether the step is tried again after a failure.
         """
         function = self._task if self._is_called else self._task.run
         return Execution(self._task, self._shared, function, dict(request), retries, is_async=self.is_async)
 
 
 class Execution:
-    """One call of a task, with what comes before and after it."""
+    """One call of a task, with the hooks and signals before and after it."""
 
     def __init__(
         self,
@@ -204,10 +204,10 @@ class Execution:
             return await value
 
     def ended(self, result: Success | Failure, error: BaseException | None) -> None:
-        """Call the hooks for what came of it, and send the signals; what they raise is logged, as Celery does.
+        """Call the hooks for the result, and send the signals; what they raise is logged, as in Celery.
 
         Args:
-            error: what was raised; None of a success, and where the value is none that can be stored.
+            error: what was raised; None for a success, and for a value that cannot be stored.
         """
         state, value, info = states.SUCCESS, result.value if isinstance(result, Success) else None, None
         with self._in_place():
@@ -259,10 +259,10 @@ class Execution:
 
     @contextmanager
     def _in_place(self) -> Iterator[None]:
-        """Have the request be the task's, and the task the current one.
+        """Make the request the task's, and the task Celery's current one.
 
-        A plain function may also ask the task by its name in its module. That one's `retry` must not send a message, so
-        it is told that it was called directly.
+        A plain function may also use the task by its name in its module. The `retry` of that one must not send a message,
+        so its request says that it was called directly.
         """
         self._task.request_stack.push(Context(self._request))
         if not self.is_async:  # the two stacks are a thread's, and coroutines share it

@@ -1,7 +1,7 @@
-"""What a task finds in its process: each step begins with what the worker's process began with, whatever the ones before did.
+"""The state of the process that a step begins with: that of the worker, whatever the steps before have changed.
 
-Put back is what another step would take without knowing: the directory that its relative paths are meant for, the umask of
-the files that it writes, the handlers of signals (a process that ignores SIGCHLD is told 0 by every command) and those that
+Restored is what would affect another step unseen: the directory that its relative paths are meant for, the umask of the
+files that it writes, the handlers of signals (a process that ignores SIGCHLD is told 0 by every command) and those that
 are blocked, a pending alarm, the standard streams, the precision of decimals, and a current event loop. Environment
 variables, the locale, logging and the like are left as a task leaves them, as in any Celery worker: libraries set them for
 good when they are imported.
@@ -28,12 +28,12 @@ _SIGNALS = (int(signal.SIGTERM), int(signal.SIGINT), int(signal.SIGCHLD))
 
 
 class DirectoryLost(RunnerError):
-    """The directory of the worker is gone, and a relative path would mean something else."""
+    """The worker's directory is gone: a relative path would mean something else."""
 
 
 @dataclass(slots=True)
 class Surroundings:
-    """What a process had before its first step.
+    """The state of a process before its first step.
 
     Args:
         directory: None where it had been deleted.
@@ -51,7 +51,7 @@ class Surroundings:
     loop: asyncio.AbstractEventLoop | None = None
 
     def restore(self) -> None:
-        """Put them back, before a step: 1 microsecond where nothing has changed (measured)."""
+        """Restore the state before a step: 1 microsecond where nothing has changed (measured)."""
         if _directory() != self.directory and self.directory is not None:
             self._return_to(self.directory)
         os.umask(self.umask)
@@ -65,7 +65,7 @@ class Surroundings:
             self._set_the_loop()
 
     def tidy(self) -> None:
-        """Put back, after a step, what would come into our own way."""
+        """Restore, after a step, what would disturb the worker itself."""
         if _in_main_thread():
             signal.setitimer(signal.ITIMER_REAL, 0)  # defence: UNALARMED
 

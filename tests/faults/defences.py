@@ -117,7 +117,7 @@ NO_SECRETS = Change("NO_SECRETS", "inherited = dict(os.environ)")
 SAFE_HELP = Change("SAFE_HELP", "super().write(string)")
 SAFE_USAGE = Change("SAFE_USAGE", 'lines = [f"Error: {error.format_message()}"]')
 UNQUOTED = Change("UNQUOTED", "if False:")
-REDACTED_LOG = Change("REDACTED_LOG", "return attempt.step.id, result.error.message")
+REDACTED_LOG = Change("REDACTED_LOG", "return attempt.step.id, failure.error.message")
 CLEAN_RECORDS = Change("CLEAN_RECORDS", "if False:")
 ENCODED = Change("ENCODED", r"""*("".join(map(re.escape, re.findall(r"\\+|[^\\]", each))) for each in whole)""")
 # Messages that no worker can read are kept.

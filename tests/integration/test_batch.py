@@ -13,8 +13,9 @@ from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
-from runner.worker import batch
-from runner.worker.batch import Batch
+from runner.worker.batch import Batch, Paces
+from runner.worker.callee import Callee
+from runner.worker.process import own
 from tests.plans import make_collector, make_gather, make_plan
 
 PAGE = make_collector(
@@ -32,7 +33,15 @@ def ledger(valkey: Any) -> Ledger:
 
 def execute(ledger: Ledger, task: Any, folder: Path) -> None:
     steps = ledger.steps("run-1", PLAN, "page/0")
-    batch.execute(Batch(ledger, PLAN, "run-1", steps, {"slow": task}, "w1", Settings(state_dir=folder)))
+    Batch(
+        ledger=ledger,
+        plan=PLAN,
+        run_id="run-1",
+        steps=steps,
+        worker="w1",
+        settings=Settings(state_dir=folder),
+        callees={("slow", None): Callee.of(task, PAGE)},
+    ).execute()
 
 
 def noted(begun: list[int], *, seconds: float) -> Callable[[int], int]:
@@ -50,7 +59,7 @@ def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They were claimed ten at once, for a tenth of a second of work as it seemed. Here they take a second and a half."""
-    monkeypatch.setitem(batch._pace, "slow", 1e-6)
+    monkeypatch.setitem(own(Paces), "slow", 1e-6)
     begun: list[int] = []
     slow = noted(begun, seconds=0.15)
 
@@ -67,7 +76,7 @@ def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
 def test_collectors_of_a_batch_are_executed_once_in_their_order(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(batch._pace, "slow", 1e-6)
+    monkeypatch.setitem(own(Paces), "slow", 1e-6)
     begun: list[int] = []
 
     execute(ledger, noted(begun, seconds=0.06), tmp_path)
@@ -79,7 +88,7 @@ def test_collectors_of_a_batch_are_executed_once_in_their_order(
 def test_each_collector_of_a_batch_started_after_those_before(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(batch._pace, "slow", 1e-6)
+    monkeypatch.setitem(own(Paces), "slow", 1e-6)
     execute(ledger, lambda n: time.sleep(0.01 + 0 * n), tmp_path)
     outcomes = ledger.outcomes("run-1").values()
     starts = sorted(each.started_at for each in outcomes if each.started_at)

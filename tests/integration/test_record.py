@@ -11,8 +11,9 @@ from runner.language.plan import Step
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Claim, Error, Outcome, Postponed
 from runner.ledger.ledger import Ledger
+from runner.worker.attempt import Attempt
 from runner.worker.endings import Success
-from runner.worker.record import Attempt, record, settle
+from runner.worker.record import outcome_of, record
 from tests.plans import make_outcome, make_plan
 from tests.servers import Server
 
@@ -93,6 +94,7 @@ def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
 ) -> None:
     record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", 2)])
     attempt = Attempt(
+        ledger=ledger,
         plan=PLAN,
         run_id="run-1",
         step=PLAN.fan_outs[0].gather,
@@ -101,7 +103,7 @@ def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
     )
     refuse(ledger, monkeypatch, lambda each: each.status == "succeeded")
 
-    settle(ledger, attempt, Success(3, "3"))
+    record(ledger, PLAN, "run-1", [outcome_of(attempt, Success(3, "3"))])
 
     assert told(ledger)["g"] == ("failed", "NotRecorded")
     assert ledger.run("run-1").status == "failed"

@@ -50,6 +50,6 @@ def test_the_gather_runs_unless_the_run_has_failed_and_the_verdict_names_the_abs
 ) -> None:
     plan, absent = case
     told = verdict(plan.fan_outs[0], absent)
-    assert told.gather == (told.status != "failed")
+    assert told.opens_gate == (told.status != "failed")
     assert bool(told.cause) == bool(absent) == (told.status != "succeeded")
     assert [name for name in absent[:20] if name not in told.cause] == []

@@ -21,24 +21,22 @@ def needing(plan: Plan, *names: str) -> Plan:
 
 @pytest.mark.parametrize("plan", [PLAN, OPTIONAL, THREE, needing(THREE, "a")])
 def test_a_run_without_absent_collectors_is_a_success(plan: Plan) -> None:
-    assert verdict(plan.fan_outs[0], []) == Verdict(gather=True, status="succeeded")
+    assert verdict(plan.fan_outs[0], []) == Verdict(status="succeeded")
 
 
 def test_without_tolerance_one_failure_fails_the_run() -> None:
     told = verdict(PLAN.fan_outs[0], ["b"])
-    assert told == Verdict(gather=False, status="failed", cause="1 of 5 collectors did not succeed: b")
+    assert told == Verdict(status="failed", cause="1 of 5 collectors did not succeed: b")
 
 
 def test_collectors_that_are_not_required_may_all_fail() -> None:
     told = verdict(OPTIONAL.fan_outs[0], list("abcde"))
-    assert told == Verdict(gather=True, status="partial", cause="5 of 5 collectors did not succeed: a, b, c, d, e")
+    assert told == Verdict(status="partial", cause="5 of 5 collectors did not succeed: a, b, c, d, e")
 
 
 def test_a_required_collector_that_fails_fails_the_run_and_is_named() -> None:
     told = verdict(needing(OPTIONAL, "b", "d").fan_outs[0], ["a", "b"])
-    assert told == Verdict(
-        gather=False, status="failed", cause="2 of 5 collectors did not succeed: a, b; b is required"
-    )
+    assert told == Verdict(status="failed", cause="2 of 5 collectors did not succeed: a, b; b is required")
 
 
 def test_as_many_successes_as_min_success_are_enough() -> None:
@@ -47,9 +45,7 @@ def test_as_many_successes_as_min_success_are_enough() -> None:
 
 def test_one_success_fewer_than_min_success_is_not_enough() -> None:
     told = verdict(THREE.fan_outs[0], ["a", "b", "e"])
-    assert told == Verdict(
-        gather=False, status="failed", cause="3 of 5 collectors did not succeed: a, b, e; min_success is 3"
-    )
+    assert told == Verdict(status="failed", cause="3 of 5 collectors did not succeed: a, b, e; min_success is 3")
 
 
 def test_enough_successes_do_not_make_up_for_a_required_collector() -> None:
@@ -79,7 +75,7 @@ PAGES = change_plan(
 
 def test_collectors_of_a_foreach_count_each_for_min_success() -> None:
     assert verdict(PAGES.fan_outs[0], ["page[1]", "page[2]"]) == Verdict(
-        gather=True, status="partial", cause="2 of 10 collectors did not succeed: page[1], page[2]"
+        status="partial", cause="2 of 10 collectors did not succeed: page[1], page[2]"
     )
 
 
@@ -91,5 +87,5 @@ def test_each_collector_of_a_foreach_that_is_required_is_required() -> None:
 def test_a_percentage_of_min_success_is_one_of_all_collectors(absent: int, enough: bool) -> None:  # noqa: FBT001
     plan = change_plan(needing(PAGES), min_success="60%")
     told = verdict(plan.fan_outs[0], [f"page[{at}]" for at in range(absent)])
-    assert told.gather == enough
+    assert told.opens_gate == enough
     assert told.cause.endswith("min_success is 60% (6)") != enough

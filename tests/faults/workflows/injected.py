@@ -26,9 +26,10 @@ PLACES = (
     "celery.worker.request:Request.acknowledge",
     "celery.worker.request:Request.reject",
     "runner.worker.leases:Held._renew",
-    "runner.worker.execute:batch.execute",
-    "runner.worker.execute:_call",
-    "runner.worker.batch:judged",
+    "runner.worker.execute:Batch.execute",
+    "runner.worker.perform:arguments",
+    "runner.worker.batch:perform",
+    "runner.worker.batch:outcome_of",
     "runner.ledger.ledger:Ledger.claim",
     "runner.ledger.ledger:Ledger.renew",
     "runner.ledger.ledger:Ledger.finish",
@@ -39,10 +40,10 @@ PLACES = (
 )
 # Those that only a pool of processes meets: one of them has died, or is to.
 OF_PROCESSES = (
-    "runner.worker.step_request:StepRequest._settle_all",
+    "runner.worker.step_request:StepRequest._record_all",
     "runner.ledger.ledger:Ledger.release",
     "runner.worker.leases:Held._end_overdue",
-    "runner.worker.batch:end_the_process",
+    "runner.worker.batch:Batch._end_process",
 )
 
 
