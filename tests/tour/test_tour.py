@@ -9,12 +9,11 @@ import pytest
 from celery.canvas import _chord
 
 from runner.errors import InvalidWorkflow
-from runner.language import expressions, source, spec
-from runner.language import plan as plans
-from runner.language.bind import bind
-from runner.language.source import parse_source
-from runner.language.spec import read_workflow
+from runner.language import expressions
+from runner.language.plan import Plan, dump, load
+from runner.language.source import Source, parse_source
 from runner.language.task_index import TaskIndex, tasks_of
+from runner.language.workflow_file import WorkflowFile, check
 from runner.messages import canvas
 from runner.settings import Settings
 from runner.views.drawings.tree import draw_tree
@@ -41,26 +40,27 @@ stages:
 
 
 @pytest.fixture
-def news() -> source.Source:
+def news() -> Source:
     return parse_source(TEXT, "news.yaml")
 
 
 @pytest.fixture
-def tasks(news: source.Source) -> TaskIndex:
+def tasks(news: Source) -> TaskIndex:
     return tasks_of(news, Settings())
 
 
 @pytest.fixture
-def workflow(news: source.Source, tasks: TaskIndex) -> spec.Workflow:
-    return read_workflow(news, tasks)
+def file(news: Source, tasks: TaskIndex) -> WorkflowFile:
+    """What `load("news.yaml")` returns, which reads the file first."""
+    return check(news, tasks)
 
 
 @pytest.fixture
-def plan(news: source.Source, workflow: spec.Workflow) -> plans.Plan:
-    return bind(plans.make(workflow, news), workflow, {"topic": "tea"}, news)
+def plan(file: WorkflowFile) -> Plan:
+    return file.bind({"topic": "tea"})
 
 
-def test_1_a_source_is_plain_data_and_knows_where_everything_stands(news: source.Source) -> None:
+def test_1_a_source_is_plain_data_and_knows_where_everything_stands(news: Source) -> None:
     assert news.data["collectors"][1]["id"] == "blogs"
     assert str(news.place(("collectors", 1, "id"))) == "news.yaml:8:9"
 
@@ -74,7 +74,7 @@ def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(tas
         TEXT.replace("task: collector_2", "task: colector_2").replace("gather:", "gahter:"), "news.yaml"
     )
     with pytest.raises(InvalidWorkflow) as told:
-        read_workflow(wrong, tasks)
+        check(wrong, tasks)
     assert [(fault.place.line, fault.hint) for fault in told.value.faults] == [
         (9, 'did you mean "collector_2"?'),
         (11, 'did you mean "gather"?'),
@@ -89,7 +89,7 @@ def test_4_an_expression_is_checked_before_a_run_and_expanded_in_it() -> None:
     }
 
 
-def test_5_a_plan_is_every_step_in_order_with_the_inputs_bound(plan: plans.Plan) -> None:
+def test_5_a_plan_is_every_step_in_order_with_the_inputs_bound(plan: Plan) -> None:
     assert [(step.id, step.kind) for step in plan.steps] == [
         ("papers", "collector"),
         ("blogs", "collector"),
@@ -97,22 +97,22 @@ def test_5_a_plan_is_every_step_in_order_with_the_inputs_bound(plan: plans.Plan)
         ("count", "stage"),
     ]
     assert plan.inputs == {"topic": "tea"}
-    assert plans.load(plans.dump(plan)) == plan
+    assert load(dump(plan)) == plan
 
 
-def test_6_a_drawing_shows_the_fan_out_and_the_fan_in(plan: plans.Plan) -> None:
+def test_6_a_drawing_shows_the_fan_out_and_the_fan_in(plan: Plan) -> None:
     drawing = draw_tree(plan)
     assert drawing.index("papers") < drawing.index("blogs") < drawing.index("gather_concat") < drawing.index("count")
 
 
-def test_7_a_canvas_is_a_chord_whose_messages_carry_references_only(plan: plans.Plan) -> None:
+def test_7_a_canvas_is_a_chord_whose_messages_carry_references_only(plan: Plan) -> None:
     composed = canvas.compose(plan, "run-1")
     assert isinstance(composed, _chord)
     assert [each.args for each in composed.tasks] == [("run-1", ["papers"]), ("run-1", ["blogs"])]
     assert "tea" not in json.dumps(composed)
 
 
-def test_8_resuming_is_composing_what_has_no_outcome_yet(plan: plans.Plan) -> None:
+def test_8_resuming_is_composing_what_has_no_outcome_yet(plan: Plan) -> None:
     rest = canvas.compose(plan, "run-1", done={"papers", "blogs"})
     assert [name for name, *_ in canvas.messages(rest)] == ["news.gather_concat", "news.count"]
 
@@ -124,5 +124,5 @@ def test_9_a_run_is_one_command_and_its_history_stays() -> None:
     assert "tour" in runner("runs").stdout
 
 
-def test_10_words_are_made_in_one_place_and_hide_secrets(plan: plans.Plan) -> None:
+def test_10_words_are_made_in_one_place_and_hide_secrets(plan: Plan) -> None:
     assert "tea" in dry_run_words(plan, "run-1", canvas.messages(canvas.compose(plan, "run-1")))
