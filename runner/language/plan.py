@@ -287,25 +287,30 @@ class Plan:
         Raises:
             ValueError: it is a stage.
         """
-        part = self.parts[self._places[written(step.id)]]
+        part = self.parts[self._place(step)]
         if not isinstance(part, FanOut):
             raise ValueError(f"{step.id} is a stage")  # noqa: TRY004 - it is the step's value that is wrong
         return part
 
     def needs(self, step: Step) -> str:
         """What must have ended before a step may be executed: nothing (empty), every collector (``*``), or the step of an id."""
-        at = self._places[written(step.id)]
+        at = self._place(step)
         return "*" if step.kind == "gather" else end_of(self.parts[at - 1]).id if at else ""
 
     def before(self, step: Step) -> Step | None:
         """The step whose value a stage is handed; None for any other."""
-        at = self._places[written(step.id)]
+        at = self._place(step)
         return end_of(self.parts[at - 1]) if step.kind == "stage" and at else None
 
     def after(self, step: Step) -> tuple[Step, ...]:
         """The steps of the parts that run once this gather or stage has ended."""
         rest = self.parts[self._places[step.id] + 1 :]
         return tuple(each for part in rest for each in steps_of(part))
+
+    def _place(self, step: Step) -> int:
+        """In which part a step is, or the collector of an item."""
+        at = self._places.get(step.id)
+        return self._places[written(step.id)] if at is None else at
 
     @cached_property
     def _places(self) -> Mapping[str, int]:

@@ -15,7 +15,7 @@ from runner.language.task_index import read_tasks
 from runner.language.workflow_file import WorkflowFile, check
 from runner.messages.destination import Destination
 from tests.command_line import ROOT
-from tests.plans import make_plan
+from tests.plans import make_collector, make_plan
 
 TASKS = read_tasks(["pure_tasks"], [ROOT / "tests"])
 ECHO = "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}}\n"
@@ -330,3 +330,10 @@ def test_what_a_step_of_a_later_part_needs_is_the_value_of_the_part_before() -> 
     assert [step.id for step in plan.after(plan.by_id["s"])] == ["b", "second"]
     assert plan.fan_out_of(plan.by_id["b"]).id == "second"
     assert plans.load(plans.dump(plan)) == plan
+
+
+def test_a_step_is_found_in_its_part_whatever_its_id_looks_like() -> None:
+    """Drawings take any id, and looked for ``[`` as the item of a collector without a name."""
+    plan = make_plan(collectors=(make_collector("["), make_collector("page", foreach=Foreach(items=[1]))))
+    many = plan.by_id["page"].of(Item(1, "0", 0))
+    assert [plan.fan_out_of(step).id for step in (plan.by_id["["], many)] == ["gather", "gather"]
