@@ -23,7 +23,8 @@ class StillRunning(RunnerError):
 def command(run_id: str) -> None:
     """Delete a run that has ended or cannot be read.
 
-    Its values are deleted, too. Runs expire by themselves after RUNNER_TTL. Use this for a run that is damaged, or has confidential values.
+    Its values are deleted, too. Runs expire by themselves after RUNNER_TTL. Use this for a run that is damaged, or has
+    confidential values.
     """
     check_run_id(run_id)
     with open_ledger(read_settings()) as ledger:

@@ -19,7 +19,8 @@ from runner.views.screen import screen_of
 def command(files: tuple[str, ...]) -> int:
     """List every fault of workflow files, each at its place.
 
-    Warn of what has no effect, too. Nothing is executed, imported or connected to. `explain CODE` explains a fault. FILE may be - for standard input.
+    Warn of what has no effect, too. Nothing is executed, imported or connected to. `explain CODE` explains a fault. FILE
+    may be - for standard input.
     """
     settings, shown_on = read_settings(), screen_of(sys.stderr)
     code = 0
