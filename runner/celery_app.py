@@ -40,7 +40,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_url": brokers.url(settings),
         "result_backend": backend.url(brokers.url(settings)),
         # Late acknowledgement: a message is given back when its worker dies, and the ledger keeps it from counting twice.
-        "task_acks_late": True,  # defence: LATE_ACK
+        "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
         # Celery's own may notice only after 5 s that a child has died.

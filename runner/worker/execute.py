@@ -52,7 +52,7 @@ class StepTask(Task):  # type: ignore[misc]
 
     Request = "runner.worker.step_request:StepRequest"  # defence: REQUESTS
     # A message is given back when its worker dies, and the ledger keeps it from counting twice.
-    acks_late = True
+    acks_late = True  # defence: LATE_ACK
     reject_on_worker_lost = True
     acks_on_failure = acks_on_timeout = True
     # Workers and clients of any configuration can read it.
