@@ -60,6 +60,14 @@ def test_the_top_level_of_the_repository_holds_what_it_should() -> None:
     }
 
 
+def test_every_unit_test_lies_where_its_module_does() -> None:
+    unit = ROOT / "tests" / "unit"
+    tested = [file.relative_to(unit) for file in unit.rglob("test_*.py")]
+    places = {file: ROOT / "runner" / file.with_name(file.stem.removeprefix("test_")) for file in tested}
+    ours = {Path(f"test_{name}.py") for name in ("packaging", "defences", "public_names")}  # of no one module
+    assert {file for file, at in places.items() if not (at.is_dir() or at.with_suffix(".py").exists())} == ours
+
+
 def test_a_wheel_holds_every_file_of_the_package(wheel: set[str]) -> None:
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "runner").rglob("*") if path.is_file()}
 

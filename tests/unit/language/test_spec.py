@@ -1,7 +1,5 @@
 """What a checked workflow says."""
 
-from pathlib import Path
-
 import pytest
 
 from runner.errors import InvalidWorkflow
@@ -9,8 +7,8 @@ from runner.language import spec
 from runner.language.source import parse_source, read_source
 from runner.language.spec import read_workflow
 from runner.language.task_index import Task, TaskIndex, read_tasks
+from tests.command_line import ROOT
 
-ROOT = Path(__file__).parents[2]
 PURE = read_tasks(["pure_tasks"], [ROOT / "tests"])
 
 

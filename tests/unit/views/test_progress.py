@@ -387,7 +387,7 @@ def test_events_of_steps_that_the_plan_lacks_are_passed_over() -> None:
 SCRIPT = """
 import sys
 from runner.views.progress import show_progress
-from tests.unit.test_progress import NEWS, ended, finished, postponed, started
+from tests.unit.views.test_progress import NEWS, ended, finished, postponed, started
 print("the result")
 with show_progress(NEWS, "news-1") as progress:
     for event in [started("hn"), postponed("hn", "E: [red] " + "x" * 200), None, finished("lobsters"), ended("failed")]:
