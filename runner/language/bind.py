@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from runner.errors import Fault, InvalidExpression, InvalidInput, InvalidInputs, InvalidWorkflow, echo, listed, nearest
 from runner.language import foreach
-from runner.language import redact as mask
 from runner.language.plan import Plan, Step, arguments
+from runner.language.redact import redact_line
 from runner.language.steps import walk
 
 if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and who calls this has them already
@@ -73,7 +73,7 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
                     arguments(plan, replace(each, arguments={"": text}), run)
             except InvalidExpression as problem:
                 _, loc = stated[str(name)]
-                yield Fault("E038", mask.line(str(problem), plan), source.place((*loc, *within)), problem.hint)
+                yield Fault("E038", redact_line(str(problem), plan), source.place((*loc, *within)), problem.hint)
 
 
 def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:

@@ -13,18 +13,18 @@ from runner.language.plan import Plan
 from runner.text import printable
 
 MASK = "***"
-# A shorter secret is masked only where it is the whole value: "42" or "no" stand in too many texts by chance.
+# A shorter secret is redacted only where it is the whole value: "42" or "no" stand in too many texts by chance.
 _SHORTEST = 4
 
 Value = TypeVar("Value")
 
 
-def inputs(plan: Plan) -> dict[str, Any]:
+def redact_inputs(plan: Plan) -> dict[str, Any]:
     """The plan's inputs by name, those that are secret as ``***``."""
     return {name: MASK if name in plan.secrets else value for name, value in plan.inputs.items()}
 
 
-def mask(value: Value, plan: Plan) -> Value:
+def redact(value: Value, plan: Plan) -> Value:
     """Any JSON value or text, every secret in it replaced by ``***``.
 
     A secret is also found percent-encoded, in JSON, HTML and a Python representation, with any of its characters escaped or
@@ -33,38 +33,38 @@ def mask(value: Value, plan: Plan) -> Value:
     """
     secrets = [plan.inputs[name] for name in plan.secrets if name in plan.inputs]
     leaves = [leaf for secret in secrets for leaf in _leaves(secret)]
-    masked: Value = _mask(value, leaves, _pattern(tuple(map(str, leaves)))) if leaves else value
-    return masked
+    redacted: Value = _redacted(value, leaves, _pattern(tuple(map(str, leaves)))) if leaves else value
+    return redacted
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """A text, every one of the secrets in it replaced by ``***``, in whichever way of `mask` it is written."""
+    """A text, every one of the secrets in it replaced by ``***``, in whichever way of `redact` it is written."""
     pattern = _pattern(tuple(secrets))
     return pattern.sub(MASK, text) if pattern else text
 
 
-def line(text: str, plan: Plan) -> str:
+def redact_line(text: str, plan: Plan) -> str:
     """A text as it goes into a log or a message: without secrets, and on one line that no terminal obeys."""
-    return printable(mask(text, plan))
+    return printable(redact(text, plan))
 
 
-def name(step_id: str, plan: Plan) -> str:
+def redact_id(step_id: str, plan: Plan) -> str:
     """A step's id as it may be shown: that of an item has its key, which may be made of a secret."""
-    return mask(step_id, plan) if is_item(step_id) else step_id
+    return redact(step_id, plan) if is_item(step_id) else step_id
 
 
-def _mask(value: Any, leaves: list[Any], secret: re.Pattern[str] | None) -> Any:
+def _redacted(value: Any, leaves: list[Any], secret: re.Pattern[str] | None) -> Any:
     if isinstance(value, Mapping):
-        return {_mask(key, leaves, secret): _mask(each, leaves, secret) for key, each in value.items()}
+        return {_redacted(key, leaves, secret): _redacted(each, leaves, secret) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_mask(each, leaves, secret) for each in value]
+        return [_redacted(each, leaves, secret) for each in value]
     if any(value == leaf and type(value) is type(leaf) for leaf in leaves):
         return MASK
     return secret.sub(MASK, value) if secret and isinstance(value, str) else value
 
 
 def _leaves(secret: Any) -> Iterator[Any]:
-    """The texts and numbers of a secret; null and booleans tell nothing, and masking them would mask too much."""
+    """The texts and numbers of a secret; null and booleans tell nothing, and to redact them would redact too much."""
     if isinstance(secret, Mapping):
         secret = list(secret.values())
     if isinstance(secret, list | tuple):

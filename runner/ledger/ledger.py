@@ -17,9 +17,9 @@ import redis
 
 from runner.errors import RunnerError, UnknownRun, listed
 from runner.language import plan as plans
-from runner.language import redact as mask
 from runner.language.ids import batch_ref, item_key, of_ref, written
 from runner.language.plan import NewerVersion, Plan, Step, segments
+from runner.language.redact import redact_inputs
 from runner.ledger import codec as encoding
 from runner.ledger import scripts as transitions
 from runner.ledger.clock import Clock
@@ -127,7 +127,7 @@ class Ledger:
             "hash": plan.hash,
             "collectors_left": first.total if first else 0,
             "deadline": (first.deadline if first else None) or 0,
-            "inputs": json.dumps(mask.inputs(plan), separators=(",", ":")),
+            "inputs": json.dumps(redact_inputs(plan), separators=(",", ":")),
         }
         flat = [part for pair in fields.items() for part in pair]
         left = [part for pair in refs.items() for part in pair]

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.language.ids import is_item, written
 from runner.language.plan import Plan, Step
-from runner.language.redact import inputs, mask, name
+from runner.language.redact import redact, redact_id, redact_inputs
 from runner.language.tolerance import lateness
 from runner.ledger.entries import PASSING, Error, Event, FailedAttempt, Outcome, Run, Underway
 from runner.ledger.statuses import FAILED, OPEN, ORDER, Status, together
@@ -132,16 +132,16 @@ def snapshot_of(
         steps += (one(replace(step, id=step_id, foreach=None)) for step_id in items.get(step.id, ()))
     return Snapshot(
         run=replace(
-            run, cause=mask(run.cause, plan), waits_for=mask(run.waits_for, plan), inputs=mask(run.inputs, plan)
+            run, cause=redact(run.cause, plan), waits_for=redact(run.waits_for, plan), inputs=redact(run.inputs, plan)
         ),
-        plan=replace(plan, inputs=mask(inputs(plan), plan)),
+        plan=replace(plan, inputs=redact(redact_inputs(plan), plan)),
         steps=tuple(steps),
         running=tuple(
             one(replace(plan.by_id[written(step_id)], id=step_id, foreach=None))
             for step_id in active
             if written(step_id) in plan.by_id
         ),
-        result=mask(result, plan),
+        result=redact(result, plan),
     )
 
 
@@ -167,7 +167,7 @@ def step_snapshot(
         outcome=_redacted_outcome(outcome, plan) if outcome and plan.secrets else outcome,
         running=active and _redacted_running(active, plan),
         failures=tuple(_redacted_failure(each, plan) for each in failures),
-        reason=mask(reason, plan) if reason else "",
+        reason=redact(reason, plan) if reason else "",
     )
 
 
@@ -202,35 +202,35 @@ def count_items(
 def redact_event(event: Event, plan: Plan) -> Event:
     """An event of a run without the secrets of its plan."""
     return replace(
-        event, step=name(event.step, plan), worker=mask(event.worker, plan), message=mask(event.message, plan)
+        event, step=redact_id(event.step, plan), worker=redact(event.worker, plan), message=redact(event.message, plan)
     )
 
 
 def _redacted_step(step: Step, plan: Plan) -> Step:
-    item = step.item and replace(step.item, value=mask(step.item.value, plan), key=mask(step.item.key, plan))
-    return replace(step, id=name(step.id, plan), item=item)
+    item = step.item and replace(step.item, value=redact(step.item.value, plan), key=redact(step.item.key, plan))
+    return replace(step, id=redact_id(step.id, plan), item=item)
 
 
 def _redacted_outcome(outcome: Outcome, plan: Plan) -> Outcome:
     return replace(
         outcome,
-        step=name(outcome.step, plan),
-        value=mask(outcome.value, plan),
+        step=redact_id(outcome.step, plan),
+        value=redact(outcome.value, plan),
         error=outcome.error and _redacted_error(outcome.error, plan),
-        worker=mask(outcome.worker, plan),
+        worker=redact(outcome.worker, plan),
         json="",
-        notes=mask(outcome.notes, plan),
+        notes=redact(outcome.notes, plan),
     )
 
 
 def _redacted_running(running: Underway, plan: Plan) -> Underway:
     error = running.error and _redacted_error(running.error, plan)
-    return replace(running, worker=mask(running.worker, plan), error=error)
+    return replace(running, worker=redact(running.worker, plan), error=error)
 
 
 def _redacted_failure(failure: FailedAttempt, plan: Plan) -> FailedAttempt:
-    return replace(failure, worker=mask(failure.worker, plan), error=_redacted_error(failure.error, plan))
+    return replace(failure, worker=redact(failure.worker, plan), error=_redacted_error(failure.error, plan))
 
 
 def _redacted_error(error: Error, plan: Plan) -> Error:
-    return Error(*mask(astuple(error), plan))
+    return Error(*redact(astuple(error), plan))

@@ -18,7 +18,7 @@ from runner import brokers
 from runner.broker_url import without_password
 from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.plan import Plan
-from runner.language.redact import mask
+from runner.language.redact import redact
 from runner.language.tolerance import Verdict
 from runner.ledger.entries import Event
 from runner.ledger.ledger import AWAY, FOLLOW_PATIENCE, Ledger
@@ -124,7 +124,7 @@ class Following:
         except WorkerEnded as ended:
             conclude(self.ledger, self.run_id, Verdict("failed", str(ended)))
             # The end of its log is in it, and there a task may have written anything.
-            raise WorkerEnded(f"run {self.run_id} has failed: {mask(str(ended), plan)}", ended.hint) from ended
+            raise WorkerEnded(f"run {self.run_id} has failed: {redact(str(ended), plan)}", ended.hint) from ended
 
     def cancel(self, interrupted: Interrupted) -> int:
         """Cancel the run, show how it ended, and return the exit code of the signal."""
@@ -278,7 +278,7 @@ class _Silence:
         self._since = time.monotonic()
         if event.event in {"waiting", "started", "ended"}:
             self.started = self.started or event.event == "started"
-            self.waits_for = mask(event.message, self._plan) if event.event == "waiting" else ""
+            self.waits_for = redact(event.message, self._plan) if event.event == "waiting" else ""
 
 
 def show_end(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summary: bool = True) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from runner.errors import RunnerError
 from runner.language.foreach import items
 from runner.language.plan import Plan, Step, arguments
-from runner.language.redact import inputs, mask
+from runner.language.redact import redact, redact_inputs
 from runner.text import count, printable
 from runner.views.drawings.tree import draw_tree
 from runner.views.layout import json_line
@@ -20,7 +20,7 @@ Message = tuple[str, str, Sequence[Any], str]
 
 def dry_run_words(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
     """The graph, the inputs and arguments as they would be bound, and the messages that would be sent."""
-    hidden = replace(plan, inputs=inputs(plan))
+    hidden = replace(plan, inputs=redact_inputs(plan))
     lines = [draw_tree(plan, screen), "", screen.paint("inputs", "bold")]
     lines += [f"  {printable(name)} = {json_line(value)}" for name, value in hidden.inputs.items()]
     lines += ["", screen.paint("arguments", "bold")]
@@ -41,13 +41,13 @@ def dry_run_words(plan: Plan, run_id: str, messages: Sequence[Message], *, scree
         shadow, task, args, queue = message
         line = f"{printable(shadow)}: {task}({', '.join(json_line(arg) for arg in args)}) to queue {queue}"
         lines += [f"  {printable(line)}"]
-    return mask("\n".join(lines), plan)
+    return redact("\n".join(lines), plan)
 
 
 def dry_run_document(plan: Plan, run_id: str, messages: Sequence[Message]) -> dict[str, Any]:
     """The same for ``--json``, with every step and every message; the arguments of a ``foreach`` are those of its first item."""
-    hidden = replace(plan, inputs=inputs(plan))
-    return mask(
+    hidden = replace(plan, inputs=redact_inputs(plan))
+    return redact(
         {
             "run_id": run_id,
             "workflow": plan.name,

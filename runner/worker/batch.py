@@ -18,7 +18,7 @@ from typing import Any, cast
 from celery.utils.log import get_task_logger
 
 from runner.language.plan import Plan, Step
-from runner.language.redact import line as redact_line
+from runner.language.redact import redact_line
 from runner.ledger.entries import Follows, Outcome, Postponed
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings

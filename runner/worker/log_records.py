@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from runner import text
-from runner.language.redact import mask
+from runner.language.redact import redact
 from runner.worker.process import secret_plans
 
 
@@ -43,5 +43,5 @@ class CleanRecords:
 
 def _clean(message: str) -> str:
     for plan in secret_plans():
-        message = mask(message, plan)
+        message = redact(message, plan)
     return text.block(message)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from runner.language.ids import written
 from runner.language.plan import Plan
-from runner.language.redact import line as redact_line
+from runner.language.redact import redact_line
 from runner.language.tolerance import Verdict, run_verdict
 from runner.ledger.entries import Error, Follows, Outcome, Postponed, StepStatus
 from runner.ledger.ledger import Ledger

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner.language import redact as mask
 from runner.language.plan import Plan
+from runner.language.redact import redact, redact_inputs, redact_line
 from tests.plans import make_gather, make_plan
 
 SECRET = "p4ss/w'ord\n&é"
@@ -26,7 +26,7 @@ def plan(secret: Any, **inputs: Any) -> Plan:
 
 
 def test_inputs_are_shown_but_for_the_secret_ones() -> None:
-    assert mask.inputs(plan("hunter22", topic="tea")) == {"key": "***", "topic": "tea"}
+    assert redact_inputs(plan("hunter22", topic="tea")) == {"key": "***", "topic": "tea"}
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_inputs_are_shown_but_for_the_secret_ones() -> None:
     ],
 )
 def test_a_secret_is_found_however_it_is_written(text: str) -> None:
-    masked = mask.mask(text, plan(SECRET))
-    assert "***" in masked
-    assert "p4ss" not in masked
+    redacted = redact(text, plan(SECRET))
+    assert "***" in redacted
+    assert "p4ss" not in redacted
 
 
 ODD = string.punctuation + " \t\r\né集🎉"
@@ -58,72 +58,72 @@ ODD = string.punctuation + " \t\r\né集🎉"
 def test_a_secret_in_the_url_of_a_yaml_is_found_in_what_httpx_makes_of_it(secret: str) -> None:
     """Httpx leaves more characters as they are than `urllib.parse.quote` does: a secret in its messages was shown."""
     url = str(httpx.URL(f"https://x.org/list?key={secret}"))
-    assert mask.mask(url, plan(secret)) == "https://x.org/list?key=***"
+    assert redact(url, plan(secret)) == "https://x.org/list?key=***"
 
 
 @given(st.text(string.ascii_letters + ODD, min_size=8).filter(lambda secret: len(secret.strip()) >= 8))
 def test_a_secret_given_to_httpx_as_a_parameter_is_found(secret: str) -> None:
     url = str(httpx.URL("https://x.org/", params={"key": secret}))
-    assert mask.mask(url, plan(secret)) == "https://x.org/?key=***"
+    assert redact(url, plan(secret)) == "https://x.org/?key=***"
 
 
 @given(st.text(string.ascii_letters + ODD, min_size=8).filter(lambda secret: "\\\\" not in secret))
 @example("\\n12345\n")
 def test_a_secret_with_any_characters_is_found_quoted_and_quoted_again(secret: str) -> None:
     quoted = [json.dumps(secret), repr(secret), json.dumps(json.dumps(secret)), html.escape(secret), quote(secret)]
-    assert [re.sub(r"[\\\"']", "", mask.mask(each, plan(secret))) for each in quoted] == ["***"] * 5
+    assert [re.sub(r"[\\\"']", "", redact(each, plan(secret))) for each in quoted] == ["***"] * 5
 
 
 @pytest.mark.parametrize("user", ["", "u", "me", "bob"])
 def test_a_secret_in_basic_authentication_is_found_whatever_the_user_is_called(user: str) -> None:
     header = base64.b64encode(f"{user}:p4ssw0rd-1234".encode()).decode()
-    masked = mask.mask(f"Authorization: Basic {header}", plan("p4ssw0rd-1234"))
-    assert re.fullmatch(r"Authorization: Basic \w{0,6}\*\*\*\w?=*", masked)
+    redacted = redact(f"Authorization: Basic {header}", plan("p4ssw0rd-1234"))
+    assert re.fullmatch(r"Authorization: Basic \w{0,6}\*\*\*\w?=*", redacted)
 
 
 def test_each_line_of_a_secret_is_redacted_alone() -> None:
     """A key of several lines came out where a message or a log had one line of it."""
     key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
-    assert mask.mask("bad base64: 'hkiG9w0BAQEFAASC'", plan(key)) == "bad base64: '***'"
+    assert redact("bad base64: 'hkiG9w0BAQEFAASC'", plan(key)) == "bad base64: '***'"
 
 
 def test_a_long_row_of_backslashes_is_redacted_in_linear_time() -> None:
     """Both are a server's and a user's to choose; what took forever would hang `show`, and the worker."""
     rows = "\\" * 1_000_000
-    assert mask.mask(rows + "x", plan("\\" * 20 + "!" + "\\" * 9 + "secret")) == rows + "x"
+    assert redact(rows + "x", plan("\\" * 20 + "!" + "\\" * 9 + "secret")) == rows + "x"
 
 
 def test_a_redacted_line_has_no_secret_and_no_escape_sequence() -> None:
-    assert mask.line("hunter22\n\x1b[2Jforged", plan("hunter22")) == r"***\n\x1b[2Jforged"
+    assert redact_line("hunter22\n\x1b[2Jforged", plan("hunter22")) == r"***\n\x1b[2Jforged"
 
 
 def test_a_secret_is_found_anywhere_in_a_value() -> None:
     value = {"a": [{"b": "x hunter22 y"}], "hunter22": 1}
-    assert mask.mask(value, plan("hunter22")) == {"a": [{"b": "x *** y"}], "***": 1}
+    assert redact(value, plan("hunter22")) == {"a": [{"b": "x *** y"}], "***": 1}
 
 
 def test_what_a_secret_object_holds_is_secret() -> None:
-    assert mask.mask("ann, s3cret", plan({"user": "ann", "password": ["s3cret"]})) == "ann, ***"
+    assert redact("ann, s3cret", plan({"user": "ann", "password": ["s3cret"]})) == "ann, ***"
 
 
 def test_a_short_secret_is_masked_only_where_it_is_the_whole_value() -> None:
-    assert mask.mask(["no", "not now", "no"], plan("no")) == ["***", "not now", "***"]
+    assert redact(["no", "not now", "no"], plan("no")) == ["***", "not now", "***"]
 
 
 def test_a_secret_number_is_masked_as_a_number_and_in_text() -> None:
-    assert mask.mask([12345, "pin 12345", 123456, True], plan(12345)) == ["***", "pin ***", 123456, True]
+    assert redact([12345, "pin 12345", 123456, True], plan(12345)) == ["***", "pin ***", 123456, True]
 
 
 @pytest.mark.parametrize("secret", [None, "", True, [], {}])
 def test_a_secret_without_content_masks_nothing(secret: Any) -> None:
-    assert mask.mask(["", None, True, "text"], plan(secret)) == ["", None, True, "text"]
+    assert redact(["", None, True, "text"], plan(secret)) == ["", None, True, "text"]
 
 
 def test_of_two_secrets_one_within_the_other_nothing_is_left() -> None:
-    assert mask.mask("hunter22-and-more", plan(["hunter22", "hunter22-and-more"])) == "***"
+    assert redact("hunter22-and-more", plan(["hunter22", "hunter22-and-more"])) == "***"
 
 
 def test_a_value_without_secrets_is_returned_as_it_is() -> None:
     value = {"a": ("b",)}
     gather = make_gather(task=None)
-    assert mask.mask(value, make_plan(collectors="", gather=gather, inputs={"key": "b"})) is value
+    assert redact(value, make_plan(collectors="", gather=gather, inputs={"key": "b"})) is value

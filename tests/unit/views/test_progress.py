@@ -142,7 +142,7 @@ def test_a_late_collector_is_told_with_the_deadline_and_again_if_it_answers_afte
     ]
 
 
-def test_the_key_of_an_item_that_answers_late_is_masked() -> None:
+def test_the_key_of_an_item_that_answers_late_is_redacted() -> None:
     answered = Event(id="0", event="answered", at=START, step="page[hunter22]", status="late")
     assert lines(MILLION, [answered]) == ["page[***] has answered, too late for the result"]
 
