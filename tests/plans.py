@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 
 from runner.language.plan import FanOut, Foreach, Plan, Retry, Step
 from runner.language.steps import Kind
-from runner.ledger.entries import Error, Outcome, StepStatus
+from runner.ledger.entries import Claim, Error, Granted, Outcome, StepStatus
 
 
 class StepFields(TypedDict, total=False):
@@ -97,6 +97,17 @@ def make_outcome(
     step_id: str, status: StepStatus = "succeeded", value: Any = None, **fields: Unpack[OutcomeFields]
 ) -> Outcome:
     return Outcome(step=step_id, status=status, value=value, **fields)
+
+
+def answer_of(claim: Claim) -> str:
+    """What the ledger has answered to a claim, as a word."""
+    return "granted" if isinstance(claim, Granted) else claim.why
+
+
+def granted(claim: Claim) -> Granted:
+    """The claim, which the ledger has granted."""
+    assert isinstance(claim, Granted), claim
+    return claim
 
 
 class Changes(PlanFields, FanOutFields, total=False):

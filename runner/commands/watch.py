@@ -8,9 +8,9 @@ import click
 import redis
 
 from runner import brokers, options
-from runner.ledger.ledger import AWAY
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
+from runner.ledger.run_reader import AWAY
 from runner.runs.exit_codes import exit_code
 from runner.runs.outage import Outage
 from runner.runs.session import open_ledger

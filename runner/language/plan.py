@@ -293,9 +293,11 @@ class Plan:
         return part
 
     def needs(self, step: Step) -> str:
-        """What must have ended before a step may be executed: nothing (empty), every collector (``*``), or the step of an id."""
+        """What must have ended before a step may be executed: nothing (empty), a fan-out (``*`` and its id), or the step of an id."""
+        if step.kind == "gather":
+            return f"*{step.id}"
         at = self._place(step)
-        return "*" if step.kind == "gather" else end_of(self.parts[at - 1]).id if at else ""
+        return end_of(self.parts[at - 1]).id if at else ""
 
     def before(self, step: Step) -> Step | None:
         """The step whose value a stage is handed; None for any other."""

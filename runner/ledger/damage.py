@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import redis
 from redis import exceptions
@@ -13,7 +13,12 @@ from redis import exceptions
 from runner.errors import RunnerError
 from runner.system import program
 
-Ledger = TypeVar("Ledger")
+
+class _Run(Protocol):
+    id: str
+
+
+OneRun = TypeVar("OneRun", bound=_Run)
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
@@ -89,24 +94,24 @@ def readable(run_id: str) -> Iterator[None]:
 
 
 def of_a_run(
-    method: Callable[Concatenate[Ledger, str, Arguments], Answer],
-) -> Callable[Concatenate[Ledger, str, Arguments], Answer]:
-    """A method of the ledger whose first argument is a run's id: it raises `UnreadableRun` over a damaged record."""
+    method: Callable[Concatenate[OneRun, Arguments], Answer],
+) -> Callable[Concatenate[OneRun, Arguments], Answer]:
+    """A method of one run of the ledger: it raises `UnreadableRun` over a damaged record."""
     if inspect.isgeneratorfunction(method):
 
         @functools.wraps(method)
-        def generate(self: Ledger, run_id: str, *args: Any, **words: Any) -> Iterator[Any]:
-            with readable(run_id):
-                yield from method(self, run_id, *args, **words)
+        def generate(self: OneRun, *args: Any, **words: Any) -> Iterator[Any]:
+            with readable(self.id):
+                yield from method(self, *args, **words)
 
-        return cast("Callable[Concatenate[Ledger, str, Arguments], Answer]", generate)
+        return cast("Callable[Concatenate[OneRun, Arguments], Answer]", generate)
 
     @functools.wraps(method)
-    def call(self: Ledger, run_id: str, *args: Any, **words: Any) -> Any:
-        with readable(run_id):
-            return method(self, run_id, *args, **words)
+    def call(self: OneRun, *args: Any, **words: Any) -> Any:
+        with readable(self.id):
+            return method(self, *args, **words)
 
-    return cast("Callable[Concatenate[Ledger, str, Arguments], Answer]", call)
+    return cast("Callable[Concatenate[OneRun, Arguments], Answer]", call)
 
 
 def is_refused_for_now(error: redis.ResponseError) -> bool:

@@ -10,7 +10,11 @@ PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 # `unreadable` is no state: the record of such a run is damaged, or of a newer version.
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
 ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "cancelled"})
+# The events of a run, then those of its steps.
 EventName = Literal["accepted", "resumed", "waiting", "ended", "started", "postponed", "finished", "answered"]
+Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "unknown"]
+# What became of a step that no worker at hand can execute.
+Parked = Literal["parked", "expired", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Outcome:
         started_at: of the last attempt, seconds since the epoch by the broker's clock.
         finished_at: the same.
         worker: the worker that executed it; empty if none did.
-        ref: of a collector of a ``foreach``, the batch that it belongs to.
+        ref: of a collector, what its message calls it (`Step.ref`): the ledger counts it there. Empty for any other step.
         json: the value as it is stored (values.py), if somebody has made it already.
         notes: what the task has noted of itself (notes.py).
     """
@@ -76,6 +80,7 @@ class Postponed:
         seconds: until the next one.
         started_at: seconds since the epoch by the broker's clock.
         finished_at: the same.
+        ref: of a collector, what its message calls it.
     """
 
     step: str
@@ -85,6 +90,7 @@ class Postponed:
     started_at: float = 0.0
     finished_at: float = 0.0
     worker: str = ""
+    ref: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,14 +130,11 @@ class Underway:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """The ledger's answer to a worker that wants to execute a step.
+class Granted:
+    """A claim on a step: until its lease runs out, nobody else executes it.
 
     Args:
-        answer: ``yours``; ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``;
-            ``later`` (it, or the one before it, is to be executed alone); ``unknown`` (no such run).
-        attempt: counted from 1, if it is yours.
-        wait: seconds until it is worth asking again, if it is busy.
+        attempt: counted from 1.
         started_at: now, seconds since the epoch by the broker's clock.
         first_started_at: when the first attempt was.
         lost: how many of the attempts ended with their worker, and say nothing about the step.
@@ -142,9 +145,7 @@ class Claim:
     """
 
     step: str
-    answer: Literal["yours", "done", "busy", "cancelled", "not ready", "later", "unknown"]
-    attempt: int = 0
-    wait: float = 0.0
+    attempt: int = 1
     started_at: float = 0.0
     first_started_at: float = 0.0
     lost: int = 0
@@ -170,6 +171,24 @@ class Follows:
     commands: Sequence[Sequence[Any]] = ()
     done: bool = False
     last: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Why a step is not to be executed by the worker that has asked.
+
+    Args:
+        why: ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``; ``later`` (it, or the
+            one before it, is to be executed alone); ``unknown`` (no such run).
+        wait: seconds until it is worth asking again, if it is busy.
+    """
+
+    step: str
+    why: Refusal
+    wait: float = 0.0
+
+
+Claim = Granted | Refused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,6 +255,7 @@ class Event:
     Args:
         event: of the run, ``accepted``, ``resumed``, ``waiting`` or ``ended``; of a step, ``started``, ``postponed``,
             ``finished``, and ``answered`` if it does so after the deadline.
+        status: of the step that has finished, or of the run that has ended.
         at: seconds since the epoch by the broker's clock.
         message: the error of a step that failed, or the cause of a run's end.
         seconds: until the next attempt, if the step is postponed.

@@ -2,260 +2,51 @@
 
 Of every outcome the first write wins, so messages may be delivered as often as they like. The work is done for many
 steps at once, and told in one event for all of a batch: a hundred thousand collectors are as many steps, and a few hundred
-messages.
+messages. README.md draws the states of steps and runs between them; the keys, and the functions that several scripts use, are
+in prelude.py.
 """
 
-from runner.ledger.clock import TOLERANCE
+from runner.ledger.prelude import NOW, PRELUDE
 
-# Every script is given how the keys of the run begin, up to and with its slot: twelve of them in every command were 3 % of
-# the default workflow. ARGV[1] is the time to live in seconds, how many are added to the server's time, and what time it is
-# by the caller's clock (clock.py).
-#
-#   run       what `Run` tells, and `collectors_left`: how many have no outcome
-#   plan      the plan, as JSON
-#   items     for each batch of a `foreach`: its keys and items, as JSON
-#   left      for each ref of collectors (itself, or its batch): how many of them have no outcome
-#   open      for each step that was begun and has no outcome: until, token, attempts, first start, attempts that were lost
-#             with their workers, ref, worker. It is leased until then; with "-" for a token, postponed until then.
-#   failures  for each step that was tried again: its attempts that failed, as JSON with a comma after each
-#   waits     for each ref or step that no worker has the task of: since when, and until when somebody looks again
-#   outcomes  for each step that has ended: how, as JSON that begins with the status
-#   values    for each step that has one: its value, as JSON
-#   absent    for each collector that has ended without success: its ref
-#   tally     for each collector with `foreach` and status: how many have ended so
-#   events    the story of the run, a stream
-#   end       a stream with an entry once the run has ended: it wakes who waits for that alone
-#   chords    for each chord that was sent: how many messages of its header have not returned, then "last" and the id of the
-#             last that has; and until then a field for each message that has
-
-# The names of a run's keys.
-KEYS = (
-    "run",
-    "plan",
-    "items",
-    "left",
-    "open",
-    "waits",
-    "outcomes",
-    "values",
-    "absent",
-    "tally",
-    "events",
-    "end",
-    "failures",
-    "chords",
-)
-
-# The ledger's time (clock.py): the server's with what is agreed on, unless that has been set since.
-_NOW = f"""
-local TTL, offset, expected = string.match(ARGV[1], '^(%S+) (%S+) (%S+)$')
-local time = redis.call('TIME')
-local now = time[1] + time[2] / 1000000 + tonumber(offset)
-if math.abs(now - tonumber(expected)) > {TOLERANCE} then now = tonumber(expected) end  -- defence: EXPECTED
-"""
-
-_PRELUDE = (
-    _NOW
-    + """
-local function key(name) return KEYS[1] .. name end
-local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
-local OUTCOMES, VALUES, ABSENT, TALLY = key('outcomes'), key('values'), key('absent'), key('tally')
-local EVENTS, END, FAILURES, CHORDS = key('events'), key('end'), key('failures'), key('chords')
-local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES, CHORDS}
-local status = redis.call('HGET', RUN, 'status')
-local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
-local function stamp(t) return string.format('%.6f', t) end
-local function event(fields)
-  local flat = {'at', stamp(now)}
-  for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = tostring(value) end
-  redis.call('XADD', EVENTS, '*', unpack(flat))
-  redis.call('HSET', RUN, 'last_at', stamp(now), 'sent_again', 0)
-end
--- The keys that a transition may have made expire as well; all of them begin anew when a tenth of their time has passed.
-local function keep(...)
-  local keys = {...}
-  if now - tonumber(redis.call('HGET', RUN, 'kept_at') or '0') > TTL / 10 then
-    keys = ALL
-    redis.call('HSET', RUN, 'kept_at', stamp(now))
-  end
-  for _, key in ipairs(keys) do redis.call('EXPIRE', key, TTL) end
-end
-
--- The collector with `foreach` that a ref is a batch of; nil for any other step.
-local function many(ref) return string.match(ref, '^(.-)/') end
-
-local function read(text)
-  if not text then return {until_ = 0, token = '-', attempt = 0, first = stamp(now), lost = 0, ref = '', worker = ''} end
-  local until_, token, attempt, first, lost, ref, worker = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S*) (.*)$')
-  return {until_ = tonumber(until_), token = token, attempt = tonumber(attempt), first = first, lost = tonumber(lost),
-          ref = ref, worker = worker}
-end
-local function written(is)
-  local numbers = string.format('%.6f %s %d %s %d', is.until_, is.token, is.attempt, is.first, is.lost)
-  return numbers .. ' ' .. is.ref .. ' ' .. is.worker
-end
-local function opened(step) return read(redis.call('HGET', OPEN, step)) end
-local function open(step, is) redis.call('HSET', OPEN, step, written(is)) end
-
--- One command for many fields: of a thousand steps each would be a command in the server's log, too. Lua can unpack no
--- more than some thousand values at once.
-local function in_parts(command, key, flat)
-  for from = 1, #flat, 1000 do redis.call(command, key, unpack(flat, from, math.min(from + 999, #flat))) end
-end
-local function fields_of(key, names)
-  local found = {}
-  for from = 1, #names, 1000 do
-    local some = redis.call('HMGET', key, unpack(names, from, math.min(from + 999, #names)))
-    for at = 1, #some do found[from + at - 1] = some[at] end
-  end
-  return found
-end
-
--- What `finish` has noted, until `told` writes it down at once.
-local new, outcomes, values, gone, absent, finished, told_of = {}, {}, {}, {}, {}, {}, {}
-local function answered(step, first, outcome, value)
-  -- What answers after the deadline stays late: how it went is kept, and its value.
-  local function over(text) return cjson.decode(text)[4] ~= cjson.null end
-  if string.find(first, '^%["late"') and over(outcome) and not over(first) then
-    redis.call('HSET', OUTCOMES, step, (string.gsub(outcome, '^%["[a-z_]+"', '["late"', 1)))
-    if value ~= '' then redis.call('HSET', VALUES, step, value) end
-    redis.call('HDEL', OPEN, step)
-    event({event = 'answered', step = step, status = 'late'})
-  end
-end
--- `first` is the outcome that the step has, if it has one.
-local function finish(step, ref, outcome, value, first)
-  if first or new[step] then  -- defence: FIRST
-    if first then answered(step, first, outcome, value) end
-    return false
-  end
-  new[step] = true
-  outcomes[#outcomes + 1] = step
-  outcomes[#outcomes + 1] = outcome
-  if value ~= '' then
-    values[#values + 1] = step
-    values[#values + 1] = value
-  end
-  gone[#gone + 1] = step
-  local is = string.match(outcome, '^%["([a-z_]+)"')
-  if ref ~= '' then
-    finished[ref] = (finished[ref] or 0) + 1
-    if is ~= 'succeeded' then
-      absent[#absent + 1] = step
-      absent[#absent + 1] = ref
-    end
-  end
-  local collector = many(ref)
-  if collector and told_of[collector .. ' ' .. is] then
-    told_of[collector .. ' ' .. is].count = told_of[collector .. ' ' .. is].count + 1
-    return true
-  end
-  local told = cjson.decode(outcome)
-  local message = type(told[6]) == 'table' and told[6][1] .. ': ' .. told[6][2] or ''
-  if collector then
-    if message ~= '' then message = step .. ': ' .. message end
-    told_of[collector .. ' ' .. is] =
-      {event = 'finished', step = collector, status = is, count = 1, worker = told[5], message = message}
-  else
-    event({event = 'finished', step = step, status = is, attempt = told[2], worker = told[5], message = message})
-  end
-  return true
-end
-local function told()
-  in_parts('HSET', OUTCOMES, outcomes)
-  in_parts('HSET', VALUES, values)
-  in_parts('HDEL', OPEN, gone)
-  in_parts('HSET', ABSENT, absent)
-  local total = 0
-  for ref, count in pairs(finished) do
-    -- One whose outcome was lost is counted as ended already.
-    local before = tonumber(redis.call('HGET', LEFT, ref) or '0')
-    total = total + math.min(count, before)
-    if before <= count then redis.call('HDEL', LEFT, ref) else redis.call('HINCRBY', LEFT, ref, -count) end
-  end
-  if total > 0 then redis.call('HINCRBY', RUN, 'collectors_left', -total) end
-  for name, fields in pairs(told_of) do
-    redis.call('HINCRBY', TALLY, name, fields.count)
-    event(fields)
-  end
-end
--- Finish all of {{step, ref, outcome, value}, …}; answers which were the first of their step.
-local function finish_all(steps)
-  local names, recorded = {}, {}
-  for at, each in ipairs(steps) do names[at] = each[1] end
-  local firsts = fields_of(OUTCOMES, names)
-  for at, each in ipairs(steps) do
-    if finish(each[1], each[2], each[3], each[4], firsts[at]) then recorded[#recorded + 1] = each[1] end
-  end
-  told()
-  return recorded
-end
-local function finish_run(final, cause)
-  redis.call('HSET', RUN, 'status', final, 'finished_at', stamp(now), 'cause', cause)
-  redis.call('DEL', OPEN, WAITS)
-  event({event = 'ended', status = final, message = cause})
-  redis.call('XADD', END, '*', 'status', final)
-  redis.call('EXPIRE', END, TTL)
-end
-"""
-)
-
-# Note that a message of a chord's header has been executed; whether it was the last. The last is told so each time that it
-# asks: its worker may have been killed before it sent what follows.
-_RETURNED = """
-local function returned(chord, message)
-  local left = redis.call('HGET', CHORDS, chord)
-  if not left then return 0 end
-  if not tonumber(left) then return left == 'last ' .. message and 1 or 0 end
-  if redis.call('HSETNX', CHORDS, chord .. ' ' .. message, 1) == 0 then return 0 end
-  if redis.call('HINCRBY', CHORDS, chord, -1) > 0 then return 0 end
-  for _, field in ipairs(redis.call('HKEYS', CHORDS)) do
-    if string.sub(field, 1, #chord + 1) == chord .. ' ' then redis.call('HDEL', CHORDS, field) end
-  end
-  redis.call('HSET', CHORDS, chord, 'last ' .. message)
-  return 1
-end
-"""
-
-# ARGV: ttl, plan, where the items are, how many fields and values follow, those of the run, how many refs and numbers of
-# collectors follow, those, then as JSON what is taken from another run: id, ref, outcome, value of each step. The same
-# id again changes nothing.
+# The same id again changes nothing.
 ACCEPT = (
-    _PRELUDE
+    PRELUDE
     + """
--- Whoever accepted it asks again when the answer was lost: the first field is their token.
-if status then return redis.call('HGET', RUN, 'token') == ARGV[6] and stamp(now) or 0 end
-local fields = tonumber(ARGV[4])
-local refs = tonumber(ARGV[5 + fields])
-redis.call('SET', PLAN, ARGV[2])
-if redis.call('EXISTS', ARGV[3]) == 1 then redis.call('RENAME', ARGV[3], ITEMS) end
-redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), unpack(ARGV, 5, 4 + fields))
-local at = 6 + fields
-for ref = at, at + refs - 1, 2 do redis.call('HSET', LEFT, ARGV[ref], ARGV[ref + 1]) end
+-- Whoever accepted it asks again when the answer was lost: the token is theirs.
+if status then return redis.call('HGET', RUN, 'token') == a.token and stamp(now) or 0 end
+-- A fan-out begins: its collectors may be claimed.
+local function begin(fan_out)
+  redis.call('HSET', RUN, 'fan_out', fan_out.id, 'left:' .. fan_out.id, fan_out.count, 'deadline:' .. fan_out.id, fan_out.deadline)
+  for ref, size in pairs(fan_out.sizes) do redis.call('HSET', LEFT, ref, size) end
+  if redis.call('EXISTS', fan_out.staged) == 1 then redis.call('RENAME', fan_out.staged, ITEMS) end
+end
+redis.call('SET', PLAN, a.plan)
+redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), 'token', a.token)
+redis.call('HSET', RUN, 'workflow', a.workflow, 'hash', a.hash, 'inputs', a.inputs)
+if a.fan_out then begin(a.fan_out) end
 event({event = 'accepted'})
-finish_all(cjson.decode(ARGV[at + refs]))
+record(a.kept)
 keep(unpack(ALL))
 return stamp(now)
 """
 )
 
-# ARGV: ttl, token, lease, worker, whether steps may be given that are to be executed alone, then as JSON for each ref:
-# itself, what its steps need ('' nothing, '*' every collector, or a step id), the steps. The token is the claimer's own:
-# a claim that is sent again because its answer was lost is answered as the first time, and counts no attempt. Answers the
-# time, when the run began, a letter for each step, what there is to say of some of them, of the gather or a stage what
-# it works on (how many collectors are absent and how many outcomes there are, or the value before), and the values of the
-# steps that a gather names beside its own.
+# The token is the claimer's own: a claim that is sent again because its answer was lost is answered as the first time, and
+# counts no attempt. Returns the time, when the run began, a letter for each step, what there is to say of some of them, of
+# the gather or a stage what it works on (how many collectors are absent and how many outcomes there are, or the value
+# before), and the values of the steps that a gather names beside its own.
 CLAIM = (
-    _PRELUDE
+    PRELUDE
     + """
-local token, lease, worker, alone = ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local letters, more, started, opening, before, handed = {}, {}, {}, {}, '', {}
 local given, last = 0, false
 local ready = {}
+-- What a step needs: '' nothing, '*' and a fan-out that all of its collectors have ended, or a step that has.
 local function is_ready(needs)
   if ready[needs] == nil then
     if needs == '' then ready[needs] = true
-    elseif needs == '*' then ready[needs] = tonumber(redis.call('HGET', RUN, 'collectors_left') or '0') == 0
+    elseif string.sub(needs, 1, 1) == '*' then
+      ready[needs] = tonumber(redis.call('HGET', RUN, 'left:' .. string.sub(needs, 2)) or '0') == 0
     else ready[needs] = redis.call('HEXISTS', OUTCOMES, needs) == 1 end
   end
   return ready[needs]
@@ -266,7 +57,7 @@ local function claim(step, ref, needs, outcome, begun)
   if ended then return 'c' end  -- defence: ENDED
   if not is_ready(needs) then return 'n' end
   local is = read(begun)
-  if is.token ~= token then
+  if is.token ~= a.token then
     if is.until_ > now then  -- defence: BUSY
       more[#more + 1] = stamp(is.until_ - now)
       return 'b'
@@ -274,52 +65,59 @@ local function claim(step, ref, needs, outcome, begun)
     -- A lease that has run out was held by a worker that is lost: it neither finished the step nor postponed it. What
     -- was lost twice, with others perhaps, is executed alone, so that none is blamed for another.
     local lost = is.lost + (is.token ~= '-' and 1 or 0)
-    if last or (lost >= 2 and not (alone and given == 0)) then return 'l' end  -- defence: ALONE
+    if last or (lost >= 2 and not (a.alone and given == 0)) then return 'l' end  -- defence: ALONE
     last = lost >= 2
-    is = {until_ = now + lease, token = token, attempt = is.attempt + 1, first = is.first, lost = lost, ref = ref, worker = worker}
+    is = {attempt = is.attempt + 1, first = is.first, lost = lost, ref = ref, worker = a.worker}
+    grant(is, a.token, a.lease)
     opening[#opening + 1] = step
     opening[#opening + 1] = written(is)
     local collector = many(ref)
     if collector then started[collector] = (started[collector] or 0) + 1
-    else event({event = 'started', step = step, attempt = is.attempt, worker = worker}) end
+    else event({event = 'started', step = step, attempt = is.attempt, worker = a.worker}) end
   end
   given = given + 1
   if is.attempt == 1 and is.lost == 0 then return 'y' end
   more[#more + 1] = is.attempt .. ' ' .. is.first .. ' ' .. is.lost
   return 'Y'
 end
-for _, wanted in ipairs(cjson.decode(ARGV[6])) do
-  local ref, needs, steps = wanted[1], wanted[2], wanted[3]
+local of_the_fan_out = false
+for _, wanted in ipairs(a.wanted) do
+  local ref, needs, steps = wanted.ref, wanted.needs, wanted.steps
   local done, begun = fields_of(OUTCOMES, steps), fields_of(OPEN, steps)
   for at, step in ipairs(steps) do letters[#letters + 1] = claim(step, ref, needs, done[at], begun[at]) end
-  if given > 0 then redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1]) end
-  if given > 0 and needs == '*' then
-    before = redis.call('HLEN', ABSENT) .. ' ' .. redis.call('HLEN', OUTCOMES)
-    if #wanted[4] > 0 then handed = redis.call('HMGET', VALUES, unpack(wanted[4])) end
-  elseif given > 0 and needs ~= '' then before = redis.call('HGET', VALUES, needs) or '' end
+  if given > 0 then
+    redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1])
+    of_the_fan_out = of_the_fan_out or ref ~= ''
+    if string.sub(needs, 1, 1) == '*' then
+      local absent = redis.call('HGET', RUN, 'absent:' .. string.sub(needs, 2)) or '0'
+      before = absent .. ' ' .. redis.call('HLEN', OUTCOMES)
+      if #wanted.values > 0 then handed = redis.call('HMGET', VALUES, unpack(wanted.values)) end
+    elseif needs ~= '' then before = redis.call('HGET', VALUES, needs) or '' end
+  end
 end
 in_parts('HSET', OPEN, opening)
-for collector, count in pairs(started) do event({event = 'started', step = collector, count = count, worker = worker}) end
+for collector, count in pairs(started) do event({event = 'started', step = collector, count = count, worker = a.worker}) end
 if given > 0 and status == 'pending' then
   redis.call('HSET', RUN, 'status', 'running', 'started_at', stamp(now))
 end
+if of_the_fan_out then redis.call('HSETNX', RUN, 'began:' .. redis.call('HGET', RUN, 'fan_out'), stamp(now)) end
 if given > 0 then redis.call('HDEL', RUN, 'waits_for') end
 if status then keep(OPEN) end
 return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.concat(letters), more, before, handed}
 """
 )
 
-# ARGV: ttl, token, lease, then step ids. Answers which are still this claimer's to work on.
+# Returns which of the steps are still this claimer's to work on.
 RENEW = (
-    _PRELUDE
+    PRELUDE
     + """
 local kept = {}
-for at = 4, #ARGV do
-  local is = opened(ARGV[at])
-  if not ended and is.token == ARGV[2] then
-    is.until_ = now + ARGV[3]
-    open(ARGV[at], is)
-    kept[#kept + 1] = ARGV[at]
+for _, step in ipairs(a.steps) do
+  local is = opened(step)
+  if not ended and is.token == a.token then
+    grant(is, a.token, a.lease)
+    open(step, is)
+    kept[#kept + 1] = step
   end
 end
 if #kept > 0 then keep() end
@@ -327,42 +125,40 @@ return kept
 """
 )
 
-# ARGV: ttl, token, then step ids. What was claimed with this token and not begun is as it was before.
-GIVE_BACK = (
-    _PRELUDE
+# What was claimed with this token and not begun is as it was before.
+RELEASE = (
+    PRELUDE
     + """
-for at = 3, #ARGV do
-  local is = opened(ARGV[at])
-  if is.token == ARGV[2] then
+for _, step in ipairs(a.steps) do
+  local is = opened(step)
+  if is.token == a.token then
     is.attempt = is.attempt - 1
-    is.until_, is.token = 0, '-'
-    if is.attempt == 0 then redis.call('HDEL', OPEN, ARGV[at]) else open(ARGV[at], is) end
+    let_go(is)
+    if is.attempt == 0 then redis.call('HDEL', OPEN, step) else open(step, is) end
   end
 end
 return 1
 """
 )
 
-# ARGV: ttl, how the run ends ('' if it goes on), the cause, as JSON for each step: id, ref, outcome, value, then what follows
-# the message of these steps, if the ledger is to do it: the chord that it returns to and its id, or the commands that send
-# the next message. Answers as JSON which of the outcomes were the first, whether what follows is done, and whether the message
-# was the last of its chord.
+# Returns as JSON which of the outcomes were the first, whether what follows the message is done, and whether the message was
+# the last of its chord.
 FINISH = (
-    _PRELUDE
-    + _RETURNED
+    PRELUDE
     + """
 if not status then return {'[]', 0, 0} end
-local steps = cjson.decode(ARGV[4])
 if ended then  -- defence: NOT_AFTER_THE_END
-  for _, each in ipairs(steps) do
-    local first = redis.call('HGET', OUTCOMES, each[1])
-    if first then answered(each[1], first, each[3], each[4]) end
+  for _, group in ipairs(a.outcomes) do
+    for at, step in ipairs(group.steps) do
+      local first = redis.call('HGET', OUTCOMES, step)
+      if first then answer(group, at, first) end
+    end
   end
   return {'[]', 0, 0}
 end
-local recorded, done, last = finish_all(steps), 0, 0
-if ARGV[2] ~= '' then finish_run(ARGV[2], ARGV[3]) end
-local follows = ARGV[5] ~= '' and cjson.decode(ARGV[5])
+local recorded, done, last = record(a.outcomes), 0, 0
+if a.ends then conclude(a.ends, a.cause) end
+local follows = a.follows
 if follows and follows.chord ~= '' then
   done, last = 1, returned(follows.chord, follows.message)
 elseif follows and #recorded > 0 then
@@ -377,76 +173,77 @@ return {#recorded > 0 and cjson.encode(recorded) or '[]', done, last}
 """
 )
 
-# ARGV: ttl, then for each step: id, seconds to wait, the error's text, the attempt that failed. Answers which are
-# waiting now.
+# Returns which of the steps are waiting now.
 POSTPONE = (
-    _PRELUDE
+    PRELUDE
     + """
-local postponed, told_of = {}, {}
+local postponed, told = {}, {}
 if not status or ended then return postponed end
-for at = 2, #ARGV, 5 do
-  local step = ARGV[at]
+for _, each in ipairs(a.attempts) do
+  local step = each.step
   if redis.call('HEXISTS', OUTCOMES, step) == 0 then
     local is = opened(step)
-    is.until_, is.token = now + ARGV[at + 1], '-'
+    let_go(is, each.seconds)
     open(step, is)
-    redis.call('HSET', FAILURES, step, (redis.call('HGET', FAILURES, step) or '') .. ARGV[at + 4] .. ',')
+    redis.call('HSET', FAILURES, step, (redis.call('HGET', FAILURES, step) or '') .. each.failure .. ',')
     postponed[#postponed + 1] = step
     local collector = many(is.ref)
-    local fields = {event = 'postponed', step = step, attempt = ARGV[at + 3], message = ARGV[at + 2], seconds = ARGV[at + 1]}
+    local fields = {event = 'postponed', step = step, attempt = each.attempt, message = each.message, seconds = each.seconds}
     if not collector then event(fields)
-    elseif told_of[collector] then told_of[collector].count = told_of[collector].count + 1
+    elseif told[collector] then told[collector].count = told[collector].count + 1
     else
       fields.step, fields.count, fields.message = collector, 1, step .. ': ' .. fields.message
-      told_of[collector] = fields
+      told[collector] = fields
     end
   end
 end
-for _, fields in pairs(told_of) do event(fields) end
+for _, fields in pairs(told) do event(fields) end
 keep(OPEN, FAILURES)
 return postponed
 """
 )
 
-# ARGV: ttl, the worker whose process died, then refs and step ids. The leases on their steps end now. Answers, for each
-# that it held, the step, its attempts, how many of them were lost, and when the first and the last began. If it held
-# several, nobody knows of which it died: they count as lost with their worker.
-RELEASE = (
-    _PRELUDE
+# The leases of a worker whose process died end. Returns, for each step that it held, the step, its attempts, how many of
+# them were lost, and when the first and the last began. If it held several, nobody knows of which it died: they count as
+# lost with their worker.
+ABANDON = (
+    PRELUDE
     + """
-local wanted, released = {}, {}
-for at = 3, #ARGV do wanted[ARGV[at]] = true end
+local wanted, abandoned = {}, {}
+for _, name in ipairs(a.names) do wanted[name] = true end
 local all = redis.call('HGETALL', OPEN)
 for at = 1, #all, 2 do
   local step = all[at]
   local is = opened(step)
-  if is.worker == ARGV[2] and is.token ~= '-' and (wanted[step] or wanted[is.ref]) then
-    released[#released + 1] = {step, tostring(is.attempt), tostring(is.lost), is.first, stamp(now)}
+  if is.worker == a.worker and is.token ~= '-' and (wanted[step] or wanted[is.ref]) then
+    abandoned[#abandoned + 1] = {step, tostring(is.attempt), tostring(is.lost), is.first, stamp(now)}
   end
 end
-for _, each in ipairs(released) do
+for _, each in ipairs(abandoned) do
   local is = opened(each[1])
-  is.until_, is.token = 0, '-'
-  if #released > 1 then is.lost = is.lost + 1 end
+  let_go(is)
+  if #abandoned > 1 then is.lost = is.lost + 1 end
   open(each[1], is)
 end
-return released
+return abandoned
 """
 )
 
-# ARGV: ttl, grace. What has gone wrong in a run, as far as its ledger shows: 'ended' alone, or the run's state, the
-# refs and steps whose worker is lost, those whose next attempt is overdue, those that somebody holds, whether the run
-# has been silent (for the grace, doubled each time that it was sent again since the last event), how many collectors have
-# no outcome, the seconds until their deadline ('inf' without one), and, if it has been silent, the refs they belong to.
+# What has gone wrong in a run, as far as its ledger shows: 'ended' alone, or the run's state, the refs and steps whose
+# worker is lost, those whose next attempt is overdue, those that somebody holds, whether the run has been silent (for the
+# grace, doubled each time that it was sent again since the last event), how many collectors of the open fan-out have no
+# outcome, the seconds until their deadline ('inf' without one), and, if it has been silent, the refs they belong to.
 SWEEP = (
-    _PRELUDE
+    PRELUDE
     + """
 if not status then return {'unknown'} end
 if ended then return {'ended'} end
 local run = {}
-local fields = {'last_at', 'sent_at', 'sent_again', 'started_at', 'collectors_left', 'deadline'}
-for at, text in ipairs(redis.call('HMGET', RUN, unpack(fields))) do run[fields[at]] = tonumber(text or '0') end
-local wait = ARGV[2] * 2 ^ math.min(run.sent_again, 10)
+local fan_out = redis.call('HGET', RUN, 'fan_out') or ''
+local fields = {'last_at', 'sent_at', 'sent_again', 'left:' .. fan_out, 'deadline:' .. fan_out, 'began:' .. fan_out}
+local names = {'last_at', 'sent_at', 'sent_again', 'left', 'deadline', 'began'}
+for at, text in ipairs(redis.call('HMGET', RUN, unpack(fields))) do run[names[at]] = tonumber(text or '0') end
+local wait = a.grace * 2 ^ math.min(run.sent_again, 10)
 local again = now - run.sent_at >= wait
 local lost, overdue, held = {}, {}, {}
 local all = redis.call('HGETALL', OPEN)
@@ -457,32 +254,32 @@ for at = 1, #all, 2 do
     -- Not sent since the lease ran out, or long ago: the message may have been lost as well.
     if is.until_ < now and (run.sent_at < is.until_ or again) then lost[name] = 1 else held[name] = 1 end
   elseif is.until_ > 0 then
-    if is.until_ + ARGV[2] < now and again then overdue[name] = 1 else held[name] = 1 end
+    if is.until_ + a.grace < now and again then overdue[name] = 1 else held[name] = 1 end
   end
 end
 local waits = redis.call('HGETALL', WAITS)
 for at = 1, #waits, 2 do
   local until_ = tonumber(string.match(waits[at + 1], '%S+$'))
-  if until_ + ARGV[2] < now and again then overdue[waits[at]] = 1 else held[waits[at]] = 1 end
+  if until_ + a.grace < now and again then overdue[waits[at]] = 1 else held[waits[at]] = 1 end
 end
-local function names(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  return list
+local function list(set)
+  local found = {}
+  for name in pairs(set) do found[#found + 1] = name end
+  return found
 end
 local silent = now - math.max(run.last_at, run.sent_at) >= wait
-local left = 'inf'
-if run.deadline > 0 and run.collectors_left > 0 then
-  left = stamp(run.deadline - (run.started_at > 0 and now - run.started_at or 0))
+local seconds = 'inf'
+if run.deadline > 0 and run.left > 0 then
+  seconds = stamp(run.deadline - (run.began > 0 and now - run.began or 0))
 end
 local idle = silent and redis.call('HKEYS', LEFT) or {}
-return {status, names(lost), names(overdue), names(held), silent and 1 or 0, run.collectors_left, left, idle}
+return {status, list(lost), list(overdue), list(held), silent and 1 or 0, run.left, seconds, idle}
 """
 )
 
-# ARGV: ttl. The run, or a part of it, is sent again.
+# The run, or a part of it, is sent again.
 SENT_AGAIN = (
-    _PRELUDE
+    PRELUDE
     + """
 if status and not ended then
   redis.call('HSET', RUN, 'sent_at', stamp(now))
@@ -492,61 +289,59 @@ return 0
 """
 )
 
-# ARGV: ttl, the reason why a ref or step waits, its name, seconds until somebody looks again, seconds that it may wait in
-# all, whether it begins to wait now. Answers 1 if it waits, 0 if it has waited long enough, and nothing if it has ended.
-# An event only when it begins, and for another reason than the one before. Until it is looked at again it counts as
-# held: it is not lost, and others of the run may be.
-WAIT = (
-    _PRELUDE
+# Returns `parked`, `expired` if it has waited long enough, and `ended` if the step or the run has. An event only when it
+# begins, and for another reason than the one before. Until it is looked at again it counts as held: it is not lost, and
+# others of the run may be.
+PARK = (
+    PRELUDE
     + """
-local name = ARGV[3]
-if not status or ended or redis.call('HEXISTS', OUTCOMES, name) == 1 then return false end
-if tonumber(opened(name).until_) > now then return 1 end
-local before = ARGV[6] == '0' and redis.call('HGET', WAITS, name)
+if not status or ended or redis.call('HEXISTS', OUTCOMES, a.name) == 1 then return 'ended' end
+if tonumber(opened(a.name).until_) > now then return 'parked' end
+local before = not a.restart and redis.call('HGET', WAITS, a.name)
 local since = before and tonumber(string.match(before, '^%S+')) or now
-if now - since >= tonumber(ARGV[5]) then return 0 end
-redis.call('HSET', WAITS, name, stamp(since) .. ' ' .. stamp(now + ARGV[4]))
-if redis.call('HGET', RUN, 'waits_for') ~= ARGV[2] then
-  redis.call('HSET', RUN, 'waits_for', ARGV[2])
-  if not before then event({event = 'waiting', message = ARGV[2]}) end
+if now - since >= a.limit then return 'expired' end
+redis.call('HSET', WAITS, a.name, stamp(since) .. ' ' .. stamp(now + a.seconds))
+if redis.call('HGET', RUN, 'waits_for') ~= a.reason then
+  redis.call('HSET', RUN, 'waits_for', a.reason)
+  if not before then event({event = 'waiting', message = a.reason}) end
 end
 keep(WAITS)
-return 1
+return 'parked'
 """
 )
 
-# ARGV: ttl, whether collectors that ended without success are executed again, as JSON the id and the ref of each collector
-# of which something is lost, how many other steps are executed again, those, then the steps that are kept and not told by
-# the tally. The story of the run, which has ended, begins anew.
+# The story of the run, which has ended, begins anew; of the steps that are kept and not told by the tally it tells again.
 REOPEN = (
-    _PRELUDE
+    PRELUDE
     + """
 if not ended then return 0 end
 local function forget(step)
   redis.call('HDEL', OUTCOMES, step)
   redis.call('HDEL', VALUES, step)
 end
-if ARGV[2] == '1' then
-  local absent = redis.call('HGETALL', ABSENT)
-  for at = 1, #absent, 2 do
-    forget(absent[at])
-    redis.call('HINCRBY', LEFT, absent[at + 1], 1)
-  end
-  redis.call('HINCRBY', RUN, 'collectors_left', #absent / 2)
-  redis.call('DEL', ABSENT)
-  for _, name in ipairs(redis.call('HKEYS', TALLY)) do
-    if not string.find(name, ' succeeded$') then redis.call('HDEL', TALLY, name) end
-  end
-end
-for _, each in ipairs(cjson.decode(ARGV[3])) do
-  local step, ref = each[1], each[2]
+-- A collector has no outcome any more.
+local function miss(step, ref)
+  local text = redis.call('HGET', OUTCOMES, step)
   forget(step)
   redis.call('HINCRBY', LEFT, ref, 1)
-  redis.call('HINCRBY', RUN, 'collectors_left', 1)
-  if many(ref) then redis.call('HINCRBY', TALLY, many(ref) .. ' succeeded', -1) end
+  if not many(ref) then return end
+  local name = many(ref) .. ' ' .. (text and outcome_of(text).status or 'succeeded')
+  if redis.call('HINCRBY', TALLY, name, -1) <= 0 then redis.call('HDEL', TALLY, name) end
 end
-local again = tonumber(ARGV[4])
-for at = 5, 4 + again do forget(ARGV[at]) end
+local missed = #a.lost
+if a.collectors then
+  local absent = redis.call('HGETALL', ABSENT)
+  for at = 1, #absent, 2 do miss(absent[at], absent[at + 1]) end
+  missed = missed + #absent / 2
+  redis.call('DEL', ABSENT)
+  if a.fan_out then redis.call('HDEL', RUN, 'absent:' .. a.fan_out) end
+end
+for _, each in ipairs(a.lost) do miss(each[1], each[2]) end
+if a.fan_out then
+  redis.call('HINCRBY', RUN, 'left:' .. a.fan_out, missed)
+  redis.call('HDEL', RUN, 'began:' .. a.fan_out)
+end
+for _, step in ipairs(a.again) do forget(step) end
 redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES, CHORDS)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
@@ -556,11 +351,11 @@ for at = 1, #tally, 2 do
   local collector, is = string.match(tally[at], '^(%S+) (%S+)$')
   event({event = 'finished', step = collector, status = is, count = tally[at + 1]})
 end
-for at = 5 + again, #ARGV do
-  local outcome = redis.call('HGET', OUTCOMES, ARGV[at])
-  if outcome then
-    local told = cjson.decode(outcome)
-    event({event = 'finished', step = ARGV[at], status = told[1], attempt = told[2], worker = told[5]})
+for _, step in ipairs(a.kept) do
+  local text = redis.call('HGET', OUTCOMES, step)
+  if text then
+    local is = outcome_of(text)
+    event({event = 'finished', step = step, status = is.status, attempt = is.attempt, worker = is.worker})
   end
 end
 keep(unpack(ALL))
@@ -568,14 +363,13 @@ return 1
 """
 )
 
-# ARGV: ttl, the cause, then as JSON for each step its id, ref, outcome and value, if it has no outcome yet.
 CANCEL = (
-    _PRELUDE
+    PRELUDE
     + """
 if not status then return false end
 if not ended then  -- defence: ENDS_ONCE
-  finish_all(cjson.decode(ARGV[3]))
-  finish_run('cancelled', ARGV[2])
+  record(a.outcomes)
+  conclude('cancelled', a.cause)
   keep(OUTCOMES, ABSENT)
   status = 'cancelled'
 end
@@ -583,38 +377,28 @@ return status
 """
 )
 
-# KEYS: the index of the active runs. ARGV: runs that have ended, each with the time since when it was active; one that has
-# been resumed meanwhile has another.
-RETIRE = """
-for at = 1, #ARGV, 2 do
-  local since = redis.call('ZSCORE', KEYS[1], ARGV[at])
-  if since and tonumber(since) == tonumber(ARGV[at + 1]) then redis.call('ZREM', KEYS[1], ARGV[at]) end
-end
-"""
-
-# ARGV: ttl, then step ids. Answers those that have no outcome, or have succeeded and have no value any more.
+# Returns those of the steps that have no outcome, or had a value and have none any more.
 LOST = (
-    _PRELUDE
+    PRELUDE
     + """
 local lost = {}
-for at = 2, #ARGV do
-  local outcome = redis.call('HGET', OUTCOMES, ARGV[at])
-  local succeeded = outcome and string.find(outcome, '^%["succeeded"')
-  if not outcome or (succeeded and redis.call('HEXISTS', VALUES, ARGV[at]) == 0) then lost[#lost + 1] = ARGV[at] end
+for _, step in ipairs(a.steps) do
+  local text = redis.call('HGET', OUTCOMES, step)
+  if not text or (outcome_of(text).valued and redis.call('HEXISTS', VALUES, step) == 0) then lost[#lost + 1] = step end
 end
 return lost
 """
 )
 
-# ARGV: ttl, the cause. A run that cannot be read is cancelled: whatever stands where its state belongs is replaced, so that
-# no worker executes anything of it and nobody waits for it. The prelude would fail over it.
+# A run that cannot be read is cancelled: whatever stands where its state belongs is replaced, so that no worker executes
+# anything of it and nobody waits for it. The prelude would fail over it.
 BURY = (
-    _NOW
+    NOW
     + """
 local function key(name) return KEYS[1] .. name end
 if redis.call('EXISTS', key('run'), key('plan')) == 0 then return false end
-now = string.format('%.6f', now)
-local run = {status = 'cancelled', finished_at = now, cause = ARGV[2], submitted_at = now, workflow = '', hash = '', inputs = '{}'}
+now = stamp(now)
+local run = {status = 'cancelled', finished_at = now, cause = a.cause, submitted_at = now, workflow = '', hash = '', inputs = '{}'}
 if redis.call('TYPE', key('run')).ok == 'hash' then
   run.workflow = redis.call('HGET', key('run'), 'workflow') or ''
   local submitted = redis.call('HGET', key('run'), 'submitted_at')
@@ -622,50 +406,53 @@ if redis.call('TYPE', key('run')).ok == 'hash' then
 end
 redis.call('DEL', key('run'), key('open'), key('waits'), key('events'), key('end'))
 for name, value in pairs(run) do redis.call('HSET', key('run'), name, value) end
-redis.call('XADD', key('events'), '*', 'at', now, 'event', 'ended', 'status', 'cancelled', 'message', ARGV[2])
+redis.call('XADD', key('events'), '*', 'at', now, 'event', 'ended', 'status', 'cancelled', 'message', a.cause)
 redis.call('XADD', key('end'), '*', 'status', 'cancelled')
 for _, name in ipairs({'run', 'events', 'end'}) do redis.call('EXPIRE', key(name), TTL) end
 return 'cancelled'
 """
 )
 
-# KEYS: which worker reconciles, and until when. ARGV: ttl, who would, for how many seconds. Returns 1 if it is to.
-LEAD = (
-    _NOW
-    + """
-local until_, who = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (.*)$')
-if who and who ~= ARGV[2] and (tonumber(until_) or 0) > now then return 0 end
-redis.call('SET', KEYS[1], string.format('%.6f', now + ARGV[3]) .. ' ' .. ARGV[2], 'EX', TTL)
-return 1
-"""
-)
-
-# ARGV: ttl, a chord, how many messages its header has, then the commands that send them: of each how many words it has, and
-# those. They write to queues, which are no keys of the run; all of them are sent, or none.
+# The commands that send the messages of a chord's header write to queues, which are no keys of the run; all of them are
+# sent, or none, and once.
 EXPECT = (
-    _PRELUDE
+    PRELUDE
     + """
-if redis.call('HEXISTS', CHORDS, ARGV[2]) == 1 then return 0 end
-local at = 4
-while at <= #ARGV do
-  local words = tonumber(ARGV[at])
-  redis.call(unpack(ARGV, at + 1, at + words))
-  at = at + words + 1
-end
-redis.call('HSET', CHORDS, ARGV[2], ARGV[3])
+if redis.call('HEXISTS', CHORDS, a.chord) == 1 then return 0 end
+for _, command in ipairs(a.commands) do redis.call(unpack(command)) end
+redis.call('HSET', CHORDS, a.chord, a.messages)
 if status then keep(CHORDS) else redis.call('EXPIRE', CHORDS, TTL) end
 return 1
 """
 )
 
-# ARGV: ttl, a chord, the id of a message of its header that has been executed. Returns 1 for the last of them.
+# Returns 1 for the last message of a chord's header.
 RETURNED = (
-    _PRELUDE
-    + _RETURNED
+    PRELUDE
     + """
 if not status then return 0 end
-local last = returned(ARGV[2], ARGV[3])
+local last = returned(a.chord, a.message)
 keep(CHORDS)
 return last
+"""
+)
+
+# Of all runs: KEYS[1] is the index of the active ones. One that has been resumed meanwhile has another time since when it is.
+RETIRE = """
+local a = cjson.decode(ARGV[1])
+for _, each in ipairs(a.runs) do
+  local since = redis.call('ZSCORE', KEYS[1], each[1])
+  if since and tonumber(since) == each[2] then redis.call('ZREM', KEYS[1], each[1]) end
+end
+"""
+
+# Of all runs: KEYS[1] says which worker reconciles, and until when. Returns 1 if the one that asks is to.
+LEAD = (
+    NOW
+    + """
+local until_, who = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (.*)$')
+if who and who ~= a.who and (tonumber(until_) or 0) > now then return 0 end
+redis.call('SET', KEYS[1], stamp(now + a.seconds) .. ' ' .. a.who, 'EX', TTL)
+return 1
 """
 )

@@ -21,9 +21,10 @@ from runner.language.plan import Plan
 from runner.language.redact import redact
 from runner.language.tolerance import Verdict
 from runner.ledger.entries import Event
-from runner.ledger.ledger import AWAY, FOLLOW_PATIENCE, Ledger
+from runner.ledger.ledger import Ledger
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
+from runner.ledger.run_reader import AWAY, FOLLOW_PATIENCE
 from runner.runs.exit_codes import STILL_RUNNING, exit_code
 from runner.runs.outage import Outage
 from runner.runs.private_worker import WorkerEnded

@@ -136,7 +136,7 @@ def _keep_items(step: Step, before: Known, now: Known, ledger: Ledger, *, everyt
         same = [each.id for each in ledger.steps(new_id, new, ref) if known.get(each.id) == _digest(each)]
         outcomes = ledger.outcomes_of(run_id, same, values=True).values()
         kept = [each for each in outcomes if everything or each.passes]
-        ledger.finish(new_id, [replace(each, ref=ref) for each in kept], new)
+        ledger.finish(new_id, [replace(each, ref=ref) for each in kept])
 
 
 def _collectors(step: Step, run_id: str, plan: Plan, ledger: Ledger) -> Iterator[Step]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from runner.language.plan import Plan, Step
-from runner.ledger.entries import Claim
+from runner.ledger.entries import Granted
 from runner.ledger.ledger import Ledger
 from runner.worker.endings import Failure
 from runner.worker.retry import NoRetry, wait_before_retry
@@ -27,7 +27,7 @@ class Attempt:
     plan: Plan
     run_id: str
     step: Step
-    claim: Claim
+    claim: Granted
     worker: str
     began: float = field(default_factory=time.monotonic)
     chance: float = field(default_factory=random.random)

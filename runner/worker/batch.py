@@ -19,7 +19,7 @@ from celery.utils.log import get_task_logger
 
 from runner.language.plan import Plan, Step
 from runner.language.redact import redact_line
-from runner.ledger.entries import Follows, Outcome, Postponed
+from runner.ledger.entries import Follows, Granted, Outcome, Postponed
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
 from runner.system.crashpoints import Crashpoint, crashpoint
@@ -117,7 +117,7 @@ class Batch:
             size = min(_affordable(paces.get(name)) if attempts else MOST, size * 8)
             unbegun = [attempt.step for attempt in attempts[len(results) :]]
             self._record(results, are_last=not (rest or unbegun))
-            self._give_back(unbegun)
+            self._release(unbegun)
             rest.extendleft(reversed(unbegun))
             rest.extend(by_id[step_id] for step_id in self._due(wait=not rest))
 
@@ -166,7 +166,7 @@ class Batch:
         crashpoint(Crashpoint.CLAIM_AFTER)
         attempts, later = [], []
         for step, claim in zip(steps, claims, strict=True):
-            if claim.answer == "yours":
+            if isinstance(claim, Granted):
                 attempts.append(
                     Attempt(
                         ledger=self.ledger,
@@ -177,9 +177,9 @@ class Batch:
                         worker=self.worker,
                     )
                 )
-            elif claim.answer == "busy":
+            elif claim.why == "busy":
                 self.waiting[step.id] = time.monotonic() + claim.wait
-            elif claim.answer == "later":
+            elif claim.why == "later":
                 later.append(step)
         first = redact_line(steps[0].id, self.plan)
         logger.info("run %s: claimed %d of %d steps from %s", self.run_id, len(attempts), len(steps), first)
@@ -196,9 +196,9 @@ class Batch:
         self.held.steps.difference_update(result.step for result in results)
         results.clear()
 
-    def _give_back(self, steps: Iterable[Step]) -> None:
+    def _release(self, steps: Iterable[Step]) -> None:
         if ids := [step.id for step in steps]:
-            self.ledger.give_back(self.run_id, ids, token=self.token)
+            self.ledger.release(self.run_id, ids, token=self.token)
             self.held.steps.difference_update(ids)
 
     def _due(self, *, wait: bool) -> Iterator[str]:
@@ -225,7 +225,7 @@ class Batch:
         failure = endings.past_the_hard_limit(self.callee(step).limits.soft)
         shown = redact_line(step_id, self.plan)
         try:
-            for claim in self.ledger.release(self.run_id, [step_id], worker=self.worker):
+            for claim in self.ledger.abandon(self.run_id, [step_id], worker=self.worker):
                 attempt = Attempt(
                     ledger=self.ledger,
                     plan=self.plan,

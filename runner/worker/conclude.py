@@ -31,7 +31,7 @@ def conclude(
         return
     outcomes = [last] if last else []
     outcomes += [_skipped(step, verdict.cause) for step in _rest(plan, last)]
-    ledger.finish(run_id, outcomes, plan, ends=verdict.status, cause=verdict.cause)
+    ledger.finish(run_id, outcomes, ends=verdict.status, cause=verdict.cause)
 
 
 def _rest(plan: Plan, last: Outcome | None) -> list[Step]:

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 from runner.errors import RunnerError
 from runner.ledger import damage, exceptions
-from runner.ledger.entries import Claim, Error, StepStatus
+from runner.ledger.entries import Error, Granted, StepStatus
 
 # defence: RECOVERIES
 RECOVERIES = 3  # lost workers before a step is failed: a poison step must not kill every worker
@@ -184,7 +184,7 @@ def unrecorded(error: BaseException) -> Failure:
     return Failure(error=Error("NotRecorded", message), ending=Ending.UNRECORDED)
 
 
-def lost_too_often(claim: Claim) -> Failure | None:
+def lost_too_often(claim: Granted) -> Failure | None:
     if claim.lost <= RECOVERIES:
         return None
     message = f"{claim.lost} workers were lost while they executed it, or could not record what came of it"

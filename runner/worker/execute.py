@@ -25,7 +25,7 @@ from runner.errors import UnknownRun
 from runner.language.plan import Plan, Step
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
-from runner.ledger.entries import Follows
+from runner.ledger.entries import Follows, Parked
 from runner.ledger.exceptions import class_name
 from runner.ledger.exceptions import message as message_of
 from runner.ledger.ledger import Ledger
@@ -279,8 +279,8 @@ def _leave_to_another(ledger: Ledger, run_id: str, step: Step, name: str) -> flo
     if step.task is None or step.task in app.tasks or app.conf.get("runner_alone"):  # defence: LEFT
         return None
     seconds = _seconds_to_another()
-    waits = _park(ledger, run_id, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
-    return seconds if waits else None  # defence: WAIT_FOR_TASK
+    parked = _park(ledger, run_id, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
+    return seconds if parked == "parked" else None  # defence: WAIT_FOR_TASK
 
 
 def _leave_to_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) -> float | None:
@@ -293,22 +293,22 @@ def _leave_to_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) 
     if process.app().conf.get("runner_alone"):
         conclude(ledger, run_id, Verdict("failed", error.reason))
         return None
-    waits = {_park(ledger, run_id, name, error.waits_for, seconds, offered=error.needs) for name in names}
-    if True not in waits and False in waits:
+    parked = {_park(ledger, run_id, name, error.waits_for, seconds, offered=error.needs) for name in names}
+    if "parked" not in parked and "expired" in parked:
         waited = text.duration(process.settings().wait_for_task)
         cause = f"no worker has read {error.needs} for {waited}: start one of a newer version, then resume the run"
         conclude(ledger, run_id, Verdict("failed", cause))
-    return seconds if True in waits else None
+    return seconds if "parked" in parked else None
 
 
 def _seconds_to_another() -> float:
     return 1 + random.random()  # noqa: S311 - so that another worker gets it
 
 
-def _park(ledger: Ledger, run_id: str, name: str, reason: str, seconds: float, *, offered: str) -> bool | None:
-    """Return whether a step goes on waiting for a worker that offers something; None if it has ended."""
+def _park(ledger: Ledger, run_id: str, name: str, reason: str, seconds: float, *, offered: str) -> Parked:
+    """Return whether a step goes on waiting for a worker that offers something."""
     limit = process.settings().wait_for_task
-    waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit)
-    if waits is False and ledger.is_offered(offered):  # the worker that has it is busy  # defence: OFFERED
-        waits = ledger.waits(run_id, name, reason, seconds=seconds, limit=limit, anew=True)
-    return waits
+    parked: Parked = ledger.park(run_id, name, reason, seconds=seconds, limit=limit)
+    if parked == "expired" and ledger.is_offered(offered):  # the worker that has it is busy  # defence: OFFERED
+        parked = ledger.park(run_id, name, reason, seconds=seconds, limit=limit, restart=True)
+    return parked

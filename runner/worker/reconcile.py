@@ -98,7 +98,7 @@ def _end_the_fan_out(plan: Plan, run_id: str, ledger: Ledger) -> None:
             for step in steps
             if step.id not in ended
         ]
-        ledger.finish(run_id, late, plan)
+        ledger.finish(run_id, late)
 
 
 def _send(plan: Plan, run_id: str, due: list[str], ledger: Ledger) -> None:

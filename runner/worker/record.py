@@ -48,6 +48,7 @@ def outcome_of(attempt: Attempt, result: Result, *, after: float = 0.0) -> Outco
         started_at=claim.started_at + after,
         finished_at=attempt.now,
         worker=attempt.worker,
+        ref=step.ref,
     )
 
 
@@ -92,7 +93,7 @@ def _record(
             conclude(ledger, run_id, end, plan=plan, last=last)
         else:
             are_all = len(outcomes) == len(results)
-            ledger.finish(run_id, outcomes, plan, follows=follows() if follows and are_all else None)
+            ledger.finish(run_id, outcomes, follows=follows() if follows and are_all else None)
         crashpoint(Crashpoint.FINISH_AFTER)
     return _postpone(ledger, run_id, [each for each in results if isinstance(each, Postponed)])
 
@@ -141,7 +142,7 @@ def _unrecorded(result: Outcome | Postponed, error: Exception) -> Outcome:
     failure = endings.unrecorded(error)
     if isinstance(result, Outcome):
         return replace(result, status="failed", value=None, json="", error=failure.error)
-    return Outcome(step=result.step, status="failed", error=failure.error, attempts=result.attempt)
+    return Outcome(step=result.step, ref=result.ref, status="failed", error=failure.error, attempts=result.attempt)
 
 
 def _explained(failure: Failure, reason: str) -> Failure:

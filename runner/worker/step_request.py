@@ -25,7 +25,7 @@ from kombu.asynchronous import get_event_loop
 from runner.errors import UnknownRun
 from runner.language.plan import Plan, Step
 from runner.ledger.damage import UnreadableRun
-from runner.ledger.entries import Claim
+from runner.ledger.entries import Granted
 from runner.ledger.ledger import Ledger
 from runner.worker import endings, process
 from runner.worker.attempt import Attempt
@@ -88,7 +88,7 @@ class StepRequest(Request):  # type: ignore[misc]
         run_id, ledger = self.args[0], process.ledger()
         try:
             plan, names = process.plan(run_id), self._names()
-            claims = {claim.step: claim for claim in ledger.release(run_id, names, worker=self.hostname)}
+            claims = {claim.step: claim for claim in ledger.abandon(run_id, names, worker=self.hostname)}
             steps = [
                 _step(ledger, plan, run_id, names, name) for name in names if name in {each.id for each in plan.tail}
             ]
@@ -98,7 +98,7 @@ class StepRequest(Request):  # type: ignore[misc]
             return
         for step in steps:
             if step.id not in ended:
-                claim = claims.get(step.id) or Claim(step=step.id, answer="yours", started_at=time.time())
+                claim = claims.get(step.id) or Granted(step=step.id, attempt=0, started_at=time.time())
                 self._record(step, claim, failure)
 
     def _on_failure(self, exc_info: ExceptionInfo, *more: Any) -> Any:
@@ -173,13 +173,13 @@ class StepRequest(Request):  # type: ignore[misc]
         """Return the seconds until a step may be tried again."""
         run_id, ledger = self.args[0], process.ledger()
         plan, names = process.plan(run_id), self._names()
-        released = ledger.release(run_id, names, worker=self.hostname)
+        released = ledger.abandon(run_id, names, worker=self.hostname)
         if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
             return 0
         step = _step(ledger, plan, run_id, names, released[0].step)
         return self._record(step, released[0], failure_of(step))
 
-    def _record(self, step: Step, claim: Claim, failure: Failure) -> float:
+    def _record(self, step: Step, claim: Granted, failure: Failure) -> float:
         """Record a failure; return the seconds until the step may be tried again."""
         ledger, run_id = process.ledger(), self.args[0]
         plan = process.plan(run_id)

@@ -1,12 +1,13 @@
 """Runs of this project, from the checked file to the result in hand: `python -m tests.benchmarks.ours` (client.py)."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
 from runner import brokers, celery_app
-from runner.language.plan import FanOut
+from runner.language.plan import FanOut, Plan
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
@@ -44,6 +45,16 @@ def pages(count: int, server: str) -> float:
     return seconds
 
 
+def written_out(count: int) -> float:
+    """The numbers, each of them a collector of its own in the file: as many messages as there are collectors."""
+    plan = _file(WORKFLOWS / "numbers.yaml").bind({"count": count})
+    one = replace(plan.collectors[0], foreach=None, max_concurrency=None)
+    collectors = tuple(replace(one, id=f"number_{n}", arguments={"n": n}) for n in range(count))
+    seconds, value = _start(partial(replace, plan, collectors=collectors))
+    expect(value, sum_below(count))
+    return seconds
+
+
 def compose(count: int) -> float:
     """A plan whose collectors are all written out, each of them a message of its own, to what would be sent."""
     plan = load(DEFAULT).bind({"topic": "tea"})
@@ -58,10 +69,14 @@ def compose(count: int) -> float:
 
 def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
     """The seconds that a run took, and its result; what `run` does with a file that it has read and checked."""
-    workflow_file = _file(file)
+    return _start(partial(_file(file).bind, inputs))
+
+
+def _start(bind: Callable[[], Plan]) -> tuple[float, Any]:
+    """The same of a plan."""
     ledger, queue = _ledger(), read_settings().queue
     with timed() as watch:
-        plan = workflow_file.bind(inputs)
+        plan = bind()
         run_id = new_run_id(plan)
         start(plan, run_id, ledger, Destination(queue=queue))
         for _ in ledger.follow(run_id):
@@ -88,4 +103,13 @@ def _ledger() -> Ledger:
 
 if __name__ == "__main__":
     celery_app.make_current()
-    main({"default": default, "numbers": numbers, "flaky": flaky, "pages": pages, "compose": compose})
+    main(
+        {
+            "default": default,
+            "numbers": numbers,
+            "written_out": written_out,
+            "flaky": flaky,
+            "pages": pages,
+            "compose": compose,
+        }
+    )

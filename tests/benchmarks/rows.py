@@ -84,6 +84,15 @@ def _wide(bench: Bench, full: int, ratio: float, *, chunks: int = 0, times: int 
         yield Line("", work, mine, f"{BY_HAND}, in chunks of {chunks}", each)
 
 
+def _written_out(bench: Bench) -> Iterator[Line]:
+    """A file of so many collectors: what a worker looks up in the plan at each message would show here."""
+    count, fewer = bench.count(10_000), bench.count(1000)
+    with sides.ours(bench.folder) as ours:
+        many, some = bench.in_turns(*(partial(ours.seconds, "written_out", count=each) for each in (count, fewer)))
+    work, rival = f"{count:,} collectors that do nothing, all written out, each", f"this project, {fewer:,} of them"
+    yield Line("", work, _each(many, count), rival, _each(some, fewer), "µs", ratio=1.3)
+
+
 def _hundred_thousand(bench: Bench) -> Iterator[Line]:
     count, fewer = bench.count(100_000), bench.count(10_000)
     with ExitStack() as started:
@@ -228,6 +237,7 @@ ROWS: Mapping[str, Callable[[Bench], Iterator[Line]]] = {
     "100": partial(_wide, full=100, ratio=0.7, times=4),
     "1000": partial(_wide, full=1000, ratio=0.1),
     "10000": partial(_wide, full=10_000, ratio=0.033, chunks=100),
+    "10000 written out": _written_out,
     "100000": _hundred_thousand,
     "1000000": _million,
     "http": _pages,

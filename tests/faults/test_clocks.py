@@ -14,7 +14,7 @@ from runner.ledger.ledger import Ledger
 from tests.command_line import runner
 from tests.faults import flow
 from tests.faults.conftest import StartWorker
-from tests.plans import make_collector, make_plan
+from tests.plans import answer_of, make_collector, make_plan
 from tests.servers import Server
 from tests.waiting import wait_until
 
@@ -61,7 +61,7 @@ def store(server: Server) -> Ledger:
 
 
 def answer(ledger: Ledger, step: Step, token: str) -> str:
-    return ledger.claim("run-1", [step], PLAN, token=token, worker=token, lease=30)[0].answer
+    return answer_of(*ledger.claim("run-1", [step], PLAN, token=token, worker=token, lease=30))
 
 
 SET = pytest.mark.parametrize("seconds", [-600, 600, -86_400, 86_400], ids="{:+}".format)
@@ -74,8 +74,8 @@ def test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_
     """F50: set back, retries stalled for as long; set forward, deadlines fired and leases ran out at once."""
     ledger, other = store(server), store(server)
     assert ledger.accept("run-1", PLAN)
-    assert answer(ledger, A, "one") == "yours"
-    assert answer(other, B, "other") == "yours"
+    assert answer(ledger, A, "one") == "granted"
+    assert answer(other, B, "other") == "granted"
     before = ledger.client.time()[0]
 
     set_clock(seconds)
@@ -89,7 +89,7 @@ def test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_
     assert 0 < sweep.left <= 60
     other.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.2)])
     assert answer(ledger, B, "one") == "busy"
-    wait_until(lambda: answer(ledger, B, "one") == "yours", "the retry is due")
+    wait_until(lambda: answer(ledger, B, "one") == "granted", "the retry is due")
     assert len({ledger.lead(who, 60) for who in ("one", "other")}) == 2
 
 
@@ -100,28 +100,28 @@ def test_a_process_that_starts_later_has_the_time_of_the_ledger(
     """F50 later: a clock of its own would have been needed before, to notice."""
     ledger = store(server)
     assert ledger.accept("run-1", PLAN)
-    assert answer(ledger, A, "one") == "yours"
+    assert answer(ledger, A, "one") == "granted"
     before = ledger.client.time()[0]
     set_clock(seconds)
     wait_until(lambda: abs(ledger.client.time()[0] - before - seconds) < 60, "the clock is set")
-    ledger._clock._known = ledger._clock._ask(ledger._clock._known)  # as it does every ten seconds
+    ledger.server.clock._known = ledger.server.clock._ask(ledger.server.clock._known)  # as it does every ten seconds
 
     assert answer(store(server), A, "other") == "busy"
-    assert abs(store(server)._now() - ledger._now()) < 5
+    assert abs(store(server).server.now() - ledger.server.now()) < 5
 
 
 def test_a_process_that_has_slept_adopts_the_time_of_the_ledger(server: Server) -> None:
     """F50 asleep: by its own clock no time has passed, and it would take the others back with it."""
     awake, asleep = store(server), store(server)
-    awake._now()
-    asleep._now()
-    assert asleep._clock._known is not None
-    offset, at, since = asleep._clock._known
+    awake.server.now()
+    asleep.server.now()
+    assert asleep.server.clock._known is not None
+    offset, at, since = asleep.server.clock._known
 
-    asleep._clock._known = asleep._clock._ask((offset, at - 3600, since))
+    asleep.server.clock._known = asleep.server.clock._ask((offset, at - 3600, since))
 
-    assert abs(asleep._now() - awake._now()) < 5
-    assert abs(store(server)._now() - awake.client.time()[0]) < 5
+    assert abs(asleep.server.now() - awake.server.now()) < 5
+    assert abs(store(server).server.now() - awake.client.time()[0]) < 5
 
 
 @pytest.mark.parametrize("seconds", [-600, 600], ids="{:+}".format)

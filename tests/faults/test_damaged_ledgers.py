@@ -175,12 +175,11 @@ def test_a_setting_in_seconds_that_is_infinite_is_refused(
 # What of a run may be missing, and what its cause then says.
 
 
-def ready_to_gather(ledger: Ledger, folder: Path) -> Plan:
+def ready_to_gather(ledger: Ledger, folder: Path) -> None:
     """The run "one", of which every collector has ended."""
     plan = planned(FLOW, folder / "journal")
     ledger.accept("one", plan)
-    ledger.finish("one", [make_outcome(step.id, "succeeded", [step.id]) for step in plan.collectors], plan)
-    return plan
+    ledger.finish("one", [make_outcome(step.id, "succeeded", [step.id], ref=step.ref) for step in plan.collectors])
 
 
 @pytest.mark.parametrize("lost", [("values",), ("outcomes",), ("values", "outcomes")], ids=" and ".join)
@@ -207,8 +206,8 @@ def test_a_stage_whose_value_before_is_lost_fails_and_names_it(
     tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F51 stage: there was nothing to read, which was no JSON, and the run did not end."""
-    plan = ready_to_gather(ledger, tmp_path)
-    ledger.finish("one", [make_outcome("gather", "succeeded", ["x"])], plan)
+    ready_to_gather(ledger, tmp_path)
+    ledger.finish("one", [make_outcome("gather", "succeeded", ["x"])])
     ledger.client.hdel(key("one", "values"), "gather")
     start_worker()
 
@@ -259,9 +258,9 @@ def test_a_run_whose_items_are_lost_fails_and_names_them(
 
 def test_a_result_that_is_lost_is_not_told_as_null(tmp_path: Path, ledger: Ledger) -> None:
     """F51 result: `run --json` and `show` printed null for a run that had succeeded with something else."""
-    plan = ready_to_gather(ledger, tmp_path)
-    ledger.finish("one", [make_outcome("gather", "succeeded", 1)], plan)
-    ledger.finish("one", [make_outcome("stage", "succeeded", 2)], plan, ends="succeeded")
+    ready_to_gather(ledger, tmp_path)
+    ledger.finish("one", [make_outcome("gather", "succeeded", 1)])
+    ledger.finish("one", [make_outcome("stage", "succeeded", 2)], ends="succeeded")
     ledger.client.hdel(key("one", "values"), "stage")
 
     answer = runner("show", "one", "--json")

@@ -25,7 +25,7 @@ def statuses(ledger: Ledger) -> dict[str, str]:
 
 
 def test_a_run_that_fails_skips_every_step_without_an_outcome(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a")], PLAN)
+    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a")])
 
     conclude(ledger, "run-1", Verdict("failed", "its plan is missing"))
 
@@ -35,7 +35,7 @@ def test_a_run_that_fails_skips_every_step_without_an_outcome(ledger: Ledger) ->
 
 
 def test_a_run_that_is_cancelled_cancels_every_step_without_an_outcome(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "failed", ref="a")], PLAN)
+    ledger.finish("run-1", [make_outcome("a", "failed", ref="a")])
 
     conclude(ledger, "run-1", Verdict("cancelled", "by hand"))
 

@@ -155,7 +155,7 @@ def test_doctor_names_a_run_that_waits_and_its_reason(valkey: Server, tmp_path: 
     words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
     runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
     with valkey.client() as client:
-        Ledger.of(client, read_settings()).waits(
+        Ledger.of(client, read_settings()).park(
             "waiting", "prices", "waits for a worker that has shop.prices", seconds=1, limit=1
         )
 

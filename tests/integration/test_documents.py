@@ -26,7 +26,7 @@ from runner.language import expressions, foreach, source, spec
 from runner.language.source import parse_source
 from runner.language.task_index import offered_modules, read_tasks, tasks_of
 from runner.language.workflow_file import check, load
-from runner.ledger import scripts
+from runner.ledger import prelude, scripts
 from runner.ledger.entries import RunStatus, StepStatus
 from runner.settings import MIB, Settings
 from runner.views.drawings.mermaid import draw_mermaid
@@ -294,9 +294,8 @@ def test_every_folder_of_the_package_is_listed() -> None:
 def test_every_script_of_the_ledger_is_told_of() -> None:
     """`Redis or Valkey` and the like are no scripts: a script is a name in capitals whose value is Lua."""
     text = LEDGER.read_text(encoding="utf-8")
-    ours = {
-        name for name, value in vars(scripts).items() if name.isupper() and isinstance(value, str) and name[0] != "_"
-    }
+    shared = vars(prelude).keys()
+    ours = {name for name, text in vars(scripts).items() if name.isupper() and isinstance(text, str)} - shared
     assert not {name for name in ours if not re.search(rf"\b{name}\b", text)}
     transitions = re.findall(r"^    \S+ --> \S+: (.*)$", text, re.MULTILINE)
     assert {word for each in transitions for word in re.findall(r"\b[A-Z_]{4,}\b", each)} <= ours

@@ -3,7 +3,7 @@
 import pytest
 
 from runner import brokers
-from runner.ledger.entries import Claim
+from runner.ledger.entries import Granted
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
 from runner.worker.attempt import Attempt
@@ -11,7 +11,7 @@ from runner.worker.callee import Callee
 from runner.worker.endings import Ending, Failure, Skip
 from runner.worker.leases import Held
 from runner.worker.perform import open_gate, perform
-from tests.plans import make_collector, make_outcome, make_plan
+from tests.plans import granted, make_collector, make_outcome, make_plan
 from tests.servers import Server
 
 OPTIONAL = tuple(make_collector(name, required=False) for name in "ab")
@@ -28,16 +28,16 @@ def ledger(valkey: Server) -> Ledger:
 
 def attempt(ledger: Ledger) -> Attempt:
     [claim] = ledger.claim("run-1", [GATHER], PLAN, token="t", worker="w", lease=30)
-    return Attempt(ledger=ledger, plan=PLAN, run_id="run-1", step=GATHER, claim=claim, worker="w")
+    return Attempt(ledger=ledger, plan=PLAN, run_id="run-1", step=GATHER, claim=granted(claim), worker="w")
 
 
 def test_a_gate_is_open_while_no_more_collectors_are_missing_than_may_be(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a"), make_outcome("b", "failed", ref="b")], PLAN)
+    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a"), make_outcome("b", "failed", ref="b")])
     assert open_gate(attempt(ledger)) == ["b"]
 
 
 def test_a_closed_gate_skips_the_gather_without_a_call(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "failed", ref="a"), make_outcome("b", "failed", ref="b")], PLAN)
+    ledger.finish("run-1", [make_outcome("a", "failed", ref="a"), make_outcome("b", "failed", ref="b")])
     called: list[object] = []
     gather = attempt(ledger)
     held = Held(ledger, "run-1", "t", 30, None)
@@ -50,9 +50,9 @@ def test_a_closed_gate_skips_the_gather_without_a_call(ledger: Ledger) -> None:
 
 def test_a_step_that_lost_its_workers_too_often_is_not_called(ledger: Ledger) -> None:
     called: list[object] = []
-    claim = Claim(step="a", answer="yours", attempt=5, lost=4, started_at=1.0, first_started_at=1.0)
+    claim = Granted(step="a", attempt=5, lost=4, started_at=1.0, first_started_at=1.0)
     step = PLAN.by_id["a"]
-    poison = Attempt(ledger=ledger, plan=PLAN, run_id="run-1", step=step, claim=claim, worker="w")
+    poison = Attempt(ledger=ledger, plan=PLAN, run_id="run-1", step=step, claim=granted(claim), worker="w")
     held = Held(ledger, "run-1", "t", 30, None)
 
     result = perform(poison, Callee.of(called.append, step), held, Settings())

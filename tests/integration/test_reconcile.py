@@ -58,7 +58,7 @@ def accept_newer(ledger: Ledger) -> None:
     """A run whose plan is of a newer version, and whose deadline has passed."""
     ledger.accept("newer", change_plan(PLAN, version=2, deadline=0.001))
     ledger.claim("newer", PLAN.collectors, PLAN, token="t", worker="w", lease=60)
-    ledger.forward += 1
+    ledger.server.clock_offset += 1
 
 
 def test_a_reconciler_looks_again_at_the_next_deadline_however_seldom_it_looks(
@@ -85,7 +85,7 @@ def test_a_reconciler_lets_one_lead_that_reads_the_plans_that_it_cannot_read(
     ledger.serve("newer", 2, ["plans of version 2"], 60)
 
     older._once()
-    ledger.forward += 2
+    ledger.server.clock_offset += 2
     now += 2
     older._once()
 
@@ -102,7 +102,7 @@ def test_a_reconciler_goes_on_where_nobody_reads_the_plans_that_it_cannot_read(
     older = Reconciler("older", 2)
 
     older._once()
-    ledger.forward += 2
+    ledger.server.clock_offset += 2
 
     assert ledger.is_led()
     assert not ledger.lead("another", 6)

@@ -7,18 +7,18 @@ import pytest
 import redis
 
 from runner import brokers
-from runner.language.plan import Step
-from runner.ledger.damage import UnreadableRun
-from runner.ledger.entries import Claim, Error, Outcome, Postponed
+from runner.language.plan import Foreach, Item, Retry, Step
+from runner.ledger.codec import packed
+from runner.ledger.entries import Error, Granted, Outcome, Postponed
 from runner.ledger.ledger import Ledger
 from runner.worker.attempt import Attempt
-from runner.worker.endings import Success
+from runner.worker.endings import Success, exception
 from runner.worker.record import outcome_of, record
-from tests.plans import make_outcome, make_plan
+from tests.plans import granted, make_collector, make_outcome, make_plan
 from tests.servers import Server
 
 PLAN = make_plan("p", collectors="a b", gather="g")
-REFUSED = "worker \ud83d"  # half a surrogate pair, which Lua's cjson refuses; only the texts of errors are made valid
+HALF = "worker \ud83d"
 
 
 @pytest.fixture
@@ -28,10 +28,9 @@ def ledger(valkey: Server) -> Ledger:
     return ledger
 
 
-def claim(ledger: Ledger, step: Step) -> Claim:
+def claim(ledger: Ledger, step: Step) -> Granted:
     [claimed] = ledger.claim("run-1", [step], PLAN, token=step.id, worker="w", lease=30)
-    assert claimed.answer == "yours"
-    return claimed
+    return granted(claimed)
 
 
 def told(ledger: Ledger) -> dict[str, tuple[str, str]]:
@@ -40,17 +39,20 @@ def told(ledger: Ledger) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_the_ledger_refuses_half_a_surrogate_pair(ledger: Ledger) -> None:
-    """Why there is something to be tested here."""
-    with pytest.raises(UnreadableRun):
-        ledger.finish("run-1", [make_outcome("a", "succeeded", 1, worker=REFUSED)], PLAN)
+def test_half_a_surrogate_pair_is_escaped_wherever_it_stands(ledger: Ledger) -> None:
+    """Lua's JSON refuses it, and with it the outcomes of all others that came with it."""
+    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a", worker=HALF)])
+    outcome = ledger.outcome("run-1", "a")
+    assert outcome is not None
+    assert outcome.worker == r"worker \ud83d"
 
 
 def test_an_outcome_that_the_ledger_refuses_is_recorded_as_such_and_costs_no_other(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was taken for a ledger that is away, and the message came back without end: 20 MB of log in 35 s."""
-    good, bad = make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", {"not": "json"}, json="{", attempts=1)
+    good = make_outcome("a", "succeeded", 1, ref="a")
+    bad = make_outcome("b", "succeeded", {"not": "json"}, ref="b", json="{", attempts=1)
     refuse(ledger, monkeypatch, lambda each: each.json == "{")
 
     assert record(ledger, PLAN, "run-1", [bad, good]) == {}
@@ -68,12 +70,33 @@ def test_a_retry_that_the_ledger_refuses_is_the_end_of_its_step(
 
     monkeypatch.setattr(ledger, "postpone", refuse_all)
 
-    assert (
-        record(ledger, PLAN, "run-1", [Postponed(step="a", error=Error("ValueError", "no"), attempt=1, seconds=5.0)])
-        == {}
-    )
+    error = Error("ValueError", "no")
+    postponed = Postponed(step="a", ref="a", error=error, attempt=1, seconds=5.0)
+
+    assert record(ledger, PLAN, "run-1", [postponed]) == {}
 
     assert told(ledger) == {"a": ("failed", "NotRecorded")}
+
+
+def test_an_item_whose_retry_the_ledger_refuses_counts_as_ended(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody had told the ledger which batch it was of: the gather waited for it until the run expired."""
+    item = Item("x", "0", 0)
+    page = make_collector("page", foreach=Foreach(items=["x"], count=1, batch=1), retry=Retry(max_retries=1))
+    wide = make_plan("wide", collectors=[page], gather="g")
+    ledger.accept("run-2", wide, items=[packed([item], "page/0")])
+    [claimed] = ledger.claim("run-2", [page.of(item)], wide, token="one", worker="w", lease=30)
+    attempt = Attempt(ledger=ledger, plan=wide, run_id="run-2", step=page.of(item), claim=granted(claimed), worker="w")
+
+    def refuse_all(*_: Any) -> list[str]:
+        raise redis.ResponseError("user_script:1: no")
+
+    monkeypatch.setattr(ledger, "postpone", refuse_all)
+
+    record(ledger, wide, "run-2", [outcome_of(attempt, exception(OSError("no")))])
+
+    assert ledger.left("run-2") == {}
 
 
 def refuse(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outcome], bool]) -> None:
@@ -92,7 +115,9 @@ def refuse(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, which: Callable[[Out
 def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1), make_outcome("b", "succeeded", 2)])
+    record(
+        ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1, ref="a"), make_outcome("b", "succeeded", 2, ref="b")]
+    )
     attempt = Attempt(
         ledger=ledger,
         plan=PLAN,
@@ -115,4 +140,4 @@ def test_a_ledger_that_is_away_fails_no_step(ledger: Ledger, monkeypatch: pytest
 
     monkeypatch.setattr(ledger, "finish", away)
     with pytest.raises(redis.ConnectionError):
-        record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1)])
+        record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1, ref="a")])

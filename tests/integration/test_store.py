@@ -13,12 +13,13 @@ import pytest
 from runner import brokers
 from runner.errors import UnknownRun
 from runner.language.plan import Foreach, Item, Retry, Step
-from runner.ledger import ledger as store
+from runner.ledger import run_reader
 from runner.ledger.codec import packed
 from runner.ledger.damage import MissingData, UnreadableRun
-from runner.ledger.entries import Error, Follows, Postponed
-from runner.ledger.ledger import FanInTooLarge, Ledger
-from tests.plans import change_plan, make_collector, make_outcome, make_plan
+from runner.ledger.entries import Error, Follows, Postponed, Refused
+from runner.ledger.ledger import Ledger
+from runner.ledger.run_reader import FanInTooLarge
+from tests.plans import answer_of, change_plan, granted, make_collector, make_outcome, make_plan
 
 PLAN = make_plan(
     collectors=(make_collector("a"), make_collector("b", retry=Retry(max_retries=2))),
@@ -45,11 +46,11 @@ def accepted(ledger: Ledger) -> Ledger:
 
 
 def claim(ledger: Ledger, step: Step, *, token: str = "one", lease: float = 30) -> str:
-    return ledger.claim("run-1", [step], PLAN, token=token, worker="w1", lease=lease)[0].answer
+    return answer_of(*ledger.claim("run-1", [step], PLAN, token=token, worker="w1", lease=lease))
 
 
 def succeed(ledger: Ledger, step: Step, value: object = 1) -> list[str]:
-    return ledger.finish("run-1", [make_outcome(step.id, "succeeded", value)], PLAN)
+    return ledger.finish("run-1", [make_outcome(step.id, "succeeded", value, ref=step.ref)])
 
 
 def test_an_accepted_run_is_pending_and_in_the_history(accepted: Ledger) -> None:
@@ -71,14 +72,15 @@ def test_a_secret_input_is_not_in_the_record_of_a_run(accepted: Ledger) -> None:
 
 
 def test_the_first_claim_starts_the_run(accepted: Ledger) -> None:
-    assert claim(accepted, A) == "yours"
+    assert claim(accepted, A) == "granted"
     assert accepted.run("run-1").started_at is not None
 
 
 def test_a_leased_step_is_busy_for_everyone_else(accepted: Ledger) -> None:
     claim(accepted, A)
     [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
-    assert answer.answer == "busy"
+    assert isinstance(answer, Refused)
+    assert answer.why == "busy"
     assert 0 < answer.wait <= 30
 
 
@@ -86,13 +88,13 @@ def test_a_step_whose_lease_has_expired_is_anyones_and_counts_an_attempt(accepte
     claim(accepted, A, lease=0.02)
     time.sleep(0.03)
     [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
-    assert (answer.answer, answer.attempt) == ("yours", 2)
+    assert granted(answer).attempt == 2
 
 
 def test_a_claim_that_is_repeated_is_answered_as_the_first_time(accepted: Ledger) -> None:
     """The connection may break after the server has done it: redis-py then sends the command again."""
     answers = [accepted.claim("run-1", [A], PLAN, token="one", worker="w1", lease=30)[0] for _ in range(2)]
-    assert [(answer.answer, answer.attempt) for answer in answers] == [("yours", 1), ("yours", 1)]
+    assert [granted(answer).attempt for answer in answers] == [1, 1]
 
 
 def test_a_lease_is_renewed_by_its_holder_alone(accepted: Ledger) -> None:
@@ -103,7 +105,7 @@ def test_a_lease_is_renewed_by_its_holder_alone(accepted: Ledger) -> None:
 
 def test_several_steps_are_claimed_at_once(accepted: Ledger) -> None:
     answers = accepted.claim("run-1", [A, B], PLAN, token="one", worker="w1", lease=30)
-    assert [(each.step, each.answer) for each in answers] == [("a", "yours"), ("b", "yours")]
+    assert [(each.step, answer_of(each)) for each in answers] == [("a", "granted"), ("b", "granted")]
 
 
 def test_the_first_outcome_wins(accepted: Ledger) -> None:
@@ -122,7 +124,7 @@ def test_the_gather_is_not_ready_until_every_collector_has_an_outcome(accepted: 
     succeed(accepted, A)
     assert claim(accepted, PLAN.fan_outs[0].gather) == "not ready"
     succeed(accepted, B)
-    assert claim(accepted, PLAN.fan_outs[0].gather) == "yours"
+    assert claim(accepted, PLAN.fan_outs[0].gather) == "granted"
 
 
 def test_an_outcome_told_twice_counts_once_for_the_gather(accepted: Ledger) -> None:
@@ -134,7 +136,7 @@ def test_an_outcome_told_twice_counts_once_for_the_gather(accepted: Ledger) -> N
 def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Ledger) -> None:
     assert claim(accepted, SECOND) == "not ready"
     succeed(accepted, FIRST)
-    assert claim(accepted, SECOND) == "yours"
+    assert claim(accepted, SECOND) == "granted"
 
 
 def test_a_postponed_step_is_busy_until_its_time(accepted: Ledger) -> None:
@@ -144,12 +146,12 @@ def test_a_postponed_step_is_busy_until_its_time(accepted: Ledger) -> None:
     ]
     assert claim(accepted, B, token="other") == "busy"
     time.sleep(0.06)
-    assert claim(accepted, B, token="other") == "yours"
+    assert claim(accepted, B, token="other") == "granted"
 
 
 def test_collected_values_are_in_the_order_of_the_plan_without_those_that_are_missing(accepted: Ledger) -> None:
     succeed(accepted, B, None)
-    accepted.finish("run-1", [make_outcome("a", "failed", error=Error("OSError", "no"))], PLAN)
+    accepted.finish("run-1", [make_outcome("a", "failed", ref="a", error=Error("OSError", "no"))])
     assert list(accepted.collected("run-1", PLAN.collectors, absent=["a"])) == [None]
     assert accepted.absent("run-1", PLAN) == ["a"]
 
@@ -165,38 +167,41 @@ def test_an_outcome_comes_back_with_its_error(accepted: Ledger) -> None:
     told = make_outcome(
         "a",
         "failed",
+        ref="a",
         error=Error("OSError", "no", "Traceback"),
         attempts=2,
         started_at=1.5,
         finished_at=2.5,
         worker="w1",
     )
-    accepted.finish("run-1", [told], PLAN)
-    assert accepted.outcome("run-1", "a") == told
-    assert accepted.outcomes("run-1") == {"a": told}
+    accepted.finish("run-1", [told])
+    assert accepted.outcome("run-1", "a") == replace(told, ref="")
+    assert accepted.outcomes("run-1") == {"a": replace(told, ref="")}
 
 
 def test_an_ended_run_takes_no_more_outcomes(accepted: Ledger) -> None:
-    accepted.finish("run-1", [], PLAN, ends="failed", cause="why")
+    accepted.finish("run-1", [], ends="failed", cause="why")
     assert succeed(accepted, A) == []
     run = accepted.run("run-1")
     assert (run.status, run.cause) == ("failed", "why")
 
 
 def test_a_collector_that_answers_after_the_deadline_stays_late_with_its_value(accepted: Ledger) -> None:
-    accepted.finish("run-1", [make_outcome("a", "late", attempts=1, started_at=1.5, worker="w1")], PLAN)
+    accepted.finish("run-1", [make_outcome("a", "late", ref="a", attempts=1, started_at=1.5, worker="w1")])
     answered = make_outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
-    assert accepted.finish("run-1", [answered], PLAN) == []
+    assert accepted.finish("run-1", [answered]) == []
     assert accepted.outcome("run-1", "a") == replace(answered, status="late")
     assert claim(accepted, A) == "done"
 
 
 def test_the_first_late_answer_wins(accepted: Ledger) -> None:
-    accepted.finish("run-1", [make_outcome("a", "late")], PLAN)
-    failed = make_outcome("a", "failed", error=Error("OSError", "no"), attempts=1, started_at=1.5, finished_at=9.5)
-    accepted.finish("run-1", [failed], PLAN, ends="failed")
-    accepted.finish("run-1", [make_outcome("a", "succeeded", 7, attempts=2, started_at=3.5, finished_at=9.75)], PLAN)
-    assert accepted.outcome("run-1", "a") == replace(failed, status="late")
+    accepted.finish("run-1", [make_outcome("a", "late", ref="a")])
+    failed = make_outcome(
+        "a", "failed", ref="a", error=Error("OSError", "no"), attempts=1, started_at=1.5, finished_at=9.5
+    )
+    accepted.finish("run-1", [failed], ends="failed")
+    accepted.finish("run-1", [make_outcome("a", "succeeded", 7, attempts=2, started_at=3.5, finished_at=9.75)])
+    assert accepted.outcome("run-1", "a") == replace(failed, status="late", ref="")
 
 
 def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Ledger) -> None:
@@ -227,7 +232,7 @@ def test_cancelling_a_run_twice_gives_the_same_answer(accepted: Ledger) -> None:
 
 
 def test_cancelling_a_run_that_has_ended_changes_nothing(accepted: Ledger) -> None:
-    accepted.finish("run-1", [], PLAN, ends="succeeded")
+    accepted.finish("run-1", [], ends="succeeded")
     assert accepted.cancel("run-1", "too late") == "succeeded"
 
 
@@ -244,7 +249,7 @@ def test_followers_of_a_run_get_events_in_batches_and_the_end_at_once(
     accepted: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test would take an hour if the end did not wake it."""
-    monkeypatch.setattr(store, "FOLLOW_EVERY", 3600)
+    monkeypatch.setattr(run_reader, "FOLLOW_EVERY", 3600)
     accepted.client.config_resetstat()
     followed = accepted.follow("run-1")
     assert next(followed)
@@ -299,12 +304,12 @@ def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger
         return round(sweep.left)
 
     ledger.accept("run-1", change_plan(PLAN, deadline=90))
-    ledger.forward += 10
+    ledger.server.clock_offset += 10
     assert left() == 90
     claim(ledger, A, lease=3600)
-    ledger.forward += 10
+    ledger.server.clock_offset += 10
     assert left() == 80
-    ledger.forward += 100
+    ledger.server.clock_offset += 100
     assert left() == -20
     for step in (A, B):
         succeed(ledger, step)
@@ -346,19 +351,19 @@ def claims(
     ledger: Ledger, steps: list[Step], *, token: str = "one", alone: bool = True, lease: float = 30
 ) -> list[str]:
     claimed = ledger.claim("run-1", steps, WIDE, token=token, worker=token, lease=lease, alone=alone)
-    return [each.answer for each in claimed]
+    return [answer_of(each) for each in claimed]
 
 
 def end(ledger: Ledger, step: Step, status: Any = "succeeded") -> None:
     error = None if status == "succeeded" else Error("OSError", "no")
-    ledger.finish("run-1", [make_outcome(step.id, status, step.id, error=error, ref=step.ref)], WIDE)
+    ledger.finish("run-1", [make_outcome(step.id, status, step.id, error=error, ref=step.ref)])
 
 
 def lose(ledger: Ledger, steps: list[Step], times: int) -> None:
     """Let so many workers claim these steps and be heard of no more."""
     for time_ in range(times):
         claims(ledger, steps, token=f"lost-{time_}", lease=1)
-        ledger.forward += 2
+        ledger.server.clock_offset += 2
 
 
 def test_a_batch_gives_its_collectors_in_order(wide: Ledger) -> None:
@@ -396,7 +401,7 @@ def test_the_gather_waits_for_every_collector_of_every_batch(wide: Ledger) -> No
         end(wide, step)
     assert claims(wide, [WIDE.fan_outs[0].gather]) == ["not ready"]
     end(wide, PAGES[4])
-    assert claims(wide, [WIDE.fan_outs[0].gather]) == ["yours"]
+    assert claims(wide, [WIDE.fan_outs[0].gather]) == ["granted"]
     assert list(wide.collected("run-1", WIDE.collectors)) == ["a", *(page.id for page in PAGES)]
 
 
@@ -404,7 +409,7 @@ def test_what_happens_to_a_batch_at_once_is_one_event(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
     error = Error("OSError", "no")
     wide.postpone("run-1", [Postponed(step=page.id, error=error, attempt=1, seconds=9) for page in PAGES[:2]])
-    wide.finish("run-1", [make_outcome(page.id, "failed", error=error, ref=page.ref) for page in PAGES[2:4]], WIDE)
+    wide.finish("run-1", [make_outcome(page.id, "failed", error=error, ref=page.ref) for page in PAGES[2:4]])
     told = [(each.event, each.step, each.count, each.message) for each in wide.events("run-1")[1:]]
     assert told == [
         ("started", "page", 2, ""),
@@ -416,32 +421,32 @@ def test_what_happens_to_a_batch_at_once_is_one_event(wide: Ledger) -> None:
 def test_a_step_that_was_lost_twice_is_executed_alone(wide: Ledger) -> None:
     """Of steps that one process had claimed, nobody knows which it died of: none is to be blamed for another."""
     lose(wide, PAGES[:3], 2)
-    assert claims(wide, [PAGES[3], *PAGES[:3]]) == ["yours", "later", "later", "later"]
+    assert claims(wide, [PAGES[3], *PAGES[:3]]) == ["granted", "later", "later", "later"]
     assert claims(wide, PAGES[:3], token="other", alone=False) == ["later", "later", "later"]
-    assert claims(wide, PAGES[:3], token="other") == ["yours", "later", "later"]
+    assert claims(wide, PAGES[:3], token="other") == ["granted", "later", "later"]
 
 
 def test_a_lost_process_that_held_several_steps_blames_none_of_them(wide: Ledger) -> None:
     claims(wide, PAGES[:3])
-    assert {claim.step for claim in wide.release("run-1", ["page/0"], worker="one")} == {"page[0]", "page[1]"}
+    assert {claim.step for claim in wide.abandon("run-1", ["page/0"], worker="one")} == {"page[0]", "page[1]"}
     [claim] = wide.claim("run-1", PAGES[:1], WIDE, token="other", worker="w", lease=9)
-    assert (claim.answer, claim.attempt, claim.lost) == ("yours", 2, 1)
-    [only] = wide.release("run-1", ["page/1"], worker="one")
+    assert (granted(claim).attempt, granted(claim).lost) == (2, 1)
+    [only] = wide.abandon("run-1", ["page/1"], worker="one")
     assert (only.step, only.lost) == ("page[2]", 0)
 
 
 def test_a_step_that_is_given_back_is_anyones_and_counts_no_attempt(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
-    wide.give_back("run-1", ["page[0]", "page[1]"], token="other")
+    wide.release("run-1", ["page[0]", "page[1]"], token="other")
     assert claims(wide, PAGES[:2], token="other") == ["busy", "busy"]
-    wide.give_back("run-1", ["page[0]"], token="one")
+    wide.release("run-1", ["page[0]"], token="one")
     [first, second] = wide.claim("run-1", PAGES[:2], WIDE, token="other", worker="w", lease=9)
-    assert (first.answer, first.attempt, first.lost, second.answer) == ("yours", 1, 0, "busy")
+    assert (granted(first).attempt, granted(first).lost, answer_of(second)) == (1, 0, "busy")
 
 
 def test_batches_that_nobody_works_on_are_idle(wide: Ledger) -> None:
     claims(wide, PAGES[:1])
-    wide.forward += 10
+    wide.server.clock_offset += 10
     sweep = wide.sweep("run-1", grace=3)
     assert sweep is not None
     assert sweep.idle == frozenset({"a", "page/0", "page/1", "page/2"})
@@ -454,10 +459,10 @@ def test_reopening_a_run_leaves_only_what_has_not_succeeded(wide: Ledger) -> Non
     wide.cancel("run-1", "by hand")
     assert wide.reopen("run-1", WIDE, collectors=True, tail=WIDE.tail)
     assert set(wide.left("run-1")) == {"a", "page/0", "page/1", "page/2"}
-    assert claims(wide, [A, *PAGES]) == ["yours", "done", "yours", "done", "yours", "yours"]
+    assert claims(wide, [A, *PAGES]) == ["granted", "done", "granted", "done", "granted", "granted"]
     for page in [A, *PAGES]:
         end(wide, page)
-    assert claims(wide, [WIDE.fan_outs[0].gather]) == ["yours"]
+    assert claims(wide, [WIDE.fan_outs[0].gather]) == ["granted"]
 
 
 def test_items_of_a_run_that_is_there_already_change_nothing(wide: Ledger) -> None:
@@ -546,8 +551,8 @@ def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Ledger) -
     claim(accepted, A)
     claim(accepted, B)
     accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", HALF), attempt=1, seconds=60)])
-    accepted.finish("run-1", [make_outcome("a", "failed", error=Error("OSError", HALF, HALF), worker="w")], PLAN)
-    accepted.waits("run-1", "b", HALF, seconds=1, limit=1)
+    accepted.finish("run-1", [make_outcome("a", "failed", ref="a", error=Error("OSError", HALF, HALF), worker="w")])
+    accepted.park("run-1", "b", HALF, seconds=1, limit=1)
     accepted.cancel("run-1", HALF)
     assert all(event.message.endswith(r"\ud83d") for event in accepted.events("run-1") if event.message)
     accepted.reopen("run-1", PLAN, collectors=False, tail=PLAN.tail)
@@ -573,7 +578,7 @@ def test_bytes_that_are_no_text_make_a_run_unreadable_and_no_other(accepted: Led
 
 def follow_chord(ledger: Ledger, step: Step, message: str) -> Follows:
     follows = Follows(chord="chord", message=message)
-    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1)], PLAN, follows=follows)
+    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1, ref=step.ref)], follows=follows)
     return follows
 
 
@@ -621,7 +626,7 @@ def test_the_messages_of_a_chord_are_sent_once(accepted: Ledger) -> None:
 
 def send_next(ledger: Ledger, step: Step) -> Follows:
     follows = Follows(commands=[["lpush", "queue", "next"], ["pexpire", "queue", 60000]])
-    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1)], PLAN, follows=follows)
+    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1)], follows=follows)
     return follows
 
 
@@ -645,10 +650,10 @@ def test_nothing_is_sent_after_the_end_of_a_run(accepted: Ledger) -> None:
 
 def test_a_gather_of_few_collectors_is_handed_their_values(accepted: Ledger) -> None:
     succeed(accepted, A, 1)
-    accepted.finish("run-1", [make_outcome("b", "failed", error=Error("OSError", "no"))], PLAN)
+    accepted.finish("run-1", [make_outcome("b", "failed", ref="b", error=Error("OSError", "no"))])
     [claimed] = accepted.claim("run-1", [PLAN.fan_outs[0].gather], PLAN, token="one", worker="w1", lease=30)
-    assert claimed.handed == {"a": "1", "b": None}
-    read = accepted.collected("run-1", PLAN.collectors, absent=["b"], handed=claimed.handed)
+    assert granted(claimed).handed == {"a": "1", "b": None}
+    read = accepted.collected("run-1", PLAN.collectors, absent=["b"], handed=granted(claimed).handed)
     assert list(read) == [1]
 
 
@@ -658,17 +663,17 @@ def test_a_value_that_is_not_handed_is_missing(accepted: Ledger) -> None:
     accepted.client.hdel("runner:{run-1}:values", "a")
     [claimed] = accepted.claim("run-1", [PLAN.fan_outs[0].gather], PLAN, token="one", worker="w1", lease=30)
     with pytest.raises(MissingData, match="the value of a is missing"):
-        list(accepted.collected("run-1", PLAN.collectors, handed=claimed.handed))
+        list(accepted.collected("run-1", PLAN.collectors, handed=granted(claimed).handed))
 
 
 def test_a_gather_of_many_collectors_reads_their_values_itself(ledger: Ledger) -> None:
     """All at once they would be in the memory of the server and of the worker, also of a gather that reads one by one."""
     plan = make_plan(collectors=tuple(make_collector(f"c{number}") for number in range(17)), gather="fan_in")
     ledger.accept("run-1", plan)
-    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1) for step in plan.collectors], plan)
+    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1, ref=step.ref) for step in plan.collectors])
     [claimed] = ledger.claim("run-1", [plan.fan_outs[0].gather], plan, token="one", worker="w1", lease=30)
-    assert not claimed.handed
-    assert len(list(ledger.collected("run-1", plan.collectors, handed=claimed.handed))) == 17
+    assert not granted(claimed).handed
+    assert len(list(ledger.collected("run-1", plan.collectors, handed=granted(claimed).handed))) == 17
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from runner import brokers, cli
 from runner.language.plan import Foreach, Item
-from runner.ledger import scripts as transitions
 from runner.ledger.codec import packed
 from runner.ledger.entries import Error, Postponed
 from runner.ledger.ledger import Ledger
+from runner.ledger.prelude import KEYS
 from tests.plans import make_collector, make_outcome, make_plan
 from tests.servers import Server
 
@@ -61,11 +61,11 @@ def fill(ledger: Ledger, run_id: str, *, ended: bool) -> None:
     assert ledger.accept(run_id, PLAN, items=items)
     ledger.claim(run_id, [A, *PAGES], PLAN, token="t", worker="w", lease=60)
     failed = make_outcome("page[0]", "failed", error=Error("OSError", "no", "Traceback"), ref="page/0")
-    ledger.finish(run_id, [failed, make_outcome("a", "succeeded", {"x": 1})], PLAN)
+    ledger.finish(run_id, [failed, make_outcome("a", "succeeded", {"x": 1}, ref="a")])
     ledger.postpone(run_id, [Postponed(step="page[1]", error=Error("OSError", "no"), attempt=1, seconds=60)])
-    ledger.waits(run_id, "first", "waits for a worker", seconds=60, limit=60)
+    ledger.park(run_id, "first", "waits for a worker", seconds=60, limit=60)
     if ended:
-        ledger.finish(run_id, [make_outcome("first", "succeeded", 1)], PLAN, ends="partial", cause="page[0] failed")
+        ledger.finish(run_id, [make_outcome("first", "succeeded", 1)], ends="partial", cause="page[0] failed")
 
 
 def damaged(client: Any, key: str, damage: Callable[[bytes], bytes], choice: int) -> None:
@@ -104,7 +104,7 @@ def test_no_command_fails_over_a_damaged_run_or_is_kept_from_another_run(
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(
         words=st.sampled_from(COMMANDS),
-        name=st.sampled_from(transitions.KEYS),
+        name=st.sampled_from(KEYS),
         damage=st.sampled_from(DAMAGES),
         choice=st.integers(0, 20),
         replaced=st.booleans(),

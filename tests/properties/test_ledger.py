@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from runner import brokers
 from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
-from runner.ledger.entries import Error, Postponed
+from runner.ledger.entries import Claim, Error, Granted, Postponed
 from runner.ledger.ledger import Ledger
 from tests.plans import make_collector, make_outcome, make_plan
 from tests.servers import Server
@@ -66,7 +66,7 @@ class Model:
         if any(need not in self.outcomes for need in NEEDS[step]):
             return "not ready", 0, 0
         if holder == token:
-            return "yours", self.attempts[step], self.lost.get(step, 0)
+            return "granted", self.attempts[step], self.lost.get(step, 0)
         if until > self.now or self.postponed.get(step, 0) > self.now:
             return "busy", 0, 0
         if holder:
@@ -75,7 +75,7 @@ class Model:
         self.postponed.pop(step, None)
         self.leases[step] = (self.now + lease, token)
         self.status = "running"
-        return "yours", self.attempts[step], self.lost.get(step, 0)
+        return "granted", self.attempts[step], self.lost.get(step, 0)
 
 
 class LedgerAgainstADict(RuleBasedStateMachine):
@@ -87,7 +87,7 @@ class LedgerAgainstADict(RuleBasedStateMachine):
     @initialize()
     def accept(self) -> None:
         self.run_id = f"model-{next(self.runs)}"
-        self.store.forward = 0.0
+        self.store.server.clock_offset = 0.0
         self.model = Model()
         items = [packed((page.item for page in some if page.item), some[0].ref) for some in (PAGES[:2], PAGES[2:])]
         assert self.store.accept(self.run_id, PLAN, items=items)
@@ -95,7 +95,7 @@ class LedgerAgainstADict(RuleBasedStateMachine):
     @rule(step=STEPS, token=TOKENS, lease=SECONDS)
     def claim(self, step: str, token: str, lease: float) -> None:
         [answer] = self.store.claim(self.run_id, [BY_ID[step]], PLAN, token=token, worker=token, lease=lease)
-        assert (answer.answer, answer.attempt, answer.lost) == self.model.claim(step, token, lease)
+        assert _shown(answer) == self.model.claim(step, token, lease)
 
     @rule(step=STEPS, token=TOKENS, lease=SECONDS)
     def renew(self, step: str, token: str, lease: float) -> None:
@@ -105,9 +105,9 @@ class LedgerAgainstADict(RuleBasedStateMachine):
             self.model.leases[step] = (self.model.now + lease, token)
 
     @rule(step=STEPS, token=TOKENS)
-    def release(self, step: str, token: str) -> None:
+    def abandon(self, step: str, token: str) -> None:
         held = self.model.leases.get(step, (0.0, ""))[1] == token and step not in self.model.outcomes
-        released = self.store.release(self.run_id, [step], worker=token)
+        released = self.store.abandon(self.run_id, [step], worker=token)
         assert [(claim.step, claim.attempt) for claim in released] == (
             [(step, self.model.attempts[step])] if held else []
         )
@@ -115,8 +115,8 @@ class LedgerAgainstADict(RuleBasedStateMachine):
             del self.model.leases[step]
 
     @rule(step=STEPS, token=TOKENS)
-    def give_back(self, step: str, token: str) -> None:
-        self.store.give_back(self.run_id, [step], token=token)
+    def release(self, step: str, token: str) -> None:
+        self.store.release(self.run_id, [step], token=token)
         if self.model.leases.get(step, (0.0, ""))[1] == token and not self.model.ended:
             del self.model.leases[step]
             self.model.attempts[step] -= 1
@@ -127,7 +127,6 @@ class LedgerAgainstADict(RuleBasedStateMachine):
         recorded = self.store.finish(
             self.run_id,
             [make_outcome(step, status, step, ref=BY_ID[step].ref)],
-            PLAN,
             ends="failed" if ends and step == "s" else None,
         )
         assert recorded == ([step] if first else [])
@@ -161,7 +160,7 @@ class LedgerAgainstADict(RuleBasedStateMachine):
     @rule(seconds=st.integers(1, 80))
     def time_passes(self, seconds: int) -> None:
         self.model.now += seconds / 2
-        self.store.forward = self.model.now
+        self.store.server.clock_offset = self.model.now
 
     @invariant()
     def the_ledger_says_what_the_model_says(self) -> None:
@@ -190,6 +189,10 @@ class LedgerAgainstADict(RuleBasedStateMachine):
         self.model.status = status
         self.model.leases.clear()
         self.model.postponed.clear()
+
+
+def _shown(claim: Claim) -> tuple[str, int, int]:
+    return ("granted", claim.attempt, claim.lost) if isinstance(claim, Granted) else (claim.why, 0, 0)
 
 
 def test_the_ledger_does_what_a_dict_does(valkey: Server) -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from runner import brokers
 from runner.language.plan import Step
-from runner.ledger.entries import Error, Postponed
+from runner.ledger.entries import Error, Granted, Postponed
 from runner.ledger.ledger import Ledger
-from tests.plans import make_outcome, make_plan
+from runner.ledger.scripts import ACCEPT, CANCEL, CLAIM, FINISH, POSTPONE, RENEW
+from tests.plans import answer_of, make_outcome, make_plan
 from tests.servers import Server
 
 Answer = TypeVar("Answer")
@@ -58,25 +59,25 @@ def test_every_transition_of_the_ledger_may_be_asked_for_again(valkey: Server) -
         plain = Ledger(brokers.connect(valkey.url), ttl=60)
         forgetful = Forgetful(brokers.connect(valkey.url), seed)
         store, ask, run_id = Ledger(forgetful.client, ttl=60), forgetful.ask, f"lost-{next(numbers)}"
-        scripts = [store._accept, store._claim, store._finish, store._postpone, store._renew, store._cancel]
+        scripts = [store.server.script(text) for text in (ACCEPT, CLAIM, FINISH, POSTPONE, RENEW, CANCEL)]
         assert all(script.registered_client is forgetful.client for script in scripts)
 
         def claim(step: Step, token: str) -> tuple[str, int]:
             [answer] = ask(lambda: store.claim(run_id, [step], PLAN, token=token, worker="w", lease=30))
-            return answer.answer, answer.attempt
+            return answer_of(answer), answer.attempt if isinstance(answer, Granted) else 0
 
         ask(lambda: store.accept(run_id, PLAN))
-        assert claim(A, "one") == ("yours", 1)
+        assert claim(A, "one") == ("granted", 1)
         assert claim(A, "other") == ("busy", 0)
         assert ask(lambda: store.renew(run_id, ["a"], token="one", lease=30)) == ["a"]
-        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "first")], PLAN))
-        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "second")], PLAN))
-        assert claim(B, "one") == ("yours", 1)
+        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "first", ref="a")]))
+        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "second", ref="a")]))
+        assert claim(B, "one") == ("granted", 1)
         ask(lambda: store.postpone(run_id, [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=60)]))
         assert claim(B, "one") == ("busy", 0)
-        ask(lambda: store.finish(run_id, [make_outcome("b", "succeeded", 2)], PLAN))
-        assert claim(PLAN.fan_outs[0].gather, "one") == ("yours", 1)
-        ask(lambda: store.finish(run_id, [make_outcome("g", "succeeded", 3)], PLAN, ends="succeeded"))
+        ask(lambda: store.finish(run_id, [make_outcome("b", "succeeded", 2, ref="b")]))
+        assert claim(PLAN.fan_outs[0].gather, "one") == ("granted", 1)
+        ask(lambda: store.finish(run_id, [make_outcome("g", "succeeded", 3)], ends="succeeded"))
         assert ask(lambda: store.cancel(run_id, "too late")) == "succeeded"
 
         assert [plain.value(run_id, step) for step in ("a", "b", "g")] == ["first", 2, 3]

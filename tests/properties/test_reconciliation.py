@@ -43,7 +43,10 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
         assert client.accept(run_id, plan)
-        client.finish(run_id, [make_outcome(step_id, "succeeded", known[step_id]) for step_id in done], plan)
+        client.finish(
+            run_id,
+            [make_outcome(step_id, "succeeded", known[step_id], ref=plan.by_id[step_id].ref) for step_id in done],
+        )
         for _ in range(times):
             if sent := canvas.compose(plan, run_id, done | lost):
                 sent.apply_async()

@@ -30,10 +30,10 @@ PLACES = (
     "runner.worker.perform:arguments",
     "runner.worker.batch:perform",
     "runner.worker.batch:outcome_of",
-    "runner.ledger.ledger:Ledger.claim",
-    "runner.ledger.ledger:Ledger.renew",
-    "runner.ledger.ledger:Ledger.finish",
-    "runner.ledger.ledger:Ledger.postpone",
+    "runner.ledger.run_record:RunRecord.claim",
+    "runner.ledger.run_record:RunRecord.renew",
+    "runner.ledger.run_record:RunRecord.finish",
+    "runner.ledger.run_record:RunRecord.postpone",
     "runner.worker.process:plan",
     "runner.worker.reconcile:Reconciler._look",
     "runner.messages.dead_letters:add",
@@ -41,7 +41,7 @@ PLACES = (
 # Those that only a pool of processes meets: one of them has died, or is to.
 OF_PROCESSES = (
     "runner.worker.step_request:StepRequest._record_all",
-    "runner.ledger.ledger:Ledger.release",
+    "runner.ledger.run_record:RunRecord.abandon",
     "runner.worker.leases:Held._end_overdue",
     "runner.worker.batch:Batch._end_process",
 )

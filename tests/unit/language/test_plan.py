@@ -206,7 +206,7 @@ def test_a_plan_with_a_key_that_is_unknown_is_of_a_newer_version(part: str) -> N
 
 def test_what_a_step_needs_is_nothing_every_collector_or_the_step_before() -> None:
     plan = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
-    assert [plan.needs(step) for step in plan.steps] == ["", "*", "gather", "s"]
+    assert [plan.needs(step) for step in plan.steps] == ["", "*gather", "gather", "s"]
 
 
 def test_route_sends_steps_to_their_own_queue_or_to_this_one() -> None:
@@ -326,7 +326,7 @@ def test_what_a_step_of_a_later_part_needs_is_the_value_of_the_part_before() -> 
     two = make_plan(collectors="b", gather="second")
     plan = replace(one, parts=(*one.parts, *two.parts))
 
-    assert [plan.needs(step) for step in plan.steps] == ["", "*", "first", "s", "*"]
+    assert [plan.needs(step) for step in plan.steps] == ["", "*first", "first", "s", "*second"]
     assert [step.id for step in plan.after(plan.by_id["s"])] == ["b", "second"]
     assert plan.fan_out_of(plan.by_id["b"]).id == "second"
     assert plans.load(plans.dump(plan)) == plan

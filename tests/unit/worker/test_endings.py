@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 
 from runner.errors import RunnerError
 from runner.language.plan import Retry
-from runner.ledger.entries import Claim
+from runner.ledger.entries import Granted
 from runner.worker import endings
 from runner.worker.call import call, call_async, in_loop
 from runner.worker.endings import RULES, Ending, Failure, Rule
@@ -37,7 +37,7 @@ SAMPLES = [
     (endings.revoked("terminated"), Ending.REVOKED, "cancelled", {"never": "", "twice": "", "only": ""}),
     (endings.unrecorded(OSError("no")), Ending.UNRECORDED, "failed", {"never": "", "twice": "", "only": ""}),
     (
-        endings.lost_too_often(Claim(step="a", answer="yours", lost=4)),
+        endings.lost_too_often(Granted(step="a", lost=4)),
         Ending.LOST,
         "failed",
         {"never": "", "twice": "", "only": ""},
@@ -56,7 +56,7 @@ def test_an_ending_is_followed_by_what_the_table_says(
 
 def test_a_step_whose_workers_are_lost_has_failed_with_the_fourth() -> None:
     """The guide said that it has failed after three."""
-    failures = [endings.lost_too_often(Claim(step="a", answer="yours", lost=lost)) for lost in range(6)]
+    failures = [endings.lost_too_often(Granted(step="a", lost=lost)) for lost in range(6)]
     assert [failure is not None for failure in failures] == [False, False, False, False, True, True]
 
 

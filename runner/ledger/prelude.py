@@ -1,0 +1,236 @@
+"""What every Lua script of a run begins with: the time, the names of its keys, and the transitions that several scripts make.
+
+A script has one argument, JSON: `RunRecord` says what is in it, and ``a.token`` reads it. Its one key is how the keys of the
+run begin, up to and with its slot: thirteen of them in every command were 3 % of the default workflow.
+
+    run       what `Run` tells; ``fan_out``, the id of the fan-out that is open; and for each fan-out ``left:ID``, how many of
+              its collectors have no outcome, ``absent:ID``, how many of those that have one go on without a value,
+              ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on
+    plan      the plan, as JSON
+    items     for each batch of a `foreach`: its keys and items, as JSON
+    left      for each ref of collectors (itself, or its batch): how many of them have no outcome
+    open      for each step that was begun and has no outcome: until, token, attempts, first start, attempts that were lost
+              with their workers, ref, worker. It is leased until then; with "-" for a token, it waits until then.
+    failures  for each step that was tried again: its attempts that failed, as JSON with a comma after each
+    waits     for each ref or step that is parked: since when, and until when somebody looks again
+    outcomes  for each step that has ended: a line for the scripts (status, whether its task has ended, whether it has a value,
+              attempts, worker), and then what they need not read
+    values    for each step that has one: its value, as JSON
+    absent    for each collector that has ended and is missing in the fan-in: its ref
+    tally     for each collector with `foreach` and status: how many have ended so
+    events    the story of the run, a stream
+    end       a stream with an entry once the run has ended: it wakes who waits for that alone
+    chords    for each chord that was sent: how many messages of its header have not returned, then "last" and the id of the
+              last that has; and until then a field for each message that has
+"""
+
+from runner.ledger.clock import TOLERANCE
+
+# The names of a run's keys.
+KEYS = (
+    "run",
+    "plan",
+    "items",
+    "left",
+    "open",
+    "waits",
+    "outcomes",
+    "values",
+    "absent",
+    "tally",
+    "events",
+    "end",
+    "failures",
+    "chords",
+)
+
+# The ledger's time (clock.py): the server's with what is agreed on, unless that has been set since.
+NOW = f"""
+local a = cjson.decode(ARGV[1])
+local TTL = a.ttl
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000 + a.offset
+if math.abs(now - a.now) > {TOLERANCE} then now = a.now end  -- defence: EXPECTED
+local function stamp(t) return string.format('%.6f', t) end
+"""
+
+PRELUDE = (
+    NOW
+    + """
+local function key(name) return KEYS[1] .. name end
+local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
+local OUTCOMES, VALUES, ABSENT, TALLY = key('outcomes'), key('values'), key('absent'), key('tally')
+local EVENTS, END, FAILURES, CHORDS = key('events'), key('end'), key('failures'), key('chords')
+local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES, CHORDS}
+local status = redis.call('HGET', RUN, 'status')
+local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
+local function event(fields)
+  local flat = {'at', stamp(now)}
+  for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = tostring(value) end
+  redis.call('XADD', EVENTS, '*', unpack(flat))
+  redis.call('HSET', RUN, 'last_at', stamp(now), 'sent_again', 0)
+end
+-- The keys that a transition may have made expire as well; all of them begin anew when a tenth of their time has passed.
+local function keep(...)
+  local keys = {...}
+  if now - tonumber(redis.call('HGET', RUN, 'kept_at') or '0') > TTL / 10 then
+    keys = ALL
+    redis.call('HSET', RUN, 'kept_at', stamp(now))
+  end
+  for _, key in ipairs(keys) do redis.call('EXPIRE', key, TTL) end
+end
+
+-- The collector with `foreach` that a ref is a batch of; nil for any other step.
+local function many(ref) return string.match(ref, '^(.-)/') end
+
+-- One command for many fields: of a thousand steps each would be a command in the server's log, too. Lua can unpack no
+-- more than some thousand values at once.
+local function in_parts(command, key, flat)
+  for from = 1, #flat, 1000 do redis.call(command, key, unpack(flat, from, math.min(from + 999, #flat))) end
+end
+local function fields_of(key, names)
+  local found = {}
+  for from = 1, #names, 1000 do
+    local some = redis.call('HMGET', key, unpack(names, from, math.min(from + 999, #names)))
+    for at = 1, #some do found[from + at - 1] = some[at] end
+  end
+  return found
+end
+
+-- A step that was begun.
+local function read(text)
+  if not text then return {until_ = 0, token = '-', attempt = 0, first = stamp(now), lost = 0, ref = '', worker = ''} end
+  local until_, token, attempt, first, lost, ref, worker = string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S*) (.*)$')
+  return {until_ = tonumber(until_), token = token, attempt = tonumber(attempt), first = first, lost = tonumber(lost),
+          ref = ref, worker = worker}
+end
+local function written(is)
+  local numbers = string.format('%.6f %s %d %s %d', is.until_, is.token, is.attempt, is.first, is.lost)
+  return numbers .. ' ' .. is.ref .. ' ' .. is.worker
+end
+local function opened(step) return read(redis.call('HGET', OPEN, step)) end
+local function open(step, is) redis.call('HSET', OPEN, step, written(is)) end
+
+-- A lease begins, or is renewed: until then nobody else is granted the step.
+local function grant(is, token, seconds) is.until_, is.token = now + seconds, token end
+-- A lease ends: the step is anybody's, or waits for so many seconds.
+local function let_go(is, seconds) is.until_, is.token = seconds and now + seconds or 0, '-' end
+
+-- A step that has ended.
+local function outcome_of(text)
+  local is, over, valued, attempt, worker = string.match(text, '^(%S+) (%d) (%d) (%S+) ([^\\n]*)')
+  return {status = is, over = over == '1', valued = valued == '1', attempt = attempt, worker = worker}
+end
+-- The line of all outcomes of a group: they have the same ref, status, attempt and worker.
+local function line_of(group, is)
+  return table.concat({is, group.over and 1 or 0, group.values and 1 or 0, group.attempt, group.worker}, ' ') .. '\\n'
+end
+
+-- What answers after the deadline stays late: how it went is kept, and its value.
+local function answer(group, at, first)
+  local before, step = outcome_of(first), group.steps[at]
+  if before.status == 'late' and not before.over and group.over then
+    redis.call('HSET', OUTCOMES, step, line_of(group, 'late') .. group.texts[at])
+    if group.values then redis.call('HSET', VALUES, step, group.values[at]) end
+    redis.call('HDEL', OPEN, step)
+    event({event = 'answered', step = step, status = 'late'})
+  end
+end
+
+-- Record outcomes: of every step the first. Returns which were.
+local function record(groups)
+  local names, recorded, new = {}, {}, {}
+  local outcomes, values, absent, finished, told, order = {}, {}, {}, {}, {}, {}
+  for _, group in ipairs(groups) do
+    for _, step in ipairs(group.steps) do names[#names + 1] = step end
+  end
+  local firsts, place = fields_of(OUTCOMES, names), 0
+  for _, group in ipairs(groups) do
+    local ref, line, collector = group.ref, line_of(group, group.status), many(group.ref)
+    local name = collector and collector .. ' ' .. group.status
+    for at, step in ipairs(group.steps) do
+      place = place + 1
+      local first = firsts[place]
+      if first or new[step] then  -- defence: FIRST
+        if first then answer(group, at, first) end
+      else
+        new[step] = true
+        recorded[#recorded + 1] = step
+        outcomes[#outcomes + 1] = step
+        outcomes[#outcomes + 1] = line .. group.texts[at]
+        if group.values then
+          values[#values + 1] = step
+          values[#values + 1] = group.values[at]
+        end
+        if ref ~= '' then
+          finished[ref] = (finished[ref] or 0) + 1
+          if not group.passes then
+            absent[#absent + 1] = step
+            absent[#absent + 1] = ref
+          end
+        end
+        if name and told[name] then told[name].count = told[name].count + 1
+        else
+          local message = group.messages and group.messages[at] or ''
+          local fields = {event = 'finished', step = step, status = group.status, worker = group.worker, message = message}
+          if name then
+            fields.step, fields.count = collector, 1
+            if message ~= '' then fields.message = step .. ': ' .. message end
+            told[name] = fields
+            order[#order + 1] = name
+          else
+            fields.attempt = group.attempt
+            event(fields)
+          end
+        end
+      end
+    end
+  end
+  in_parts('HSET', OUTCOMES, outcomes)
+  in_parts('HSET', VALUES, values)
+  in_parts('HDEL', OPEN, recorded)
+  in_parts('HSET', ABSENT, absent)
+  local total = 0
+  for ref, count in pairs(finished) do
+    -- One whose outcome was lost is counted as ended already.
+    local before = tonumber(redis.call('HGET', LEFT, ref) or '0')
+    total = total + math.min(count, before)
+    if before <= count then redis.call('HDEL', LEFT, ref) else redis.call('HINCRBY', LEFT, ref, -count) end
+  end
+  if next(finished) then
+    local fan_out = redis.call('HGET', RUN, 'fan_out')
+    if total > 0 then redis.call('HINCRBY', RUN, 'left:' .. fan_out, -total) end
+    if #absent > 0 then redis.call('HINCRBY', RUN, 'absent:' .. fan_out, #absent / 2) end
+  end
+  for _, name in ipairs(order) do
+    redis.call('HINCRBY', TALLY, name, told[name].count)
+    event(told[name])
+  end
+  return recorded
+end
+
+-- The run ends, whatever it is at.
+local function conclude(final, cause)
+  redis.call('HSET', RUN, 'status', final, 'finished_at', stamp(now), 'cause', cause)
+  redis.call('DEL', OPEN, WAITS)
+  event({event = 'ended', status = final, message = cause})
+  redis.call('XADD', END, '*', 'status', final)
+  redis.call('EXPIRE', END, TTL)
+end
+
+-- Note that a message of a chord's header has been executed; whether it was the last. The last is told so each time that it
+-- asks: its worker may have been killed before it sent what follows.
+local function returned(chord, message)
+  local left = redis.call('HGET', CHORDS, chord)
+  if not left then return 0 end
+  if not tonumber(left) then return left == 'last ' .. message and 1 or 0 end
+  if redis.call('HSETNX', CHORDS, chord .. ' ' .. message, 1) == 0 then return 0 end
+  if redis.call('HINCRBY', CHORDS, chord, -1) > 0 then return 0 end
+  for _, field in ipairs(redis.call('HKEYS', CHORDS)) do
+    if string.sub(field, 1, #chord + 1) == chord .. ' ' then redis.call('HDEL', CHORDS, field) end
+  end
+  redis.call('HSET', CHORDS, chord, 'last ' .. message)
+  return 1
+end
+"""
+)

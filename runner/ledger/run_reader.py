@@ -1,0 +1,397 @@
+"""What the ledger tells of one run: its plan, items, outcomes and values, and what happens in it."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, cast
+
+import redis
+
+from runner.errors import RunnerError, UnknownRun, listed
+from runner.language import plan as plans
+from runner.language.ids import batch_ref, item_key, of_ref, written
+from runner.language.plan import NewerVersion, Plan, Step
+from runner.ledger import codec as encoding
+from runner.ledger.damage import MissingData, NewerPlan, of_a_run
+from runner.ledger.entries import Event, FailedAttempt, Outcome, Run, Underway
+from runner.ledger.parts import in_parts
+from runner.ledger.server import Server
+from runner.ledger.statuses import Status
+from runner.system import program
+
+# What passes while one waits: nobody answers, too many clients, an old password, a replica that becomes the primary.
+AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+)
+# defence: PATIENCE
+FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a server that does not answer
+# Seconds in which whoever watches is told once what happens, but of the end at once: to be told of each step costs its
+# worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
+FOLLOW_EVERY = 0.05
+
+
+class FanInTooLarge(RunnerError):
+    """The collectors' values together are more than a gather may be given."""
+
+
+class RunReader:
+    """One run, to be read.
+
+    Args:
+        run_id: it need not be there: each method raises `UnknownRun`, or returns nothing.
+        plan: the run's own, if it is known; otherwise it is read once, when it is needed.
+    """
+
+    def __init__(self, server: Server, run_id: str, plan: Plan | None = None) -> None:
+        self._server = server
+        self.id = run_id
+        self._plan = plan
+
+    @property
+    def plan(self) -> Plan:
+        """What it does, which never changes.
+
+        Raises:
+            UnknownRun: it is not there.
+            UnreadableRun: it is damaged, or of a newer version.
+        """
+        if self._plan is None:
+            self._plan = self._read_plan()
+        return self._plan
+
+    @of_a_run
+    def info(self) -> Run:
+        """Its status, times and inputs."""
+        fields = cast("dict[str, str]", self._server.client.hgetall(self._key("run")))
+        if not fields:
+            raise UnknownRun(f'no run "{self.id}", or it has expired', hint=_lost())
+        return encoding.read_run(self.id, fields)
+
+    @of_a_run
+    def leased(self) -> dict[str, float]:
+        """The steps that somebody is executing, or was when he was lost; the seconds until their leases run out."""
+        return {step: is_.seconds for step, is_ in self.underway().items() if is_.status == "running"}
+
+    @of_a_run
+    def underway(self) -> dict[str, Underway]:
+        """The steps that somebody is executing, and those that wait for their next attempt, of the first hundred with the error."""
+        begun = cast("dict[str, str]", self._server.client.hgetall(self._key("open")))
+        now = self._server.now()
+        steps = {step: encoding.read_underway(text, now) for step, text in begun.items()}
+        there = {step: is_ for step, is_ in steps.items() if is_ is not None}
+        again = [step for step, is_ in there.items() if is_.status == "retrying"]
+        for step, failures in self.failures(again[:100]).items():
+            there[step] = replace(there[step], error=failures[-1].error)
+        return there
+
+    @of_a_run
+    def failures(self, steps: Sequence[str]) -> dict[str, list[FailedAttempt]]:
+        """For each of the steps that was tried again, the attempts that failed before the last."""
+        texts = cast("list[str | None]", self._server.client.hmget(self._key("failures"), list(steps)) if steps else [])
+        return {step: encoding.read_failures(text) for step, text in zip(steps, texts, strict=True) if text}
+
+    @of_a_run
+    def left(self) -> dict[str, int]:
+        """The refs whose collectors have not all ended; how many of each have not."""
+        left = cast("dict[str, str]", self._server.client.hgetall(self._key("left")))
+        return {ref: int(count) for ref, count in left.items()}
+
+    @of_a_run
+    def ended(self, steps: Sequence[str]) -> set[str]:
+        """Which of the steps have an outcome."""
+        texts = cast("list[str | None]", self._server.client.hmget(self._key("outcomes"), list(steps)) if steps else [])
+        return {step for step, text in zip(steps, texts, strict=True) if text}
+
+    @of_a_run
+    def begun(self) -> dict[str, Outcome]:
+        """The steps that were started and have not ended: how often, when first, and where, as outcomes without an end."""
+        found = cast("dict[str, str]", self._server.client.hgetall(self._key("open")))
+        begun = {}
+        for step, text in found.items():
+            _, _, attempts, first, _, _, worker = text.split(" ", 6)
+            begun[step] = Outcome(
+                step=step, status="late", attempts=int(attempts), started_at=float(first), worker=worker
+            )
+        return begun
+
+    @of_a_run
+    def steps(self, ref: str) -> list[Step]:
+        """The collectors that a ref stands for, in their order.
+
+        Raises:
+            UnknownRun: the run has none of it.
+        """
+        collector, many = of_ref(ref)
+        step = self.plan.by_id.get(collector)
+        if step is None or step.kind != "collector" or (step.foreach is None) == many:
+            raise UnknownRun(f"run {self.id} has no step {ref}")
+        if step.foreach is None:
+            return [step]
+        if ref not in step.refs:
+            raise UnknownRun(f"run {self.id} has no batch {ref}")
+        return encoding.unpacked(step, self._items([ref])[0])
+
+    @of_a_run
+    def items(self) -> Iterator[tuple[str, str]]:
+        """Every batch of a run's items, as `accept` takes them."""
+        for refs in in_parts((ref for step in self.plan.collectors if step.foreach for ref in step.refs), 16):
+            yield from zip(refs, self._items(refs), strict=True)
+
+    @of_a_run
+    def ids(self, collectors: Iterable[Step]) -> Iterator[list[str]]:
+        """The ids of collectors in their order, some at a time: a million need not be in memory at once."""
+        for many, some in groupby(collectors, lambda step: step.foreach is not None):
+            if not many:
+                yield [step.id for step in some]
+                continue
+            for step in some:
+                for refs in in_parts(step.refs, 16):
+                    yield [each for text in self._items(refs) for each in encoding.ids(step, text)]
+
+    @of_a_run
+    def outcomes(self, plan: Plan | None = None, *, limit: int = 1000) -> dict[str, Outcome]:
+        """How each step that has ended did, without values.
+
+        Args:
+            plan: of the collectors with ``foreach``, tell only those that ended without success; `tally` counts all.
+            limit: how many of those.
+        """
+        key = self._key("outcomes")
+        if plan is None or not any(step.foreach for step in plan.collectors):
+            stored = cast("dict[str, str]", self._server.client.hgetall(key))
+            return {step: encoding.read_outcome(step, text) for step, text in stored.items()}
+        ids = [step.id for step in plan.steps if step.foreach is None]
+        written = set(ids)
+        ids += [step for step in self.absent() if step not in written][:limit]
+        return self.outcomes_of(ids)
+
+    @of_a_run
+    def tally(self) -> dict[str, dict[Status, int]]:
+        """For each collector with ``foreach``, how many have ended in which status."""
+        counts: dict[str, dict[Status, int]] = {}
+        for name, count in cast("dict[str, str]", self._server.client.hgetall(self._key("tally"))).items():
+            collector, status = name.split(" ")
+            counts.setdefault(collector, {})[cast("Status", status)] = int(count)
+        return counts
+
+    @of_a_run
+    def absent(self) -> list[str]:
+        """The collectors that have ended without success, in the order of the YAML; of a `foreach`, of their keys."""
+        found = cast("list[str]", self._server.client.hkeys(self._key("absent")))
+        places = {step.id: place for place, step in enumerate(self.plan.collectors)}
+
+        def place(step_id: str) -> tuple[int, int, str]:
+            key = item_key(step_id)
+            return places.get(written(step_id), 0), int(key) if key.isdecimal() else 0, key
+
+        return sorted(found, key=place)
+
+    @of_a_run
+    def outcomes_of(self, steps: Sequence[str], *, values: bool = False) -> dict[str, Outcome]:
+        """The outcomes of those of the steps that have ended, with their values if they are asked for."""
+        if not steps:
+            return {}
+        with self._server.client.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._key("outcomes"), list(steps))
+            if values:
+                pipe.hmget(self._key("values"), list(steps))
+            texts, *more = pipe.execute()
+        given = more[0] if values else [None] * len(steps)
+        outcomes = {
+            step: encoding.read_outcome(step, text, value)
+            for step, text, value in zip(steps, texts, given, strict=True)
+            if text
+        }
+        without = {step for step, value in zip(steps, given, strict=True) if value is None} if values else set()
+        if lost := [step for step in without if step in outcomes and outcomes[step].passes]:  # defence: MISSED_RESULT
+            raise MissingData(self.id, f"the value of {listed(sorted(lost))} is missing")
+        return outcomes
+
+    @of_a_run
+    def outcome(self, step: str) -> Outcome | None:
+        """One step's outcome, with its value."""
+        return self.outcomes_of([step], values=True).get(step)
+
+    @of_a_run
+    def value(self, step: str) -> Any:
+        """The value of a step that succeeded, as it may be shown; None of any other.
+
+        Raises:
+            MissingData: it has succeeded, and there is no value.
+        """
+        outcome = self.outcome(step)
+        return None if outcome is None else outcome.value
+
+    @of_a_run
+    def collected(
+        self,
+        collectors: Iterable[Step],
+        *,
+        absent: Iterable[str] = (),
+        limit: float = math.inf,
+        read: Callable[[str], list[Any]] = encoding.shown,
+        handed: Mapping[str, str | None] | None = None,
+    ) -> Iterator[Any]:
+        """The values of those of the collectors that succeeded, in their order, read some at a time.
+
+        Args:
+            absent: those that did not; one that was late may have a value all the same.
+            read: makes of a list of values, as JSON, what they are to the reader.
+            handed: values that came with the claim.
+
+        Raises:
+            FanInTooLarge: they are more bytes of JSON than the limit.
+            MissingData: one of them is not there, or is no JSON.
+        """
+        gone = set(absent)
+        size = 0
+        for ids in self.ids(collectors):
+            wanted = [step for step in ids if step not in gone]
+            if not wanted:
+                continue
+            if handed:
+                stored = [handed.get(step) for step in wanted]
+            else:
+                stored = cast("list[str | None]", self._server.client.hmget(self._key("values"), wanted))
+            texts = [text for text in stored if text is not None]
+            if len(texts) < len(wanted):  # defence: MISSED_VALUE
+                lost = [step for step, text in zip(wanted, stored, strict=True) if text is None]
+                raise MissingData(self.id, f"the value of {listed(lost)} is missing")
+            size += sum(map(len, texts))
+            if size > limit:
+                raise FanInTooLarge(f"the collectors' values are over {limit:,} bytes of JSON together")
+            try:
+                values = read(f"[{','.join(texts)}]")
+            except ValueError as error:
+                bad = [step for step, text in zip(wanted, texts, strict=True) if not encoding.is_json(text)]
+                if bad:
+                    raise MissingData(self.id, f"the value of {listed(bad)} is damaged") from error
+                raise
+            yield from values
+
+    @of_a_run
+    def page(self, step: Step, start: int, number: int) -> list[str]:
+        """The ids of so many collectors of a ``foreach``, from the one at place ``start``; only their batches are read."""
+        if step.foreach is None or not step.foreach.batch:
+            return []
+        size = step.foreach.batch
+        end = min(start + number, step.count)
+        refs = [batch_ref(step.id, batch) for batch in range(start // size, -(-end // size))]
+        texts = self._items(refs)
+        return [each for text in texts for each in encoding.ids(step, text)][start % size :][: end - start]
+
+    @of_a_run
+    def find(self, step_id: str) -> Step | None:
+        """A step of the plan by its id; of a collector of a ``foreach``, with its item. None if there is none."""
+        step = self.plan.by_id.get(written(step_id))
+        if step is None or step.id == step_id:
+            return step
+        if step.foreach is None:
+            return None
+        refs: Sequence[str] = step.refs
+        if step.foreach.key is None:  # its place
+            key = item_key(step_id)
+            place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else step.count
+            refs = refs[place // step.foreach.batch :][:1] if place < step.count else ()
+        for some in in_parts(refs, 16):
+            for text in self._items(some):
+                if step_id in encoding.ids(step, text):
+                    return next(each for each in encoding.unpacked(step, text) if each.id == step_id)
+        return None
+
+    @of_a_run
+    def unended(self) -> Iterator[str]:
+        """The collectors of every ``foreach`` that have no outcome, in their order; only batches that lack one are read."""
+        many = [step for step in self.plan.collectors if step.foreach]
+        left = set(self.left()) if many else set()
+        for step in many:
+            for ref in step.refs:
+                if ref in left:
+                    ids = [each.id for each in self.steps(ref)]
+                    ended = self.ended(ids)
+                    yield from (each for each in ids if each not in ended)
+
+    @of_a_run
+    def events(self, after: str = "0", *, wait: float = 0.0) -> list[Event]:
+        """What has happened since the event with the id ``after``; waits up to so many seconds for the first."""
+        block = max(1, int(wait * 1000)) if wait else None
+        answer = cast("list[Any]", self._server.client.xread({self._key("events"): after}, block=block))
+        return [encoding.read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
+
+    @of_a_run
+    def follow(
+        self,
+        *,
+        beat: float = 0.5,
+        patience: float = FOLLOW_PATIENCE,
+        away: Callable[[redis.RedisError], None] | None = None,
+        after: str = "0",
+    ) -> Iterator[Event | None]:
+        """Every event of a run from its beginning, or after the one of an id, until it has ended; None whenever ``beat`` seconds pass without one.
+
+        They come together every ``FOLLOW_EVERY``.
+
+        Args:
+            patience: seconds for which a server that does not answer is waited for.
+            away: called with the reason, whenever it does not.
+        """
+        gone_since = None
+        events: list[Event] = []
+        while True:
+            try:
+                if events:
+                    self._server.client.xread({self._key("end"): "0"}, block=int(FOLLOW_EVERY * 1000))
+                events = self.events(after, wait=beat)
+            except (*AWAY, redis.ResponseError) as error:
+                # A primary that becomes a replica answers to a command that waits with an error of its own.
+                if not isinstance(error, AWAY) and not str(error).startswith("UNBLOCKED"):
+                    raise
+                gone_since = gone_since or time.monotonic()
+                if time.monotonic() - gone_since > patience:
+                    raise
+                if away is not None:
+                    away(error)
+                time.sleep(beat)
+                yield None
+                continue
+            gone_since = None
+            for event in events:
+                yield event
+                if event.event == "ended":
+                    return
+                after = event.id
+            if not events:
+                yield None
+
+    def _items(self, refs: Sequence[str]) -> list[str]:
+        """Batches of items as they are kept."""
+        texts = cast("list[str | None]", self._server.client.hmget(self._key("items"), list(refs)) if refs else [])
+        if lost := [ref for ref, text in zip(refs, texts, strict=True) if text is None]:
+            raise MissingData(self.id, f"the items {listed(lost)} are missing")
+        return cast("list[str]", texts)
+
+    @of_a_run
+    def _read_plan(self) -> Plan:
+        text = cast("str | None", self._server.client.get(self._key("plan")))
+        if text is None and self._server.client.exists(self._key("run")):  # defence: MISSED_PLAN
+            raise MissingData(self.id, "its plan is missing")
+        if text is None:
+            raise UnknownRun(f'no run "{self.id}", or it has expired', hint=_lost())
+        try:
+            return plans.load(text)
+        except NewerVersion as error:
+            raise NewerPlan(self.id, str(error), error.needs) from error
+
+    def _key(self, name: str) -> str:
+        return self._server.key(self.id, name)
+
+
+def _lost() -> str:
+    runs = program.command("runs")
+    return f"`{runs}` lists the runs; a broker without persistence forgets them when it restarts"

@@ -1,0 +1,320 @@
+"""One run of the ledger: its steps are claimed and finished, and it ends. Each transition is a Lua script (scripts.py)."""
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, cast
+
+import redis
+
+from runner.errors import UnknownRun
+from runner.language import plan as plans
+from runner.language.plan import Plan, Step, segments
+from runner.language.redact import redact_inputs
+from runner.ledger import codec as encoding
+from runner.ledger.damage import NewerPlan, UnreadableRun, of_a_run, readable
+from runner.ledger.entries import Claim, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
+from runner.ledger.parts import in_parts
+from runner.ledger.run_reader import RunReader
+from runner.ledger.scripts import (
+    ABANDON,
+    ACCEPT,
+    BURY,
+    CANCEL,
+    CLAIM,
+    EXPECT,
+    FINISH,
+    LOST,
+    PARK,
+    POSTPONE,
+    RELEASE,
+    RENEW,
+    REOPEN,
+    RETURNED,
+    SENT_AGAIN,
+    SWEEP,
+)
+
+HANDED = 16  # values that come with the claim of a gather: a round trip less, and they are all in memory at once
+
+
+class RunRecord(RunReader):
+    """One run, to be read and changed."""
+
+    @of_a_run
+    def accept(self, *, items: Iterable[tuple[str, str]] = (), kept: Iterable[Outcome] = ()) -> bool:
+        """Record the run with its plan; False if the id is taken, and then nothing has changed.
+
+        Args:
+            items: for each batch of a ``foreach``, its ref and its items as ``packed`` makes them.
+            kept: outcomes, with their values, that are taken from another run; of steps that stand in the YAML.
+        """
+        token, client = uuid.uuid4().hex, self._server.client
+        # Beside the run until it is accepted: the id may be another's.
+        staged = self._key(f"items:{token}")
+        for some in in_parts(items, 16):
+            client.hset(staged, mapping=dict(some))
+            client.expire(staged, 3600)
+        plan = self.plan
+        fan_out = segments(plan)[0].fan_out
+        first = fan_out and {
+            "id": fan_out.gather.id,
+            "count": fan_out.total,
+            "deadline": fan_out.deadline or 0,
+            "sizes": _sizes(plan),
+            "staged": staged,
+        }
+        packed = self._server.pack(
+            token=token,
+            plan=plans.dump(plan),
+            workflow=plan.name,
+            hash=plan.hash,
+            inputs=json.dumps(redact_inputs(plan), separators=(",", ":")),
+            fan_out=first,
+            kept=encoding.dumped(replace(each, ref=plan.by_id[each.step].ref) for each in kept),
+        )
+        accepted = self._accept_and_index(packed)
+        if not accepted:
+            client.delete(staged)
+        return accepted
+
+    def _accept_and_index(self, packed: bytes) -> bool:
+        """In one round trip. The index is not in the run's slot, so it is written beside the script, not in it.
+
+        A run that is in it stays where it is: it may be another's of this id, which is not accepted. One that is in the
+        index and nowhere else is retired by the next reconciler.
+        """
+        now = self._server.now()
+        while True:
+            with self._server.client.pipeline(transaction=False) as pipe:
+                pipe.evalsha(self._server.script(ACCEPT).sha, 1, self._key(""), packed)
+                for index in (self._server.shared("runs"), self._server.shared("active")):
+                    pipe.zremrangebyscore(index, 0, now - self._server.ttl)
+                    pipe.zadd(index, {self.id: now}, nx=True)
+                    pipe.expire(index, self._server.ttl)
+                try:
+                    accepted, *_ = pipe.execute()
+                except redis.exceptions.NoScriptError:
+                    self._server.client.script_load(self._server.script(ACCEPT).script)
+                else:
+                    return bool(float(accepted))
+
+    @of_a_run
+    def claim(
+        self,
+        steps: Sequence[Step],
+        *,
+        token: str,
+        worker: str,
+        lease: float,
+        alone: bool = True,
+    ) -> list[Claim]:
+        """Ask to execute these steps; what is granted is leased for ``lease`` seconds.
+
+        Args:
+            token: says who holds the lease: another for every execution, the same when a claim is repeated.
+            worker: shown beside the step.
+            alone: whether this claimer executes nothing else just now.
+        """
+        wanted = [
+            {
+                "ref": ref,
+                "needs": needs,
+                "steps": [step.id for step in some],
+                "values": _handed(self.plan) if needs.startswith("*") else [],
+            }
+            for (ref, needs), some in groupby(steps, lambda step: (step.ref, self.plan.needs(step)))
+        ]
+        answer = self._server.do(CLAIM, self.id, token=token, lease=lease, worker=worker, alone=alone, wanted=wanted)
+        return list(encoding.read_claims(steps, answer, _handed(self.plan)))
+
+    @of_a_run
+    def renew(self, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
+        """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
+        kept = self._server.do(RENEW, self.id, token=token, lease=lease, steps=[*steps])
+        return cast("list[str]", kept)
+
+    @of_a_run
+    def release(self, steps: Iterable[str], *, token: str) -> None:
+        """Give back what was claimed with this token and has not been begun: it counts as no attempt."""
+        self._server.do(RELEASE, self.id, token=token, steps=[*steps])
+
+    @of_a_run
+    def finish(
+        self,
+        outcomes: Iterable[Outcome],
+        *,
+        ends: RunStatus | None = None,
+        cause: str = "",
+        follows: Follows | None = None,
+    ) -> list[str]:
+        """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step.
+
+        Args:
+            follows: what is to be done with it, and then says whether it is.
+        """
+        told = encoding.dumped(outcomes)
+        more = {"chord": follows.chord, "message": follows.message, "commands": follows.commands} if follows else None
+        recorded, done, last = self._server.do(FINISH, self.id, outcomes=told, ends=ends, cause=cause, follows=more)
+        if follows is not None:
+            follows.done, follows.last = bool(done), bool(last)
+        return cast("list[str]", json.loads(recorded))
+
+    @of_a_run
+    def postpone(self, postponed: Iterable[Postponed]) -> list[str]:
+        """Note failed attempts that are tried again; answers the steps of which there is something left to try."""
+        attempts = [encoding.dumped_attempt(each) for each in postponed]
+        return cast("list[str]", self._server.do(POSTPONE, self.id, attempts=attempts))
+
+    @of_a_run
+    def abandon(self, names: Iterable[str], *, worker: str) -> list[Granted]:
+        """End the leases that a worker holds on these refs or steps, because the process that executed them is dead.
+
+        Returns the claims that it had on them; the lease of a step does not end twice. If they are several, nobody
+        knows of which of them the process died: each counts as lost with its worker.
+        """
+        abandoned = self._server.do(ABANDON, self.id, worker=worker, names=[*names])
+        return [
+            Granted(
+                step=step,
+                attempt=int(attempt),
+                started_at=float(now),
+                first_started_at=float(first),
+                lost=int(lost),
+            )
+            for step, attempt, lost, first, now in abandoned
+        ]
+
+    @of_a_run
+    def sweep(self, *, grace: float) -> Sweep | None:
+        """What has gone wrong in a run; None if it has ended.
+
+        Raises:
+            UnknownRun: it is not there: it has expired, or the broker has lost its data.
+        """
+        answer = self._server.do(SWEEP, self.id, grace=grace)
+        if answer[0] == "unknown":
+            raise UnknownRun(f'no run "{self.id}", or it has expired')
+        return encoding.read_sweep(answer)
+
+    @of_a_run
+    def sent_again(self) -> int:
+        """Note that a part of the run is sent again; answers how often since something last happened in it."""
+        return int(self._server.do(SENT_AGAIN, self.id))
+
+    @of_a_run
+    def park(self, name: str, reason: str, *, seconds: float, limit: float, restart: bool = False) -> Parked:
+        """Note why a step waits, for `show` and followers: no worker that was asked can execute it.
+
+        Args:
+            name: its id, or the ref of a batch.
+            seconds: until it is looked at again.
+            limit: seconds that it may wait in all.
+            restart: whether it begins to wait now, as it also does when it has been claimed meanwhile.
+
+        Returns:
+            ``expired`` if it has waited for the limit, ``ended`` if the step or the run has ended.
+        """
+        parked = self._server.do(PARK, self.id, name=name, reason=reason, seconds=seconds, limit=limit, restart=restart)
+        return cast("Parked", parked)
+
+    @of_a_run
+    def expect(self, chord: str, messages: int, commands: Sequence[Sequence[Any]] = ()) -> None:
+        """Note how many messages the header of a chord has, before the first of them is sent.
+
+        Args:
+            commands: those that send them, once, however often this is asked for.
+        """
+        self._server.do(EXPECT, self.id, chord=chord, messages=messages, commands=commands)
+
+    @of_a_run
+    def returned(self, chord: str, message: str) -> bool:
+        """Note that a message of a chord's header has been executed, as often as it may be; whether it was the last."""
+        return bool(self._server.do(RETURNED, self.id, chord=chord, message=message))
+
+    @of_a_run
+    def reopen(
+        self,
+        *,
+        collectors: bool,
+        tail: Iterable[Step],
+        lost: Iterable[tuple[str, str]] = (),
+    ) -> bool:
+        """Forget how a part of a run that has ended did, so that it is executed again; False if it has not ended.
+
+        Args:
+            collectors: whether those that ended without success are among it.
+            tail: the steps after the collectors that are.
+            lost: of the collectors that `lost` names, the id and the ref.
+        """
+        again = [step.id for step in tail]
+        kept = [step.id for step in self.plan.steps if step.id not in again and step.foreach is None]
+        first = segments(self.plan)[0].fan_out
+        reopened = self._server.do(
+            REOPEN,
+            self.id,
+            fan_out=first.gather.id if first else None,
+            collectors=collectors,
+            lost=[*lost],
+            again=again,
+            kept=kept,
+        )
+        if reopened:
+            self._server.client.zadd(self._server.shared("active"), {self.id: self._server.now()})
+        return bool(reopened)
+
+    def cancel(self, cause: str) -> RunStatus:
+        """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before.
+
+        Of one that cannot be read nothing is left but that it is cancelled.
+        """
+        try:
+            # Of a `foreach`, and where this program cannot read the steps, what has no outcome says the same.
+            steps = [step for step in self._steps() if step.foreach is None]
+            told = encoding.dumped(Outcome(step=step.id, ref=step.ref, status="cancelled") for step in steps)
+            with readable(self.id):
+                status = self._server.do(CANCEL, self.id, cause=cause, outcomes=told)
+        except UnreadableRun:
+            status = self._server.do(BURY, self.id, cause=cause)
+            self._server.client.hdel(self._server.shared("unreadable"), self.id)
+        if status is None:
+            raise UnknownRun(f'no run "{self.id}"')
+        return cast("RunStatus", status)
+
+    @of_a_run
+    def end(self, status: RunStatus, cause: str) -> None:
+        """End a run of whose steps nothing more is to be told."""
+        self._server.do(FINISH, self.id, outcomes=[], ends=status, cause=cause)
+
+    @of_a_run
+    def lost(self, steps: Sequence[str]) -> set[str]:
+        """Those of the steps that have no outcome, or have succeeded and have no value any more."""
+        return {step for some in in_parts(steps, 1000) for step in self._server.do(LOST, self.id, steps=some)}
+
+    def _steps(self) -> tuple[Step, ...]:
+        """Its steps; none of one whose plan is of a newer version."""
+        try:
+            return self.plan.steps
+        except NewerPlan:
+            return ()
+
+
+def _sizes(plan: Plan) -> dict[str, int]:
+    """How many collectors each ref stands for."""
+    sizes = {}
+    for step in plan.collectors:
+        if step.foreach is None:
+            sizes[step.id] = 1
+            continue
+        for number, ref in enumerate(step.refs):
+            sizes[ref] = min(step.foreach.batch, step.foreach.count - number * step.foreach.batch)
+    return sizes
+
+
+def _handed(plan: Plan) -> list[str]:
+    """The collectors whose values a gather is handed with its claim; none, if they may be many."""
+    if len(plan.collectors) > HANDED or any(step.foreach for step in plan.collectors):
+        return []
+    return [step.id for step in plan.collectors]
