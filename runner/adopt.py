@@ -1,6 +1,6 @@
-"""What an application includes to execute steps: `include=["runner.adopt"]`, or `celery -A myapp worker -I runner.adopt`.
+"""An application's `include=["runner.adopt"]`, or `celery -A myapp worker -I runner.adopt`, to a worker that executes steps.
 
-With it come the tasks that execute steps, the reconciler, and the built-in tasks; the latter only in a worker.
+It registers the tasks that execute steps, the reconciler and, in a worker only, the built-in tasks.
 """
 
 from importlib import import_module
@@ -16,6 +16,6 @@ __all__ = ["execute", "reconcile"]
 
 @worker_init.connect
 def _offer_built_in_tasks(**_: Any) -> None:
-    """Import them after all that the application includes: Celery keeps the first task of a name, which is the user's."""
+    """Import them after the modules of the application: Celery keeps the first task of a name, and that is the user's."""
     for module in installed_modules():
         import_module(module)

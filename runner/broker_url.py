@@ -1,4 +1,4 @@
-"""The URL of a broker, in any form that we take, to the one that Celery takes, and to one that may be shown."""
+"""A broker's URL, in any form that a user may write, to the form that Celery takes, or to one without its password."""
 
 import re
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -8,10 +8,10 @@ TLS_OPTIONS = {"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "
 
 
 def celery_url(url: str) -> str:
-    """Any broker URL that we take to the form that Celery, kombu and redis-py all understand.
+    """Convert a broker's URL to the form that Celery, kombu and redis-py all accept.
 
     Raises:
-        ValueError: the URL is none, or of another kind of broker. Its text never shows the password.
+        ValueError: it is no URL, or one of another kind of broker. The message never contains the password.
     """
     try:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""The Celery application: settings to an app that workers, clients and Flower share. `celery -A runner.celery_app worker`."""
+"""Settings to the Celery application of workers, clients and Flower: `celery -A runner.celery_app worker`."""
 
 import ctypes
 import logging
@@ -30,20 +30,20 @@ logger = logging.getLogger(__name__)
 # The modules without which a worker executes no step.
 OURS = ["runner.worker.execute", "runner.worker.reconcile"]
 
-# What Celery reads from the environment, before its configuration.
+# The variables that Celery reads before its configuration.
 CELERY_URLS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Celery's configuration. What is not Celery's default stands with its reason; measured on Celery 5.7.0."""
+    """Return Celery's configuration. Each value that is not the default has its reason beside it; measured on Celery 5.7.0."""
     return {
         "broker_url": brokers.url(settings),
         "result_backend": backend.url(brokers.url(settings)),
-        # Late acknowledgement: a message is given back when its worker dies, and the ledger keeps it from counting twice.
+        # Late acknowledgement: a message is redelivered when its worker dies, and the ledger keeps it from counting twice.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
-        # Celery's own may notice only after 5 s that a child has died.
+        # Celery's own pool may notice a dead child only after 5 s.
         "worker_pool": "runner.worker.prefork:TaskPool",
         # It skips the chord's count of a task that is delivered again, and the fan-in hangs (measured on 5.7.0).
         "worker_deduplicate_successful_tasks": False,
@@ -51,7 +51,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
-        # A broker that is away for a while is waited for: the default gives up after 0.6 s.
+        # Wait for a broker that is away for a while: the default gives up after 0.6 s.
         "task_publish_retry_policy": {
             "max_retries": 30,
             "interval_start": 0.1,
@@ -60,7 +60,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         },
         "result_backend_always_retry": True,
         "broker_connection_max_retries": None,
-        # A broker whose disk is full answers MISCONF, which is no broken connection: without this the worker ends.
+        # A broker whose disk is full replies MISCONF, which is no broken connection: without this the worker exits.
         "broker_channel_error_retry": True,  # defence: REFUSED_WRITES
         "broker_connection_retry_on_startup": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -78,15 +78,15 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "health_check_interval": 25,
         },
         "worker_hijack_root_logger": True,
-        # Celery's own ends the worker over some messages that it cannot read, and drops the others.
+        # Celery's own consumer exits on some messages that it cannot read, and drops the others.
         "worker_consumer": "runner.messages.dead_letters:Consumer",  # defence: CONSUMER
         "include": [*OURS, *offered_modules(settings)],
-        "runner_include": settings.include,  # ours: which of two tasks of one name counts
+        "runner_include": settings.include,  # read by `precedence`: which of two tasks of one name is used
     }
 
 
 class Loader(AppLoader):  # type: ignore[misc]
-    """Celery's, which imports modules with the current directory before the standard library; here it comes last."""
+    """Celery's loader, with the current directory last: Celery puts it before the standard library."""
 
     def import_from_cwd(self, module: str, imp: Callable[..., Any] | None = None, package: str | None = None) -> Any:
         find_modules(not_installed({module} - {*OURS}), None)
@@ -94,10 +94,10 @@ class Loader(AppLoader):  # type: ignore[misc]
 
 
 class Configuration(CelerySettings):  # type: ignore[misc]
-    """Celery's settings, as they were given.
+    """Celery's settings, without those of the environment.
 
-    Celery 5.7 puts `CELERY_BROKER_URL` and its like before them. They belong to an application of the user's: a worker of
-    ours that obeyed them would take that application's messages, and throw away those that it does not know.
+    Celery 5.7 prefers `CELERY_BROKER_URL` and its like. They belong to an application of the user's: this worker would take
+    that application's messages, and drop those whose task it does not have.
     """
 
     broker_url = property(lambda self: self["broker_url"])  # defence: OBEYED
@@ -110,16 +110,16 @@ class NobodyExecutes(RunnerError):
 
 
 class Application(Celery):  # type: ignore[misc]
-    """Celery, but it obeys its own settings alone, and of two tasks of one name it has the one that `task_index.precedence` names."""
+    """Celery that reads its own settings only, and prefers one of two tasks of one name as `task_index.precedence` does."""
 
     def on_init(self) -> None:
-        """Have settings of our class: Celery makes the object itself, and keeps it when it reads what it is configured with."""
+        """Give the settings the class above: Celery creates the object itself, and keeps it when it is configured."""
         object.__setattr__(self._conf, "__class__", Configuration)  # an assignment would be a setting
 
     def _task_from_fun(self, fun: Callable[..., Any], name: str | None = None, **options: Any) -> Any:
         """Register a function as a task.
 
-        Celery 5.7 keeps the one that comes first, and the order of those with `@shared_task` is that of a set.
+        Celery 5.7 keeps the first of a name, and those with `@shared_task` come in the order of a set.
         """
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
         if name in self._tasks and self.precedence(fun) > self.precedence(self._tasks[name]):
@@ -127,40 +127,43 @@ class Application(Celery):  # type: ignore[misc]
         return super()._task_from_fun(fun, name=name, **options)
 
     def send_task(self, name: str, *args: Any, **options: Any) -> Any:
-        """Send a message, unless nobody would execute it.
+        """Send a message, unless no worker would execute it.
 
         Raises:
-            NobodyExecutes: this is the worker of one run, which serves its steps alone.
+            NobodyExecutes: this is the private worker of one run, which executes the steps of that run only.
         """
         if self.conf.get("runner_alone") and not name.startswith(("runner.", "celery.")):
             raise NobodyExecutes(
-                f"{name} is sent to a queue that nobody serves: a run with a private Valkey has one worker, for its steps alone."
+                f"{name} is sent to a queue that no worker serves: a run with a private Valkey has one worker, for its own steps."
                 f" Make {name} a step, call its function, or name a broker in RUNNER_BROKER_URL and start workers"
             )
         return super().send_task(name, *args, **options)
 
     def precedence(self, task: Any) -> tuple[int, int]:
-        """What of two tasks of one name is the greater for the one that counts: see `task_index.precedence`."""
+        """Return a key that is the greater for the one of two tasks that is used: see `task_index.precedence`."""
         function = getattr(task, "_decorated_fun", task)
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", 0)
         return precedence(function.__module__, self.conf.get("runner_include", ())), line
 
     def take_tasks(self, others: Iterable[Celery]) -> None:
-        """Register the tasks of other applications in this process as well, bound to this one.
+        """Register the tasks of other applications of this process here as well, bound to this application.
 
-        A module of the user's may have a `Celery(…)` of its own, with `@app.task`; what is executed here is of this
-        application, whose broker and results are the run's.
+        A module of the user's may have a `Celery(…)` of its own, with `@app.task`; a step is executed by this application,
+        which has the broker and the results of the run.
+
+        Args:
+            others: the applications, in the order of registration.
         """
         for other in others:
             other.finalize()
             for name, task in other.tasks.items():
-                known = self.tasks.get(name)
-                if known is None or self.precedence(task) > self.precedence(known):
-                    self._tasks.pop(name, None)  # Celery would warn of a second one
+                registered = self.tasks.get(name)
+                if registered is None or self.precedence(task) > self.precedence(registered):
+                    self._tasks.pop(name, None)  # Celery would warn of the second one
                     self.register_task(type(type(task).__name__, (type(task),), {})())
 
 
-# Neither the current app nor the default one: a process that imports this may have an application of its own, which sends its tasks.
+# Not the current app, nor the default one: a process that imports this may have an application of its own.
 app = Application(
     "runner", loader=f"{__name__}:{Loader.__qualname__}", set_as_current=False
 )  # a name, as Django's fixup reads it
@@ -168,7 +171,7 @@ app.config_from_object(configuration(read_settings()))
 
 
 def make_current() -> Application:
-    """Make it the application of this process: of a command of ours, as Celery makes it that of a worker."""
+    """Make it the current application of this process, as a command needs; a worker's process gets it from Celery."""
     app.set_current()
     app.set_default()
     return app
@@ -182,12 +185,12 @@ def _use_the_broker(instance: Any, **_: Any) -> None:
     try:
         in_use.enter_context(brokers.open(read_settings()))
     except RunnerError as error:
-        sys.exit(f"error: {error}")  # Celery would log another exception of a signal's, and go on
+        sys.exit(f"error: {error}")  # Celery logs any other exception of a signal handler, and goes on
 
 
 @worker_init.connect
 def _take_tasks_of_included_apps(sender: Any, **_: Any) -> None:
-    """When every module is imported, also those of ``-I``, and before the pool is made."""
+    """After all modules are imported, those of ``-I`` included, and before the pool is created."""
     if sender.app is not app:
         return
     try:
@@ -200,14 +203,14 @@ def _take_tasks_of_included_apps(sender: Any, **_: Any) -> None:
 @celeryd_after_setup.connect
 def _name_what_is_not_obeyed(instance: Any, **_: Any) -> None:
     if instance.app is app and (named := [name for name in CELERY_URLS if os.environ.get(name)]):
-        logger.warning("%s: not used; this worker obeys RUNNER_BROKER_URL alone", ", ".join(named))
+        logger.warning("%s: ignored; this worker reads RUNNER_BROKER_URL only", ", ".join(named))
 
 
 @celeryd_init.connect
 def _read_nothing(instance: Any, **_: Any) -> None:
-    """Give programs that steps start an empty standard input: one that nobody ends would be read for ever.
+    """Give the programs that steps start an empty standard input: one without an end would block them for ever.
 
-    A terminal stays that of a worker without children: a person may debug a step there.
+    A terminal is kept for a worker without children, where a step may be debugged.
     """
     if instance.app is app and not os.isatty(0):
         _empty_standard_input()  # defence: EMPTY_INPUT
@@ -215,12 +218,12 @@ def _read_nothing(instance: Any, **_: Any) -> None:
 
 @celeryd_after_setup.connect
 def _refuse_other_pools(instance: Any, **_: Any) -> None:
-    """Refuse those with which what is promised would not hold.
+    """Refuse pools that break the delivery guarantee (gevent, eventlet, custom).
 
-    Gevent (26.9, Celery 5.7.0) leaves messages of a killed worker unacknowledged, and does not come back when the broker does.
+    Gevent (26.9, Celery 5.7.0) leaves messages of a killed worker unacknowledged, and does not reconnect to a restarted broker.
     """
     name = instance.pool_cls.__module__.rpartition(".")[2] if instance.app is app else "prefork"
-    if name not in {"prefork", "thread", "solo"}:  # ours (prefork.py), or Celery's  # defence: POOLS
+    if name not in {"prefork", "thread", "solo"}:  # of worker/prefork.py, or of Celery  # defence: POOLS
         sys.exit(f"error: the pool {name} is not supported: use prefork, threads or solo")
 
 
@@ -233,9 +236,9 @@ def _freeze_imports(instance: Any, **_: Any) -> None:
 
 @celeryd_init.connect
 def _leave_no_directory(instance: Any, **_: Any) -> None:
-    """Have the pool make its shared memory in the temporary directory itself: its files are unlinked at once there.
+    """Create the pool's shared memory in the temporary directory itself, where its files are unlinked at once.
 
-    By default it makes a directory of its own first, which stays when the worker is killed.
+    By default the pool creates a directory of its own for them, which a killed worker leaves behind.
     """
     if instance.app is app:
         multiprocessing.current_process()._config["tempdir"] = tempfile.gettempdir()  # type: ignore[attr-defined]  # noqa: SLF001
@@ -243,7 +246,7 @@ def _leave_no_directory(instance: Any, **_: Any) -> None:
 
 @worker_process_init.connect
 def _read_nothing_in_a_child(**_: Any) -> None:
-    """As Celery gives its children: but it replaces `sys.stdin` alone, and not the descriptor, which programs read."""
+    """Empty a child's standard input: Celery replaces `sys.stdin` only, not the descriptor that programs read."""
     if process.current_process().name != "MainProcess":
         _empty_standard_input()  # defence: EMPTY_CHILD
 
@@ -255,9 +258,10 @@ def _empty_standard_input() -> None:
 
 @worker_process_init.connect
 def _end_with_the_worker(**_: Any) -> None:
-    """A child of the pool ends with its worker, also a killed one, as it would finish its step unseen otherwise.
+    """Kill a child of the pool when its worker dies: it would finish its step unseen otherwise.
 
-    The solo pool has none, and sends the signal in the worker itself, which is not to end with whoever started it.
+    The solo pool has no children and sends this signal in the worker itself, which must not die with the process that
+    started it.
     """
     if sys.platform == "linux" and process.current_process().name != "MainProcess":  # defence: NO_CHILD
         pr_set_pdeathsig = 1  # linux/prctl.h

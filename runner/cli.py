@@ -1,4 +1,4 @@
-"""The command line: words to a command, and whatever goes wrong to one exit code."""
+"""The command line: arguments to a command, and every error to an exit code."""
 
 import difflib
 import json
@@ -23,14 +23,14 @@ from runner.views.screen import screen_of
 
 
 class Printable(click.HelpFormatter):
-    """Help without escape sequences: that of `run FILE` has descriptions, defaults and names out of FILE."""
+    """Help texts without escape sequences: the help of `run FILE` shows descriptions, defaults and names of FILE."""
 
     def write(self, string: str) -> None:
         super().write(text.safe(string))  # defence: SAFE_HELP
 
 
 class Context(click.Context):
-    """What every command shows its help and its usage line with."""
+    """The context of every command: its help texts and its usage errors."""
 
     formatter_class = Printable
 
@@ -42,7 +42,7 @@ class Context(click.Context):
 
 
 class Commands(click.Group):
-    """The files of `runner/commands`, each imported only when it is asked for: `graph` must not wait for Celery."""
+    """A command for each file of `runner/commands`, imported when it is called: `graph` must not wait for Celery."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [module.name for module in pkgutil.iter_modules(commands.__path__)]
@@ -75,51 +75,55 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Run a command and leave with its exit code: the one door through which every error goes."""
+    """Run a command and exit with its code; every error of a command is reported here.
+
+    Args:
+        args: in place of those of the process.
+    """
     words = sys.argv[1:] if args is None else args
     program.call_it(sys.argv[0])
     streams.secure()  # defence: SILENCE
     try:
         code = cli.main(words, program.name(), complete_var="_RUNNER_COMPLETE", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
-        _say(error.format_message())
+        _print_error(error.format_message())
         code = error.exit_code
     except click.ClickException as error:
-        _say(_usage(error))
+        _print_error(_usage(error))
         code = error.exit_code
-        _tell(words, code, {"type": "UsageError", "message": error.format_message()})
+        _print_json(words, code, {"type": "UsageError", "message": error.format_message()})
     except click.Abort:  # what click makes of a KeyboardInterrupt
         code = _interrupted(words, Interrupted(signal.SIGINT))
     except RunnerError as error:
-        _say(problem(error, screen=screen_of(sys.stderr)))
+        _print_error(problem(error, screen=screen_of(sys.stderr)))
         code = error.exit_code
-        _tell(words, code, _as_json(error))
+        _print_json(words, code, _as_json(error))
     except Interrupted as interrupted:
         code = _interrupted(words, interrupted)
-    except Exception as error:  # noqa: BLE001 - one of the two doors; the other is around the user's task
+    except Exception as error:  # noqa: BLE001 - whatever a command raises: it is reported, and saved with its traceback
         # By name: the client is imported only by the commands that need it.
         if type(error).__module__.startswith(("redis.", "kombu.exceptions")):
-            _say(f"error: the broker: {text.printable(error)}")
+            _print_error(f"error: the broker: {text.printable(error)}")
             code = BrokerUnavailable.exit_code
         else:
-            words_of_it = text.printable(f"{type(error).__name__}: {error}")
-            _say(f"error: {words_of_it}: ours to fix; {tracebacks.save(error)}")
+            description = text.printable(f"{type(error).__name__}: {error}")
+            _print_error(f"error: {description}: a bug in runner; {tracebacks.save(error)}")
             code = 70
-        _tell(words, code, {"type": type(error).__name__, "message": str(error)})
+        _print_json(words, code, {"type": type(error).__name__, "message": str(error)})
     sys.exit(streams.exit_code(code))
 
 
 def _interrupted(words: list[str], interrupted: Interrupted) -> int:
-    _tell(words, interrupted.exit_code, {"type": "Interrupted", "message": str(interrupted)})
+    _print_json(words, interrupted.exit_code, {"type": "Interrupted", "message": str(interrupted)})
     return interrupted.exit_code
 
 
-def _say(words: str) -> None:
+def _print_error(words: str) -> None:
     click.echo(words, err=True)
 
 
 def _usage(error: click.ClickException) -> str:
-    """As click shows it; but on one line, and printable: what was typed is quoted in it."""
+    """Return a usage error as click shows it, on one line and escaped: it quotes what the user typed."""
     lines = [f"Error: {text.printable(error.format_message())}"]  # defence: SAFE_USAGE
     if isinstance(error, click.UsageError) and error.ctx is not None:
         path = error.ctx.command_path
@@ -127,18 +131,18 @@ def _usage(error: click.ClickException) -> str:
     return "\n".join(lines)
 
 
-def _tell(words: list[str], code: int, error: dict[str, Any]) -> None:
-    """The one object that `--json` promises whatever happens."""
+def _print_json(words: list[str], code: int, error: dict[str, Any]) -> None:
+    """Print the error as JSON if the command has `--json`, which promises one JSON object in every case."""
     if "--json" in words:
         click.echo(json.dumps({"error": error, "exit_code": code}))
 
 
 def _as_json(error: RunnerError) -> dict[str, Any]:
-    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
+    document: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
     if isinstance(error, InvalidWorkflow):
-        told["faults"] = [
+        document["faults"] = [
             {"code": each.code, "message": each.message, "hint": each.hint}
             | {"file": each.place.file, "line": each.place.line, "column": each.place.column}
             for each in error.faults
         ]
-    return told
+    return document

@@ -1,4 +1,4 @@
-"""The broker, the workers, the ledger and a plan to what is wrong or unsafe there, each with what to do about it."""
+"""The broker, the workers, the ledger and a plan to what is wrong or unsafe there, each with its remedy."""
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -22,7 +22,14 @@ SKEW = 2.0  # seconds
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """What a worker says of itself: the tasks that it has registered, the queues that it serves, and its pool's module."""
+    """A worker, as it has replied to `inspect`.
+
+    Args:
+        name: the node's.
+        tasks: that it has registered.
+        queues: that it consumes.
+        pool: the module of its pool, without the packages: ``prefork``, ``thread``, ``solo``.
+    """
 
     name: str
     tasks: frozenset[str]
@@ -31,74 +38,86 @@ class Worker:
 
 
 def of_broker(url: str) -> Iterator[Concern]:
-    """What does not keep a broker from being used, but may cost work one day."""
+    """Yield the risks of a broker that can be used: lost work, other users, a wrong clock."""
     yield from brokers.warnings(url)
     try:
         with brokers.connect(url) as client:
             seconds, micros = client.time()
-    except redis.RedisError:  # a user may be denied TIME; the ledger's scripts are not
+    except redis.RedisError:  # a user may be denied TIME, but not within the ledger's scripts
         return
     skew = seconds + micros / 1e6 - time.time()
     if abs(skew) > SKEW:
         yield Concern(
             f"its clock is {text.duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's:"
-            " retries come early or late by as much",
+            " retries come early or late by that much",
             "let NTP set the clocks of the broker and of all workers",
         )
 
 
 def of_tasks(tasks: TaskIndex) -> Iterator[Concern]:
-    """Tasks of one name: those of the settings' modules, and of a workflow's."""
+    """Yield the names that several modules give to a task: those of the settings, and those of a workflow."""
     for name in sorted(tasks.replaced):
-        yield Concern(tasks.choice(name), "give yours another name, if it is not to take its place")
+        yield Concern(tasks.choice(name), "rename yours, unless it should replace the other")
 
 
 def of_workers(
     workers: Collection[Worker], queue: str, *, refused: Mapping[str, str], reconciled: bool
 ) -> Iterator[Concern]:
-    """Of those that serve the queue for steps that name none.
+    """Yield what is wrong with the workers of the default queue.
 
     Args:
-        refused: workers that ended instead of executing steps, each with the reason.
-        reconciled: there is a worker that sends again what is lost.
+        workers: that have replied.
+        queue: for steps that name none.
+        refused: workers that exited instead of executing steps, each with the reason.
+        reconciled: a worker reconciles: it sends lost steps again.
     """
     if not any(queue in worker.queues for worker in workers):
         yield Concern(
-            f'no worker answers that serves the queue "{queue}": a run would wait for one',
+            f'no worker of queue "{queue}" replies: a run would wait for one',
             f"start `{program.command('worker')}`",
         )
     for worker in workers:
         if queue in worker.queues and canvas.COLLECT not in worker.tasks:
             yield Concern(
-                f'worker {worker.name} serves the queue "{queue}" and has none of our tasks: it throws steps away',
+                f'worker {worker.name} serves the queue "{queue}" without the tasks of runner: it drops steps',
                 "have its app include runner.adopt, or give runs a queue of their own (RUNNER_QUEUE)",
             )
     executing = [worker.name for worker in workers if canvas.COLLECT in worker.tasks]
     if executing and not reconciled:
         yield Concern(
-            f"no worker reconciles ({listed(executing)}): what a killed worker held is not sent again, and no deadline ends a fan-in",
+            f"no worker reconciles ({listed(executing)}): the steps of a killed worker are not sent again, and no deadline ends a fan-in",
             "have their app include runner.adopt",
         )
     for name, reason in refused.items():
-        yield Concern(f"worker {name} was refused: {reason}", "change its application, and start it again")
+        yield Concern(f"worker {name} was refused: {reason}", "change its application, and restart it")
 
 
 def of_replies(unread: int) -> Iterator[Concern]:
-    """Of workers whose answers may not be read."""
+    """Yield a problem if workers replied with a serializer that is not accepted.
+
+    Args:
+        unread: how many did.
+    """
     if unread:
         yield Concern(
-            f"{text.count(unread, 'worker')} of another app answered in a form that is not read, such as pickle, which may"
-            " execute anything: its tasks and queues are not known",
+            f"{text.count(unread, 'worker')} of another app replied with a serializer that is refused, such as pickle, which may"
+            " execute anything: their tasks and queues are unknown",
             "set task_serializer and result_serializer to json there, or give runs a database of their own (redis://HOST/1)",
         )
 
 
 def of_plan(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iterator[Concern]:
-    """What a run of this plan would meet, once it is routed to queues."""
+    """Yield what a run of this plan would wait for, or lack.
+
+    Args:
+        plan: routed to queues.
+        workers: that have replied.
+        settings: of this process.
+    """
     yield from _too_long(plan, settings)
     for queue in sorted({str(step.queue) for step in plan.steps} - {settings.queue}):
         if not any(queue in worker.queues for worker in workers):
-            yield Concern(f'no worker answers that serves the queue "{queue}"', f"start one with --queues {queue}")
+            yield Concern(f'no worker of queue "{queue}" replies', f"start one with --queues {queue}")
     for worker in workers:
         wanted = {step.task for step in plan.steps if step.task and step.queue in worker.queues}
         if lacking := sorted(wanted - worker.tasks):
@@ -109,46 +128,57 @@ def of_plan(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iter
         timed = [step.id for step in plan.steps if step.timeout is not None and step.queue in worker.queues]
         if timed and worker.pool in {"thread", "solo"}:
             yield Concern(
-                f"worker {worker.name} has no processes that a timeout could end ({listed(timed)}): what does not let itself"
+                f"worker {worker.name} has no child processes that a timeout could kill ({listed(timed)}): code that cannot"
                 " be interrupted goes on",
                 "start it with --pool prefork",
             )
     offered = {task for worker in workers for task in worker.tasks}
     if workers and (unknown := sorted({step.task for step in plan.steps if step.task} - offered)):
-        yield Concern(f"no worker has {', '.join(unknown)}: a run would wait for one", "start a worker that has")
+        yield Concern(f"no worker has {', '.join(unknown)}: a run would wait for one", "start a worker that has it")
 
 
 def of_runs(runs: Iterable[Run]) -> Iterator[Concern]:
+    """Yield the runs with steps that no worker can execute."""
     for run in runs:
         if not run.ended and run.waits_for:
             yield Concern(f"run {run.id} {text.printable(run.waits_for)}", program.command("show", run.id))
 
 
 def of_unattended(runs: Iterable[Run]) -> Iterator[Concern]:
-    """Runs with a worker of their own that is gone, as after `kill -9` of `run`."""
+    """Yield the runs whose own worker has exited, as after `kill -9` of `run`."""
     for run in runs:
         if run.unattended:
-            yield Concern(f"run {run.id} has not ended, and nobody executes it", program.command("resume", run.id))
+            yield Concern(f"run {run.id} has not ended, and no worker executes it", program.command("resume", run.id))
 
 
 def of_variables(unknown: Mapping[str, str]) -> Iterator[Concern]:
-    """Variables that look like a misspelt setting, each with the setting."""
+    """Yield the variables that look like a misspelt setting.
+
+    Args:
+        unknown: each with the setting that it resembles.
+    """
     for name, near in unknown.items():
         yield Concern(f"{text.printable(name)} is no setting, and has no effect", f"did you mean {near}?")
 
 
 def of_unreadable(reasons: Mapping[str, str]) -> Iterator[Concern]:
-    """Of runs that nobody can read, each with the reason."""
+    """Yield the runs whose record cannot be read, each with the reason."""
     for run_id, reason in reasons.items():
         error = UnreadableRun(run_id, text.printable(reason))
         yield Concern(str(error), error.hint.replace("`", ""))
 
 
 def of_dead_letters(count: int, key: str) -> Iterator[Concern]:
+    """Yield a problem if there are dead letters.
+
+    Args:
+        count: of them.
+        key: of their list in the broker.
+    """
     if count:
         yield Concern(
-            f"{text.count(count, 'dead letter')}: messages that no worker could read, or make sense of",
-            f"find who sends them (`doctor --json` has them all), then send them again, or DEL {key}",
+            f"{text.count(count, 'dead letter')}: messages that no worker could read or execute",
+            f"find their sender (`doctor --json` has them all), then send them again, or DEL {key}",
         )
 
 
@@ -157,6 +187,6 @@ def _too_long(plan: Plan, settings: Settings) -> Iterator[Concern]:
         if step.timeout is not None and step.timeout + 60 > settings.visibility:
             yield Concern(
                 f"{step.id} may take {text.duration(step.timeout)}, and its message is delivered again after"
-                f" {text.duration(settings.visibility)}: nothing is executed twice, but a worker looks at it for nothing",
+                f" {text.duration(settings.visibility)}: nothing is executed twice, but a worker reads it in vain",
                 f"RUNNER_VISIBILITY={step.timeout + 60:.0f}",
             )

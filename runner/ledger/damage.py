@@ -1,4 +1,4 @@
-"""What a damaged record of a run raises, to `UnreadableRun`: one bad run is its own problem, and nobody else's."""
+"""Any exception over a damaged record of a run to `UnreadableRun`: one damaged run must not affect the others."""
 
 import functools
 import inspect
@@ -22,8 +22,8 @@ OneRun = TypeVar("OneRun", bound=_Run)
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 
-# Of a server that refuses a command for now: its memory or disk is full, it is a replica, loads its data, runs a script.
-# Redis 6 words what a script met in the middle of the text. Every other error of a script of ours is of the keys of its run.
+# Errors of a server that refuses a command for now: its memory or disk is full, it is a replica, loads its data, runs a
+# script. Redis 6 has the error of a script in the middle of the text. Any other error of a script is about the keys of its run.
 _FOR_NOW = re.compile(
     r"\b(OOM|MISCONF|READONLY|NOREPLICAS|MASTERDOWN|LOADING|BUSY|UNKILLABLE|NOPERM|CLUSTERDOWN)\b|can't (run|access)"
 )
@@ -71,7 +71,7 @@ class NewerPlan(UnreadableRun):
 
 
 class MissingData(UnreadableRun):
-    """A part of a run that the ledger had is missing, or damaged. No newer version will find it: the run cannot go on."""
+    """A part of a run is missing in the ledger, or damaged. No newer version would find it: the run cannot continue."""
 
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(run_id, reason)
@@ -80,7 +80,7 @@ class MissingData(UnreadableRun):
 
 @contextmanager
 def readable(run_id: str) -> Iterator[None]:
-    """Raise `UnreadableRun` for whatever the block raises over a damaged record."""
+    """Raise `UnreadableRun` for any exception of the block that a damaged record causes."""
     try:
         yield
     except (RunnerError, OSError):
@@ -89,14 +89,14 @@ def readable(run_id: str) -> Iterator[None]:
         if not _is_of_the_keys(error):
             raise
         raise UnreadableRun(run_id, _reason(error)) from error
-    except Exception as error:  # a record that is cut short, or of another shape, raises anything
+    except Exception as error:  # a record that is truncated, or of another shape, may raise anything
         raise UnreadableRun(run_id, _reason(error)) from error
 
 
 def of_a_run(
     method: Callable[Concatenate[OneRun, Arguments], Answer],
 ) -> Callable[Concatenate[OneRun, Arguments], Answer]:
-    """A method of one run of the ledger: it raises `UnreadableRun` over a damaged record."""
+    """Make a method of one run of the ledger raise `UnreadableRun` for a damaged record."""
     if inspect.isgeneratorfunction(method):
 
         @functools.wraps(method)
@@ -115,7 +115,7 @@ def of_a_run(
 
 
 def is_refused_for_now(error: redis.ResponseError) -> bool:
-    """Whether the server may do later what it has refused."""
+    """Whether the server may accept later what it has refused now."""
     return isinstance(error, _REFUSALS) or _FOR_NOW.search(str(error)) is not None
 
 
@@ -128,5 +128,5 @@ def _is_of_the_keys(error: redis.RedisError) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    words = (str(error) or "no more is known").splitlines()[0]
+    words = (str(error) or "no message").splitlines()[0]
     return f"{type(error).__name__}: {words[:200]}"

@@ -1,7 +1,7 @@
-"""An exception, whatever it is, to what can be recorded of it. Nothing here raises: it is called where a task has failed.
+"""Any exception to an `Error` that can be recorded. No function here raises: they are called where a task has failed.
 
-An exception is code of its author's: its text, its attributes and even the name of its class may be computed, and the
-computation may fail (celery #298, weblate #5041). What cannot be found out is left out.
+An exception is its author's code: its text, its attributes and even the name of its class may be computed, and the
+computation may fail (celery #298, weblate #5041). What cannot be computed is left out.
 """
 
 import math
@@ -21,45 +21,47 @@ Thing = TypeVar("Thing")
 MESSAGE_LIMIT = 8 * 1024
 TRACEBACK_LIMIT = 64 * 1024
 NAME_LIMIT = 200
-FAMILY = 100  # causes and members of a group that are read of one exception
-MEMBERS = 20  # of a group whose tracebacks are told
-FRAMES = 2000  # that are read of a traceback: a recursion may have been allowed a million
+FAMILY = 100  # exceptions that are read for one: itself, its causes, and the members of groups
+MEMBERS = 20  # tracebacks that are recorded of a group
+FRAMES = 2000  # read of a traceback: the recursion limit may be a million
 
-_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a pair: no text that UTF-8 can carry, and no JSON to Lua
+_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of a pair: UTF-8 cannot encode them, and Lua refuses them in JSON
 _OURS = {str(Path(__file__).parents[1] / "worker" / name) for name in ("call.py", "step_task.py")}
 _CELERY = str(Path("celery", "app", "task.py"))
 
 
 def error(raised: BaseException) -> Error:
-    """Its class, its message and the frames of the user's code, within their limits."""
+    """Return its class, its message and the frames of the user's code, within their limits."""
     return Error(class_name(raised), _message_with_members(raised), traceback(raised))
 
 
 def class_name(raised: BaseException) -> str:
+    """Return the name of its class; ``Exception`` if it cannot be read."""
     return name_of(type(raised)) or "Exception"
 
 
 def name_of(cls: type) -> str:
-    """A class's name; empty if it cannot be told."""
+    """Return a class's name; empty if it cannot be read."""
     return _asked(lambda: valid(cls.__name__, NAME_LIMIT))[0] or ""
 
 
 def message(raised: BaseException) -> str:
-    """What it says; where it says nothing or cannot, how it is written."""
-    told, failed = _asked(lambda: valid(str(raised)))
-    if told:
-        return told
-    written = _asked(lambda: valid(repr(raised)))[0] or class_name(raised)
-    return f"{written} (str() of it raised {class_name(failed)})" if failed else written
+    """Return its text; its `repr` where the text is empty or cannot be computed."""
+    text, error = _asked(lambda: valid(str(raised)))
+    if text:
+        return text
+    text = _asked(lambda: valid(repr(raised)))[0] or class_name(raised)
+    return f"{text} (its str() raised {class_name(error)})" if error else text
 
 
 def valid(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """The text with half a surrogate pair escaped, cut to its limit; what is left out is counted.
+    """Return text that UTF-8 can encode, within a limit.
 
     Args:
-        limit: bytes of UTF-8.
+        text: any, also with halves of surrogate pairs, which are escaped.
+        limit: bytes of UTF-8; a longer text is cut, and ends with the number of characters left out.
     """
-    text = str.__str__(text)  # of a class derived from str, whose methods may do anything
+    text = str.__str__(text)  # a subclass of str may override any method
     begin = _SURROGATES.sub(_escaped, text[:limit])  # defence: VALID
     data = begin.encode()
     if len(text) <= limit and len(data) <= limit:
@@ -70,54 +72,54 @@ def valid(text: str, limit: int = MESSAGE_LIMIT) -> str:
 
 
 def traceback(raised: BaseException) -> str:
-    """The frames of the user's task, and the exception: frames of ours and of Celery's say nothing to its author.
+    """Return the traceback from the user's task on: frames of this package and of Celery do not help its author.
 
-    As Python does, it tells what an exception was raised from, or while which other was handled, and the members of a
-    group. Empty where there is none: what was raised by us, before the task began.
+    As Python's, it includes the exceptions that it was raised from, or during whose handling it was raised, and the members
+    of a group. Empty where the task has no frame in it: the exception was raised before the task was called.
     """
     text = _with_its_causes(raised, set())
     return _cut_middle(text, TRACEBACK_LIMIT) if text else ""
 
 
 def names(raised: BaseException) -> frozenset[str]:
-    """What it, what it was raised from, and the members of a group may be called.
+    """Return the names that `retry.on` may use for it, for its explicit causes, and for the members of a group.
 
-    Each is called by its classes, with and without their modules, ``http_…``, and what its attribute ``names`` has.
+    They are each class of its MRO, with and without the module, ``http_…`` for its ``status_code``, and its attribute ``names``.
     """
     return frozenset().union(*map(_names, _family(raised)))
 
 
 def says_final(raised: BaseException) -> bool:
-    """Whether it says that trying again cannot help, or, where it says nothing, the next that does of those it comes of.
+    """Whether a retry cannot help: its attribute ``retryable`` is False, or, if it has none, that of its nearest cause.
 
-    Of a group, one member is enough: all of them are tried again together.
+    One such member of a group is enough, as all members are retried together.
     """
     return _says_final(raised, set()) or False
 
 
 def wait(raised: BaseException) -> float | None:
-    """Seconds before which trying again cannot help: the longest that it, its members or its causes say."""
-    said = [seconds(attribute(each, "retry_after")) for each in _family(raised)]
-    return max((each for each in said if each is not None), default=None)
+    """Return the seconds before which a retry cannot help: the longest ``retry_after`` of it, its members and its causes."""
+    waits = [seconds(attribute(each, "retry_after")) for each in _family(raised)]
+    return max((each for each in waits if each is not None), default=None)
 
 
 def seconds(value: Any) -> float | None:
-    """A number of seconds that an exception says to wait; None if it is none, is negative, or is not a number."""
+    """Return a value as a number of seconds; None if it is no number, is negative or is NaN."""
     return _asked(lambda: _seconds(value))[0]
 
 
 def attribute(raised: BaseException, name: str) -> Any:
-    """An attribute of it; None if it has none, or none that can be read."""
+    """Return an attribute of it; None if it has none, or cannot compute it."""
     return _asked(lambda: getattr(raised, name, None))[0]
 
 
 def _message_with_members(raised: BaseException) -> str:
-    """Of a group, also what its first members say: "unhandled errors in a TaskGroup" says nothing."""
+    """Add the messages of a group's first members: "unhandled errors in a TaskGroup" does not help."""
     members = _members(raised)
     if not members:
         return message(raised)
-    told = [f"{class_name(each)}: {message(each)}" for each in members[:3]]
-    return valid(f"{message(raised)}: {'; '.join(told)}{'; …' if len(members) > 3 else ''}")
+    messages = [f"{class_name(each)}: {message(each)}" for each in members[:3]]
+    return valid(f"{message(raised)}: {'; '.join(messages)}{'; …' if len(members) > 3 else ''}")
 
 
 def _names(raised: BaseException) -> set[str]:
@@ -130,7 +132,7 @@ def _names(raised: BaseException) -> set[str]:
 
 
 def _family(raised: BaseException) -> list[BaseException]:
-    """It, its members, what it was raised from, and theirs; each once."""
+    """Return it, its members, its explicit cause, and theirs; each once."""
     family: dict[int, BaseException] = {}
     left = [raised]
     while left and len(family) < FAMILY:
@@ -149,7 +151,7 @@ def _members(raised: BaseException) -> tuple[BaseException, ...]:
 
 
 def _cause(raised: BaseException) -> BaseException | None:
-    """What it was raised from, explicitly: what was merely being handled says nothing about it."""
+    """Return what it was raised from explicitly; an exception that was only being handled says nothing about it."""
     cause = attribute(raised, "__cause__")
     return cause if issubclass(type(cause), BaseException) else None
 
@@ -168,11 +170,11 @@ def _says_final(raised: BaseException, seen: set[int]) -> bool | None:
 
 
 def _asked(ask: Callable[[], Thing]) -> tuple[Thing | None, BaseException | None]:
-    """What there is, or why it cannot be found out."""
+    """Return the result and None, or None and the exception that it raised."""
     try:
         return ask(), None
-    except BaseException as failed:  # noqa: BLE001 - what is asked is the user's code, and the answer no part of the step
-        return None, failed
+    except BaseException as error:  # noqa: BLE001 - code of an exception's author, which the step does not depend on
+        return None, error
 
 
 def _statuses(code: Any) -> set[str]:
@@ -180,9 +182,9 @@ def _statuses(code: Any) -> set[str]:
     return {f"http_{number}", f"http_{number // 100}xx"} if 100 <= number <= 999 else set()
 
 
-def _own(given: Any) -> set[str]:
-    several = given if isinstance(given, list | tuple | set | frozenset) else ()
-    return {valid(name, NAME_LIMIT) for name in several if isinstance(name, str)}
+def _own(names: Any) -> set[str]:
+    strings = names if isinstance(names, list | tuple | set | frozenset) else ()
+    return {valid(name, NAME_LIMIT) for name in strings if isinstance(name, str)}
 
 
 def _seconds(value: Any) -> float | None:
@@ -204,7 +206,7 @@ _DURING = "\nDuring handling of the above exception, another exception occurred:
 
 
 def _with_its_causes(raised: BaseException, seen: set[int]) -> str:
-    """What it came of first, as Python tells it; each exception is told once."""
+    """Format it after its causes, as Python does; each exception once."""
     parts: list[str] = []
     each: BaseException | None = raised
     while each is not None and id(each) not in seen and len(seen) < FAMILY:
@@ -220,22 +222,22 @@ def _with_its_causes(raised: BaseException, seen: set[int]) -> str:
 
 
 def _alone(raised: BaseException, seen: set[int]) -> str:
-    """Its frames, what it says, and its members."""
+    """Format its frames, its message and its members, without its causes."""
     stack = _asked(lambda: list(_frames(raised)))[0] or []
     members = _members(raised)
     if not stack and not members and not seen - {id(raised)}:
-        return ""  # of ours, and all there is
+        return ""  # raised by this package, and without a cause
     lines = _asked(lambda: _formatted(stack))[0] or "".join(_bare(*each) for each in stack)
     lines += _last_lines(raised)
     for number, member in enumerate(members[:MEMBERS], start=1):
-        told = _with_its_causes(member, seen).splitlines()
-        lines += f"  | member {number} of {len(members)}:\n" + "".join(f"  | {line}\n" for line in told)
+        text = _with_its_causes(member, seen)
+        lines += f"  | member {number} of {len(members)}:\n" + "".join(f"  | {line}\n" for line in text.splitlines())
     left = len(members) - MEMBERS
     return lines + (f"  | … and {left} more\n" if left > 0 else "")
 
 
 def _frames(raised: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """The frames below the last of ours, the first and the last of them if they are too many."""
+    """Yield the frames after the last of this package; the first and the last of them if there are too many."""
     stack = list(tracebacks.walk_tb(raised.__traceback__))
     ours = [at for at, (frame, _) in enumerate(stack) if _is_ours(frame.f_code.co_filename)]
     kept = stack[ours[-1] + 1 :] if ours else stack
@@ -255,24 +257,24 @@ def _formatted(stack: list[tuple[FrameType, int]]) -> str:
 
 
 def _bare(frame: FrameType, line: int) -> str:
-    """A frame without its line of source, which a loader of its own may refuse to tell."""
+    """Format a frame without its line of source, which a loader of the user's may fail to return."""
     return f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n'
 
 
 def _last_lines(raised: BaseException) -> str:
-    """As Python ends a traceback; made here, as Python's own copies a message of any size, and trusts every attribute."""
-    said = message(raised)
-    if issubclass(type(raised), SyntaxError):  # where in its text the fault is
-        said = _asked(lambda: "".join(tracebacks.format_exception_only(raised)).partition(": ")[2])[0] or said
+    """Format the end of a traceback; Python's own function copies a message of any size, and trusts every attribute."""
+    text = message(raised)
+    if issubclass(type(raised), SyntaxError):  # with the line of source at fault
+        text = _asked(lambda: "".join(tracebacks.format_exception_only(raised)).partition(": ")[2])[0] or text
     name = _qualified(type(raised)).removeprefix("builtins.").removeprefix("__main__.") or class_name(raised)
     notes = attribute(raised, "__notes__")
-    lines = [f"{name}: {said}" if said else name]
+    lines = [f"{name}: {text}" if text else name]
     lines += [valid(note) for note in (notes if type(notes) is list else []) if type(note) is str]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _cut_middle(text: str, limit: int) -> str:
-    """A traceback's two ends: where the task began, and where it failed, which says more."""
+    """Keep a traceback's two ends: where the task began, and, longer, where it failed."""
     text = _SURROGATES.sub(_escaped, text)
     data = text.encode()
     if len(data) <= limit:

@@ -1,8 +1,8 @@
-"""A task's value to the JSON that is stored, and back to what it was: what Celery's JSON carries is carried here, too.
+"""A task's value to the JSON that is stored, and back: every type that Celery's JSON carries is kept.
 
 A datetime, date, time, Decimal, UUID or bytes, and whatever an application has registered with kombu, is stored as kombu
-writes it, ``{"__type__": …, "__value__": …}``. A mapping that looks the same and is none, which any web site may answer
-with, is stored as its pairs.
+writes it, ``{"__type__": …, "__value__": …}``. A mapping with just these keys, which any web site may return, is stored as
+its pairs.
 """
 
 import json
@@ -18,14 +18,14 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class UnknownType(RunnerError):
-    """A value was stored by a worker that knows a type which this one does not."""
+    """A value was stored by a worker that has registered a type which this one has not."""
 
 
 def encode(value: Any) -> str:
-    """A value as JSON, in ASCII.
+    """Return a value as JSON, in ASCII.
 
     Raises:
-        TypeError, ValueError: naming what in it is none: a set, NaN, a key that is not text.
+        TypeError, ValueError: naming the part that JSON cannot hold: a set, NaN, a key that is not text.
         RecursionError: it is nested too deeply, or contains itself.
     """
     if type(value) not in _SCALARS and _has_imitations(value):
@@ -34,19 +34,24 @@ def encode(value: Any) -> str:
 
 
 def decode(text: str) -> Any:
-    """What was encoded.
+    """Return the value that was encoded.
+
+    Args:
+        text: of `encode`.
 
     Raises:
-        UnknownType: nothing here has registered the type of a value.
+        UnknownType: no module of this process has registered the type of a value.
     """
     return json.loads(text, object_hook=_decoded) if '"__type__"' in text else json.loads(text)
 
 
 def text_of(value: Any) -> Any:
-    """A value that JSON alone does not have as it is told: a datetime as ISO 8601, a Decimal or UUID as its text.
+    """Return the text of a value that JSON does not have: a datetime as ISO 8601, a Decimal or UUID as its `str`.
+
+    For ``json.dumps(…, default=text_of)``.
 
     Raises:
-        TypeError: it is none that can be stored. For ``json.dumps(…, default=text_of)``.
+        TypeError: it has no type that can be stored.
     """
     return as_text(_default(value))
 
@@ -64,9 +69,9 @@ _encoded = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_sto
 
 
 def _has_imitations(value: Any) -> bool:
-    """Whether a mapping in it looks like a stored value; every key is looked at meanwhile.
+    """Whether a mapping in it looks like a stored value; every key is checked on the way.
 
-    Python's encoder makes text of a key that is a number or null, and one of two may be lost: ``{1: …, "1": …}``
+    Python's encoder converts a key that is a number or null to text, and one of two may be lost: ``{1: …, "1": …}``
     (celery #2703).
 
     Raises:
@@ -80,7 +85,7 @@ def _has_imitations(value: Any) -> bool:
         parts, found = value, False
     else:
         return False
-    # Of a list of numbers, or a record of texts, nothing has to be looked at one by one.
+    # The items of a list of numbers, or of a record of texts, need no check one by one.
     if not _SCALARS.issuperset(map(type, parts)):
         for part in parts:
             found = _has_imitations(part) or found
@@ -98,7 +103,7 @@ def _check_keys(mapping: dict[Any, Any]) -> None:
             raise TypeError(
                 f"the key {key!r:.80} is of type {type(key).__name__}, and a key must be text: use str(key)"
             )
-    if len({str.__str__(key) for key in mapping}) < len(mapping):  # of classes with an equality of their own
+    if len({str.__str__(key) for key in mapping}) < len(mapping):  # subclasses of str may define their own equality
         raise TypeError("two of its keys are the same text")
 
 

@@ -1,1 +1,1 @@
-"""What the operating system gives this process: streams, signals, forks, its name."""
+"""The operating system's side of a process: streams, signals, forks, garbage collection, the name it was called by."""

@@ -1,4 +1,4 @@
-"""Places where a fault test ends the process, or sends it another signal, by the environment alone."""
+"""`RUNNER_CRASHPOINT` in the environment to a signal at that place: fault tests kill the process there."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ _SIGNAL = os.environ.get("RUNNER_CRASHPOINT_SIGNAL", "SIGKILL")
 
 
 class Crashpoint(StrEnum):
-    """Before and after every transition of the ledger, and every publish."""
+    """Places before and after every transition of the ledger, and around every publish."""
 
     SUBMIT_BEFORE_ACCEPT = "submit.before_accept"
     SUBMIT_BEFORE_SEND = "submit.before_send"
@@ -26,15 +26,18 @@ class Crashpoint(StrEnum):
     RECONCILE_AFTER_SEND = "reconcile.after_send"
 
 
-def crashpoint(here: Crashpoint) -> None:
+def crashpoint(place: Crashpoint) -> None:
     """Send this process ``RUNNER_CRASHPOINT_SIGNAL`` (SIGKILL) if ``RUNNER_CRASHPOINT`` names this place.
 
-    ``RUNNER_CRASHPOINT=finish.before@/tmp/once`` does it once: it removes the file, and without the file nothing happens.
+    ``RUNNER_CRASHPOINT=finish.before@/tmp/once`` sends it once: the file is removed, and without the file nothing is sent.
+
+    Args:
+        place: where the program is.
     """
     if not _AT:
         return
     name, _, once = _AT.partition("@")
-    if name != here:
+    if name != place:
         return
     if once:
         try:

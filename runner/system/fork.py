@@ -1,4 +1,4 @@
-"""A command of ours to a process that executes it and ends with us: a copy of this one, or a new interpreter."""
+"""A function or a `runner` command to a child process that exits with this one: a fork, or a new interpreter."""
 
 import os
 import signal
@@ -13,23 +13,23 @@ from runner.system.interrupts import SIGNALS
 
 
 class Fork:
-    """A process in a session of its own that calls ``work`` and ends; with what `subprocess.Popen` says of one.
+    """A forked child in its own session that calls ``work`` and exits, with `subprocess.Popen`'s `pid`, `poll` and `wait`.
 
-    What it needs is imported already. Its standard input is empty: the programs that its steps start may read that.
+    The child has this process's imports. Its standard input is empty, as the programs that its steps start may read it.
 
-    Only to be made where this process has one thread: the copy has no other, and whatever lock one holds stays held.
+    Fork only while this process has one thread: the child has no other, and a lock that another thread holds stays locked.
 
     Args:
-        work: called with the descriptor of its tether, a pipe that is closed when we are gone, however we went. Its end,
-            in whatever way, is the copy's.
-        log: the file that its output goes to.
+        work: called with the descriptor of the tether, a pipe that closes when this process exits, for whatever reason. The
+            child exits when ``work`` returns or raises.
+        log: the file that the child's output is appended to.
     """
 
     def __init__(self, work: Callable[[int], object], log: Path) -> None:
         tether, self._held = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        # A signal that comes between the two is for us: the copy would take it with our handlers.
+        # A signal that arrives during the fork is for the parent: the child would handle it with the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self.pid = os.fork()
@@ -42,10 +42,11 @@ class Fork:
         self._code: int | None = None
 
     def poll(self) -> int | None:
-        """Its exit code if it has ended; 0 also for one that is not our child, as where we were forked ourselves."""
+        """Return the exit code, or None while the child runs; 0 where it is no child of this process, which was forked itself."""
         return self._wait(os.WNOHANG)
 
     def wait(self) -> int | None:
+        """Wait for the child to exit, and return its exit code."""
         return self._wait(0)
 
     def _wait(self, how: int) -> int | None:
@@ -60,12 +61,12 @@ class Fork:
 
 
 class Spawned(subprocess.Popen[bytes]):
-    """A new interpreter, in a session of its own, that executes a command of ours with ``--tether``.
+    """A new interpreter, in its own session, that executes a `runner` command with ``--tether``.
 
     Args:
-        words: of the command line.
-        output: where its standard output and standard error go; ours by default.
-        environment: what it has beside ours.
+        words: the command line, without the program's name.
+        output: the file for standard output and standard error; by default, those of this process.
+        environment: variables added to those of this process.
     """
 
     def __init__(
@@ -80,30 +81,28 @@ class Spawned(subprocess.Popen[bytes]):
             stderr=output,
             env={**os.environ, **(environment or {})},
             pass_fds=[tether],
-            start_new_session=True,  # Ctrl-C is ours to answer
+            start_new_session=True,  # Ctrl-C is for the parent, which then stops its children
         )
         os.close(tether)
 
 
 def kill(pid: int) -> None:
-    """Kill a process of ours and what it has started: its group, which it may not have made yet, or itself."""
+    """Kill a child and everything in its process group; the child alone while it has no group of its own yet."""
     try:
         os.killpg(pid, signal.SIGKILL)
-    except (
-        ProcessLookupError
-    ):  # a copy makes its session when it is given the processor: on a busy machine, later than this
+    except ProcessLookupError:  # on a busy machine a forked child may not have run yet, and so has made no session
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def end_copies(pid: int) -> None:
-    """End this process if it is a copy that code of others has forked, and then let return: it would go on as we do.
+    """Exit if this process is a copy that a task has forked and let return: the copy would go on as a worker.
 
     A copy of a pool's child would record an outcome of its own, and take messages from the pool (mediacloud/backend #671).
-    It ends as a script does, with the exception that is being handled.
+    It exits as a script does, with the exception that is being handled.
 
     Args:
-        pid: of the process that called that code.
+        pid: of the process that called the task.
     """
     if os.getpid() == pid:
         return
@@ -120,14 +119,14 @@ def end_copies(pid: int) -> None:
     os._exit(code)
 
 
-def _exit_code(end: SystemExit) -> int:
-    return end.code if isinstance(end.code, int) else int(end.code is not None)
+def _exit_code(exit_: SystemExit) -> int:
+    return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
 
 
 def _become(work: Callable[[int], object], tether: int, log: Path, mask: set[int | signal.Signals]) -> None:
     code = 1
     try:
-        os.setsid()  # Ctrl-C is our parent's to answer
+        os.setsid()  # Ctrl-C is for the parent, which then stops its children
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -139,13 +138,13 @@ def _become(work: Callable[[int], object], tether: int, log: Path, mask: set[int
         os.close(output)
         work(tether)
         code = 0
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            sys.stderr.write(f"{end.code}\n")  # as the interpreter does
-        code = _exit_code(end)
-    except BaseException:  # noqa: BLE001 - it ends here: what stands above in the stack is our parent's
+    except SystemExit as exit_:
+        if isinstance(exit_.code, str):
+            sys.stderr.write(f"{exit_.code}\n")  # as the interpreter does
+        code = _exit_code(exit_)
+    except BaseException:  # noqa: BLE001 - the child exits here: the frames above are the parent's
         sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)  # not our parent's atexit handlers
+        os._exit(code)  # without the parent's atexit handlers

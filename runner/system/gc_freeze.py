@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 def freeze() -> None:
-    """Never collect what there is now: it stays, in this process and in those that it forks."""
+    """Exclude every object that exists now from collection, in this process and in those that it forks."""
     gc.freeze()
 
 

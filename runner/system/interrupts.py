@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP to an exception, wherever the program is."""
+"""SIGINT, SIGTERM and SIGHUP to an exception, raised wherever the program is."""
 
 import signal
 from collections.abc import Iterator
@@ -9,7 +9,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """Somebody asks this process to end. As with KeyboardInterrupt, `except Exception` does not stop it."""
+    """A signal asks this process to exit. As with KeyboardInterrupt, `except Exception` does not catch it.
+
+    Args:
+        number: of the signal; the exit code is 128 more.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.strsignal(number))
@@ -19,7 +23,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Raise Interrupted in the block for each signal that comes."""
+    """Raise Interrupted in the block for each of `SIGNALS` that arrives, and restore the handlers at its end."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)

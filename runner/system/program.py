@@ -1,4 +1,4 @@
-"""The words of a command to the command line that a user can type, with the name that they called us by."""
+"""A command's words to the command line that a user can type, with the name that the program was called by."""
 
 import shlex
 import shutil
@@ -9,11 +9,14 @@ _name = _MODULE
 
 
 def call_it(script: str) -> None:
-    """Take the name from ``sys.argv[0]``: hints that name another command fail, after `uv tool install` for example.
+    """Take the program's name from ``sys.argv[0]``: a hint with another name fails, for example after `uv tool install`.
 
     A script that is not on the PATH (``.venv/bin/runner``) is named as it was called.
+
+    Args:
+        script: ``sys.argv[0]``.
     """
-    global _name  # noqa: PLW0603 - of the process, and set once, by the command line
+    global _name  # noqa: PLW0603 - state of the process, set once by the command line
     path = Path(script)
     found = shutil.which(path.name)
     if path.name == "__main__.py":
@@ -25,10 +28,10 @@ def call_it(script: str) -> None:
 
 
 def name() -> str:
-    """``runner``, or ``python -m runner`` where that is what the user typed, and where no command line is running."""
+    """Return ``runner``, or ``python -m runner`` if the user typed that or no command line is running."""
     return _name
 
 
 def command(*words: str) -> str:
-    """The command line of a command of ours: ``runner show tea-7x3kq9ab``."""
+    """Return the command line of a command, quoted for a shell: ``runner show tea-7x3kq9ab``."""
     return f"{_name} {shlex.join(words)}"

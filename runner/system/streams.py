@@ -1,7 +1,7 @@
-"""Standard output and standard error that cannot end the program: what does not go through is left out.
+"""Standard output and standard error to streams that never raise: what cannot be written is dropped.
 
-A run that is under way is worth more than the lines about it: its terminal may go, the reader of a pipe may have enough,
-a disk may be full, a service may be started with a descriptor closed.
+A run is worth more than the lines about it: its terminal may close, the reader of a pipe may exit, a disk may be full, a
+service may be started with a closed descriptor.
 """
 
 import io
@@ -9,11 +9,11 @@ import os
 import select
 import sys
 
-GONE = 141  # as a shell says it of a process that SIGPIPE has ended: 128 + 13
+GONE = 141  # the exit code that a shell reports for a process killed by SIGPIPE: 128 + 13
 
 
 class Stream(io.FileIO):
-    """A descriptor to write to, of which ``lost`` says why something could not be written."""
+    """A descriptor to write to; ``lost`` is the error of the last write that failed, or None."""
 
     lost: OSError | None = None
 
@@ -22,13 +22,13 @@ class Stream(io.FileIO):
         size = len(rest)
         while rest:
             try:
-                written = super().write(rest)
+                count = super().write(rest)
             except OSError as error:
                 self.lost = error
                 break
-            if written is None:  # somebody who shares the descriptor has made it one that does not wait
+            if count is None:  # another process that shares the descriptor has made it non-blocking
                 select.select([], [self], [])
-            rest = rest[written or 0 :]
+            rest = rest[count or 0 :]
         return size
 
 
@@ -36,19 +36,21 @@ _streams: dict[str, Stream] = {}
 
 
 def secure() -> None:
-    """Let this process write to standard output and standard error whatever they are.
+    """Replace standard output and standard error by streams that never raise.
 
-    A descriptor that is closed becomes /dev/null, as the next file to be opened would have its number.
+    A closed descriptor is opened on /dev/null: the next file to be opened would get its number.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it has the lowest number that is free
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # open() takes the lowest free number, which is this one
     for descriptor, name in enumerate(("stdout", "stderr"), start=1):
         stream = getattr(sys, name)
         if stream is not None and stream is not getattr(sys, f"__{name}__"):
-            continue  # somebody listens here
+            continue  # replaced already: a test captures it
         if isinstance(stream, io.TextIOWrapper):
             stream.flush()
         _streams[name] = Stream(descriptor, "wb", closefd=False)
@@ -63,7 +65,11 @@ def secure() -> None:
 
 
 def exit_code(code: int) -> int:
-    """The code to end with: another one where all is well, but standard output had no reader."""
+    """Return the exit code of the process, once its output is flushed.
+
+    Args:
+        code: of the command. Where it is 0 but standard output could not be written, `GONE` is returned in its place.
+    """
     sys.stdout.flush()
     lost = _streams["stdout"].lost if "stdout" in _streams else None
     if lost is None:

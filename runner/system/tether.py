@@ -1,4 +1,4 @@
-"""A pipe from the parent of a process to the end of the process, as soon as the parent has ended."""
+"""A pipe from the parent to the exit of this process when the parent exits."""
 
 import os
 import signal
@@ -6,8 +6,12 @@ import threading
 
 
 def end_with_parent(tether: int) -> None:
-    """End this process and its pool as soon as the other end of this pipe is closed: only our parent has that one."""
-    os.set_inheritable(tether, False)  # what our steps start has no use for it
+    """Kill this process and its pool when the parent exits, however it exits.
+
+    Args:
+        tether: the descriptor of a pipe whose other end only the parent has open.
+    """
+    os.set_inheritable(tether, False)  # not for the programs that steps start
 
     def wait() -> None:
         while os.read(tether, 1024):

@@ -1,4 +1,4 @@
-"""An exception that nobody expected to a file with its traceback, of which the last few are kept."""
+"""An unexpected exception to a file with its traceback; the last five files are kept."""
 
 import os
 import stat
@@ -12,9 +12,11 @@ _PREFIX = "runner-traceback-"
 
 
 def save(error: BaseException) -> str:
-    """Write a new file in the temporary directory, and return the words that say where it is, or why it is nowhere.
+    """Write the traceback to a new file in the temporary directory.
 
-    Where the disk is full, or no directory can be written to, the error itself is told all the same, with its exit code.
+    Returns:
+        A clause for the error message: where the file is, or why it could not be written (a full disk, say). It never
+        raises, so that the error itself is reported with its exit code.
     """
     try:
         _remove_old()
@@ -28,10 +30,10 @@ def save(error: BaseException) -> str:
 
 
 def _remove_old() -> None:
-    """Leave room for one more: a script that calls us every minute is not to fill the disk."""
+    """Keep the newest four, and so room for one more: a script that runs every minute must not fill the disk."""
     ours: list[tuple[float, Path]] = []
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*.txt"):
-        with suppress(OSError):  # another command removes it, too
+        with suppress(OSError):  # another command may remove it at the same time
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
                 ours.append((status.st_mtime, path))

@@ -112,7 +112,7 @@ def test_c06_an_unknown_input_is_named() -> None:
 def test_c06_an_input_given_twice_is_named() -> None:
     answer = runner("run", DEFAULT, "--topic", "x", "--topic", "y")
     assert answer.code == 2
-    assert 'input "topic" is given 2 times' in answer.stderr
+    assert 'input "topic" was passed 2 times' in answer.stderr
 
 
 def test_c06_an_input_without_an_equals_sign_is_named() -> None:

@@ -104,7 +104,7 @@ def test_a_process_that_starts_later_has_the_time_of_the_ledger(
     before = ledger.client.time()[0]
     set_clock(seconds)
     wait_until(lambda: abs(ledger.client.time()[0] - before - seconds) < 60, "the clock is set")
-    ledger.server.clock._known = ledger.server.clock._ask(ledger.server.clock._known)  # as it does every ten seconds
+    ledger.server.clock._reading = ledger.server.clock._ask(ledger.server.clock._reading)  # as it does every ten seconds
 
     assert answer(store(server), A, "other") == "busy"
     assert abs(store(server).server.now() - ledger.server.now()) < 5
@@ -115,10 +115,10 @@ def test_a_process_that_has_slept_adopts_the_time_of_the_ledger(server: Server) 
     awake, asleep = store(server), store(server)
     awake.server.now()
     asleep.server.now()
-    assert asleep.server.clock._known is not None
-    offset, at, since = asleep.server.clock._known
+    assert asleep.server.clock._reading is not None
+    offset, at, since = asleep.server.clock._reading
 
-    asleep.server.clock._known = asleep.server.clock._ask((offset, at - 3600, since))
+    asleep.server.clock._reading = asleep.server.clock._ask((offset, at - 3600, since))
 
     assert abs(asleep.server.now() - awake.server.now()) < 5
     assert abs(store(server).server.now() - awake.client.time()[0]) < 5

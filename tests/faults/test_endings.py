@@ -69,7 +69,7 @@ def test_a_collector_ends_as_what_it_raised(pool: str, tmp_path: Path, ledger: L
         "exit_0": "0",
         "own": "enough",
         "cancelled": "upstream",
-        "text_raises": "TextRaises('x') (str() of it raised KeyError)",
+        "text_raises": "TextRaises('x') (its str() raised KeyError)",
         "half_a_pair": r"half \ud83d of a pair",
         "huge": raised.valid("x" * 20_000_000),
     }

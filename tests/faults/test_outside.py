@@ -261,7 +261,7 @@ def test_a_shared_worker_is_not_led_astray_by_modules_in_its_directory(
         (
             lambda client: client.config_set("maxclients", 1),
             lambda client: client.config_set("maxclients", 1000),
-            "it has as many clients as it takes",
+            "it has reached its limit of clients",
         ),
         (
             lambda client: client.replicaof("127.0.0.1", "1"),

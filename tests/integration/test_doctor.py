@@ -67,7 +67,7 @@ def test_a_worker_that_lacks_a_task_of_the_workflow_is_a_warning(valkey: Server,
 def test_a_queue_that_nobody_serves_is_a_warning(valkey: Server, tmp_path: Path) -> None:
     answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
 
-    assert 'no worker answers that serves the queue "heavy"' in answer.stdout
+    assert 'no worker of queue "heavy" replies' in answer.stdout
 
 
 def test_a_worker_without_processes_is_a_warning_where_a_step_has_a_timeout(valkey: Server, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_worker_without_processes_is_a_warning_where_a_step_has_a_timeout(valk
     ):
         answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
 
-    assert "worker threads@here has no processes that a timeout could end (prices)" in answer.stdout
+    assert "worker threads@here has no child processes that a timeout could kill (prices)" in answer.stdout
     assert "worker prefork@here has no processes" not in answer.stdout
 
 
@@ -119,9 +119,9 @@ def test_a_worker_that_answers_in_pickle_is_a_warning_and_the_others_are_looked_
         shop.wait(10)
 
     assert answer.code == 0, answer.stderr
-    assert "1 worker of another app answered in a form that is not read" in answer.stdout
+    assert "1 worker of another app replied with a serializer that is refused" in answer.stdout
     assert "workers:  one@here\n" in answer.stdout
-    assert "no worker answers" not in answer.stdout
+    assert "replies" not in answer.stdout
 
 
 def test_doctor_tells_an_invalid_workflow_before_it_asks_the_broker(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_replica_that_takes_writes_is_a_warning(valkey: Server) -> None:
         client.config_set("replica-read-only", "no")
         client.replicaof("127.0.0.1", str(free_port()))
 
-    assert "a replica: what it is given is lost" in [warning.problem for warning in brokers.warnings(valkey.url)]
+    assert "a replica: what is written to it is lost" in [warning.problem for warning in brokers.warnings(valkey.url)]
 
 
 def workflow(folder: Path) -> str:

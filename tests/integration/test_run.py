@@ -403,7 +403,7 @@ def test_a_run_whose_command_was_killed_is_said_to_be_executed_by_nobody(tmp_pat
     assert f"note      {note}\n" in shown.stdout
     assert as_json.json["note"] == note
     assert listed.stderr == f"run slow-1: {note}\n"
-    assert "run slow-1 has not ended, and nobody executes it\n" in looked.stdout
+    assert "run slow-1 has not ended, and no worker executes it\n" in looked.stdout
     assert "to do: python -m runner resume slow-1\n" in looked.stdout
 
 

@@ -227,7 +227,7 @@ def test_a_task_that_sends_another_in_a_private_run_fails_and_says_why(
     """Celery #2652: `other.delay().get()` was None, the step succeeded, and the message was left for a later worker."""
     answer = _run(folder, yaml_step("a", "featured.sending", arguments))
     assert answer.code == 1
-    assert "NobodyExecutes: featured.plain is sent to a queue that nobody serves" in answer.stderr
+    assert "NobodyExecutes: featured.plain is sent to a queue that no worker serves" in answer.stderr
 
 
 def test_a_task_that_sends_another_to_a_shared_worker_gets_its_result_unless_that_is_ignored(

@@ -96,7 +96,7 @@ def command(*words: str) -> tuple[int, str]:
 def test_no_command_fails_over_a_damaged_run_or_is_kept_from_another_run(
     valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """724 of 2,730 calls ended with "ours to fix"."""
+    """724 of 2,730 calls ended with "a bug in runner"."""
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
     raw = brokers.connect(valkey.url, decode_responses=False)
     ledger = Ledger(brokers.connect(valkey.url), ttl=600)
@@ -130,7 +130,7 @@ def test_no_command_fails_over_a_damaged_run_or_is_kept_from_another_run(
         code, said = command(*words)
 
         assert code in {0, 2, 7}, said
-        assert "ours to fix" not in said
+        assert "a bug in runner" not in said
         assert "good" in command("runs")[1]
         assert command("forget", "good")[0] == 0
         assert command("cancel", "bad")[0] in {0, 7}  # 7: it has been forgotten

@@ -119,13 +119,13 @@ def attempt(error: BaseException) -> Failure:
 @pytest.mark.parametrize(
     ("make", "type_", "message"),
     [
-        (lambda: TextRaises("x"), "TextRaises", "TextRaises('x') (str() of it raised KeyError)"),
-        (lambda: EverythingRaises("x"), "EverythingRaises", "EverythingRaises (str() of it raised SystemExit)"),
+        (lambda: TextRaises("x"), "TextRaises", "TextRaises('x') (its str() raised KeyError)"),
+        (lambda: EverythingRaises("x"), "EverythingRaises", "EverythingRaises (its str() raised SystemExit)"),
         (lambda: StatusRaises("boom"), "StatusRaises", "boom"),
         (lambda: AttributesRaise("boom"), "AttributesRaise", "boom"),
         (lambda: ClassRaises("boom"), "ClassRaises", "boom"),
         (lambda: TracebackRaises("boom"), "TracebackRaises", "boom"),
-        (lambda: NotText("x"), "NotText", "NotText('x') (str() of it raised TypeError)"),
+        (lambda: NotText("x"), "NotText", "NotText('x') (its str() raised TypeError)"),
         (lambda: SlyText("x"), "SlyText", "what it says"),
         (lambda: Anonymous("boom"), "Exception", "boom"),
         (lambda: Stop("enough"), "Stop", "enough"),

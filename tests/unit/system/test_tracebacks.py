@@ -46,7 +46,7 @@ def test_an_error_whose_traceback_cannot_be_saved_ends_with_its_own_code(
         cli.main(["runs"])
     assert ended.value.code == 70
     assert capsys.readouterr().err == (
-        "error: ZeroDivisionError: no: ours to fix; the traceback cannot be saved: No such file or directory\n"
+        "error: ZeroDivisionError: no: a bug in runner; the traceback cannot be saved: No such file or directory\n"
     )
 
 
