@@ -1,10 +1,10 @@
-"""Values from anywhere to text that may be shown: control characters escaped, cut to a width, in a unit one can read."""
+"""Any value to text that a terminal may show: control characters escaped, cut to a width, in a readable unit."""
 
 import json
 import re
 import unicodedata
 from itertools import accumulate, takewhile
-from typing import Any
+from typing import Any, NoReturn
 
 # What moves the cursor or starts an escape sequence (C0, DEL, C1), reverses a line, ends one, or cannot be encoded.
 _BEYOND_C0 = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
@@ -16,40 +16,55 @@ _UNSAFE_IN_JSON = re.compile(f"[{_BEYOND_C0}]")  # which escapes C0 itself, and 
 
 
 def printable(text: object) -> str:
-    r"""One line that shows all there is: an escape sequence as ``\x1b[31m``, a newline as ``\n``, a no-break space as ``\xa0``."""
+    r"""Return one line without hidden characters: an escape sequence as ``\x1b[31m``, a newline as ``\n``, a no-break space as ``\xa0``."""
     return _UNSAFE_IN_LINE.sub(_escaped, str(text))
 
 
 def block(text: str) -> str:
-    """Several lines that a terminal shows as they stand; prose may have its no-break spaces."""
+    """Return several lines that are safe to print; no-break spaces are kept, as prose may have them."""
     return safe("\n".join(line.expandtabs(4).rstrip() for line in text.rstrip("\n").split("\n")))
 
 
 def safe(text: str) -> str:
-    """Text that is laid out already, with its line breaks and spaces: only what moves the cursor otherwise is escaped."""
+    """Escape what moves the cursor in text that is laid out already; its line breaks and spaces are kept."""
     return "\n".join(_UNSAFE.sub(_escaped, line) for line in text.split("\n"))
 
 
 def to_json(value: Any, indent: int | None = 2) -> str:
-    """JSON that is as safe to show in a terminal as to read by a program; on one line if ``indent`` is None."""
+    """Return JSON that is safe both to print in a terminal and to read by a program.
+
+    Args:
+        value: to dump.
+        indent: spaces a level; None for one line.
+    """
     document = json.dumps(value, ensure_ascii=False, indent=indent)
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
+def parse_json(text: str) -> Any:
+    """Parse JSON as the standard defines it.
+
+    Raises:
+        ValueError: it is not JSON, or has one of the constants that Python reads as well: NaN, Infinity, -Infinity.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
 def width(text: str) -> int:
-    """How many columns a printable text takes: an ideograph and most emoji take two, an accent of its own none."""
+    """Return the columns of a printable text: two for an ideograph and most emoji, none for a combining accent."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
 def cut(text: str, columns: int) -> str:
-    """The text, or as much of its beginning as fits, with an ellipsis."""
+    """Return the text, or as much of its beginning as fits, and an ellipsis."""
     if width(text) <= columns:
         return text
     return beginning(text, columns - 1) + "…" if columns > 0 else ""
 
 
 def cut_middle(text: str, columns: int) -> str:
-    """The text, or its two ends around an ellipsis: names that begin alike often end differently."""
+    """Return the text, or its two ends around an ellipsis: names that begin alike often end differently."""
     if width(text) <= columns:
         return text
     tail = ending(text, columns // 2 - 1)
@@ -57,18 +72,18 @@ def cut_middle(text: str, columns: int) -> str:
 
 
 def beginning(text: str, columns: int) -> str:
-    """As much of a text as fits, with the accents of its last letter."""
+    """Return as much of the beginning as fits, with the accents of its last letter."""
     fitting = takewhile(lambda total: total <= columns, accumulate(map(_columns, text)))
     return text[: sum(1 for _ in fitting)]
 
 
 def ending(text: str, columns: int) -> str:
-    """As much of the end of a text as fits."""
+    """Return as much of the end as fits."""
     return beginning(text[::-1], columns)[::-1]
 
 
 def wrap(line: str, columns: int) -> list[str]:
-    """The words of a printable text in lines of at most so many columns; a longer word is broken."""
+    """Wrap a printable text at its spaces; a word that is longer than a line is broken."""
     lines: list[str] = []
     for word in line.split():
         rest = word
@@ -83,11 +98,12 @@ def wrap(line: str, columns: int) -> list[str]:
 
 
 def pad(text: str, columns: int, fill: str = " ") -> str:
+    """Return the text, filled up to a number of columns."""
     return text + fill * (columns - width(text))
 
 
 def duration(seconds: float) -> str:
-    """As a workflow writes it: ``0.28s``, ``12.5s``, ``1m30s``, ``2h``, ``3d4h``; no more than two units."""
+    """Format a duration as a workflow writes it, in at most two units: ``0.28s``, ``12.5s``, ``1m30s``, ``2h``, ``3d4h``."""
     if seconds < 0.995:
         return f"{max(seconds, 0):.2f}".rstrip("0").rstrip(".") + "s"
     if seconds < 59.95:
@@ -101,15 +117,19 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """``1 collector``, ``1,000 collectors``."""
+    """Format a number with its noun: ``1 collector``, ``1,000 collectors``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def rate(each_second: float) -> str:
-    """``1,250/s``, ``2.5/s``; of less than one in a second, how many in a minute: ``12/min``."""
+    """Format a rate: ``1,250/s``, ``2.5/s``; below one a second in minutes or hours, ``12/min``."""
     if each_second < 1:
         return f"{each_second * 60:.0f}/min" if each_second >= 1 / 60 else f"{each_second * 3600:.0f}/h"
     return f"{each_second:,.0f}/s" if each_second >= 10 else f"{each_second:.1f}".removesuffix(".0") + "/s"
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _escaped(found: re.Match[str]) -> str:

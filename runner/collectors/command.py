@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 
 from celery import shared_task
 
+from runner.collectors.labels import add_labels
 from runner.ledger.values import text_of
+from runner.text import parse_json
 
 Result = TypeVar("Result")
 Format = Literal["text", "lines", "json", "jsonl"]
@@ -406,13 +408,9 @@ def _records(lines: list[str], fields: list[str], separator: str, name: str) -> 
 
 def _loaded(text: str, what: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise CommandFailure(f"{what} is not JSON: {error}; it starts with {text[:40]!r}", retryable=False) from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _labelled(value: Any, labels: dict[str, Any], name: str) -> Any:
@@ -420,5 +418,5 @@ def _labelled(value: Any, labels: dict[str, Any], name: str) -> Any:
     if not all(isinstance(record, dict) for record in records):
         message = f"labels need objects, and the output of {name} has others; use fields, or format json or jsonl"
         raise CommandFailure(message, retryable=False)
-    labelled = [{**labels, **record, **labels} for record in records]
+    labelled = add_labels(records, labels)
     return labelled if isinstance(value, list) else labelled[0]

@@ -1,7 +1,6 @@
 """Patterns of file names to what the files say."""
 
 import csv
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,8 @@ from celery import shared_task
 
 from runner import note
 from runner.collectors import charsets
-from runner.text import count
+from runner.collectors.labels import add_labels
+from runner.text import count, parse_json
 
 Format = Literal["text", "json", "jsonl", "csv", "yaml"]
 Patterns = str | list[str]
@@ -285,13 +285,9 @@ def _text(path: str, raw: bytes, encoding: str) -> str:
 
 def _json(text: str, where: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         raise FilesFailure(f"{where}: not JSON: {error}", retryable=False) from error
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _rows(path: str, text: str) -> Iterator[dict[str, str]]:
@@ -470,4 +466,4 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 def _labelled(records: list[Any], labels: dict[str, Any]) -> list[Any]:
     if not all(isinstance(record, dict) for record in records):
         raise FilesFailure("labels need objects, and a JSON Lines file has others", retryable=False)
-    return [{**labels, **record, **labels} for record in records]
+    return add_labels(records, labels)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -22,8 +22,10 @@ import httpx
 from celery import shared_task
 
 from runner.collectors import charsets
+from runner.collectors.labels import add_labels
 from runner.language.redact import hide
 from runner.language.source import kind
+from runner.text import parse_json
 
 MAX_REDIRECTS = 10
 _MAX_SHOWN = 200  # characters of a URL, or of what a server says, in an error
@@ -446,7 +448,7 @@ def _json(answer: httpx.Response, body: bytes, codec: str) -> Any:
             if codec:
                 raise
             text = body.decode(_charset(answer) or "utf-8")
-        return json.loads(text, parse_constant=_refuse)
+        return parse_json(text)
     except (ValueError, RecursionError) as error:
         lines = body[:1000].decode(_charset(answer) or "utf-8", errors="replace").strip().splitlines() or [""]
         content_type = _content_type(answer) or "no content type"
@@ -470,10 +472,6 @@ def _charset(answer: httpx.Response) -> str:
         return charsets.codec(found[1]) if found else ""
     except LookupError:
         return ""
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _step_into(value: Any, key: str, select: str, name: str) -> Any:
@@ -515,7 +513,7 @@ def _records(value: Any, fields: dict[str, str] | None, labels: dict[str, Any], 
         if not isinstance(record, dict):
             message = f"{name} answered with {kind(record)} where fields or labels need an object"
             raise HTTPFailure(f"{message}; name the list of objects with select", retryable=False)
-    shaped = [{**labels, **record, **labels} for record in (_picked(records, fields, name) if fields else records)]
+    shaped = add_labels(_picked(records, fields, name) if fields else records, labels)
     return shaped if isinstance(value, list) else shaped[0]
 
 
