@@ -104,7 +104,9 @@ def test_a_process_that_starts_later_has_the_time_of_the_ledger(
     before = ledger.client.time()[0]
     set_clock(seconds)
     wait_until(lambda: abs(ledger.client.time()[0] - before - seconds) < 60, "the clock is set")
-    ledger.server.clock._reading = ledger.server.clock._ask(ledger.server.clock._reading)  # as it does every ten seconds
+    ledger.server.clock._reading = ledger.server.clock._ask(
+        ledger.server.clock._reading
+    )  # as it does every ten seconds
 
     assert answer(store(server), A, "other") == "busy"
     assert abs(store(server).server.now() - ledger.server.now()) < 5
