@@ -73,7 +73,7 @@ def test_an_array_is_json_or_the_option_repeated(words: tuple[str, ...], expecte
 @pytest.mark.parametrize("words", [("--list", "[1]", "--list", "[2]"), ("--list", "a", "--list", '["b"]')])
 def test_an_array_given_as_json_and_again_is_refused(words: tuple[str, ...]) -> None:
     """Of `--list '[1]' --list '[2]'` the second was dropped, and nothing said so."""
-    with pytest.raises(click.UsageError, match="give one JSON list"):
+    with pytest.raises(click.UsageError, match="pass one JSON list"):
         typed(*words)
 
 
