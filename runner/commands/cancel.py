@@ -22,6 +22,6 @@ def command(run_id: str) -> None:
             ended = ledger.run(run_id).ended
         except UnreadableRun:
             ended = False
-        conclude(ledger, run_id, Verdict("cancelled", "cancelled by `runner cancel`"))
+        conclude(ledger.open(run_id), Verdict("cancelled", "cancelled by `runner cancel`"))
         status = ledger.run(run_id).status
     click.echo(f"run {run_id} {'had already ended: ' if ended else ''}{status}", err=True)

@@ -123,7 +123,7 @@ class Following:
             )
             return show_end(self.run_id, self.ledger, plan, self.wait)
         except WorkerEnded as ended:
-            conclude(self.ledger, self.run_id, Verdict("failed", str(ended)))
+            conclude(self.ledger.open(self.run_id), Verdict("failed", str(ended)))
             # The end of its log is in it, and there a task may have written anything.
             raise WorkerEnded(f"run {self.run_id} has failed: {redact(str(ended), plan)}", ended.hint) from ended
 
@@ -214,7 +214,7 @@ class Following:
         try:
             _say(f"\ncancelling run {self.run_id}; once more to leave it as it is")
             conclude(
-                self.ledger, check_run_id(self.run_id), Verdict("cancelled", f"{interrupted.signal.name} to `run`")
+                self.ledger.open(check_run_id(self.run_id)), Verdict("cancelled", f"{interrupted.signal.name} to `run`")
             )
         except UnknownRun:
             raise Left(interrupted.signal) from None  # it had not been accepted
@@ -253,7 +253,7 @@ class Following:
             for _ in self._events(Outage(_ignore)):
                 pass
         except WorkerEnded as ended:
-            conclude(self.ledger, self.run_id, Verdict("failed", str(ended)))
+            conclude(self.ledger.open(self.run_id), Verdict("failed", str(ended)))
         return code
 
 

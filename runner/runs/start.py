@@ -163,7 +163,7 @@ def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, M
 def mark_lost(run_id: str, plan: Plan, ledger: Ledger) -> None:
     """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
     if ledger.accept(run_id, plan, items=batches(plan)):
-        conclude(ledger, run_id, Verdict("failed", "the broker lost its data"))
+        conclude(ledger.open(run_id, plan), Verdict("failed", "the broker lost its data"))
 
 
 def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Ledger) -> None:

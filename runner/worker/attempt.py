@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from runner.language.plan import Plan, Step
+from runner.language.plan import Step
 from runner.ledger.entries import Granted
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.worker.endings import Failure
 from runner.worker.retry import NoRetry, wait_before_retry
 
@@ -23,9 +23,7 @@ class Attempt:
         chance: of the jitter, uniform in [0, 1).
     """
 
-    ledger: Ledger
-    plan: Plan
-    run_id: str
+    run: RunRecord
     step: Step
     claim: Granted
     worker: str
@@ -40,7 +38,7 @@ class Attempt:
     @property
     def run_names(self) -> Mapping[str, str]:
         """What ``run.*`` means in an expression of the step."""
-        return {"id": self.run_id, "name": self.plan.name, "started_at": _as_text(self.claim.run_started_at)}
+        return {"id": self.run.id, "name": self.run.plan.name, "started_at": _as_text(self.claim.run_started_at)}
 
     def wait_after(self, failure: Failure) -> float | NoRetry:
         """Return the seconds until the step is tried again, or why it is not; the same each time it is asked."""

@@ -17,10 +17,10 @@ from typing import Any, cast
 
 from celery.utils.log import get_task_logger
 
-from runner.language.plan import Plan, Step
+from runner.language.plan import Step
 from runner.language.redact import redact_line
 from runner.ledger.entries import Follows, Granted, Outcome, Postponed
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.settings import Settings
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import endings
@@ -57,9 +57,7 @@ class Batch:
         held: the leases on the steps that are claimed.
     """
 
-    ledger: Ledger
-    plan: Plan
-    run_id: str
+    run: RunRecord
     steps: Sequence[Step]
     worker: str
     settings: Settings
@@ -81,7 +79,7 @@ class Batch:
         timed = any(callee.limits.hard for callee in callees)
         ends = timed and (len(self.steps) > 1 or first.timeout is None) and is_child()
         overdue = self._end_process if ends else None  # defence: OVERDUE
-        leases = renewed(self.ledger, self.run_id, token=self.token, lease=self.settings.lease, overdue=overdue)
+        leases = renewed(self.run, token=self.token, lease=self.settings.lease, overdue=overdue)
         with leases as self.held:
             if len(self.steps) > 1 and limit > 1:
                 in_loop(self._together(min(limit, len(self.steps)), in_threads=in_threads))
@@ -154,10 +152,8 @@ class Batch:
     def _claim(self, steps: Sequence[Step], *, alone: bool) -> tuple[list[Attempt], list[Step]]:
         """Return the attempts at the steps that are granted, and the steps to claim another time."""
         crashpoint(Crashpoint.CLAIM_BEFORE)
-        claims = self.ledger.claim(
-            self.run_id,
+        claims = self.run.claim(
             steps,
-            self.plan,
             token=self.token,
             worker=self.worker,
             lease=self.settings.lease,
@@ -169,9 +165,7 @@ class Batch:
             if isinstance(claim, Granted):
                 attempts.append(
                     Attempt(
-                        ledger=self.ledger,
-                        plan=self.plan,
-                        run_id=self.run_id,
+                        run=self.run,
                         step=step,
                         claim=claim,
                         worker=self.worker,
@@ -181,8 +175,8 @@ class Batch:
                 self.waiting[step.id] = time.monotonic() + claim.wait
             elif claim.why == "later":
                 later.append(step)
-        first = redact_line(steps[0].id, self.plan)
-        logger.info("run %s: claimed %d of %d steps from %s", self.run_id, len(attempts), len(steps), first)
+        first = redact_line(steps[0].id, self.run.plan)
+        logger.info("run %s: claimed %d of %d steps from %s", self.run.id, len(attempts), len(steps), first)
         self.held.steps.update(attempt.step.id for attempt in attempts)
         return attempts, later
 
@@ -190,7 +184,7 @@ class Batch:
         if not results:
             return
         follows = self.follows if are_last and not self.waiting else None
-        again = record(self.ledger, self.plan, self.run_id, results, follows)
+        again = record(self.run, results, follows)
         now = time.monotonic()  # not before: by the ledger's clock they wait since it was asked
         self.waiting |= {step_id: now + seconds for step_id, seconds in again.items()}
         self.held.steps.difference_update(result.step for result in results)
@@ -198,7 +192,7 @@ class Batch:
 
     def _release(self, steps: Iterable[Step]) -> None:
         if ids := [step.id for step in steps]:
-            self.ledger.release(self.run_id, ids, token=self.token)
+            self.run.release(ids, token=self.token)
             self.held.steps.difference_update(ids)
 
     def _due(self, *, wait: bool) -> Iterator[str]:
@@ -223,18 +217,16 @@ class Batch:
         """
         step = next(step for step in self.steps if step.id == step_id)
         failure = endings.past_the_hard_limit(self.callee(step).limits.soft)
-        shown = redact_line(step_id, self.plan)
+        shown = redact_line(step_id, self.run.plan)
         try:
-            for claim in self.ledger.abandon(self.run_id, [step_id], worker=self.worker):
+            for claim in self.run.abandon([step_id], worker=self.worker):
                 attempt = Attempt(
-                    ledger=self.ledger,
-                    plan=self.plan,
-                    run_id=self.run_id,
+                    run=self.run,
                     step=step,
                     claim=claim,
                     worker=self.worker,
                 )
-                record(self.ledger, self.plan, self.run_id, [outcome_of(attempt, failure)])
+                record(self.run, [outcome_of(attempt, failure)])
         except Exception as error:
             if endings.is_away(error):
                 raise  # it is recorded the next time that the leases are looked at

@@ -4,34 +4,31 @@ from runner.language.plan import Plan, Step
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Error, Outcome
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 
 
-def conclude(
-    ledger: Ledger, run_id: str, verdict: Verdict, *, plan: Plan | None = None, last: Outcome | None = None
-) -> None:
+def conclude(run: RunRecord, verdict: Verdict, *, last: Outcome | None = None) -> None:
     """End a run: set its status, and give each step that nobody will execute any more an outcome that says why.
 
     A step that has an outcome keeps it, and a run that has ended stays as it is.
 
     Args:
-        plan: the run's, if the caller has read it.
         last: the outcome of the gather or stage that the run ends with: every step before it has one.
 
     Raises:
         UnknownRun: it is not there: it has expired, or the broker has lost its data.
     """
     if verdict.status == "cancelled":
-        ledger.cancel(run_id, verdict.cause)
+        run.cancel(verdict.cause)
         return
     try:
-        plan = plan or ledger.plan(run_id)
+        plan = run.plan
     except UnreadableRun:  # nothing can be said of its steps
-        ledger.end(run_id, verdict.status, verdict.cause)
+        run.end(verdict.status, verdict.cause)
         return
     outcomes = [last] if last else []
     outcomes += [_skipped(step, verdict.cause) for step in _rest(plan, last)]
-    ledger.finish(run_id, outcomes, ends=verdict.status, cause=verdict.cause)
+    run.finish(outcomes, ends=verdict.status, cause=verdict.cause)
 
 
 def _rest(plan: Plan, last: Outcome | None) -> list[Step]:

@@ -22,13 +22,14 @@ from celery.utils.log import get_task_logger
 
 from runner import text
 from runner.errors import UnknownRun
-from runner.language.plan import Plan, Step
+from runner.language.plan import Step
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Follows, Parked
 from runner.ledger.exceptions import class_name
 from runner.ledger.exceptions import message as message_of
 from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.messages.canvas import COLLECT, GATHER, STAGE
 from runner.messages.send import next_of
 from runner.system.crashpoints import Crashpoint, crashpoint
@@ -107,8 +108,8 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
     waiting: dict[str, float] = {}
     follows = Follows(chord=self.request.group or "", message=self.request.id)
     with _ledger(self, run_id, refs) as ledger:
-        plan = process.plan(run_id)
-        together = _together(self, ledger, plan, run_id, refs)
+        run = ledger.open(run_id, process.plan(run_id))
+        together = _together(self, run, refs)
         if together is not None:
             ids = {step.id for step in together.steps}
             refs = [ref for ref in refs if ref not in ids]
@@ -116,8 +117,7 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
             waiting = together.execute()
         for ref in refs:
             are_last = ref == refs[-1] and not waiting
-            steps = ledger.steps(run_id, plan, ref)
-            batch = _batch(self, ledger, plan, run_id, steps=steps, follows=(lambda: follows) if are_last else None)
+            batch = _batch(self, run, steps=run.steps(ref), follows=(lambda: follows) if are_last else None)
             if (seconds := _execute(batch, ref)) is not None:
                 waiting[ref] = seconds
     if waiting:
@@ -142,8 +142,8 @@ def _execute_next(message: Task, run_id: str, step_id: str) -> None:
     """Execute a step after the collectors, which is alone in its message."""
     seconds, follows = None, Follows()
     with _ledger(message, run_id, [step_id]) as ledger:
-        plan = process.plan(run_id)
-        step = plan.by_id.get(step_id)
+        run = ledger.open(run_id, process.plan(run_id))
+        step = run.plan.by_id.get(step_id)
         if step is None or step.kind == "collector":
             raise UnknownRun(f"run {run_id} has no step {step_id} after its collectors")
 
@@ -153,7 +153,7 @@ def _execute_next(message: Task, run_id: str, step_id: str) -> None:
                 follows.commands = next_of(message.request, process.app(), ledger) or ()
             return follows
 
-        seconds = _execute(_batch(message, ledger, plan, run_id, steps=[step], follows=next_), step_id)
+        seconds = _execute(_batch(message, run, steps=[step], follows=next_), step_id)
     if seconds is not None:
         _again(message, seconds)
     if follows.done:
@@ -186,7 +186,7 @@ def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger
             yield process.ledger()
         except MissingData as error:  # defence: MISSED_ITEMS
             logger.error("%s", error)  # noqa: TRY400 - the traceback says nothing more
-            conclude(process.ledger(), run_id, Verdict("failed", error.reason))
+            conclude(process.ledger().open(run_id), Verdict("failed", error.reason))
         except NewerPlan as error:
             if (seconds := _leave_to_newer_worker(run_id, names, error)) is not None:
                 _again(message, seconds)
@@ -216,14 +216,14 @@ def _end_a_spent_process() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _together(message: Task, ledger: Ledger, plan: Plan, run_id: str, refs: list[str]) -> Batch | None:
+def _together(message: Task, run: RunRecord, refs: list[str]) -> Batch | None:
     """Return a batch of the collectors of a message that only wait; None if there are not several."""
     tasks = process.app().tasks
-    named = (plan.by_id.get(ref) for ref in refs)
+    named = (run.plan.by_id.get(ref) for ref in refs)
     steps = [
         step for step in named if step and step.kind == "collector" and step.foreach is None and step.task in tasks
     ]
-    batch = _batch(message, ledger, plan, run_id, steps=steps)
+    batch = _batch(message, run, steps=steps)
     batch.steps = [step for step in steps if batch.callee(step).is_async]
     batch.callees = {key: callee for key, callee in batch.callees.items() if callee.is_async}
     return batch if len(batch.steps) > 1 else None
@@ -231,17 +231,13 @@ def _together(message: Task, ledger: Ledger, plan: Plan, run_id: str, refs: list
 
 def _batch(
     message: Task,
-    ledger: Ledger,
-    plan: Plan,
-    run_id: str,
+    run: RunRecord,
     *,
     steps: Sequence[Step],
     follows: Callable[[], Follows] | None = None,
 ) -> Batch:
     return Batch(
-        ledger=ledger,
-        plan=plan,
-        run_id=run_id,
+        run=run,
         steps=steps,
         worker=message.request.hostname or "unknown",
         settings=process.settings(),
@@ -255,7 +251,7 @@ def _execute(batch: Batch, name: str) -> float | None:
     Args:
         name: the ref of its steps, or the id of the only one.
     """
-    if (seconds := _leave_to_another(batch.ledger, batch.run_id, batch.steps[0], name)) is not None:
+    if (seconds := _leave_to_another(batch.run, batch.steps[0], name)) is not None:
         return seconds
     waiting = batch.execute()
     return _first_due(waiting.values()) if waiting else None
@@ -267,7 +263,7 @@ def _first_due(seconds: Collection[float]) -> float:
     return max(each for each in seconds if each <= first + max(TOGETHER, first / 4))
 
 
-def _leave_to_another(ledger: Ledger, run_id: str, step: Step, name: str) -> float | None:
+def _leave_to_another(run: RunRecord, step: Step, name: str) -> float | None:
     """Return the seconds that a step waits whose task this worker lacks, and another may have; None if it is executed here.
 
     A run's own worker is the only one, and what has waited too long has waited for nothing: there, it is an error.
@@ -279,7 +275,7 @@ def _leave_to_another(ledger: Ledger, run_id: str, step: Step, name: str) -> flo
     if step.task is None or step.task in app.tasks or app.conf.get("runner_alone"):  # defence: LEFT
         return None
     seconds = _seconds_to_another()
-    parked = _park(ledger, run_id, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
+    parked = _park(run, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
     return seconds if parked == "parked" else None  # defence: WAIT_FOR_TASK
 
 
@@ -289,15 +285,15 @@ def _leave_to_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) 
     Args:
         names: refs of collectors, or the id of another step.
     """
-    ledger, seconds = process.ledger(), _seconds_to_another()
+    run, seconds = process.ledger().open(run_id), _seconds_to_another()
     if process.app().conf.get("runner_alone"):
-        conclude(ledger, run_id, Verdict("failed", error.reason))
+        conclude(run, Verdict("failed", error.reason))
         return None
-    parked = {_park(ledger, run_id, name, error.waits_for, seconds, offered=error.needs) for name in names}
+    parked = {_park(run, name, error.waits_for, seconds, offered=error.needs) for name in names}
     if "parked" not in parked and "expired" in parked:
         waited = text.duration(process.settings().wait_for_task)
         cause = f"no worker has read {error.needs} for {waited}: start one of a newer version, then resume the run"
-        conclude(ledger, run_id, Verdict("failed", cause))
+        conclude(run, Verdict("failed", cause))
     return seconds if "parked" in parked else None
 
 
@@ -305,10 +301,12 @@ def _seconds_to_another() -> float:
     return 1 + random.random()  # noqa: S311 - so that another worker gets it
 
 
-def _park(ledger: Ledger, run_id: str, name: str, reason: str, seconds: float, *, offered: str) -> Parked:
+def _park(run: RunRecord, name: str, reason: str, seconds: float, *, offered: str) -> Parked:
     """Return whether a step goes on waiting for a worker that offers something."""
     limit = process.settings().wait_for_task
-    parked: Parked = ledger.park(run_id, name, reason, seconds=seconds, limit=limit)
-    if parked == "expired" and ledger.is_offered(offered):  # the worker that has it is busy  # defence: OFFERED
-        parked = ledger.park(run_id, name, reason, seconds=seconds, limit=limit, restart=True)
+    parked: Parked = run.park(name, reason, seconds=seconds, limit=limit)
+    if parked == "expired" and process.ledger().is_offered(
+        offered
+    ):  # the worker that has it is busy  # defence: OFFERED
+        parked = run.park(name, reason, seconds=seconds, limit=limit, restart=True)
     return parked

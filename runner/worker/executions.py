@@ -26,13 +26,13 @@ def _request(attempt: Attempt) -> dict[str, Any]:
     step, claim = attempt.step, attempt.claim
     priority = step.priority or 0
     return {
-        "id": step_id(attempt.run_id, step.id),
-        "root_id": str(uuid.uuid5(_STEPS, attempt.run_id)),
+        "id": step_id(attempt.run.id, step.id),
+        "root_id": str(uuid.uuid5(_STEPS, attempt.run.id)),
         "parent_id": None,
         "task": step.task,
         "retries": max(0, claim.attempt - claim.lost - 1),
         "hostname": attempt.worker,
-        "headers": {"run_id": attempt.run_id, "step_id": step.id, "workflow": attempt.plan.name},
+        "headers": {"run_id": attempt.run.id, "step_id": step.id, "workflow": attempt.run.plan.name},
         "delivery_info": {
             "exchange": "",
             "routing_key": step.queue,

@@ -12,7 +12,7 @@ import redis
 from runner.errors import RunnerError
 from runner.language.plan import FanOut
 from runner.ledger import values
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.worker.endings import Unread
 
 
@@ -47,11 +47,11 @@ def wants_outcomes(task: Callable[..., Any]) -> bool:
     return "outcomes" in _parameters(task)
 
 
-def outcomes(ledger: Ledger, fan_out: FanOut, run_id: str) -> list[dict[str, Any]]:
+def outcomes(run: RunRecord, fan_out: FanOut) -> list[dict[str, Any]]:
     """Return the argument ``outcomes``: how each collector ended, in the order of the YAML and of the items."""
     entries = []
-    for ids in ledger.ids(run_id, fan_out.collectors):
-        for step_id, ended in ledger.outcomes_of(run_id, ids, values=True).items():
+    for ids in run.ids(fan_out.collectors):
+        for step_id, ended in run.outcomes_of(ids, values=True).items():
             value = values.decode(ended.json) if ended.passes else None
             error = asdict(ended.error) if ended.error else None
             entries.append({"id": step_id, "status": ended.status, "value": value, "error": error})

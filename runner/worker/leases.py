@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.worker import endings
 from runner.worker.process import own, renew
 
@@ -27,8 +27,7 @@ class Held:
         limits: for each step that is being executed, its limit by this process's monotonic clock.
     """
 
-    ledger: Ledger
-    run_id: str
+    run: RunRecord
     token: str
     seconds: float
     overdue: Callable[[str], None] | None
@@ -68,9 +67,9 @@ class Held:
                 look()
             except BaseException as error:  # defence: RENEWAL
                 if not endings.is_away(error):
-                    logger.exception("the leases on %d steps of run %s", len(self.steps), self.run_id)
+                    logger.exception("the leases on %d steps of run %s", len(self.steps), self.run.id)
                     continue
-                logger.warning("cannot renew the leases on %d steps of run %s: %s", len(self.steps), self.run_id, error)
+                logger.warning("cannot renew the leases on %d steps of run %s: %s", len(self.steps), self.run.id, error)
 
     def _end_overdue(self) -> None:
         if self.overdue is None:
@@ -87,7 +86,7 @@ class Held:
         # At a third of its time, so that two renewals may fail before another worker takes the step.
         self.due = now + self.seconds / 3
         if steps := list(self.steps):  # defence: LEASES
-            self.ledger.renew(self.run_id, steps, token=self.token, lease=self.seconds)
+            self.run.renew(steps, token=self.token, lease=self.seconds)
 
 
 class _Renewal:
@@ -127,7 +126,7 @@ class _Renewal:
 
 @contextmanager
 def renewed(
-    ledger: Ledger, run_id: str, *, token: str, lease: float, overdue: Callable[[str], None] | None = None
+    run: RunRecord, *, token: str, lease: float, overdue: Callable[[str], None] | None = None
 ) -> Iterator[Held]:
     """Renew, until the block ends, the leases on the steps that are added to the ``Held`` it gives.
 
@@ -136,7 +135,7 @@ def renewed(
         lease: seconds.
         overdue: called, in another thread, with a step that is executed past its limit.
     """
-    held = Held(ledger, run_id, token, lease, overdue)
+    held = Held(run, token, lease, overdue)
     renewal = _renewal()
     renewal.add(held)
     try:

@@ -69,20 +69,20 @@ def open_gate(attempt: Attempt) -> list[str] | Skip:
     Raises:
         MissingData: the ledger lacks what the step is handed.
     """
-    ledger, plan, run_id, handed = attempt.ledger, attempt.plan, attempt.run_id, attempt.claim.before
+    run, handed = attempt.run, attempt.claim.before
     if attempt.step.kind == "collector":
         return []
     if attempt.step.kind == "stage":
         if not handed:  # defence: MISSED_BEFORE
-            before = plan.before(attempt.step)
-            raise MissingData(run_id, f"the value of {before.id if before else attempt.step.id} is missing")
+            before = run.plan.before(attempt.step)
+            raise MissingData(run.id, f"the value of {before.id if before else attempt.step.id} is missing")
         return []
     count, outcomes = map(int, handed.split())
-    fan_out = plan.fan_out_of(attempt.step)
+    fan_out = run.plan.fan_out_of(attempt.step)
     if outcomes < fan_out.total:
-        lost = [step for ids in ledger.ids(run_id, fan_out.collectors) for step in ledger.lost(run_id, ids)]
-        raise MissingData(run_id, f"the outcome of {listed(sorted(lost))} is missing")
-    absent = ledger.absent(run_id, plan) if count else []
+        lost = [step for ids in run.ids(fan_out.collectors) for step in run.lost(ids)]
+        raise MissingData(run.id, f"the outcome of {listed(sorted(lost))} is missing")
+    absent = run.absent() if count else []
     decision = verdict(fan_out, absent)
     return absent if decision.opens_gate else Skip(decision.cause)
 
@@ -97,7 +97,7 @@ def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> Call | Res
     if isinstance(callee.task, RunnerError):
         return endings.refused(callee.task)
     try:
-        kwargs = arguments(attempt.plan, attempt.step, attempt.run_names)
+        kwargs = arguments(attempt.run.plan, attempt.step, attempt.run_names)
         args = () if attempt.step.kind == "collector" else (_handed(attempt, callee.task, settings, absent, kwargs),)
     except RunnerError as error:
         return endings.refused(error)
@@ -112,18 +112,16 @@ def _handed(
     attempt: Attempt, task: Callable[..., Any], settings: Settings, absent: list[str], kwargs: dict[str, Any]
 ) -> Any:
     """Return the first argument of a gather or a stage; ``outcomes`` is added to the others if the gather asks for it."""
-    ledger, plan, run_id, claim = attempt.ledger, attempt.plan, attempt.run_id, attempt.claim
+    run, claim = attempt.run, attempt.claim
     if attempt.step.kind == "stage":
         return values.decode(claim.before)
     streamed = fan_in.streams(task)
     limit = math.inf if streamed else settings.fan_in_limit
-    fan_out = plan.fan_out_of(attempt.step)
-    collected = ledger.collected(
-        run_id, fan_out.collectors, absent=absent, limit=limit, read=values.decode, handed=claim.handed
-    )
+    fan_out = run.plan.fan_out_of(attempt.step)
+    collected = run.collected(fan_out.collectors, absent=absent, limit=limit, read=values.decode, handed=claim.handed)
     value = fan_in.stream(collected) if streamed else list(collected)
     if fan_in.wants_outcomes(task):
-        kwargs["outcomes"] = fan_in.outcomes(ledger, fan_out, run_id)
+        kwargs["outcomes"] = fan_in.outcomes(run, fan_out)
     return value
 
 

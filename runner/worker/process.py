@@ -18,6 +18,7 @@ from celery.signals import worker_init
 from runner import brokers
 from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.settings import Settings, read_settings
 from runner.worker import application
 
@@ -105,6 +106,15 @@ def is_child() -> bool:
 def queue() -> str:
     """Return the queue for steps that name none: the application's default queue, unless the settings name one."""
     return settings().queue if "queue" in settings().model_fields_set else str(app().conf.task_default_queue)
+
+
+def run(run_id: str) -> RunRecord:
+    """A run of the ledger, with its plan.
+
+    Raises:
+        UnknownRun, UnreadableRun: there is no such plan, or it cannot be read.
+    """
+    return ledger().open(run_id, plan(run_id))
 
 
 def plan(run_id: str) -> Plan:

@@ -52,7 +52,7 @@ def _mend(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
         _do(run_id, ledger, sweep)
     except MissingData as error:
         logger.warning("%s", error)
-        conclude(ledger, run_id, Verdict("failed", error.reason))
+        conclude(ledger.open(run_id), Verdict("failed", error.reason))
 
 
 def _do(run_id: str, ledger: Ledger, sweep: Sweep) -> None:

@@ -9,7 +9,7 @@ from runner.language.plan import Plan
 from runner.language.redact import redact_line
 from runner.language.tolerance import Verdict, run_verdict
 from runner.ledger.entries import Error, Follows, Outcome, Postponed, StepStatus
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import endings
 from runner.worker.attempt import Attempt
@@ -53,9 +53,7 @@ def outcome_of(attempt: Attempt, result: Result, *, after: float = 0.0) -> Outco
 
 
 def record(
-    ledger: Ledger,
-    plan: Plan,
-    run_id: str,
+    run: RunRecord,
     results: Iterable[Outcome | Postponed],
     follows: Callable[[], Follows] | None = None,
 ) -> dict[str, float]:
@@ -66,40 +64,39 @@ def record(
     """
     results = list(results)
     try:
-        return _record(ledger, plan, run_id, results, follows)
+        return _record(run, results, follows)
     except Exception as error:
         if endings.is_away(error):
             raise
-        logger.exception("run %s: the ledger refuses the results of %s", run_id, _names(plan, results))
+        logger.exception("run %s: the ledger refuses the results of %s", run.id, _names(run.plan, results))
         if len(results) == 1:
-            return _record(ledger, plan, run_id, [_unrecorded(results[0], error)])
+            return _record(run, [_unrecorded(results[0], error)])
     waiting: dict[str, float] = {}
     for result in results:  # each by itself: what is wrong with one of them must not cost the others
-        waiting |= record(ledger, plan, run_id, [result])
+        waiting |= record(run, [result])
     return waiting
 
 
 def _record(
-    ledger: Ledger,
-    plan: Plan,
-    run_id: str,
+    run: RunRecord,
     results: Sequence[Outcome | Postponed],
     follows: Callable[[], Follows] | None = None,
 ) -> dict[str, float]:
     if outcomes := [each for each in results if isinstance(each, Outcome)]:
         crashpoint(Crashpoint.FINISH_BEFORE)
         last = outcomes[-1]  # a gather or a stage is the only step of its message
-        if end := _end(ledger, plan, run_id, last):
-            conclude(ledger, run_id, end, plan=plan, last=last)
+        if end := _end(run, last):
+            conclude(run, end, last=last)
         else:
             are_all = len(outcomes) == len(results)
-            ledger.finish(run_id, outcomes, follows=follows() if follows and are_all else None)
+            run.finish(outcomes, follows=follows() if follows and are_all else None)
         crashpoint(Crashpoint.FINISH_AFTER)
-    return _postpone(ledger, run_id, [each for each in results if isinstance(each, Postponed)])
+    return _postpone(run, [each for each in results if isinstance(each, Postponed)])
 
 
-def _end(ledger: Ledger, plan: Plan, run_id: str, outcome: Outcome) -> Verdict | None:
+def _end(run: RunRecord, outcome: Outcome) -> Verdict | None:
     """Return how the run ends with this outcome; None if it goes on, as it does after a collector."""
+    plan = run.plan
     step = plan.by_id.get(outcome.step)
     if step is None or step.kind == "collector" or (outcome.passes and plan.after(step)):
         return None
@@ -109,14 +106,14 @@ def _end(ledger: Ledger, plan: Plan, run_id: str, outcome: Outcome) -> Verdict |
         return Verdict("failed", f"{step.kind} {step.id} {outcome.status.replace('_', ' ')}")
     # Without tolerance no collector is missing, or the gather had not run.
     tolerant = any(fan_out.tolerant for fan_out in plan.fan_outs)
-    return run_verdict(plan, ledger.absent(run_id, plan)) if tolerant else Verdict("succeeded")
+    return run_verdict(plan, run.absent()) if tolerant else Verdict("succeeded")
 
 
-def _postpone(ledger: Ledger, run_id: str, postponed: Sequence[Postponed]) -> dict[str, float]:
+def _postpone(run: RunRecord, postponed: Sequence[Postponed]) -> dict[str, float]:
     if not postponed:
         return {}
     crashpoint(Crashpoint.POSTPONE_BEFORE)
-    waiting = set(ledger.postpone(run_id, postponed))
+    waiting = set(run.postpone(postponed))
     crashpoint(Crashpoint.POSTPONE_AFTER)
     return {each.step: each.seconds for each in postponed if each.step in waiting}
 
@@ -158,15 +155,20 @@ def _log_failure(attempt: Attempt, failure: Failure) -> None:
     Error trackers (Sentry) group by the text before its arguments are put in: it has the step, as it is named in the YAML.
     """
     step, message = _redacted(attempt, failure)
-    name = f"{attempt.plan.name}.{written(step)}".replace("%", "%%")
-    about = {"run_id": attempt.run_id, "workflow": attempt.plan.name, "step": step, "error_type": failure.error.type}
+    name = f"{attempt.run.plan.name}.{written(step)}".replace("%", "%%")
+    about = {
+        "run_id": attempt.run.id,
+        "workflow": attempt.run.plan.name,
+        "step": step,
+        "error_type": failure.error.type,
+    }
     logger.error(f"{name} failed: %s: %s", step, message, extra=about)  # noqa: G004
 
 
 def _redacted(attempt: Attempt, failure: Failure) -> tuple[str, str]:
     """Return a step's id and its error for the log: both may come from outside, and be made of a secret."""
     # defence: REDACTED_LOG
-    return redact_line(attempt.step.id, attempt.plan), redact_line(failure.error.message, attempt.plan)
+    return redact_line(attempt.step.id, attempt.run.plan), redact_line(failure.error.message, attempt.run.plan)
 
 
 def _names(plan: Plan, results: Sequence[Outcome | Postponed]) -> str:

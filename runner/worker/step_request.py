@@ -23,10 +23,10 @@ from celery.worker.state import task_ready
 from kombu.asynchronous import get_event_loop
 
 from runner.errors import UnknownRun
-from runner.language.plan import Plan, Step
+from runner.language.plan import Step
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Granted
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.worker import endings, process
 from runner.worker.attempt import Attempt
 from runner.worker.endings import Failure
@@ -85,21 +85,18 @@ class StepRequest(Request):  # type: ignore[misc]
             super()._announce_revoked(reason, *more)
 
     def _cancel(self, failure: Failure) -> None:
-        run_id, ledger = self.args[0], process.ledger()
         try:
-            plan, names = process.plan(run_id), self._names()
-            claims = {claim.step: claim for claim in ledger.abandon(run_id, names, worker=self.hostname)}
-            steps = [
-                _step(ledger, plan, run_id, names, name) for name in names if name in {each.id for each in plan.tail}
-            ]
-            steps += [] if steps else [step for ref in names for step in ledger.steps(run_id, plan, ref)]
-            ended = ledger.ended(run_id, [step.id for step in steps])
+            run, names = process.run(self.args[0]), self._names()
+            claims = {claim.step: claim for claim in run.abandon(names, worker=self.hostname)}
+            steps = [_step(run, names, name) for name in names if name in {each.id for each in run.plan.tail}]
+            steps += [] if steps else [step for ref in names for step in run.steps(ref)]
+            ended = run.ended([step.id for step in steps])
         except (UnknownRun, UnreadableRun):  # nobody waits for it
             return
         for step in steps:
             if step.id not in ended:
                 claim = claims.get(step.id) or Granted(step=step.id, attempt=0, started_at=time.time())
-                self._record(step, claim, failure)
+                self._record(run, step, claim, failure)
 
     def _on_failure(self, exc_info: ExceptionInfo, *more: Any) -> Any:
         if self._already_revoked:  # its process was ended for it, and its steps are cancelled
@@ -171,37 +168,27 @@ class StepRequest(Request):  # type: ignore[misc]
 
     def _record_all(self, failure_of: Callable[[Step], Failure]) -> float:
         """Return the seconds until a step may be tried again."""
-        run_id, ledger = self.args[0], process.ledger()
-        plan, names = process.plan(run_id), self._names()
-        released = ledger.abandon(run_id, names, worker=self.hostname)
+        run, names = process.run(self.args[0]), self._names()
+        released = run.abandon(names, worker=self.hostname)
         if len(released) != 1:  # of several, none can be blamed: the ledger has counted them as lost
             return 0
-        step = _step(ledger, plan, run_id, names, released[0].step)
-        return self._record(step, released[0], failure_of(step))
+        step = _step(run, names, released[0].step)
+        return self._record(run, step, released[0], failure_of(step))
 
-    def _record(self, step: Step, claim: Granted, failure: Failure) -> float:
+    def _record(self, run: RunRecord, step: Step, claim: Granted, failure: Failure) -> float:
         """Record a failure; return the seconds until the step may be tried again."""
-        ledger, run_id = process.ledger(), self.args[0]
-        plan = process.plan(run_id)
-        attempt = Attempt(
-            ledger=ledger,
-            plan=plan,
-            run_id=run_id,
-            step=step,
-            claim=claim,
-            worker=self.hostname,
-        )
-        return record(ledger, plan, run_id, [outcome_of(attempt, failure)]).get(step.id, 0)
+        attempt = Attempt(run=run, step=step, claim=claim, worker=self.hostname)
+        return record(run, [outcome_of(attempt, failure)]).get(step.id, 0)
 
     def _names(self) -> list[str]:
         """Return the refs or the step that the message is for."""
         return self.args[1] if isinstance(self.args[1], list) else [self.args[1]]
 
 
-def _step(ledger: Ledger, plan: Plan, run_id: str, names: list[str], step_id: str) -> Step:
-    if step_id in names and step_id in plan.by_id:
-        return plan.by_id[step_id]
-    return next(step for ref in names for step in ledger.steps(run_id, plan, ref) if step.id == step_id)
+def _step(run: RunRecord, names: list[str], step_id: str) -> Step:
+    if step_id in names and step_id in run.plan.by_id:
+        return run.plan.by_id[step_id]
+    return next(step for ref in names for step in run.steps(ref) if step.id == step_id)
 
 
 def _past_its_limit(step: Step) -> Failure:

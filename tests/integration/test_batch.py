@@ -34,9 +34,7 @@ def ledger(valkey: Any) -> Ledger:
 def execute(ledger: Ledger, task: Any, folder: Path) -> None:
     steps = ledger.steps("run-1", PLAN, "page/0")
     Batch(
-        ledger=ledger,
-        plan=PLAN,
-        run_id="run-1",
+        run=ledger.open("run-1", PLAN),
         steps=steps,
         worker="w1",
         settings=Settings(state_dir=folder),

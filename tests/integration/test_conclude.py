@@ -27,7 +27,7 @@ def statuses(ledger: Ledger) -> dict[str, str]:
 def test_a_run_that_fails_skips_every_step_without_an_outcome(ledger: Ledger) -> None:
     ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a")])
 
-    conclude(ledger, "run-1", Verdict("failed", "its plan is missing"))
+    conclude(ledger.open("run-1"), Verdict("failed", "its plan is missing"))
 
     assert statuses(ledger) == {"a": "succeeded", "b": "skipped", "g": "skipped", "s": "skipped", "t": "skipped"}
     run = ledger.run("run-1")
@@ -37,32 +37,32 @@ def test_a_run_that_fails_skips_every_step_without_an_outcome(ledger: Ledger) ->
 def test_a_run_that_is_cancelled_cancels_every_step_without_an_outcome(ledger: Ledger) -> None:
     ledger.finish("run-1", [make_outcome("a", "failed", ref="a")])
 
-    conclude(ledger, "run-1", Verdict("cancelled", "by hand"))
+    conclude(ledger.open("run-1"), Verdict("cancelled", "by hand"))
 
     assert statuses(ledger) == {"a": "failed", **dict.fromkeys("bgst", "cancelled")}
     assert ledger.run("run-1").status == "cancelled"
 
 
 def test_the_last_outcome_of_a_run_is_recorded_with_its_end(ledger: Ledger) -> None:
-    conclude(ledger, "run-1", Verdict("failed", "stage s failed"), plan=PLAN, last=make_outcome("s", "failed"))
+    conclude(ledger.open("run-1"), Verdict("failed", "stage s failed"), last=make_outcome("s", "failed"))
     assert statuses(ledger) == {"s": "failed", "t": "skipped"}
     assert ledger.run("run-1").cause == "stage s failed"
 
 
 def test_a_run_that_has_ended_keeps_its_status(ledger: Ledger) -> None:
-    conclude(ledger, "run-1", Verdict("succeeded"), plan=PLAN, last=make_outcome("t", "succeeded", 1))
-    conclude(ledger, "run-1", Verdict("failed", "too late"))
-    conclude(ledger, "run-1", Verdict("cancelled", "too late"))
+    conclude(ledger.open("run-1"), Verdict("succeeded"), last=make_outcome("t", "succeeded", 1))
+    conclude(ledger.open("run-1"), Verdict("failed", "too late"))
+    conclude(ledger.open("run-1"), Verdict("cancelled", "too late"))
     assert ledger.run("run-1").status == "succeeded"
 
 
 def test_a_run_that_cannot_be_read_is_failed_without_a_word_of_its_steps(ledger: Ledger) -> None:
     ledger.client.set("runner:{run-1}:plan", "{")
-    conclude(ledger, "run-1", Verdict("failed", "it cannot be read"))
+    conclude(ledger.open("run-1"), Verdict("failed", "it cannot be read"))
     assert (ledger.run("run-1").status, statuses(ledger)) == ("failed", {})
 
 
 @pytest.mark.parametrize("verdict", [Verdict("failed", "gone"), Verdict("cancelled", "gone")])
 def test_a_run_that_is_not_there_cannot_be_ended(ledger: Ledger, verdict: Verdict) -> None:
     with pytest.raises(UnknownRun):
-        conclude(ledger, "run-2", verdict)
+        conclude(ledger.open("run-2"), verdict)

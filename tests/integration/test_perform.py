@@ -28,7 +28,7 @@ def ledger(valkey: Server) -> Ledger:
 
 def attempt(ledger: Ledger) -> Attempt:
     [claim] = ledger.claim("run-1", [GATHER], PLAN, token="t", worker="w", lease=30)
-    return Attempt(ledger=ledger, plan=PLAN, run_id="run-1", step=GATHER, claim=granted(claim), worker="w")
+    return Attempt(run=ledger.open("run-1", PLAN), step=GATHER, claim=granted(claim), worker="w")
 
 
 def test_a_gate_is_open_while_no_more_collectors_are_missing_than_may_be(ledger: Ledger) -> None:
@@ -40,7 +40,7 @@ def test_a_closed_gate_skips_the_gather_without_a_call(ledger: Ledger) -> None:
     ledger.finish("run-1", [make_outcome("a", "failed", ref="a"), make_outcome("b", "failed", ref="b")])
     called: list[object] = []
     gather = attempt(ledger)
-    held = Held(ledger, "run-1", "t", 30, None)
+    held = Held(ledger.open("run-1"), "t", 30, None)
 
     result = perform(gather, Callee.of(called.append, GATHER), held, Settings())
 
@@ -52,8 +52,8 @@ def test_a_step_that_lost_its_workers_too_often_is_not_called(ledger: Ledger) ->
     called: list[object] = []
     claim = Granted(step="a", attempt=5, lost=4, started_at=1.0, first_started_at=1.0)
     step = PLAN.by_id["a"]
-    poison = Attempt(ledger=ledger, plan=PLAN, run_id="run-1", step=step, claim=granted(claim), worker="w")
-    held = Held(ledger, "run-1", "t", 30, None)
+    poison = Attempt(run=ledger.open("run-1", PLAN), step=step, claim=granted(claim), worker="w")
+    held = Held(ledger.open("run-1"), "t", 30, None)
 
     result = perform(poison, Callee.of(called.append, step), held, Settings())
 

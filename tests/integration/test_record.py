@@ -11,6 +11,7 @@ from runner.language.plan import Foreach, Item, Retry, Step
 from runner.ledger.codec import packed
 from runner.ledger.entries import Error, Granted, Outcome, Postponed
 from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.worker.attempt import Attempt
 from runner.worker.endings import Success, exception
 from runner.worker.record import outcome_of, record
@@ -28,54 +29,57 @@ def ledger(valkey: Server) -> Ledger:
     return ledger
 
 
-def claim(ledger: Ledger, step: Step) -> Granted:
-    [claimed] = ledger.claim("run-1", [step], PLAN, token=step.id, worker="w", lease=30)
+@pytest.fixture
+def run(ledger: Ledger) -> RunRecord:
+    return ledger.open("run-1", PLAN)
+
+
+def claim(run: RunRecord, step: Step) -> Granted:
+    [claimed] = run.claim([step], token=step.id, worker="w", lease=30)
     return granted(claimed)
 
 
-def told(ledger: Ledger) -> dict[str, tuple[str, str]]:
-    return {
-        step: (each.status, each.error.type if each.error else "") for step, each in ledger.outcomes("run-1").items()
-    }
+def told(run: RunRecord) -> dict[str, tuple[str, str]]:
+    return {step: (each.status, each.error.type if each.error else "") for step, each in run.outcomes().items()}
 
 
-def test_half_a_surrogate_pair_is_escaped_wherever_it_stands(ledger: Ledger) -> None:
+def test_half_a_surrogate_pair_is_escaped_wherever_it_stands(run: RunRecord) -> None:
     """Lua's JSON refuses it, and with it the outcomes of all others that came with it."""
-    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a", worker=HALF)])
-    outcome = ledger.outcome("run-1", "a")
+    run.finish([make_outcome("a", "succeeded", 1, ref="a", worker=HALF)])
+    outcome = run.outcome("a")
     assert outcome is not None
     assert outcome.worker == r"worker \ud83d"
 
 
 def test_an_outcome_that_the_ledger_refuses_is_recorded_as_such_and_costs_no_other(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    run: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was taken for a ledger that is away, and the message came back without end: 20 MB of log in 35 s."""
     good = make_outcome("a", "succeeded", 1, ref="a")
     bad = make_outcome("b", "succeeded", {"not": "json"}, ref="b", json="{", attempts=1)
-    refuse(ledger, monkeypatch, lambda each: each.json == "{")
+    refuse(run, monkeypatch, lambda each: each.json == "{")
 
-    assert record(ledger, PLAN, "run-1", [bad, good]) == {}
+    assert record(run, [bad, good]) == {}
 
-    assert told(ledger) == {"a": ("succeeded", ""), "b": ("failed", "NotRecorded")}
+    assert told(run) == {"a": ("succeeded", ""), "b": ("failed", "NotRecorded")}
 
 
 def test_a_retry_that_the_ledger_refuses_is_the_end_of_its_step(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    run: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim(ledger, PLAN.collectors[0])
+    claim(run, PLAN.collectors[0])
 
     def refuse_all(*_: Any) -> list[str]:
         raise redis.ResponseError("user_script:1: no")
 
-    monkeypatch.setattr(ledger, "postpone", refuse_all)
+    monkeypatch.setattr(run, "postpone", refuse_all)
 
     error = Error("ValueError", "no")
     postponed = Postponed(step="a", ref="a", error=error, attempt=1, seconds=5.0)
 
-    assert record(ledger, PLAN, "run-1", [postponed]) == {}
+    assert record(run, [postponed]) == {}
 
-    assert told(ledger) == {"a": ("failed", "NotRecorded")}
+    assert told(run) == {"a": ("failed", "NotRecorded")}
 
 
 def test_an_item_whose_retry_the_ledger_refuses_counts_as_ended(
@@ -87,57 +91,54 @@ def test_an_item_whose_retry_the_ledger_refuses_counts_as_ended(
     wide = make_plan("wide", collectors=[page], gather="g")
     ledger.accept("run-2", wide, items=[packed([item], "page/0")])
     [claimed] = ledger.claim("run-2", [page.of(item)], wide, token="one", worker="w", lease=30)
-    attempt = Attempt(ledger=ledger, plan=wide, run_id="run-2", step=page.of(item), claim=granted(claimed), worker="w")
+    other = ledger.open("run-2", wide)
+    attempt = Attempt(run=other, step=page.of(item), claim=granted(claimed), worker="w")
 
     def refuse_all(*_: Any) -> list[str]:
         raise redis.ResponseError("user_script:1: no")
 
-    monkeypatch.setattr(ledger, "postpone", refuse_all)
+    monkeypatch.setattr(other, "postpone", refuse_all)
 
-    record(ledger, wide, "run-2", [outcome_of(attempt, exception(OSError("no")))])
+    record(other, [outcome_of(attempt, exception(OSError("no")))])
 
     assert ledger.left("run-2") == {}
 
 
-def refuse(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outcome], bool]) -> None:
+def refuse(run: RunRecord, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outcome], bool]) -> None:
     """Have a script fail at some outcomes."""
-    finish = ledger.finish
+    finish = run.finish
 
-    def refusing(run_id: str, outcomes: Iterable[Outcome], *more: Any, **words: Any) -> list[str]:
+    def refusing(outcomes: Iterable[Outcome], *more: Any, **words: Any) -> list[str]:
         outcomes = list(outcomes)
         if any(map(which, outcomes)):
             raise redis.ResponseError("user_script:1: no")
-        return finish(run_id, outcomes, *more, **words)
+        return finish(outcomes, *more, **words)
 
-    monkeypatch.setattr(ledger, "finish", refusing)
+    monkeypatch.setattr(run, "finish", refusing)
 
 
 def test_a_step_of_the_tail_whose_outcome_is_refused_ends_the_run(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    run: RunRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record(
-        ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1, ref="a"), make_outcome("b", "succeeded", 2, ref="b")]
-    )
+    record(run, [make_outcome("a", "succeeded", 1, ref="a"), make_outcome("b", "succeeded", 2, ref="b")])
     attempt = Attempt(
-        ledger=ledger,
-        plan=PLAN,
-        run_id="run-1",
+        run=run,
         step=PLAN.fan_outs[0].gather,
-        claim=claim(ledger, PLAN.fan_outs[0].gather),
+        claim=claim(run, PLAN.fan_outs[0].gather),
         worker="w",
     )
-    refuse(ledger, monkeypatch, lambda each: each.status == "succeeded")
+    refuse(run, monkeypatch, lambda each: each.status == "succeeded")
 
-    record(ledger, PLAN, "run-1", [outcome_of(attempt, Success(3, "3"))])
+    record(run, [outcome_of(attempt, Success(3, "3"))])
 
-    assert told(ledger)["g"] == ("failed", "NotRecorded")
-    assert ledger.run("run-1").status == "failed"
+    assert told(run)["g"] == ("failed", "NotRecorded")
+    assert run.info().status == "failed"
 
 
-def test_a_ledger_that_is_away_fails_no_step(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_that_is_away_fails_no_step(run: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any, **__: Any) -> list[str]:
         raise redis.ConnectionError("refused")
 
-    monkeypatch.setattr(ledger, "finish", away)
+    monkeypatch.setattr(run, "finish", away)
     with pytest.raises(redis.ConnectionError):
-        record(ledger, PLAN, "run-1", [make_outcome("a", "succeeded", 1, ref="a")])
+        record(run, [make_outcome("a", "succeeded", 1, ref="a")])

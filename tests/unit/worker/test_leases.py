@@ -7,9 +7,12 @@ from typing import cast
 import pytest
 import redis
 
-from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
+from runner.ledger.server import Server
 from runner.worker import leases, process
 from tests.waiting import wait_until
+
+RUN = RunRecord(cast("Server", None), "run")
 
 
 def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,7 +23,7 @@ def test_steps_that_begin_at_once_share_a_thread_and_leave_no_lease_behind(monke
 
     def hold(number: int) -> None:
         together.wait()
-        with leases.renewed(cast("Ledger", None), "run", token="mine", lease=3600) as held:
+        with leases.renewed(RUN, token="mine", lease=3600) as held:
             held.steps.add(f"step {number}")
             together.wait()
 
@@ -43,7 +46,7 @@ def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_o
         asked.append(step)
         raise redis.ConnectionError("away")
 
-    with leases.renewed(cast("Ledger", None), "run", token="mine", lease=3600, overdue=overdue) as held:
+    with leases.renewed(RUN, token="mine", lease=3600, overdue=overdue) as held:
         held.limits["slow"] = 0.0
         wait_until(lambda: len(asked) > 2, "it is asked again")
 
@@ -51,12 +54,12 @@ def test_a_ledger_that_is_away_ends_neither_the_thread_nor_the_look_at_what_is_o
 def test_a_new_lease_does_not_wake_a_renewal_thread_that_looks_soon_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """To wake it costs as much as a round trip, at every step."""
     monkeypatch.setattr(process, "_own", {})
-    with leases.renewed(cast("Ledger", None), "run", token="one", lease=3600):
+    with leases.renewed(RUN, token="one", lease=3600):
         renewal = process.own(leases._Renewal)
         wait_until(lambda: renewal._wakes < float("inf"), "the thread sleeps until the first renewal")
         woken: list[bool] = []
         monkeypatch.setattr(renewal._changed, "notify", lambda: woken.append(True))
-        with leases.renewed(cast("Ledger", None), "run", token="two", lease=3600):
+        with leases.renewed(RUN, token="two", lease=3600):
             assert not woken
-        with leases.renewed(cast("Ledger", None), "run", token="three", lease=60):
+        with leases.renewed(RUN, token="three", lease=60):
             assert woken
