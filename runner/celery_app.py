@@ -16,7 +16,7 @@ from celery.app.utils import Settings as CelerySettings
 from celery.loaders.app import AppLoader
 from celery.signals import celeryd_after_setup, celeryd_init, worker_init, worker_process_init
 
-from runner import brokers
+from runner.brokers import locate_broker, open_broker
 from runner.errors import RunnerError
 from runner.language.task_index import not_installed, offered_modules, precedence
 from runner.settings import Settings, read_settings
@@ -37,8 +37,8 @@ CELERY_URLS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRI
 def configuration(settings: Settings) -> dict[str, Any]:
     """Return Celery's configuration. Each value that is not the default has its reason beside it; measured on Celery 5.7.0."""
     return {
-        "broker_url": brokers.url(settings),
-        "result_backend": backend.url(brokers.url(settings)),
+        "broker_url": locate_broker(settings),
+        "result_backend": backend.url(locate_broker(settings)),
         # Late acknowledgement: a message is redelivered when its worker dies, and the ledger keeps it from counting twice.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
@@ -183,7 +183,7 @@ def _use_the_broker(instance: Any, **_: Any) -> None:
     if instance.app is not app:
         return
     try:
-        in_use.enter_context(brokers.open(read_settings()))
+        in_use.enter_context(open_broker(read_settings()))
     except RunnerError as error:
         sys.exit(f"error: {error}")  # Celery logs any other exception of a signal handler, and goes on
 

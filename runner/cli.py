@@ -13,11 +13,14 @@ from typing import Any, NoReturn, Self
 import click
 from click.core import augment_usage_errors
 
-from runner import commands, text
+from runner import commands
 from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
-from runner.system import program, streams, tracebacks
 from runner.system.gc_freeze import frozen_imports
 from runner.system.interrupts import Interrupted
+from runner.system.program import program_name, set_program_name
+from runner.system.streams import exit_code_after_output, secure_streams
+from runner.system.tracebacks import save_traceback
+from runner.text import printable, safe
 from runner.views.problem import problem
 from runner.views.screen import screen_of
 
@@ -26,7 +29,7 @@ class Printable(click.HelpFormatter):
     """Help texts without escape sequences: the help of `run FILE` shows descriptions, defaults and names of FILE."""
 
     def write(self, string: str) -> None:
-        super().write(text.safe(string))  # defence: SAFE_HELP
+        super().write(safe(string))  # defence: SAFE_HELP
 
 
 class Context(click.Context):
@@ -81,10 +84,10 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: in place of those of the process.
     """
     words = sys.argv[1:] if args is None else args
-    program.call_it(sys.argv[0])
-    streams.secure()  # defence: SILENCE
+    set_program_name(sys.argv[0])
+    secure_streams()  # defence: SILENCE
     try:
-        code = cli.main(words, program.name(), complete_var="_RUNNER_COMPLETE", standalone_mode=False) or 0
+        code = cli.main(words, program_name(), complete_var="_RUNNER_COMPLETE", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         _print_error(error.format_message())
         code = error.exit_code
@@ -103,14 +106,14 @@ def main(args: list[str] | None = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - whatever a command raises: it is reported, and saved with its traceback
         # By name: the client is imported only by the commands that need it.
         if type(error).__module__.startswith(("redis.", "kombu.exceptions")):
-            _print_error(f"error: the broker: {text.printable(error)}")
+            _print_error(f"error: the broker: {printable(error)}")
             code = BrokerUnavailable.exit_code
         else:
-            description = text.printable(f"{type(error).__name__}: {error}")
-            _print_error(f"error: {description}: a bug in runner; {tracebacks.save(error)}")
+            description = printable(f"{type(error).__name__}: {error}")
+            _print_error(f"error: {description}: a bug in runner; {save_traceback(error)}")
             code = 70
         _print_json(words, code, {"type": type(error).__name__, "message": str(error)})
-    sys.exit(streams.exit_code(code))
+    sys.exit(exit_code_after_output(code))
 
 
 def _interrupted(words: list[str], interrupted: Interrupted) -> int:
@@ -124,7 +127,7 @@ def _print_error(words: str) -> None:
 
 def _usage(error: click.ClickException) -> str:
     """Return a usage error as click shows it, on one line and escaped: it quotes what the user typed."""
-    lines = [f"Error: {text.printable(error.format_message())}"]  # defence: SAFE_USAGE
+    lines = [f"Error: {printable(error.format_message())}"]  # defence: SAFE_USAGE
     if isinstance(error, click.UsageError) and error.ctx is not None:
         path = error.ctx.command_path
         lines = [error.ctx.get_usage(), f"Try '{path} --help' for help.", "", *lines]

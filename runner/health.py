@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import redis
 
-from runner import brokers, text
-from runner.brokers import Concern
+from runner.brokers import Concern, broker_warnings, connect
 from runner.errors import listed
 from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Run
-from runner.messages import canvas
+from runner.messages.canvas import COLLECT
 from runner.settings import Settings
-from runner.system import program
+from runner.system.program import command_line
+from runner.text import count, duration, printable
 
 SKEW = 2.0  # seconds
 
@@ -37,30 +37,30 @@ class Worker:
     pool: str
 
 
-def of_broker(url: str) -> Iterator[Concern]:
+def broker_problems(url: str) -> Iterator[Concern]:
     """Yield the risks of a broker that can be used: lost work, other users, a wrong clock."""
-    yield from brokers.warnings(url)
+    yield from broker_warnings(url)
     try:
-        with brokers.connect(url) as client:
+        with connect(url) as client:
             seconds, micros = client.time()
     except redis.RedisError:  # a user may be denied TIME, but not within the ledger's scripts
         return
     skew = seconds + micros / 1e6 - time.time()
     if abs(skew) > SKEW:
         yield Concern(
-            f"its clock is {text.duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's:"
+            f"its clock is {duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's:"
             " retries come early or late by that much",
             "let NTP set the clocks of the broker and of all workers",
         )
 
 
-def of_tasks(tasks: TaskIndex) -> Iterator[Concern]:
+def task_problems(tasks: TaskIndex) -> Iterator[Concern]:
     """Yield the names that several modules give to a task: those of the settings, and those of a workflow."""
     for name in sorted(tasks.replaced):
         yield Concern(tasks.choice(name), "rename yours, unless it should replace the other")
 
 
-def of_workers(
+def worker_problems(
     workers: Collection[Worker], queue: str, *, refused: Mapping[str, str], reconciled: bool
 ) -> Iterator[Concern]:
     """Yield what is wrong with the workers of the default queue.
@@ -74,15 +74,15 @@ def of_workers(
     if not any(queue in worker.queues for worker in workers):
         yield Concern(
             f'no worker of queue "{queue}" replies: a run would wait for one',
-            f"start `{program.command('worker')}`",
+            f"start `{command_line('worker')}`",
         )
     for worker in workers:
-        if queue in worker.queues and canvas.COLLECT not in worker.tasks:
+        if queue in worker.queues and COLLECT not in worker.tasks:
             yield Concern(
                 f'worker {worker.name} serves the queue "{queue}" without the tasks of runner: it drops steps',
                 "have its app include runner.adopt, or give runs a queue of their own (RUNNER_QUEUE)",
             )
-    executing = [worker.name for worker in workers if canvas.COLLECT in worker.tasks]
+    executing = [worker.name for worker in workers if COLLECT in worker.tasks]
     if executing and not reconciled:
         yield Concern(
             f"no worker reconciles ({listed(executing)}): the steps of a killed worker are not sent again, and no deadline ends a fan-in",
@@ -92,7 +92,7 @@ def of_workers(
         yield Concern(f"worker {name} was refused: {reason}", "change its application, and restart it")
 
 
-def of_replies(unread: int) -> Iterator[Concern]:
+def reply_problems(unread: int) -> Iterator[Concern]:
     """Yield a problem if workers replied with a serializer that is not accepted.
 
     Args:
@@ -100,13 +100,13 @@ def of_replies(unread: int) -> Iterator[Concern]:
     """
     if unread:
         yield Concern(
-            f"{text.count(unread, 'worker')} of another app replied with a serializer that is refused, such as pickle, which may"
+            f"{count(unread, 'worker')} of another app replied with a serializer that is refused, such as pickle, which may"
             " execute anything: their tasks and queues are unknown",
             "set task_serializer and result_serializer to json there, or give runs a database of their own (redis://HOST/1)",
         )
 
 
-def of_plan(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iterator[Concern]:
+def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iterator[Concern]:
     """Yield what a run of this plan would wait for, or lack.
 
     Args:
@@ -137,47 +137,47 @@ def of_plan(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iter
         yield Concern(f"no worker has {', '.join(unknown)}: a run would wait for one", "start a worker that has it")
 
 
-def of_runs(runs: Iterable[Run]) -> Iterator[Concern]:
+def waiting_run_problems(runs: Iterable[Run]) -> Iterator[Concern]:
     """Yield the runs with steps that no worker can execute."""
     for run in runs:
         if not run.ended and run.waits_for:
-            yield Concern(f"run {run.id} {text.printable(run.waits_for)}", program.command("show", run.id))
+            yield Concern(f"run {run.id} {printable(run.waits_for)}", command_line("show", run.id))
 
 
-def of_unattended(runs: Iterable[Run]) -> Iterator[Concern]:
+def unattended_run_problems(runs: Iterable[Run]) -> Iterator[Concern]:
     """Yield the runs whose own worker has exited, as after `kill -9` of `run`."""
     for run in runs:
         if run.unattended:
-            yield Concern(f"run {run.id} has not ended, and no worker executes it", program.command("resume", run.id))
+            yield Concern(f"run {run.id} has not ended, and no worker executes it", command_line("resume", run.id))
 
 
-def of_variables(unknown: Mapping[str, str]) -> Iterator[Concern]:
+def variable_problems(unknown: Mapping[str, str]) -> Iterator[Concern]:
     """Yield the variables that look like a misspelt setting.
 
     Args:
         unknown: each with the setting that it resembles.
     """
     for name, near in unknown.items():
-        yield Concern(f"{text.printable(name)} is no setting, and has no effect", f"did you mean {near}?")
+        yield Concern(f"{printable(name)} is no setting, and has no effect", f"did you mean {near}?")
 
 
-def of_unreadable(reasons: Mapping[str, str]) -> Iterator[Concern]:
+def unreadable_run_problems(reasons: Mapping[str, str]) -> Iterator[Concern]:
     """Yield the runs whose record cannot be read, each with the reason."""
     for run_id, reason in reasons.items():
-        error = UnreadableRun(run_id, text.printable(reason))
+        error = UnreadableRun(run_id, printable(reason))
         yield Concern(str(error), error.hint.replace("`", ""))
 
 
-def of_dead_letters(count: int, key: str) -> Iterator[Concern]:
+def dead_letter_problems(total: int, key: str) -> Iterator[Concern]:
     """Yield a problem if there are dead letters.
 
     Args:
-        count: of them.
+        total: how many there are.
         key: of their list in the broker.
     """
-    if count:
+    if total:
         yield Concern(
-            f"{text.count(count, 'dead letter')}: messages that no worker could read or execute",
+            f"{count(total, 'dead letter')}: messages that no worker could read or execute",
             f"find their sender (`doctor --json` has them all), then send them again, or DEL {key}",
         )
 
@@ -186,7 +186,7 @@ def _too_long(plan: Plan, settings: Settings) -> Iterator[Concern]:
     for step in plan.steps:
         if step.timeout is not None and step.timeout + 60 > settings.visibility:
             yield Concern(
-                f"{step.id} may take {text.duration(step.timeout)}, and its message is delivered again after"
-                f" {text.duration(settings.visibility)}: nothing is executed twice, but a worker reads it in vain",
+                f"{step.id} may take {duration(step.timeout)}, and its message is delivered again after"
+                f" {duration(settings.visibility)}: nothing is executed twice, but a worker reads it in vain",
                 f"RUNNER_VISIBILITY={step.timeout + 60:.0f}",
             )

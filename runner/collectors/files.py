@@ -13,7 +13,7 @@ import yaml
 from celery import shared_task
 
 from runner import note
-from runner.collectors import charsets
+from runner.collectors.charsets import text_codec
 from runner.collectors.labels import add_labels
 from runner.text import count, parse_json
 
@@ -272,7 +272,7 @@ def _records(path: str, raw: bytes, wanted: Format, encoding: str) -> list[Any]:
 def _text(path: str, raw: bytes, encoding: str) -> str:
     # A byte order mark is no part of the text; spreadsheets write one.
     try:
-        name = charsets.codec(encoding)
+        name = text_codec(encoding)
         text = raw.decode("utf-8-sig" if name == "utf-8" else name)
     except LookupError as error:
         raise FilesFailure(str(error), retryable=False) from error

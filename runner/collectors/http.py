@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 import httpx
 from celery import shared_task
 
-from runner.collectors import charsets
+from runner.collectors.charsets import text_codec
 from runner.collectors.labels import add_labels
 from runner.language.redact import hide
 from runner.language.source import kind
@@ -133,7 +133,7 @@ async def get(
 
 def _codec(encoding: str) -> str:
     try:
-        codec = charsets.codec(encoding) if encoding else ""
+        codec = text_codec(encoding) if encoding else ""
     except LookupError as error:
         raise HTTPFailure(str(error), retryable=False) from error
     return "utf-8-sig" if codec == "utf-8" else codec
@@ -469,7 +469,7 @@ def _charset(answer: httpx.Response) -> str:
     """The encoding that the content type says, if it is one of texts: the server must not choose what reading it costs."""
     found = re.search(r";\s*charset\s*=\s*\"?([^\s;\"]{1,40})", answer.headers.get("Content-Type", ""), re.IGNORECASE)
     try:
-        return charsets.codec(found[1]) if found else ""
+        return text_codec(found[1]) if found else ""
     except LookupError:
         return ""
 

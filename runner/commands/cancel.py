@@ -2,10 +2,10 @@
 
 import click
 
-from runner import options
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
+from runner.options import broker_options
 from runner.runs.session import open_ledger
 from runner.settings import read_settings
 from runner.worker.conclude import conclude
@@ -13,7 +13,7 @@ from runner.worker.conclude import conclude
 
 @click.command
 @click.argument("run_id", metavar="RUN")
-@options.broker_options
+@broker_options
 def command(run_id: str) -> None:
     """Cancel a run: no further step starts."""
     check_run_id(run_id)

@@ -12,24 +12,24 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from runner import brokers, options, text
 from runner.broker_url import without_password
-from runner.brokers import Concern
+from runner.brokers import Broker, Concern, connect, open_broker
 from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
+from runner.options import File, broker_options
 from runner.runs.session import note_unattended
 from runner.settings import Settings, read_settings, unknown_variables
-from runner.system import program
-from runner.text import to_json
+from runner.system.program import command_line
+from runner.text import cut, printable, to_json
 
 
 @click.command
-@click.argument("file", required=False, type=options.File())
+@click.argument("file", required=False, type=File())
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@options.broker_options
+@broker_options
 def command(file: str | None, *, as_json: bool) -> None:
     """Check the broker and the workers, and say what to do.
 
@@ -38,37 +38,54 @@ def command(file: str | None, *, as_json: bool) -> None:
     """
     settings = read_settings()
     plan, index = _checked(file, settings) if file else (None, read_tasks(offered_modules(settings)))
-    with brokers.open(settings) as broker:
+    with open_broker(settings) as broker:
         found = _look(settings, broker, plan, index, every_letter=as_json)
     click.echo(to_json(found) if as_json else "\n".join(_lines(found)))
 
 
 def _look(
-    settings: Settings, broker: brokers.Broker, plan: Plan | None, index: TaskIndex, *, every_letter: bool
+    settings: Settings, broker: Broker, plan: Plan | None, index: TaskIndex, *, every_letter: bool
 ) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
-    from runner import health  # noqa: PLC0415
     from runner.celery_app import make_current  # noqa: PLC0415
-    from runner.messages import dead_letters  # noqa: PLC0415
+    from runner.health import (  # noqa: PLC0415
+        Worker,
+        broker_problems,
+        dead_letter_problems,
+        plan_problems,
+        reply_problems,
+        task_problems,
+        unattended_run_problems,
+        unreadable_run_problems,
+        variable_problems,
+        waiting_run_problems,
+        worker_problems,
+    )
+    from runner.messages.dead_letters import (  # noqa: PLC0415
+        KEPT_DEAD_LETTERS,
+        count_dead_letters,
+        dead_letters_key,
+        latest_dead_letters,
+    )
     from runner.runs import replies  # noqa: PLC0415
 
     app = make_current()
 
-    with brokers.connect(broker.url) as client:
-        count = dead_letters.count(client, settings)
-        letters = dead_letters.latest(client, settings, dead_letters.KEPT if every_letter else 3)
+    with connect(broker.url) as client:
+        count = count_dead_letters(client, settings)
+        letters = latest_dead_letters(client, settings, KEPT_DEAD_LETTERS if every_letter else 3)
         ledger = Ledger.of(client, settings)
         runs, unreadable = ledger.runs(100), ledger.unreadable()
         server = ""
-        with suppress(RedisError):  # `brokers.warnings` says if INFO is denied
+        with suppress(RedisError):  # `broker_warnings` says if INFO is denied
             server = _server(client.info())
     tasks, unread = replies.ask(app, "registered")
     queues = {} if broker.embedded else replies.ask(app, "active_queues")[0]
     stats = {} if broker.embedded or not plan else replies.ask(app, "stats")[0]
-    with brokers.connect(broker.url) as client:  # after the workers: one that has just begun leads by now
+    with connect(broker.url) as client:  # after the workers: one that has just begun leads by now
         refused, reconciled = Ledger.of(client, settings).refused(), Ledger.of(client, settings).is_led()
     workers = [
-        health.Worker(
+        Worker(
             name=name,
             tasks=frozenset(task.split(" ")[0] for task in tasks[name]),  # "task [rate_limit=10/s]"
             queues=frozenset(queue["name"] for queue in queues.get(name, [])),
@@ -76,18 +93,20 @@ def _look(
         )
         for name in sorted(tasks)
     ]
-    warnings: list[Concern] = [*health.of_broker(broker.url)]
+    warnings: list[Concern] = [*broker_problems(broker.url)]
     if not broker.embedded:  # there each run brings a worker that has what it needs
-        warnings += health.of_workers(workers, settings.queue, refused=refused, reconciled=reconciled)
-        warnings += health.of_plan(plan, workers, settings) if plan else ()
-    warnings += health.of_tasks(index)
-    warnings += health.of_replies(unread)
+        warnings += worker_problems(workers, settings.queue, refused=refused, reconciled=reconciled)
+        warnings += plan_problems(plan, workers, settings) if plan else ()
+    warnings += task_problems(index)
+    warnings += reply_problems(unread)
     if broker.embedded:
-        warnings += health.of_unattended([note_unattended(run, ledger, settings) for run in runs])
-    warnings += health.of_runs(runs)
-    warnings += health.of_variables(unknown_variables())
-    warnings += health.of_unreadable({each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable)
-    warnings += health.of_dead_letters(count, dead_letters.key(settings))
+        warnings += unattended_run_problems([note_unattended(run, ledger, settings) for run in runs])
+    warnings += waiting_run_problems(runs)
+    warnings += variable_problems(unknown_variables())
+    warnings += unreadable_run_problems(
+        {each.id: each.cause for each in runs if each.status == "unreadable"} | unreadable
+    )
+    warnings += dead_letter_problems(count, dead_letters_key(settings))
     return {
         "versions": {
             "Python": platform.python_version(),
@@ -122,7 +141,7 @@ def _server(info: dict[str, Any]) -> str:
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
-    none = f"none; `{program.command('run')}` brings its own" if found["workers_come_with_runs"] else "none"
+    none = f"none; `{command_line('run')}` brings its own" if found["workers_come_with_runs"] else "none"
     yield _line("versions", ", ".join(f"{name} {number}" for name, number in found["versions"].items()))
     yield _line("broker", found["broker"])
     if found["server"]:
@@ -134,9 +153,9 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     for letter in found["dead_letters"]["latest"]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter["at"]))
         begins = base64.b64decode(letter["message"])[:200].decode(errors="backslashreplace")
-        yield _line("letter", text.printable(f"{when} in queue {letter['queue']}: {letter['reason'][:200]}"))
-        yield _line("", text.cut(text.printable(begins), 100))
+        yield _line("letter", printable(f"{when} in queue {letter['queue']}: {letter['reason'][:200]}"))
+        yield _line("", cut(printable(begins), 100))
 
 
 def _line(what: str, words: str) -> str:
-    return f"{what + ':' if what else '':<10}{text.printable(words)}"
+    return f"{what + ':' if what else '':<10}{printable(words)}"

@@ -7,7 +7,7 @@ from click.shell_completion import CompletionItem
 
 from runner.errors import nearest
 from runner.language.explanations import MEANINGS, explain
-from runner.system import program
+from runner.system.program import command_line
 from runner.views.explanation import code_list, explanation
 from runner.views.screen import screen_of
 
@@ -44,5 +44,5 @@ def command(code: str | None) -> None:
         click.echo(explanation(explain(name), screen=shown_on))
     else:
         near = nearest(name, MEANINGS)
-        hint = f"Did you mean {near}?" if near else f"`{program.command('explain')}` lists all codes."
+        hint = f"Did you mean {near}?" if near else f"`{command_line('explain')}` lists all codes."
         raise click.UsageError(f"There is no code {code}. {hint}")

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import click
 
-from runner import brokers, options
+from runner.brokers import open_broker
 from runner.errors import RunnerError
+from runner.options import broker_options
 from runner.settings import read_settings
-from runner.system import interrupts
+from runner.system.interrupts import SIGNALS
 from runner.system.tether import end_with_parent
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -57,7 +58,7 @@ def flower_options(command: Command) -> Command:
 @click.command
 @flower_options
 @click.option("--tether", type=int, hidden=True)
-@options.broker_options
+@broker_options
 def command(address: str, port: int, basic_auth: str, *, tether: int | None) -> None:
     """Start Flower, a web page of workers and steps.
 
@@ -67,7 +68,7 @@ def command(address: str, port: int, basic_auth: str, *, tether: int | None) -> 
     check(address, basic_auth)
     if tether is not None:
         end_with_parent(tether)
-    with brokers.open(read_settings()):
+    with open_broker(read_settings()):
         _serve(address, port, basic_auth)
 
 
@@ -136,7 +137,7 @@ def _serve(address: str, port: int, basic_auth: str) -> None:
         raise FlowerRefused(
             f"Flower cannot listen at {address}:{port}: {error.strerror}", "choose another --port"
         ) from error
-    for number in interrupts.SIGNALS:
+    for number in SIGNALS:
         web.io_loop.asyncio_loop.add_signal_handler(number, web.stop)
     host = f"[{address}]" if ":" in address else address or socket.gethostname()
     scheme = "https" if "ssl_options" in page else "http"

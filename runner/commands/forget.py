@@ -2,13 +2,13 @@
 
 import click
 
-from runner import options
 from runner.errors import RunnerError, UnknownRun
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
+from runner.options import broker_options
 from runner.runs.session import open_ledger
 from runner.settings import read_settings
-from runner.system import program
+from runner.system.program import command_line
 
 
 class StillRunning(RunnerError):
@@ -19,7 +19,7 @@ class StillRunning(RunnerError):
 
 @click.command
 @click.argument("run_id", metavar="RUN")
-@options.broker_options
+@broker_options
 def command(run_id: str) -> None:
     """Delete a run that has ended or cannot be read.
 
@@ -34,7 +34,7 @@ def command(run_id: str) -> None:
         except (UnreadableRun, UnknownRun):
             ended = True  # or nobody can tell, or only a part of it is there
         if not ended:
-            raise StillRunning(f"run {run_id} has not ended", hint=f"`{program.command('cancel', run_id)}` ends it")
+            raise StillRunning(f"run {run_id} has not ended", hint=f"`{command_line('cancel', run_id)}` ends it")
         if not ledger.forget(run_id):
             raise UnknownRun(f'no run "{run_id}", or it has expired')
     click.echo(f"run {run_id} is forgotten", err=True)

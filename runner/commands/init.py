@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from runner import text
 from runner.errors import RunnerError
-from runner.system import program
+from runner.system.program import command_line
+from runner.text import printable
 
 # The second is what an editor completes and checks the first with.
 FILES = ("default.yaml", "schema.json")
@@ -35,13 +35,13 @@ def command(directory: str) -> None:
             _write(folder / name, files("runner").joinpath("workflows", name).read_bytes())
     except FileExistsError as error:
         raise NotWritten(
-            f"{error.filename} is there already, and is not replaced", hint=f"`{program.command('init', 'first')}`"
+            f"{error.filename} is there already, and is not replaced", hint=f"`{command_line('init', 'first')}`"
         ) from error
     except OSError as error:
         raise NotWritten(f"{error.filename or folder}: {error.strerror}") from error
     workflow = str(folder / FILES[0])
-    click.echo(f"{text.printable(workflow)}: three collectors, a gather, two stages; edit it as you like", err=True)
-    click.echo(f"next: {text.printable(program.command('run', workflow, '--topic', 'python'))}", err=True)
+    click.echo(f"{printable(workflow)}: three collectors, a gather, two stages; edit it as you like", err=True)
+    click.echo(f"next: {printable(command_line('run', workflow, '--topic', 'python'))}", err=True)
 
 
 def _write(path: Path, content: bytes) -> None:

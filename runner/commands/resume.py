@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import click
 
-from runner import options, text
 from runner.errors import listed
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id, new_run_id
+from runner.options import File, broker_options, check_concurrency, concurrency_option, wait_options
 from runner.runs.session import open_ledger, open_session
 from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings, read_settings
-from runner.system import interrupts
 from runner.system.gc_freeze import frozen_imports
-from runner.text import to_json
+from runner.system.interrupts import raise_interrupts
+from runner.text import duration, to_json
 from runner.views.screen import screen_of
 from runner.views.words import nothing_to_resume
 
@@ -25,12 +25,10 @@ from runner.views.words import nothing_to_resume
 @click.command
 @click.argument("run_id", metavar="RUN")
 @click.option("--from", "start", metavar="STEP", help="Execute STEP and everything after it again, as a new run.")
-@click.option(
-    "--file", metavar="FILE", type=options.File(), help="Continue with this version of the workflow, as a new run."
-)
-@options.concurrency_option
-@options.wait_options
-@options.broker_options
+@click.option("--file", metavar="FILE", type=File(), help="Continue with this version of the workflow, as a new run.")
+@concurrency_option
+@wait_options
+@broker_options
 def command(run_id: str, *, start: str | None, file: str | None, concurrency: int | None, wait: WaitOptions) -> int:
     """Continue a run: execute the steps that did not succeed.
 
@@ -41,8 +39,8 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
     """
     check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)
-    options.check_concurrency(concurrency, settings)
-    with interrupts.raised(), open_ledger(settings) as ledger:
+    check_concurrency(concurrency, settings)
+    with raise_interrupts(), open_ledger(settings) as ledger:
         old = ledger.plan(run_id)
         plan = old if file is None else _edited(file, old, settings)
         name = run_id if start is None and file is None else new_run_id(plan)
@@ -71,7 +69,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                 if name == run_id:
                     resume(run_id, session.ledger)
                     if leased := session.ledger.leased(run_id):
-                        seconds = text.duration(math.ceil(max(leased.values())))
+                        seconds = duration(math.ceil(max(leased.values())))
                         click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
                 else:
                     edited = None if file is None else plan

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from runner import brokers, options
+from runner.brokers import starting_broker
 from runner.errors import RunnerError, UnknownRun
 from runner.language import inputs
 from runner.language.plan import Plan
@@ -14,11 +14,21 @@ from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.messages.batching import sized
 from runner.messages.destination import Destination
+from runner.options import (
+    File,
+    broker_options,
+    check_concurrency,
+    concurrency_option,
+    find_file,
+    input_options,
+    typed_inputs,
+    wait_options,
+)
 from runner.runs.session import open_ledger, open_session
 from runner.runs.wait_options import WaitOptions
 from runner.settings import read_settings
-from runner.system import interrupts
 from runner.system.gc_freeze import frozen_imports
+from runner.system.interrupts import raise_interrupts
 from runner.text import to_json
 from runner.views.dry_run import dry_run_document, dry_run_words
 from runner.views.screen import screen_of
@@ -30,7 +40,7 @@ class RunCommand(click.Command):
     """`run`, whose options include the inputs of the workflow that it is given; that file is the context's ``obj``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        name = options.file_among(args, self.params)
+        name = find_file(args, self.params)
         if ctx.resilient_parsing:  # a shell completes: half a name is no fault, and standard input is the terminal
             if name not in {None, "-"}:
                 with suppress(RunnerError):
@@ -45,7 +55,7 @@ class RunCommand(click.Command):
     def _load(self, name: str, ctx: click.Context) -> None:
         file = load(name)
         taken = [word for param in self.params for word in param.opts]
-        ctx.obj, ctx.meta[_OPTIONS] = file, options.of_inputs(file.workflow.inputs, taken)
+        ctx.obj, ctx.meta[_OPTIONS] = file, input_options(file.workflow.inputs, taken)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)
@@ -60,7 +70,7 @@ class RunCommand(click.Command):
 
 
 @click.command(cls=RunCommand)
-@click.argument("file", type=options.File())
+@click.argument("file", type=File())
 @click.option(
     "--input",
     "pairs",
@@ -71,7 +81,7 @@ class RunCommand(click.Command):
 @click.option(
     "--inputs-file",
     metavar="FILE",
-    type=options.File(),
+    type=File(),
     help="Read inputs from a YAML or JSON file; options take precedence.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and start nothing.")
@@ -81,9 +91,9 @@ class RunCommand(click.Command):
     help="The run's id. If that run exists, it is continued, or its result printed; with another workflow or other inputs"
     " it is refused.",
 )
-@options.concurrency_option
-@options.wait_options
-@options.broker_options
+@concurrency_option
+@wait_options
+@broker_options
 @click.pass_obj
 def command(
     workflow_file: WorkflowFile,
@@ -104,15 +114,15 @@ def command(
     """
     declared = workflow_file.workflow.inputs
     values = {} if inputs_file is None else inputs.read(inputs_file, declared)
-    plan = workflow_file.bind(values, words=options.typed_inputs(declared, words, pairs))
+    plan = workflow_file.bind(values, words=typed_inputs(declared, words, pairs))
     # An empty one is no run id either: with `--run-id "$ID"` and no ID, each start would be another run.
     name = new_run_id(plan) if run_id is None else check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)
-    options.check_concurrency(concurrency, settings)
+    check_concurrency(concurrency, settings)
     if dry_run:
         destination = Destination.of(settings, name)
         return _show(sized(destination.route(plan), destination.slots or settings.slots), name, as_json=wait.as_json)
-    with interrupts.raised(), brokers.starting(settings):
+    with raise_interrupts(), starting_broker(settings):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with frozen_imports():
             from runner.celery_app import make_current  # noqa: PLC0415
@@ -139,9 +149,9 @@ def command(
 
 
 def _show(plan: Plan, run_id: str, *, as_json: bool) -> int:
-    from runner.messages import canvas  # noqa: PLC0415 - imports Celery
+    from runner.messages.canvas import compose, messages_of  # noqa: PLC0415 - imports Celery
 
-    messages = canvas.messages(canvas.compose(plan, run_id))
+    messages = messages_of(compose(plan, run_id))
     if as_json:
         click.echo(to_json(dry_run_document(plan, run_id, messages)))
     else:

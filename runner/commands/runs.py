@@ -4,11 +4,11 @@ import sys
 
 import click
 
-from runner import options, text
 from runner.ledger.damage import UnreadableRun
+from runner.options import broker_options
 from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
-from runner.text import to_json
+from runner.text import printable, to_json
 from runner.views.document import run_document
 from runner.views.problem import problem
 from runner.views.screen import screen_of
@@ -18,7 +18,7 @@ from runner.views.words import history
 @click.command
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@options.broker_options
+@broker_options
 def command(limit: int, *, as_json: bool) -> None:
     """List the latest runs."""
     settings = read_settings()
@@ -30,7 +30,7 @@ def command(limit: int, *, as_json: bool) -> None:
         elif each.unattended:
             click.echo(f"run {each.id}: {each.unattended}", err=True)
         elif each.waits_for and not each.ended:
-            click.echo(f"run {each.id}: {text.printable(each.waits_for)}", err=True)
+            click.echo(f"run {each.id}: {printable(each.waits_for)}", err=True)
     click.echo(
         to_json({"runs": [run_document(each) for each in found]})
         if as_json

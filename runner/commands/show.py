@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from runner import errors, options
+from runner import errors
 from runner.errors import UnknownRun
 from runner.language.ids import is_item, written
 from runner.language.plan import Plan, Step
@@ -15,9 +15,10 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.reading import read_snapshot, read_step
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.statuses import ORDER, Status
+from runner.options import broker_options
 from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
-from runner.system import program
+from runner.system.program import command_line
 from runner.text import printable, to_json
 from runner.views.document import page_document, snapshot_document, step_document
 from runner.views.screen import screen_of
@@ -37,7 +38,7 @@ from runner.views.words import details, page_details, step_details
     "--status", "only", type=click.Choice(ORDER), help="Only items of this status; failed includes timed out and late."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, as `run --json` does.")
-@options.broker_options
+@broker_options
 def command(run_id: str, step_id: str | None, page: int | None, only: Status | None, *, as_json: bool) -> None:
     """Show a run: its status, its inputs and how each step ended."""
     settings = read_settings()
@@ -82,7 +83,7 @@ def _found(ledger: Ledger, run_id: str, plan: Plan, step_id: str) -> Step:
     nearest = errors.nearest(written(step_id), names)
     many = next((step for step in plan.collectors if step.id == nearest and step.foreach), None)
     if many and is_item(step_id):
-        hint = f"`{program.command('show', run_id, '--step', many.id)}` lists what {many.id} has"
+        hint = f"`{command_line('show', run_id, '--step', many.id)}` lists what {many.id} has"
     else:
         hint = f"did you mean {errors.echo(nearest)}?" if nearest else f"it has {errors.listed(names)}"
     raise UnknownRun(f"run {run_id} has no step {errors.echo(step_id)}", hint=hint)

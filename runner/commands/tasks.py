@@ -8,17 +8,19 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from runner import errors, options, text
+from runner import errors
 from runner.errors import InvalidWorkflow, RunnerError
 from runner.language import checks
 from runner.language.source import Source, read_source
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
+from runner.options import File
 from runner.settings import Settings, read_settings
+from runner.text import printable
 from runner.views.screen import screen_of
 from runner.views.task_list import task_details, task_list
 
 
-class FileOrName(options.File):
+class FileOrName(File):
     """The name of a task, or a file."""
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -39,7 +41,7 @@ def command(words: tuple[str, ...]) -> None:
     file, name = _file_and_name(words, settings)
     found = _of(read_source(file), settings) if file else _offered(settings)
     for each in sorted(found.replaced):
-        click.echo(f"warning: {text.printable(found.choice(each))}", err=True)
+        click.echo(f"warning: {printable(found.choice(each))}", err=True)
     here = screen_of(sys.stdout)
     if name is None:
         click.echo(task_list(found.values(), screen=here))

@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from runner import brokers, options
 from runner.broker_url import without_password
+from runner.brokers import open_broker, restart_broker
 from runner.commands import flower
+from runner.options import broker_options
 from runner.settings import Settings, read_settings
-from runner.system import interrupts
 from runner.system.fork import Spawned
-from runner.system.interrupts import Interrupted
+from runner.system.interrupts import Interrupted, raise_interrupts
 
 Processes = Mapping[str, Spawned]
 
@@ -27,7 +27,7 @@ Processes = Mapping[str, Spawned]
 @click.option("--queues", "-Q", metavar="A,B", help="Queues to serve, separated by commas. Default: RUNNER_QUEUE.")
 @click.option("--include", multiple=True, metavar="MODULE", help="Module with tasks to import, besides RUNNER_INCLUDE.")
 @flower.flower_options
-@options.broker_options
+@broker_options
 def command(
     *, concurrency: int | None, queues: str | None, include: tuple[str, ...], address: str, port: int, basic_auth: str
 ) -> int:
@@ -43,8 +43,8 @@ def command(
     worker_words += [word for module in include for word in ("--include", module)]
     try:
         with (
-            interrupts.raised(),
-            brokers.open(settings) as broker,
+            raise_interrupts(),
+            open_broker(settings) as broker,
             _started(*worker_words) as worker,
             _started("flower", "--address", address, "--port", str(port), FLOWER_BASIC_AUTH=basic_auth) as page,
         ):
@@ -94,7 +94,7 @@ def _first_to_end(processes: Processes, settings: Settings) -> tuple[str, int]:
         for name, process in processes.items():
             if (code := process.poll()) is not None:
                 return name, max(code, 0) or 1
-        brokers.revive(settings)
+        restart_broker(settings)
         time.sleep(0.1)
 
 

@@ -4,18 +4,19 @@ import sys
 
 import click
 
-from runner import options, text
 from runner.errors import InvalidWorkflow
 from runner.language import advice, foreach
 from runner.language.workflow_file import load
+from runner.options import File
 from runner.settings import read_settings
+from runner.text import printable
 from runner.views.faults import describe_faults
 from runner.views.problem import problem
 from runner.views.screen import screen_of
 
 
 @click.command
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=options.File())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=File())
 def command(files: tuple[str, ...]) -> int:
     """List every fault of workflow files, each at its place.
 
@@ -32,7 +33,7 @@ def command(files: tuple[str, ...]) -> int:
             click.echo(problem(error, screen=shown_on), err=True)
             code = error.exit_code
         else:
-            click.echo(f"{text.printable(name)}: valid", err=True)
+            click.echo(f"{printable(name)}: valid", err=True)
             if found := advice.warnings(file.source, file.tasks):
                 click.echo(describe_faults(found, columns=shown_on.width), err=True)
     return code

@@ -7,10 +7,11 @@ from functools import partial
 import click
 import redis
 
-from runner import brokers, options
+from runner.brokers import broker_problem
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.run_reader import AWAY
+from runner.options import broker_options
 from runner.runs.exit_codes import exit_code
 from runner.runs.outage import Outage
 from runner.runs.session import open_ledger
@@ -22,7 +23,7 @@ from runner.views.words import summary
 
 @click.command
 @click.argument("run_id", metavar="RUN")
-@options.broker_options
+@broker_options
 def command(run_id: str) -> int:
     """Follow a run to its end, and exit with its exit code.
 
@@ -32,7 +33,7 @@ def command(run_id: str) -> int:
     outage = Outage(partial(click.echo, err=True))
 
     def away(error: redis.RedisError) -> None:
-        outage.tell(f"run {run_id} waits for the broker: {brokers.reason(error)[0]}")
+        outage.tell(f"run {run_id} waits for the broker: {broker_problem(error)[0]}")
 
     with open_ledger(read_settings()) as ledger:
         plan = ledger.plan(run_id)

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from runner import brokers, options
+from runner.brokers import open_broker
 from runner.language.task_index import not_installed
+from runner.options import broker_options
 from runner.settings import read_settings, split_words
 from runner.system.gc_freeze import frozen_imports
 from runner.system.tether import end_with_parent
@@ -41,7 +42,7 @@ POOLS = ("prefork", "threads", "solo")
 @click.option("--tether", type=int, hidden=True, help="End when the other end of this pipe is closed.")
 @click.option("--beside", hidden=True, help="Where the modules of --include are looked for first.")
 @click.option("--bare", is_flag=True, hidden=True, help="Import the modules of --include, and no built-in tasks.")
-@options.broker_options
+@broker_options
 def command(
     *,
     concurrency: int | None,
@@ -67,7 +68,7 @@ def command(
     import_tasks(asked)
     with frozen_imports():
         app = _app(bare=bare, include=asked)
-    with brokers.open(settings):
+    with open_broker(settings):
         node = app.Worker(
             hostname=name or _node_name(),
             pool=None if pool == "prefork" else pool,  # ours is in the configuration

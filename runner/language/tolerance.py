@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from runner import text
 from runner.errors import listed
 from runner.language.ids import written
 from runner.language.plan import FanOut, Plan
+from runner.text import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +71,4 @@ def _least(fan_out: FanOut) -> str:
 
 def lateness(fan_out: FanOut) -> str:
     """What is told of a collector that was late."""
-    return f"had not answered when the deadline of {text.duration(fan_out.deadline or 0)} passed"
+    return f"had not answered when the deadline of {duration(fan_out.deadline or 0)} passed"

@@ -26,7 +26,7 @@ from runner.ledger.entries import (
     Sweep,
     Underway,
 )
-from runner.ledger.exceptions import TRACEBACK_LIMIT, valid
+from runner.ledger.exceptions import TRACEBACK_LIMIT, valid_text
 
 
 def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
@@ -151,7 +151,7 @@ PAIRS = "pairs"
 
 
 def shown(text: str) -> Any:
-    """A stored value as it may be shown anywhere: all of it JSON. What it was to its task, ``values.decode`` tells."""
+    """A stored value as it may be shown anywhere: all of it JSON. What it was to its task, ``values.decode_value`` tells."""
     return json.loads(text, object_hook=as_text) if '"__type__"' in text else json.loads(text)
 
 
@@ -212,7 +212,7 @@ def _group(common: tuple[str, StepStatus, bool, int, str], outcomes: Sequence[Ou
 
 
 def _text(outcome: Outcome) -> str:
-    error = [valid(each, TRACEBACK_LIMIT) for each in astuple(outcome.error)] if outcome.error else None
+    error = [valid_text(each, TRACEBACK_LIMIT) for each in astuple(outcome.error)] if outcome.error else None
     fields: list[Any] = [outcome.started_at, outcome.finished_at, error]
     if outcome.notes:
         fields.append(outcome.notes)
@@ -220,7 +220,7 @@ def _text(outcome: Outcome) -> str:
 
 
 def _message(error: Error | None) -> str:
-    return f"{error.type}: {valid(error.message, TRACEBACK_LIMIT)}" if error else ""
+    return f"{error.type}: {valid_text(error.message, TRACEBACK_LIMIT)}" if error else ""
 
 
 def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:

@@ -11,7 +11,7 @@ import redis
 from redis import exceptions
 
 from runner.errors import RunnerError
-from runner.system import program
+from runner.system.program import command_line
 
 
 class _Run(Protocol):
@@ -44,7 +44,7 @@ class UnreadableRun(RunnerError):
     def __init__(self, run_id: str, reason: str) -> None:
         super().__init__(
             f"run {run_id} cannot be read: {reason}",
-            hint=f"`{program.command('cancel', run_id)}` ends it, `{program.command('forget', run_id)}` removes it",
+            hint=f"`{command_line('cancel', run_id)}` ends it, `{command_line('forget', run_id)}` removes it",
         )
         self.run_id = run_id
         self.reason = reason
@@ -61,7 +61,7 @@ class NewerPlan(UnreadableRun):
         super().__init__(run_id, reason)
         self.needs = needs
         self.hint = (
-            f"read it with the version that started it, or a later one; `{program.command('cancel', run_id)}` ends it"
+            f"read it with the version that started it, or a later one; `{command_line('cancel', run_id)}` ends it"
         )
 
     @property

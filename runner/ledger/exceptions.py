@@ -30,31 +30,31 @@ _OURS = {str(Path(__file__).parents[1] / "worker" / name) for name in ("call.py"
 _CELERY = str(Path("celery", "app", "task.py"))
 
 
-def error(raised: BaseException) -> Error:
+def error_of(raised: BaseException) -> Error:
     """Return its class, its message and the frames of the user's code, within their limits."""
-    return Error(class_name(raised), _message_with_members(raised), traceback(raised))
+    return Error(class_name(raised), _message_with_members(raised), traceback_of(raised))
 
 
 def class_name(raised: BaseException) -> str:
     """Return the name of its class; ``Exception`` if it cannot be read."""
-    return name_of(type(raised)) or "Exception"
+    return name_of_class(type(raised)) or "Exception"
 
 
-def name_of(cls: type) -> str:
+def name_of_class(cls: type) -> str:
     """Return a class's name; empty if it cannot be read."""
-    return _asked(lambda: valid(cls.__name__, NAME_LIMIT))[0] or ""
+    return _asked(lambda: valid_text(cls.__name__, NAME_LIMIT))[0] or ""
 
 
-def message(raised: BaseException) -> str:
+def message_of(raised: BaseException) -> str:
     """Return its text; its `repr` where the text is empty or cannot be computed."""
-    text, error = _asked(lambda: valid(str(raised)))
+    text, error = _asked(lambda: valid_text(str(raised)))
     if text:
         return text
-    text = _asked(lambda: valid(repr(raised)))[0] or class_name(raised)
+    text = _asked(lambda: valid_text(repr(raised)))[0] or class_name(raised)
     return f"{text} (its str() raised {class_name(error)})" if error else text
 
 
-def valid(text: str, limit: int = MESSAGE_LIMIT) -> str:
+def valid_text(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Return text that UTF-8 can encode, within a limit.
 
     Args:
@@ -71,7 +71,7 @@ def valid(text: str, limit: int = MESSAGE_LIMIT) -> str:
     return f"{kept}… ({left:,} more characters)"
 
 
-def traceback(raised: BaseException) -> str:
+def traceback_of(raised: BaseException) -> str:
     """Return the traceback from the user's task on: frames of this package and of Celery do not help its author.
 
     As Python's, it includes the exceptions that it was raised from, or during whose handling it was raised, and the members
@@ -81,7 +81,7 @@ def traceback(raised: BaseException) -> str:
     return _cut_middle(text, TRACEBACK_LIMIT) if text else ""
 
 
-def names(raised: BaseException) -> frozenset[str]:
+def names_of(raised: BaseException) -> frozenset[str]:
     """Return the names that `retry.on` may use for it, for its explicit causes, and for the members of a group.
 
     They are each class of its MRO, with and without the module, ``http_…`` for its ``status_code``, and its attribute ``names``.
@@ -89,7 +89,7 @@ def names(raised: BaseException) -> frozenset[str]:
     return frozenset().union(*map(_names, _family(raised)))
 
 
-def says_final(raised: BaseException) -> bool:
+def is_final(raised: BaseException) -> bool:
     """Whether a retry cannot help: its attribute ``retryable`` is False, or, if it has none, that of its nearest cause.
 
     One such member of a group is enough, as all members are retried together.
@@ -97,18 +97,18 @@ def says_final(raised: BaseException) -> bool:
     return _says_final(raised, set()) or False
 
 
-def wait(raised: BaseException) -> float | None:
+def retry_after(raised: BaseException) -> float | None:
     """Return the seconds before which a retry cannot help: the longest ``retry_after`` of it, its members and its causes."""
-    waits = [seconds(attribute(each, "retry_after")) for each in _family(raised)]
+    waits = [seconds_of(attribute_of(each, "retry_after")) for each in _family(raised)]
     return max((each for each in waits if each is not None), default=None)
 
 
-def seconds(value: Any) -> float | None:
+def seconds_of(value: Any) -> float | None:
     """Return a value as a number of seconds; None if it is no number, is negative or is NaN."""
     return _asked(lambda: _seconds(value))[0]
 
 
-def attribute(raised: BaseException, name: str) -> Any:
+def attribute_of(raised: BaseException, name: str) -> Any:
     """Return an attribute of it; None if it has none, or cannot compute it."""
     return _asked(lambda: getattr(raised, name, None))[0]
 
@@ -117,16 +117,16 @@ def _message_with_members(raised: BaseException) -> str:
     """Add the messages of a group's first members: "unhandled errors in a TaskGroup" does not help."""
     members = _members(raised)
     if not members:
-        return message(raised)
-    messages = [f"{class_name(each)}: {message(each)}" for each in members[:3]]
-    return valid(f"{message(raised)}: {'; '.join(messages)}{'; …' if len(members) > 3 else ''}")
+        return message_of(raised)
+    messages = [f"{class_name(each)}: {message_of(each)}" for each in members[:3]]
+    return valid_text(f"{message_of(raised)}: {'; '.join(messages)}{'; …' if len(members) > 3 else ''}")
 
 
 def _names(raised: BaseException) -> set[str]:
     classes = _asked(lambda: type(raised).__mro__)[0] or ()
-    found = {name for cls in classes if (name := name_of(cls))} - {"object", "BaseException"}
+    found = {name for cls in classes if (name := name_of_class(cls))} - {"object", "BaseException"}
     found |= {name for cls in classes if (name := _qualified(cls))}
-    for ask in (lambda: _statuses(attribute(raised, "status_code")), lambda: _own(attribute(raised, "names"))):
+    for ask in (lambda: _statuses(attribute_of(raised, "status_code")), lambda: _own(attribute_of(raised, "names"))):
         found |= _asked(ask)[0] or set()
     return found
 
@@ -146,13 +146,13 @@ def _family(raised: BaseException) -> list[BaseException]:
 def _members(raised: BaseException) -> tuple[BaseException, ...]:
     if not issubclass(type(raised), BaseExceptionGroup):
         return ()
-    members = attribute(raised, "exceptions")
+    members = attribute_of(raised, "exceptions")
     return tuple(each for each in members if issubclass(type(each), BaseException)) if type(members) is tuple else ()
 
 
 def _cause(raised: BaseException) -> BaseException | None:
     """Return what it was raised from explicitly; an exception that was only being handled says nothing about it."""
-    cause = attribute(raised, "__cause__")
+    cause = attribute_of(raised, "__cause__")
     return cause if issubclass(type(cause), BaseException) else None
 
 
@@ -160,7 +160,7 @@ def _says_final(raised: BaseException, seen: set[int]) -> bool | None:
     if id(raised) in seen or len(seen) > FAMILY:
         return None
     seen.add(id(raised))
-    own = attribute(raised, "retryable")
+    own = attribute_of(raised, "retryable")
     if own is not None:
         return own is False
     if members := _members(raised):
@@ -184,7 +184,7 @@ def _statuses(code: Any) -> set[str]:
 
 def _own(names: Any) -> set[str]:
     strings = names if isinstance(names, list | tuple | set | frozenset) else ()
-    return {valid(name, NAME_LIMIT) for name in strings if isinstance(name, str)}
+    return {valid_text(name, NAME_LIMIT) for name in strings if isinstance(name, str)}
 
 
 def _seconds(value: Any) -> float | None:
@@ -198,7 +198,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _qualified(cls: type) -> str:
-    return _asked(lambda: valid(f"{cls.__module__}.{cls.__qualname__}", NAME_LIMIT))[0] or ""
+    return _asked(lambda: valid_text(f"{cls.__module__}.{cls.__qualname__}", NAME_LIMIT))[0] or ""
 
 
 _FROM = "\nThe above exception was the direct cause of the following exception:\n\n"
@@ -212,8 +212,8 @@ def _with_its_causes(raised: BaseException, seen: set[int]) -> str:
     while each is not None and id(each) not in seen and len(seen) < FAMILY:
         seen.add(id(each))
         parts.append(_alone(each, seen))
-        cause, context = _cause(each), attribute(each, "__context__")
-        hidden = attribute(each, "__suppress_context__")
+        cause, context = _cause(each), attribute_of(each, "__context__")
+        hidden = attribute_of(each, "__suppress_context__")
         following = cause or (context if not hidden and issubclass(type(context), BaseException) else None)
         if following is not None and id(following) not in seen:
             parts.append(_FROM if cause is not None else _DURING)
@@ -263,13 +263,13 @@ def _bare(frame: FrameType, line: int) -> str:
 
 def _last_lines(raised: BaseException) -> str:
     """Format the end of a traceback; Python's own function copies a message of any size, and trusts every attribute."""
-    text = message(raised)
+    text = message_of(raised)
     if issubclass(type(raised), SyntaxError):  # with the line of source at fault
         text = _asked(lambda: "".join(tracebacks.format_exception_only(raised)).partition(": ")[2])[0] or text
     name = _qualified(type(raised)).removeprefix("builtins.").removeprefix("__main__.") or class_name(raised)
-    notes = attribute(raised, "__notes__")
+    notes = attribute_of(raised, "__notes__")
     lines = [f"{name}: {text}" if text else name]
-    lines += [valid(note) for note in (notes if type(notes) is list else []) if type(note) is str]
+    lines += [valid_text(note) for note in (notes if type(notes) is list else []) if type(note) is str]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -20,7 +20,7 @@ from runner.ledger.entries import Event, FailedAttempt, Outcome, Run, Underway
 from runner.ledger.parts import in_parts
 from runner.ledger.server import Server
 from runner.ledger.statuses import Status
-from runner.system import program
+from runner.system.program import command_line
 
 # What passes while one waits: nobody answers, too many clients, an old password, a replica that becomes the primary.
 AWAY = (
@@ -393,5 +393,5 @@ class RunReader:
 
 
 def _lost() -> str:
-    runs = program.command("runs")
+    runs = command_line("runs")
     return f"`{runs}` lists the runs; a broker without persistence forgets them when it restarts"

@@ -21,7 +21,7 @@ class UnknownType(RunnerError):
     """A value was stored by a worker that has registered a type which this one has not."""
 
 
-def encode(value: Any) -> str:
+def encode_value(value: Any) -> str:
     """Return a value as JSON, in ASCII.
 
     Raises:
@@ -33,11 +33,11 @@ def encode(value: Any) -> str:
     return _encoded(value)
 
 
-def decode(text: str) -> Any:
+def decode_value(text: str) -> Any:
     """Return the value that was encoded.
 
     Args:
-        text: of `encode`.
+        text: of `encode_value`.
 
     Raises:
         UnknownType: no module of this process has registered the type of a value.

@@ -79,7 +79,7 @@ def _time_limit(steps: list[Step]) -> float | None:
     return (max(timeouts) + HARD_LIMIT_AFTER) * in_turn
 
 
-def messages(canvas: Signature | None) -> list[tuple[str, str, tuple[Any, ...], str]]:
+def messages_of(canvas: Signature | None) -> list[tuple[str, str, tuple[Any, ...], str]]:
     """What a canvas sends, in this order: the name shown, the Celery task, its arguments and its queue."""
     if canvas is None:
         return []
@@ -90,4 +90,4 @@ def messages(canvas: Signature | None) -> list[tuple[str, str, tuple[Any, ...], 
             parts = canvas.tasks
         case task:
             return [(canvas.options["shadow"], task, tuple(canvas.args), canvas.options.get("queue", ""))]
-    return [message for part in parts for message in messages(part)]
+    return [message for part in parts for message in messages_of(part)]

@@ -30,7 +30,7 @@ from runner.settings import Settings, read_settings
 logger = get_logger(__name__)
 
 AGAIN = 1.0  # seconds until a message is moved to the dead letters that could not be
-KEPT = 1000  # letters; a sender that is broken sends the same again and again
+KEPT_DEAD_LETTERS = 1000  # letters; a sender that is broken sends the same again and again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,27 +49,27 @@ class DeadLetter:
     message: bytes
 
 
-def add(client: redis.Redis, settings: Settings, letter: DeadLetter) -> None:
+def add_dead_letter(client: redis.Redis, settings: Settings, letter: DeadLetter) -> None:
     """Put a letter on the list, which keeps the latest thousand for as long as a run is kept."""
     fields = asdict(letter) | {"message": base64.b64encode(letter.message).decode()}
     with client.pipeline(transaction=False) as pipe:
-        pipe.lpush(key(settings), json.dumps(fields))
-        pipe.ltrim(key(settings), 0, KEPT - 1)  # defence: TRIMMED
-        pipe.expire(key(settings), settings.ttl)
+        pipe.lpush(dead_letters_key(settings), json.dumps(fields))
+        pipe.ltrim(dead_letters_key(settings), 0, KEPT_DEAD_LETTERS - 1)  # defence: TRIMMED
+        pipe.expire(dead_letters_key(settings), settings.ttl)
         pipe.execute()
 
 
-def count(client: redis.Redis, settings: Settings) -> int:
-    return client.llen(key(settings))
+def count_dead_letters(client: redis.Redis, settings: Settings) -> int:
+    return client.llen(dead_letters_key(settings))
 
 
-def latest(client: redis.Redis, settings: Settings, limit: int = 10) -> list[DeadLetter]:
+def latest_dead_letters(client: redis.Redis, settings: Settings, limit: int = 10) -> list[DeadLetter]:
     """The latest letters, newest first."""
-    letters = [json.loads(text) for text in client.lrange(key(settings), 0, limit - 1)]
+    letters = [json.loads(text) for text in client.lrange(dead_letters_key(settings), 0, limit - 1)]
     return [DeadLetter(**{**fields, "message": base64.b64decode(fields["message"])}) for fields in letters]
 
 
-def key(settings: Settings) -> str:
+def dead_letters_key(settings: Settings) -> str:
     return f"{settings.key_prefix}:dead-letters"
 
 
@@ -175,7 +175,9 @@ class OwnChannel(transport.Channel):
         reason = reason[:500]
         logger.error("a message in queue %s is moved to the dead letters: %s", queue, reason)
         with self.conn_or_acquire() as client:
-            add(client, read_settings(), DeadLetter(at=time.time(), queue=queue, reason=reason, message=message))
+            add_dead_letter(
+                client, read_settings(), DeadLetter(at=time.time(), queue=queue, reason=reason, message=message)
+            )
 
 
 class OwnTransport(transport.Transport):

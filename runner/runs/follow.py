@@ -14,8 +14,8 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from runner import brokers
 from runner.broker_url import without_password
+from runner.brokers import broker_problem, locate_broker, restart_broker
 from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.plan import Plan
 from runner.language.redact import redact
@@ -31,8 +31,9 @@ from runner.runs.private_worker import WorkerEnded
 from runner.runs.session import Session
 from runner.runs.start import mark_lost
 from runner.runs.wait_options import WaitOptions
-from runner.system import program, streams
 from runner.system.interrupts import Interrupted
+from runner.system.program import command_line
+from runner.system.streams import exit_code_after_output
 from runner.text import printable, to_json
 from runner.views import words
 from runner.views.document import snapshot_document
@@ -72,11 +73,11 @@ def follow(run_id: str, session: Session, wait: WaitOptions, begin: Callable[[],
     try:
         return following.to_the_end()
     except AWAY as error:
-        why, _ = brokers.reason(error)
-        broker = without_password(brokers.url(session.settings))
+        why, _ = broker_problem(error)
+        broker = without_password(locate_broker(session.settings))
         raise BrokerUnavailable(
             f"run {run_id} is left as it is: broker {broker}: {why}",
-            f"`{program.command('resume', run_id)}` goes on with it, once the broker does",
+            f"`{command_line('resume', run_id)}` goes on with it, once the broker does",
         ) from error
 
 
@@ -118,9 +119,7 @@ class Following:
             return self.cancel(interrupted)
         except UnknownRun:
             mark_lost(self.run_id, plan, self.ledger)
-            _say(
-                f"run {self.run_id} is lost: turn on persistence (appendonly yes); `{program.command('doctor')}` looks"
-            )
+            _say(f"run {self.run_id} is lost: turn on persistence (appendonly yes); `{command_line('doctor')}` looks")
             return show_end(self.run_id, self.ledger, plan, self.wait)
         except WorkerEnded as ended:
             conclude(self.ledger.open(self.run_id), Verdict("failed", str(ended)))
@@ -163,8 +162,8 @@ class Following:
 
         def away(error: redis.RedisError) -> None:
             outage.of_broker = True
-            outage.tell(f"run {self.run_id} waits for the broker: {brokers.reason(error)[0]}")
-            brokers.revive(self.session.settings)  # defence: REVIVED
+            outage.tell(f"run {self.run_id} waits for the broker: {broker_problem(error)[0]}")
+            restart_broker(self.session.settings)  # defence: REVIVED
 
         for event in self.ledger.follow(self.run_id, away=away):
             yield event
@@ -180,13 +179,13 @@ class Following:
             outage.of_broker = False
         except (redis.RedisError, OperationalError) as error:
             logger.info("cannot reconcile: %s", error)  # the server is away: `Ledger.follow` waits for it
-            why, _ = brokers.reason(error.__cause__ or error)
+            why, _ = broker_problem(error.__cause__ or error)
             outage.of_broker = True
             outage.tell(f"run {self.run_id} waits for the broker, which takes no work: {why}")
 
     def _say_what_is_missing(self, silence: "_Silence", outage: Outage) -> None:
         """Say why nothing happens: no worker, none with the task, or none that is free."""
-        worker = program.command("worker")
+        worker = command_line("worker")
         if not self.ledger.is_led():
             outage.tell(f"run {self.run_id} waits for a worker, and there is none: `{worker}` starts one")
         elif silence.waits_for:  # as the ledger says it; a worker may well be free
@@ -197,7 +196,7 @@ class Following:
             silence.started = True  # or will be, one day: once is enough
 
     def _time_is_up(self, plan: Plan) -> int:
-        show = program.command("show", self.run_id)
+        show = command_line("show", self.run_id)
         _say(f"run {self.run_id} has not ended after {self.wait.timeout:g} s, and goes on: `{show}`")
         if self.wait.as_json:
             show_end(self.run_id, self.ledger, plan, self.wait, summary=False)
@@ -231,7 +230,7 @@ class Following:
         return interrupted.exit_code
 
     def _left(self, again: Interrupted) -> Left:
-        _say(f"left as it is: `{program.command('resume', self.run_id)}`")
+        _say(f"left as it is: `{command_line('resume', self.run_id)}`")
         return Left(again.signal)
 
     def _leave(self, code: int) -> int:
@@ -241,7 +240,7 @@ class Following:
         """
         if self.session.worker is None:
             return code
-        code = streams.exit_code(code)
+        code = exit_code_after_output(code)
         sys.stderr.flush()
         if os.fork():
             os._exit(code)  # the worker and the server belong to the copy: nothing is to be closed here

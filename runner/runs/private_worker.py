@@ -9,8 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from runner.errors import RunnerError
-from runner.system import fork
-from runner.system.fork import Fork, Spawned
+from runner.system.fork import Fork, Spawned, kill_group
 
 RESTARTS = 5  # of a run's own worker, which its steps may take down with them
 SOON = 1.5  # seconds: a worker that ends within them could not start, and would not the next time
@@ -80,7 +79,7 @@ class PrivateWorker:
     def end(self) -> None:
         """At once: it is idle by now or its run has ended, and all it did is in the ledger. A warm stop takes 1 to 2.4 s."""
         if not self._has_ended():
-            fork.kill(self._process.pid)
+            kill_group(self._process.pid)
         self._process.wait()
 
     def _has_ended(self) -> bool:

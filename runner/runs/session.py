@@ -10,14 +10,14 @@ from pathlib import Path
 
 import redis
 
-from runner import brokers
+from runner.brokers import connect, open_broker, prepare_directory
 from runner.language.plan import Plan
 from runner.ledger.entries import Run
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
 from runner.runs.private_worker import PrivateWorker
 from runner.settings import Settings
-from runner.system import program
+from runner.system.program import command_line
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +38,8 @@ class Session:
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger on the broker that the settings name; the broker is checked, and started if it is our own."""
-    with brokers.open(settings) as broker:
-        yield Ledger.of(brokers.connect(broker.url), settings)
+    with open_broker(settings) as broker:
+        yield Ledger.of(connect(broker.url), settings)
 
 
 @contextmanager
@@ -72,10 +72,10 @@ def note_unattended(run: Run, ledger: Ledger, settings: Settings) -> Run:
         note = (
             ""
             if _is_served(settings, run.id)
-            else f"nobody executes it: `{program.command('resume', run.id)}` brings a worker"
+            else f"nobody executes it: `{command_line('resume', run.id)}` brings a worker"
         )
     else:
-        start = program.command("worker")
+        start = command_line("worker")
         note = "" if ledger.is_led() else f"waits for a worker, and there is none: `{start}` starts one"
     return replace(run, unattended=note)
 
@@ -111,7 +111,7 @@ def _forget_messages(client: redis.Redis, queue: str) -> None:
 
 @contextmanager
 def _worker(settings: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
-    brokers.prepare(settings.state_dir)
+    prepare_directory(settings.state_dir)
     log.parent.mkdir(exist_ok=True)
     # Shared: a copy of us that goes on in the background has it too, and the worker. The kernel ends it with the last of them.
     with log.open("ab") as locked:

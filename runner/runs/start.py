@@ -18,12 +18,12 @@ from runner.ledger.entries import Outcome
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.statuses import Status, count_passing
-from runner.messages import canvas
 from runner.messages.batching import is_wide, sized
+from runner.messages.canvas import compose
 from runner.messages.destination import Destination
 from runner.messages.send import send
-from runner.system import program
 from runner.system.crashpoints import Crashpoint, crashpoint
+from runner.system.program import command_line
 from runner.worker import application, process
 from runner.worker.conclude import conclude
 
@@ -167,7 +167,7 @@ def mark_lost(run_id: str, plan: Plan, ledger: Ledger) -> None:
 
 
 def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Ledger) -> None:
-    rest = canvas.compose(plan, run_id, done)
+    rest = compose(plan, run_id, done)
     if rest is None:
         return
     try:
@@ -175,5 +175,5 @@ def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Ledger) ->
     except OperationalError as error:
         raise BrokerUnavailable(
             f"run {run_id} is recorded, but could not be sent: {error}",
-            hint=f"`{program.command('resume', run_id)}` sends it",
+            hint=f"`{command_line('resume', run_id)}` sends it",
         ) from error

@@ -86,7 +86,7 @@ class Spawned(subprocess.Popen[bytes]):
         os.close(tether)
 
 
-def kill(pid: int) -> None:
+def kill_group(pid: int) -> None:
     """Kill a child and everything in its process group; the child alone while it has no group of its own yet."""
     try:
         os.killpg(pid, signal.SIGKILL)

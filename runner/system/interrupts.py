@@ -22,7 +22,7 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
+def raise_interrupts() -> Iterator[None]:
     """Raise Interrupted in the block for each of `SIGNALS` that arrives, and restore the handlers at its end."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:

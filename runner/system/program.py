@@ -8,7 +8,7 @@ _MODULE = "python -m runner"
 _name = _MODULE
 
 
-def call_it(script: str) -> None:
+def set_program_name(script: str) -> None:
     """Take the program's name from ``sys.argv[0]``: a hint with another name fails, for example after `uv tool install`.
 
     A script that is not on the PATH (``.venv/bin/runner``) is named as it was called.
@@ -27,11 +27,11 @@ def call_it(script: str) -> None:
         _name = shlex.quote(script)
 
 
-def name() -> str:
+def program_name() -> str:
     """Return ``runner``, or ``python -m runner`` if the user typed that or no command line is running."""
     return _name
 
 
-def command(*words: str) -> str:
+def command_line(*words: str) -> str:
     """Return the command line of a command, quoted for a shell: ``runner show tea-7x3kq9ab``."""
     return f"{_name} {shlex.join(words)}"

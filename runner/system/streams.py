@@ -9,7 +9,7 @@ import os
 import select
 import sys
 
-GONE = 141  # the exit code that a shell reports for a process killed by SIGPIPE: 128 + 13
+NO_READER = 141  # the exit code that a shell reports for a process killed by SIGPIPE: 128 + 13
 
 
 class Stream(io.FileIO):
@@ -35,7 +35,7 @@ class Stream(io.FileIO):
 _streams: dict[str, Stream] = {}
 
 
-def secure() -> None:
+def secure_streams() -> None:
     """Replace standard output and standard error by streams that never raise.
 
     A closed descriptor is opened on /dev/null: the next file to be opened would get its number.
@@ -64,11 +64,11 @@ def secure() -> None:
         setattr(sys, f"__{name}__", text)  # Celery logs to it
 
 
-def exit_code(code: int) -> int:
+def exit_code_after_output(code: int) -> int:
     """Return the exit code of the process, once its output is flushed.
 
     Args:
-        code: of the command. Where it is 0 but standard output could not be written, `GONE` is returned in its place.
+        code: of the command. Where it is 0 but standard output could not be written, `NO_READER` is returned in its place.
     """
     sys.stdout.flush()
     lost = _streams["stdout"].lost if "stdout" in _streams else None
@@ -76,4 +76,4 @@ def exit_code(code: int) -> int:
         return code
     if not isinstance(lost, BrokenPipeError):
         sys.stderr.write(f"error: standard output cannot be written: {lost.strerror}\n")
-    return code or GONE  # defence: NO_DELIVERY
+    return code or NO_READER  # defence: NO_DELIVERY

@@ -7,11 +7,11 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-KEPT = 5
+KEPT_TRACEBACKS = 5
 _PREFIX = "runner-traceback-"
 
 
-def save(error: BaseException) -> str:
+def save_traceback(error: BaseException) -> str:
     """Write the traceback to a new file in the temporary directory.
 
     Returns:
@@ -37,6 +37,6 @@ def _remove_old() -> None:
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
                 ours.append((status.st_mtime, path))
-    for _, path in sorted(ours, reverse=True)[KEPT - 1 :]:
+    for _, path in sorted(ours, reverse=True)[KEPT_TRACEBACKS - 1 :]:
         with suppress(OSError):
             path.unlink()

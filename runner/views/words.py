@@ -13,7 +13,7 @@ from runner.ledger.entries import PASSING, FailedAttempt, Outcome, Run
 from runner.ledger.item_pages import Page
 from runner.ledger.snapshot import Snapshot, StepSnapshot
 from runner.ledger.statuses import FAILED, Status, count_passing, together
-from runner.system.program import command
+from runner.system.program import command_line
 from runner.text import block, count, duration, printable, to_json
 from runner.views.layout import header, hint, how_long, json_line, local_time, one_line, table
 from runner.views.screen import PLAIN, Screen
@@ -56,7 +56,7 @@ def summary(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
 
 def resumable(run: Run, *, screen: Screen = PLAIN) -> str:
     """How a run that has no result goes on."""
-    return hint(f"`{command('resume', run.id)}` executes what did not succeed", screen)
+    return hint(f"`{command_line('resume', run.id)}` executes what did not succeed", screen)
 
 
 def nothing_to_resume(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
@@ -65,7 +65,7 @@ def nothing_to_resume(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
     without = f", without {listed(missing)}" if missing else ""
     line = f"run {run.id} has ended {sign(run.status).word}{without}: nothing is left to execute"
     start = written(missing[0]) if missing else snapshot.plan.steps[-1].id
-    again = f"`{command('resume', run.id, '--from', start)}` executes {start} and what follows again, as a new run"
+    again = f"`{command_line('resume', run.id, '--from', start)}` executes {start} and what follows again, as a new run"
     if len({written(step_id) for step_id in missing}) > 1:
         again = f"run the workflow again for all of them; {again}"
     return f"{line}\n{hint(again, screen)}"
@@ -135,7 +135,7 @@ def page_details(page: Page, *, screen: Screen = PLAIN) -> str:
         lines = [screen.paint(f"none {sign(page.status).word}" if page.status else "no items", "dim")]
     if page.number < page.last:
         words = ["show", page.run.id, "--step", page.step.id, *(["--status", page.status] if page.status else [])]
-        lines += [hint(f"`{command(*words, '--page', str(page.number + 1))}` is the next", screen)]
+        lines += [hint(f"`{command_line(*words, '--page', str(page.number + 1))}` is the next", screen)]
     return "\n".join([header(fields, screen), "", *([items, ""] if items else []), *lines])
 
 
@@ -236,13 +236,13 @@ def _failures(snapshot: Snapshot, screen: Screen) -> list[str]:
     if number > _MANY:
         lines += [f"  … {number - _MANY:,} more"]
     lines += [
-        hint(f"`{command('show', run.id, '--step', step_id, '--status', 'failed')}` lists them", screen)
+        hint(f"`{command_line('show', run.id, '--step', step_id, '--status', 'failed')}` lists them", screen)
         for step_id, failures in many.items()
         if failures > _MANY
     ]
     traced = [each for each in failed if each.outcome and each.outcome.error and each.outcome.error.traceback]
     if traced:
-        lines += [hint(f"`{command('show', run.id, '--step', traced[0].id)}` shows the traceback", screen)]
+        lines += [hint(f"`{command_line('show', run.id, '--step', traced[0].id)}` shows the traceback", screen)]
     return lines
 
 

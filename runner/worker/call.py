@@ -22,7 +22,8 @@ from celery.worker import state
 
 from runner.errors import RunnerError
 from runner.language.plan import HARD_LIMIT_AFTER
-from runner.ledger import exceptions, values
+from runner.ledger.exceptions import message_of, name_of_class
+from runner.ledger.values import encode_value
 from runner.system.fork import end_copies
 from runner.worker import endings
 from runner.worker.endings import Failure, Success, Unread
@@ -301,11 +302,11 @@ def _left_behind_after(seconds: float, work: Callable[[], Result]) -> Result:
 
 def _checked(value: Any, limit: int) -> Success | Failure:
     try:
-        text = values.encode(value)
+        text = encode_value(value)
     except BaseException as error:  # noqa: BLE001 - it may be of a class of the user's, with methods of its own
         _raise_if_stopped(error)
-        kind = exceptions.name_of(type(value))
-        message = f"returned {kind}, which is not JSON: {exceptions.message(error)}"
+        kind = name_of_class(type(value))
+        message = f"returned {kind}, which is not JSON: {message_of(error)}"
         return endings.exception(NotJSON(message), retryable=False)
     if len(text) > limit:
         message = f"returned {len(text):,} bytes of JSON, limit {limit:,}: write it to a file and return the path"

@@ -7,9 +7,9 @@ from typing import Any
 
 from celery import Task
 
-from runner import text
 from runner.errors import RunnerError
 from runner.language.plan import HARD_LIMIT_AFTER, Step
+from runner.text import duration
 from runner.worker import process
 from runner.worker.step_task import StepTask, function_of, is_async
 
@@ -87,7 +87,7 @@ def _registered(step: Step, worker: str) -> Callable[..., Any]:
     if step.task not in app.tasks:
         if app.conf.get("runner_alone"):
             raise TaskNotRegistered(f'"{step.task}" is not registered on {worker}: name its module in `include`')
-        waited = text.duration(process.settings().wait_for_task)
+        waited = duration(process.settings().wait_for_task)
         raise TaskNotRegistered(
             f'no worker has offered "{step.task}" for {waited}: start one with --include and its module, then resume the run'
         )

@@ -13,8 +13,18 @@ from celery.exceptions import Retry as RetryRequest
 from kombu.exceptions import OperationalError
 
 from runner.errors import RunnerError
-from runner.ledger import damage, exceptions
+from runner.ledger.damage import is_refused_for_now
 from runner.ledger.entries import Error, Granted, StepStatus
+from runner.ledger.exceptions import (
+    attribute_of,
+    class_name,
+    error_of,
+    is_final,
+    message_of,
+    names_of,
+    retry_after,
+    valid_text,
+)
 
 # defence: RECOVERIES
 RECOVERIES = 3  # lost workers before a step is failed: a poison step must not kill every worker
@@ -130,14 +140,14 @@ class Unread(BaseException):
 def exception(error: BaseException, *, retryable: bool = True) -> Failure:
     """Return the failure of a task that raised, whatever it raised."""
     if issubclass(type(error), RetryRequest):  # a task's own `self.retry(exc=…)`: the workflow's retry decides
-        cause = exceptions.attribute(error, "exc")
+        cause = attribute_of(error, "exc")
         error = cause if issubclass(type(cause), Exception) else error
     return Failure(
-        error=exceptions.error(error),
+        error=error_of(error),
         ending=Ending.EXCEPTION if issubclass(type(error), Exception) else Ending.EXIT,
-        names=exceptions.names(error),
-        retryable=retryable and not exceptions.says_final(error),
-        retry_after=exceptions.wait(error),
+        names=names_of(error),
+        retryable=retryable and not is_final(error),
+        retry_after=retry_after(error),
     )
 
 
@@ -157,7 +167,7 @@ def process_died(error: BaseException) -> Failure:
     Args:
         error: how it died, in the pool's words.
     """
-    message = f"its process died: {exceptions.message(error)}"
+    message = f"its process died: {message_of(error)}"
     return Failure(error=Error("ProcessDied", message), ending=Ending.DIED, names=frozenset({"ProcessDied"}))
 
 
@@ -173,14 +183,12 @@ def revoked(how: str) -> Failure:
 
 
 def refused(error: RunnerError) -> Failure:
-    return Failure(error=Error(exceptions.class_name(error), exceptions.message(error)), ending=Ending.REFUSED)
+    return Failure(error=Error(class_name(error), message_of(error)), ending=Ending.REFUSED)
 
 
 def unrecorded(error: BaseException) -> Failure:
     """Return what is recorded instead of an outcome that the ledger refuses, and would refuse again."""
-    message = exceptions.valid(
-        f"what came of it could not be recorded: {exceptions.class_name(error)}: {exceptions.message(error)}"
-    )
+    message = valid_text(f"what came of it could not be recorded: {class_name(error)}: {message_of(error)}")
     return Failure(error=Error("NotRecorded", message), ending=Ending.UNRECORDED)
 
 
@@ -199,5 +207,5 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, Unread):
         return error.__cause__ is None or is_away(error.__cause__)
     if isinstance(error, redis.ResponseError):
-        return damage.is_refused_for_now(error)
+        return is_refused_for_now(error)
     return isinstance(error, redis.RedisError | OperationalError) and not isinstance(error, redis.DataError)

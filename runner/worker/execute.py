@@ -20,19 +20,18 @@ from celery.exceptions import Reject, Retry
 from celery.signals import celeryd_after_setup, worker_init
 from celery.utils.log import get_task_logger
 
-from runner import text
 from runner.errors import UnknownRun
 from runner.language.plan import Step
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Follows, Parked
-from runner.ledger.exceptions import class_name
-from runner.ledger.exceptions import message as message_of
+from runner.ledger.exceptions import class_name, message_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_record import RunRecord
 from runner.messages.canvas import COLLECT, GATHER, STAGE
 from runner.messages.send import next_of
 from runner.system.crashpoints import Crashpoint, crashpoint
+from runner.text import duration
 from runner.worker import application, endings, log_records, process, surroundings
 from runner.worker.backend import RETURNED, FanIn
 from runner.worker.batch import Batch
@@ -291,7 +290,7 @@ def _leave_to_newer_worker(run_id: str, names: Sequence[str], error: NewerPlan) 
         return None
     parked = {_park(run, name, error.waits_for, seconds, offered=error.needs) for name in names}
     if "parked" not in parked and "expired" in parked:
-        waited = text.duration(process.settings().wait_for_task)
+        waited = duration(process.settings().wait_for_task)
         cause = f"no worker has read {error.needs} for {waited}: start one of a newer version, then resume the run"
         conclude(run, Verdict("failed", cause))
     return seconds if "parked" in parked else None

@@ -11,8 +11,8 @@ import redis
 
 from runner.errors import RunnerError
 from runner.language.plan import FanOut
-from runner.ledger import values
 from runner.ledger.run_record import RunRecord
+from runner.ledger.values import decode_value
 from runner.worker.endings import Unread
 
 
@@ -52,7 +52,7 @@ def outcomes(run: RunRecord, fan_out: FanOut) -> list[dict[str, Any]]:
     entries = []
     for ids in run.ids(fan_out.collectors):
         for step_id, ended in run.outcomes_of(ids, values=True).items():
-            value = values.decode(ended.json) if ended.passes else None
+            value = decode_value(ended.json) if ended.passes else None
             error = asdict(ended.error) if ended.error else None
             entries.append({"id": step_id, "status": ended.status, "value": value, "error": error})
     return entries

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from runner import text
 from runner.language.redact import redact
+from runner.text import block
 from runner.worker.process import secret_plans
 
 
@@ -44,4 +44,4 @@ class CleanRecords:
 def _clean(message: str) -> str:
     for plan in secret_plans():
         message = redact(message, plan)
-    return text.block(message)
+    return block(message)

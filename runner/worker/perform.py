@@ -7,8 +7,8 @@ from typing import Any
 from runner.errors import RunnerError, listed
 from runner.language.plan import arguments
 from runner.language.tolerance import verdict
-from runner.ledger import values
 from runner.ledger.damage import MissingData
+from runner.ledger.values import decode_value
 from runner.settings import Settings
 from runner.worker import endings, fan_in, notes
 from runner.worker.attempt import Attempt
@@ -114,11 +114,11 @@ def _handed(
     """Return the first argument of a gather or a stage; ``outcomes`` is added to the others if the gather asks for it."""
     run, claim = attempt.run, attempt.claim
     if attempt.step.kind == "stage":
-        return values.decode(claim.before)
+        return decode_value(claim.before)
     streamed = fan_in.streams(task)
     limit = math.inf if streamed else settings.fan_in_limit
     fan_out = run.plan.fan_out_of(attempt.step)
-    collected = run.collected(fan_out.collectors, absent=absent, limit=limit, read=values.decode, handed=claim.handed)
+    collected = run.collected(fan_out.collectors, absent=absent, limit=limit, read=decode_value, handed=claim.handed)
     value = fan_in.stream(collected) if streamed else list(collected)
     if fan_in.wants_outcomes(task):
         kwargs["outcomes"] = fan_in.outcomes(run, fan_out)

@@ -15,7 +15,7 @@ from billiard.process import current_process
 from celery import Celery, current_app
 from celery.signals import worker_init
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_record import RunRecord
@@ -95,7 +95,7 @@ def settings() -> Settings:
 
 @functools.cache
 def ledger() -> Ledger:
-    return Ledger.of(brokers.connect(application.ledger_url(app(), settings())), settings())
+    return Ledger.of(connect(application.ledger_url(app(), settings())), settings())
 
 
 def is_child() -> bool:

@@ -21,7 +21,7 @@ from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Outcome, Sweep
 from runner.ledger.ledger import Ledger
-from runner.messages import canvas
+from runner.messages.canvas import compose
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import process
@@ -109,7 +109,7 @@ def _send(plan: Plan, run_id: str, due: list[str], ledger: Ledger) -> None:
     tail = [step.id for step in plan.tail]
     ended = tail[: tail.index(due[0])] if due[0] in tail else []
     done = {*ended, *(ref for fan_out in plan.fan_outs for ref in fan_out.refs)} - {*due}
-    rest = canvas.compose(plan, run_id, done)
+    rest = compose(plan, run_id, done)
     if rest is not None:
         send(rest, process.app(), ledger)
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from runner import text
 from runner.language.plan import Retry
+from runner.text import duration
 from runner.worker.endings import RULES, Failure
 
 _EVER = 100 * 365 * 86400.0  # seconds; a number that is no longer a duration
@@ -45,11 +45,11 @@ def wait_before_retry(
     wait = full * (1 - share * chance)
     if failure.retry_after is not None:
         if failure.retry_after > policy.max_delay:
-            asked = "for ever" if failure.retry_after > _EVER else text.duration(failure.retry_after)
-            return NoRetry(f"it asks to wait {asked}, and retry.max_delay is {text.duration(policy.max_delay)}")
+            asked = "for ever" if failure.retry_after > _EVER else duration(failure.retry_after)
+            return NoRetry(f"it asks to wait {asked}, and retry.max_delay is {duration(policy.max_delay)}")
         wait = max(wait, failure.retry_after)
     if policy.max_duration is not None and elapsed + wait > policy.max_duration:
-        return NoRetry(f"the next attempt would be later than retry.max_duration, {text.duration(policy.max_duration)}")
+        return NoRetry(f"the next attempt would be later than retry.max_duration, {duration(policy.max_duration)}")
     return wait
 
 

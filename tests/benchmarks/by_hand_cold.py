@@ -25,7 +25,7 @@ def main() -> None:
         address = Path(folder, "valkey.sock")
         os.environ["BY_HAND_BROKER_URL"] = f"redis+socket://{address}"
         server = subprocess.Popen(
-            [embedded.binary(), "--port", "0", "--unixsocket", address, "--dir", folder, "--appendonly", "yes"],
+            [embedded.valkey_binary(), "--port", "0", "--unixsocket", address, "--dir", folder, "--appendonly", "yes"],
             stdout=subprocess.DEVNULL,
         )
         while not address.exists():

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import redis
 
-from runner import brokers
+from runner.brokers import connect
 from tests.benchmarks.client import expect, main, sum_below, timed
 from tests.benchmarks.tasks import number, total
 
@@ -19,7 +19,7 @@ SOME = 1000  # collectors whose writes share a pipeline
 
 
 def numbers(count: int) -> float:
-    server = brokers.connect(os.environ["RUNNER_BROKER_URL"])
+    server = connect(os.environ["RUNNER_BROKER_URL"])
     key = f"floor:{uuid.uuid4()}"
     with timed() as watch:
         for first in range(0, count, SOME):

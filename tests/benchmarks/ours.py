@@ -6,12 +6,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
-from runner import brokers, celery_app
+from runner import celery_app
+from runner.brokers import connect, locate_broker
 from runner.language.plan import FanOut, Plan
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
-from runner.messages import canvas
+from runner.messages.canvas import compose, messages_of
 from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import read_settings
@@ -55,15 +56,15 @@ def written_out(count: int) -> float:
     return seconds
 
 
-def compose(count: int) -> float:
+def composed(count: int) -> float:
     """A plan whose collectors are all written out, each of them a message of its own, to what would be sent."""
     plan = load(DEFAULT).bind({"topic": "tea"})
     fan_out, *rest = plan.parts
     collectors = tuple(replace(plan.collectors[0], id=f"collector_{number}") for number in range(count))
     wide = replace(plan, parts=(replace(cast("FanOut", fan_out), collectors=collectors), *rest))
     with timed() as watch:
-        composed = canvas.compose(wide, "compose")
-    expect(len(canvas.messages(composed)), count + len(plan.tail))
+        canvas = compose(wide, "compose")
+    expect(len(messages_of(canvas)), count + len(plan.tail))
     return watch.seconds
 
 
@@ -98,7 +99,7 @@ def _file(file: Path | str) -> WorkflowFile:
 @cache
 def _ledger() -> Ledger:
     settings = read_settings()
-    return Ledger.of(brokers.connect(brokers.url(settings)), settings)
+    return Ledger.of(connect(locate_broker(settings)), settings)
 
 
 if __name__ == "__main__":
@@ -110,6 +111,6 @@ if __name__ == "__main__":
             "written_out": written_out,
             "flaky": flaky,
             "pages": pages,
-            "compose": compose,
+            "compose": composed,
         }
     )

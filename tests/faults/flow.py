@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from runner import brokers
+from runner.brokers import connect
 from runner.ledger.ledger import Ledger
 from tests.command_line import ROOT, Answer, runner, start
 from tests.faults.journal import Journal
@@ -102,4 +102,4 @@ def statuses(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def ledger(url: str) -> Ledger:
-    return Ledger(brokers.connect(url))
+    return Ledger(connect(url))

@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner import brokers, celery_app
+from runner import celery_app
+from runner.brokers import connect, locate_broker
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
@@ -16,7 +17,7 @@ from tests.command_line import ROOT
 def main(*files: str) -> None:
     celery_app.make_current()
     settings = read_settings()
-    ledger = Ledger.of(brokers.connect(brokers.url(settings)), settings)
+    ledger = Ledger.of(connect(locate_broker(settings)), settings)
     for file in files:
         start(load(file, settings).bind({}), Path(file).stem, ledger, Destination(queue=settings.queue))
 

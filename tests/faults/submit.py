@@ -9,7 +9,8 @@ from pathlib import Path
 
 import redis
 
-from runner import brokers, celery_app
+from runner import celery_app
+from runner.brokers import connect, locate_broker
 from runner.errors import RunnerError
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
@@ -37,9 +38,7 @@ def main(folder: str, count: str, name: str, every: str = "0") -> None:
 
 def _submitted(plan: Plan, run_id: str, settings: Settings) -> bool:
     try:
-        start(
-            plan, run_id, Ledger.of(brokers.connect(brokers.url(settings)), settings), Destination(queue=settings.queue)
-        )
+        start(plan, run_id, Ledger.of(connect(locate_broker(settings)), settings), Destination(queue=settings.queue))
     except (redis.RedisError, RunnerError):
         return False
     return True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.plan import Step
 from runner.ledger.entries import Error, Postponed
 from runner.ledger.ledger import Ledger
@@ -57,7 +57,7 @@ def server(
 
 
 def store(server: Server) -> Ledger:
-    return Ledger(brokers.connect(server.url))
+    return Ledger(connect(server.url))
 
 
 def answer(ledger: Ledger, step: Step, token: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
@@ -40,9 +40,7 @@ def key(run_id: str, name: str) -> str:
 
 
 def damage_plan(ledger: Ledger, run_id: str, kind: str) -> None:
-    raw = brokers.connect(
-        f"redis://127.0.0.1:{ledger.client.get_connection_kwargs()['port']}/0", decode_responses=False
-    )
+    raw = connect(f"redis://127.0.0.1:{ledger.client.get_connection_kwargs()['port']}/0", decode_responses=False)
     text = raw.get(key(run_id, "plan"))
     assert isinstance(text, bytes)
     raw.set(key(run_id, "plan"), PLANS[kind](text), ex=600)
@@ -137,7 +135,7 @@ def test_no_exception_of_any_kind_ends_the_thread_of_the_reconciler(
     error: BaseException, broker: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F39 thread: three kinds were caught; after any other no deadline fired any more, of any workflow."""
-    ledger = Broken(brokers.connect(broker.url))
+    ledger = Broken(connect(broker.url))
     ledger.raises, ledger.times = error, 0
     settings = Settings(broker_url=broker.url, reconcile_every=0.05, grace=0.1)
     monkeypatch.setattr(process, "ledger", lambda: ledger)

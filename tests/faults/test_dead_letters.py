@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner.messages import dead_letters
+from runner.messages.dead_letters import DeadLetter, add_dead_letter, count_dead_letters, latest_dead_letters
 from runner.settings import read_settings
 from tests.command_line import DEFAULT, runner
 from tests.faults.hostile import DEEP, HOSTILE, OTHERS, QUEUE, WELL_FORMED, body, envelope
@@ -32,9 +32,9 @@ def worker(request: pytest.FixtureRequest, valkey: Server, tmp_path: Path) -> It
         yield process
 
 
-def letters(server: Server) -> list[dead_letters.DeadLetter]:
+def letters(server: Server) -> list[DeadLetter]:
     with server.client() as client:
-        return dead_letters.latest(client, read_settings(), 1000)
+        return latest_dead_letters(client, read_settings(), 1000)
 
 
 def waiting(server: Server) -> int:
@@ -43,7 +43,7 @@ def waiting(server: Server) -> int:
         return int(client.llen(QUEUE)) + int(client.hlen("unacked"))
 
 
-def kept(server: Server, *messages: bytes) -> list[dead_letters.DeadLetter]:
+def kept(server: Server, *messages: bytes) -> list[DeadLetter]:
     """The letters, oldest first, once they are as many as these messages; they are these.
 
     A message that was just taken is for a moment in no list at all: kombu pops it before it records it.
@@ -169,12 +169,10 @@ def test_the_list_of_dead_letters_keeps_the_latest_thousand_and_expires(valkey: 
     settings = read_settings()
     with valkey.client() as client:
         for number in range(1002):
-            dead_letters.add(
-                client, settings, dead_letters.DeadLetter(at=1.5, queue=QUEUE, reason=str(number), message=b"\xff")
-            )
+            add_dead_letter(client, settings, DeadLetter(at=1.5, queue=QUEUE, reason=str(number), message=b"\xff"))
 
-        assert dead_letters.count(client, settings) == 1000
-        assert dead_letters.latest(client, settings, 1) == [
-            dead_letters.DeadLetter(at=1.5, queue=QUEUE, reason="1001", message=b"\xff")
+        assert count_dead_letters(client, settings) == 1000
+        assert latest_dead_letters(client, settings, 1) == [
+            DeadLetter(at=1.5, queue=QUEUE, reason="1001", message=b"\xff")
         ]
         assert 0 < int(client.ttl("runner:dead-letters")) <= settings.ttl

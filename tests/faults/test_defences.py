@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from tests.command_line import ROOT
 from tests.faults.defences import CHANGES, PROOFS, Proof
 from tests.faults.markers import markers
@@ -37,7 +37,7 @@ def test_lua_without_a_defence_is_still_lua(valkey: Server) -> None:
     changes = [(places[change.marker], change.instead) for change in CHANGES if not places[change.marker].is_python]
     modules = [definitions(place.replaced(instead)) for place, instead in changes if place.file.name != "command.py"]
     scripts = [value for module in modules for value in module.values() if "redis.call" in str(value)]
-    with brokers.connect(valkey.url) as client:
+    with connect(valkey.url) as client:
         hashes = [client.script_load(script) for script in scripts]
     assert len(hashes) > len(modules)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.ledger import exceptions as raised
 from runner.ledger.entries import Error, Outcome
+from runner.ledger.exceptions import valid_text
 from runner.ledger.ledger import Ledger
 from tests.faults import invariants, send
 from tests.faults.conftest import StartWorker
@@ -71,7 +71,7 @@ def test_a_collector_ends_as_what_it_raised(pool: str, tmp_path: Path, ledger: L
         "cancelled": "upstream",
         "text_raises": "TextRaises('x') (its str() raised KeyError)",
         "half_a_pair": r"half \ud83d of a pair",
-        "huge": raised.valid("x" * 20_000_000),
+        "huge": valid_text("x" * 20_000_000),
     }
     assert (tmp_path / "worker-1.log").stat().st_size < 1_000_000, "the log has the message cut, too"
     assert all("in fail" in error_of(ended[way]).traceback for way in ("own", "cancelled", "interrupt", "half_a_pair"))

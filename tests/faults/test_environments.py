@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.messages import dead_letters
+from runner.messages.dead_letters import count_dead_letters
 from runner.settings import read_settings
 from tests.command_line import DEFAULT, runner
 from tests.servers import Server, free_port
@@ -58,7 +58,7 @@ def test_a_worker_leaves_the_queue_of_another_application_alone(
 
     assert answer.code == 0, answer.stderr
     assert theirs.lrange("celery", 0, -1) == [THEIRS]
-    assert dead_letters.count(theirs, read_settings()) == 0
+    assert count_dead_letters(theirs, read_settings()) == 0
     assert "CELERY_BROKER_URL: not used" in (tmp_path / "log").read_text()
 
 

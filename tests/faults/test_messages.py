@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from runner.ledger.ledger import Ledger
-from runner.messages import dead_letters
+from runner.messages.dead_letters import count_dead_letters, latest_dead_letters
 from runner.settings import read_settings
 from tests.command_line import ROOT
 from tests.faults import flow, invariants
@@ -49,12 +49,12 @@ def test_a_hostile_message_is_kept_aside_and_the_worker_goes_on(
     """
     worker = start_worker()
     ledger.client.lpush("celery", HOSTILE[name])
-    wait_until(lambda: dead_letters.count(ledger.client, read_settings()) == 1, "the message is in the list")
+    wait_until(lambda: count_dead_letters(ledger.client, read_settings()) == 1, "the message is in the list")
 
     run = flow.begin(tmp_path, file=flow.SMALL, run_id="after")
     told = run.end(within=20)
 
     assert told.code == 0, told.stderr
     assert worker.poll() is None
-    assert dead_letters.latest(ledger.client, read_settings())[0].message == HOSTILE[name]
+    assert latest_dead_letters(ledger.client, read_settings())[0].message == HOSTILE[name]
     invariants.check("after", ledger, run.journal, told=told)

@@ -293,7 +293,7 @@ def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, own_director
 
     assert answer.code == 0, answer.stderr
     assert len(run.journal.starts("one")) == len(run.journal.starts("two")) == 1
-    with embedded.serve(state_dir) as url:
+    with embedded.embedded_valkey(state_dir) as url:
         touched = dict.fromkeys(("three", "four"), 1)
         invariants.check_told("flow", flow.ledger(url), told=answer)
         invariants.check_recorded("flow", flow.ledger(url), run.journal, faults=touched)
@@ -310,5 +310,5 @@ def test_a_killed_run_that_was_resumed_leaves_no_message(tmp_path: Path, own_dir
 
     assert runner("resume", "flow", "--json").code == 0
 
-    with embedded.serve(state_dir) as url:
+    with embedded.embedded_valkey(state_dir) as url:
         invariants.check_nothing_left(flow.ledger(url))

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from runner import brokers
-from runner.brokers import embedded
+from runner.brokers import embedded, locate_broker, open_broker
 from runner.errors import BrokerUnavailable, StateDirectoryUnusable
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
@@ -395,11 +394,11 @@ def test_a_socket_directory_that_is_a_link_is_refused(target: str, own_directory
     """Anyone may have made it under /tmp before us: it led to a directory of ours, such as ~/.ssh, and was followed."""
     (own_directory / "ours").mkdir(mode=0o700)
     settings = read_settings(state_dir=own_directory / ("long" * 25))
-    folder = Path(brokers.url(settings).removeprefix("redis+socket://").partition("?")[0]).parent
+    folder = Path(locate_broker(settings).removeprefix("redis+socket://").partition("?")[0]).parent
     folder.symlink_to(own_directory / target)
 
     try:
-        with pytest.raises(StateDirectoryUnusable, match=str(folder)), brokers.open(settings):
+        with pytest.raises(StateDirectoryUnusable, match=str(folder)), open_broker(settings):
             pass
     finally:
         folder.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
 from runner.ledger.ledger import Ledger
@@ -26,7 +26,7 @@ PLAN = make_plan("wide", collectors=(PAGE,), gather=make_gather("gather", "sum")
 
 @pytest.fixture
 def ledger(valkey: Any) -> Ledger:
-    ledger = Ledger(brokers.connect(valkey.url), ttl=60)
+    ledger = Ledger(connect(valkey.url), ttl=60)
     ledger.accept("run-1", PLAN, items=[packed((Item(n, str(n), n) for n in range(10)), "page/0")])
     return ledger
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from runner.errors import UnknownRun
 from runner.language.tolerance import Verdict
 from runner.ledger.ledger import Ledger
@@ -15,7 +15,7 @@ PLAN = make_plan("p", collectors="a b", gather="g", stages="s t")
 
 @pytest.fixture
 def ledger(valkey: Server) -> Ledger:
-    ledger = Ledger(brokers.connect(valkey.url), ttl=60)
+    ledger = Ledger(connect(valkey.url), ttl=60)
     ledger.accept("run-1", PLAN)
     return ledger
 

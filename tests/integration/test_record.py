@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.plan import Foreach, Item, Retry, Step
 from runner.ledger.codec import packed
 from runner.ledger.entries import Error, Granted, Outcome, Postponed
@@ -24,7 +24,7 @@ HALF = "worker \ud83d"
 
 @pytest.fixture
 def ledger(valkey: Server) -> Ledger:
-    ledger = Ledger(brokers.connect(valkey.url), ttl=60)
+    ledger = Ledger(connect(valkey.url), ttl=60)
     ledger.accept("run-1", PLAN)
     return ledger
 

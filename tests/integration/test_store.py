@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner import brokers
+from runner.brokers import connect
 from runner.errors import UnknownRun
 from runner.language.plan import Foreach, Item, Retry, Step
 from runner.ledger import run_reader
@@ -34,7 +34,7 @@ FIRST, SECOND = PLAN.tail[1:]
 
 @pytest.fixture
 def ledger(valkey: Any) -> Iterator[Ledger]:
-    client = brokers.connect(valkey.url)
+    client = connect(valkey.url)
     yield Ledger(client, ttl=60)
     client.close()
 
@@ -690,5 +690,5 @@ def test_a_gather_of_many_collectors_reads_their_values_itself(ledger: Ledger) -
 )
 def test_the_ledger_sends_for_a_broker_that_is_the_same_database(url: str, shared: bool) -> None:  # noqa: FBT001
     """An application may have its messages elsewhere: they would wait where nobody looks."""
-    with brokers.connect("redis://localhost") as client:
-        assert Ledger(client).shares(brokers.connect(url).get_connection_kwargs()) == shared
+    with connect("redis://localhost") as client:
+        assert Ledger(client).shares(connect(url).get_connection_kwargs()) == shared

@@ -11,7 +11,7 @@ from celery.canvas import _chord
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from runner import brokers
+from runner.brokers import connect
 from runner.celery_app import configuration
 from runner.language import plan as plans
 from runner.language.plan import Plan, Step
@@ -20,7 +20,7 @@ from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check
 from runner.ledger.ledger import Ledger
 from runner.messages import batching as sizes
-from runner.messages import canvas
+from runner.messages.canvas import COLLECT, compose, messages_of
 from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import Settings, read_settings
@@ -61,20 +61,20 @@ def parts(plan: Plan) -> list[str]:
 def sent(composed: Any) -> list[str]:
     return [
         part
-        for name, task, args, _ in canvas.messages(composed)
-        for part in (args[1] if task == canvas.COLLECT else [name.partition(".")[2]])
+        for name, task, args, _ in messages_of(composed)
+        for part in (args[1] if task == COLLECT else [name.partition(".")[2]])
     ]
 
 
 @given(PLANS)
 def test_every_step_is_in_the_canvas_exactly_once(plan: Plan) -> None:
-    assert sorted(sent(canvas.compose(plan, "r"))) == sorted(parts(plan))
+    assert sorted(sent(compose(plan, "r"))) == sorted(parts(plan))
 
 
 @given(PLANS)
 def test_the_header_of_a_canvas_has_one_entry_per_message_also_for_one(plan: Plan) -> None:
     assume(plan.fan_outs[0].refs)  # with no items there is nothing to wait for
-    composed = canvas.compose(plan, "r")
+    composed = compose(plan, "r")
     assert isinstance(composed, _chord)
     shared = [step for step in plan.collectors if step.message is not None]
     assert composed.__length_hint__() == len(plan.fan_outs[0].refs) - len(shared) + len(
@@ -95,19 +95,19 @@ def test_collectors_that_share_a_message_are_async_and_have_its_queue_and_priori
 
 @given(PLANS)
 def test_a_canvas_survives_json(plan: Plan) -> None:
-    composed = canvas.compose(plan, "r")
+    composed = compose(plan, "r")
     assert sent(signature(json.loads(json.dumps(composed)))) == sent(composed)
 
 
 @given(PLANS)
 def test_a_canvas_composed_twice_is_equal(plan: Plan) -> None:
-    assert canvas.compose(plan, "r") == canvas.compose(plan, "r")
+    assert compose(plan, "r") == compose(plan, "r")
 
 
 @given(plans_partly_done())
 def test_a_canvas_has_exactly_the_steps_that_are_not_done(case: tuple[Plan, set[str]]) -> None:
     plan, done = case
-    composed = sent(canvas.compose(plan, "r", done))
+    composed = sent(compose(plan, "r", done))
     assert sorted(composed) == sorted(part for part in parts(plan) if part not in done)
 
 
@@ -130,7 +130,7 @@ def client(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     app = Celery("oracle")
     app.config_from_object(configuration(read_settings()))
     app.set_current()
-    connection = brokers.connect(valkey.url)
+    connection = connect(valkey.url)
     yield Ledger.of(connection, Settings())
     connection.close()
     app.close()

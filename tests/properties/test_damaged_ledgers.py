@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner import brokers, cli
+from runner import cli
+from runner.brokers import connect
 from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
 from runner.ledger.entries import Error, Postponed
@@ -98,8 +99,8 @@ def test_no_command_fails_over_a_damaged_run_or_is_kept_from_another_run(
 ) -> None:
     """724 of 2,730 calls ended with "a bug in runner"."""
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
-    raw = brokers.connect(valkey.url, decode_responses=False)
-    ledger = Ledger(brokers.connect(valkey.url), ttl=600)
+    raw = connect(valkey.url, decode_responses=False)
+    ledger = Ledger(connect(valkey.url), ttl=600)
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(

@@ -6,9 +6,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import text
 from runner.language.plan import Foreach, Plan, Retry, Step
 from runner.language.steps import Kind
+from runner.text import block, printable, width
 from runner.views.drawings.as_json import draw_json
 from runner.views.drawings.dot import draw_dot
 from runner.views.drawings.mermaid import draw_mermaid
@@ -28,7 +28,7 @@ FOREACH = st.builds(
 
 @st.composite
 def plans(draw: st.DrawFn, ids: st.SearchStrategy[str] = IDS, foreach: st.SearchStrategy[Foreach | None] = ONE) -> Plan:
-    names = iter(draw(st.lists(ids, min_size=2, max_size=40, unique_by=text.printable)))
+    names = iter(draw(st.lists(ids, min_size=2, max_size=40, unique_by=printable)))
     stages = draw(st.integers(0, 3))
 
     def step(kind: Kind, step_id: str) -> Step:
@@ -71,8 +71,8 @@ def test_the_tree_names_every_step_once(plan: Plan) -> None:
 
 
 @given(plans(foreach=st.none() | FOREACH), st.integers(40, 200))
-def test_the_tree_is_no_wider_than_its_screen(plan: Plan, width: int) -> None:
-    assert max(map(text.width, draw_tree(plan, screen=Screen(width)).splitlines())) <= width
+def test_the_tree_is_no_wider_than_its_screen(plan: Plan, columns: int) -> None:
+    assert max(map(width, draw_tree(plan, screen=Screen(columns)).splitlines())) <= columns
 
 
 @given(plans(ids=st.text(min_size=1, max_size=20)))
@@ -81,7 +81,7 @@ def test_mermaid_names_every_step_once_and_connects_it(plan: Plan) -> None:
     labels = re.findall(r'^    n\d+[(\[{]+"(.*)"[)\]}]+:::', drawn, flags=re.MULTILINE)
     read = [re.sub(r"#(\d+);", lambda found: chr(int(found[1])), label.split("<br/>")[0]) for label in labels]
     arrows = next(line for line in drawn.splitlines() if line.startswith("    start --> "))
-    assert read == [text.printable(step.id) for step in plan.steps]
+    assert read == [printable(step.id) for step in plan.steps]
     assert re.findall(r"n\d+", arrows) == [f"n{at}" for at in range(len(plan.steps))]
 
 
@@ -89,7 +89,7 @@ def test_mermaid_names_every_step_once_and_connects_it(plan: Plan) -> None:
 def test_dot_names_every_step_once_and_connects_it(plan: Plan) -> None:
     drawn = draw_dot(plan, collapse=None)
     labels = re.findall(r'^    n\d+ \[.*, label="((?:[^"\\]|\\.)*)"\]$', drawn, flags=re.MULTILINE)
-    assert [undotted(label) for label in labels] == [text.printable(step.id) for step in plan.steps]
+    assert [undotted(label) for label in labels] == [printable(step.id) for step in plan.steps]
     arrows = next(line for line in drawn.splitlines() if line.startswith("    start -> "))
     assert re.findall(r"n\d+", arrows) == [f"n{at}" for at in range(len(plan.steps))]
 
@@ -107,10 +107,10 @@ def test_json_names_every_step_once_and_connects_it(plan: Plan) -> None:
 @given(plans(ids=st.text(min_size=1, max_size=20), foreach=st.none() | FOREACH))
 def test_no_drawing_moves_the_cursor(plan: Plan) -> None:
     drawn = "".join([draw_tree(plan), draw_mermaid(plan), draw_dot(plan)])
-    assert text.printable(drawn.replace("\n", "")) == drawn.replace("\n", "")
+    assert printable(drawn.replace("\n", "")) == drawn.replace("\n", "")
 
 
 @given(plans(ids=st.text(min_size=1, max_size=20), foreach=st.none() | FOREACH))
 def test_json_moves_no_cursor_either_though_its_spaces_are_as_they_were(plan: Plan) -> None:
     drawn = draw_json(plan)
-    assert text.block(drawn) == drawn
+    assert block(drawn) == drawn

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
 from runner.ledger.entries import Claim, Error, Granted, Postponed
@@ -196,7 +196,7 @@ def _shown(claim: Claim) -> tuple[str, int, int]:
 
 
 def test_the_ledger_does_what_a_dict_does(valkey: Server) -> None:
-    client = brokers.connect(valkey.url)
+    client = connect(valkey.url)
     LedgerAgainstADict.store = Ledger(client, ttl=600)
     run_state_machine_as_test(
         LedgerAgainstADict,

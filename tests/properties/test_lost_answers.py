@@ -8,7 +8,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner import brokers
+from runner.brokers import connect
 from runner.language.plan import Step
 from runner.ledger.entries import Error, Granted, Postponed
 from runner.ledger.ledger import Ledger
@@ -56,8 +56,8 @@ def test_every_transition_of_the_ledger_may_be_asked_for_again(valkey: Server) -
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(st.integers(0, 2**32))
     def holds(seed: int) -> None:
-        plain = Ledger(brokers.connect(valkey.url), ttl=60)
-        forgetful = Forgetful(brokers.connect(valkey.url), seed)
+        plain = Ledger(connect(valkey.url), ttl=60)
+        forgetful = Forgetful(connect(valkey.url), seed)
         store, ask, run_id = Ledger(forgetful.client, ttl=60), forgetful.ask, f"lost-{next(numbers)}"
         scripts = [store.server.script(text) for text in (ACCEPT, CLAIM, FINISH, POSTPONE, RENEW, CANCEL)]
         assert all(script.registered_client is forgetful.client for script in scripts)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
-from runner.messages import canvas
+from runner.messages.canvas import compose
 from runner.messages.destination import Destination
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
@@ -48,7 +48,7 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
             [make_outcome(step_id, "succeeded", known[step_id], ref=plan.by_id[step_id].ref) for step_id in done],
         )
         for _ in range(times):
-            if sent := canvas.compose(plan, run_id, done | lost):
+            if sent := compose(plan, run_id, done | lost):
                 sent.apply_async()
 
         for _ in client.follow(run_id):

@@ -5,8 +5,8 @@ from typing import Any
 import click
 import pytest
 
-from runner import options
 from runner.language.inputs import Input
+from runner.options import find_file, input_options, typed_inputs
 
 INPUTS = {
     "n": Input.model_validate({"type": "integer"}),
@@ -17,8 +17,8 @@ INPUTS = {
 
 
 def typed(*words: str) -> dict[str, Any]:
-    command = click.Command("run", params=list(options.of_inputs(INPUTS, ())))
-    return options.typed_inputs(INPUTS, command.make_context("run", list(words)).params, ())
+    command = click.Command("run", params=list(input_options(INPUTS, ())))
+    return typed_inputs(INPUTS, command.make_context("run", list(words)).params, ())
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,4 @@ def test_an_array_given_as_json_and_again_is_refused(words: tuple[str, ...]) -> 
     ],
 )
 def test_the_workflow_file_is_found_among_values_that_begin_with_a_dash(words: list[str], file: str | None) -> None:
-    assert options.file_among(words, ()) == file
+    assert find_file(words, ()) == file

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runner import text
+from runner.text import block, cut, cut_middle, duration, printable, rate, to_json, width, wrap
 
 
 @pytest.mark.parametrize(
@@ -23,16 +23,16 @@ from runner import text
     ],
 )
 def test_only_characters_that_mislead_are_escaped(written: str, shown: str) -> None:
-    assert text.printable(written) == shown
+    assert printable(written) == shown
 
 
 def test_prose_that_is_made_safe_keeps_its_no_break_spaces() -> None:
-    assert text.block("oui\u00a0!\n\x1b[31m") == "oui\u00a0!\n\\x1b[31m"
+    assert block("oui\u00a0!\n\x1b[31m") == "oui\u00a0!\n\\x1b[31m"
 
 
 @given(st.text())
 def test_printable_text_never_moves_the_cursor(written: str) -> None:
-    shown = text.printable(written)
+    shown = printable(written)
     assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"}
 
 
@@ -42,31 +42,31 @@ def test_printable_text_never_moves_the_cursor(written: str) -> None:
     )
 )
 def test_printable_json_reads_back_and_moves_no_cursor(value: object) -> None:
-    shown = text.to_json(value)
+    shown = to_json(value)
     assert json.loads(shown) == value
-    assert text.block(shown) == shown
+    assert block(shown) == shown
     shown.encode()
 
 
-@given(st.text().map(text.printable), st.integers(0, 50))
+@given(st.text().map(printable), st.integers(0, 50))
 def test_a_text_that_is_cut_fits(written: str, columns: int) -> None:
-    assert text.width(text.cut(written, columns)) <= columns
-    assert text.width(text.cut_middle(written, columns)) <= columns
+    assert width(cut(written, columns)) <= columns
+    assert width(cut_middle(written, columns)) <= columns
 
 
-@given(st.text().map(text.printable), st.integers(2, 50))
+@given(st.text().map(printable), st.integers(2, 50))
 @example("000\u0300", 2)  # was one line of three columns: the accent was cut off in place of a letter
 def test_a_text_that_is_wrapped_fits_and_loses_nothing(written: str, columns: int) -> None:
-    wrapped = text.wrap(written, columns)
-    assert all(text.width(line) <= columns for line in wrapped)
+    wrapped = wrap(written, columns)
+    assert all(width(line) <= columns for line in wrapped)
     assert "".join("".join(wrapped).split()) == "".join(written.split())
 
 
 def test_a_text_that_fits_is_not_cut() -> None:
-    assert text.cut("集集", 4) == "集集"
-    assert text.cut("集集", 3) == "集…"
-    assert text.cut_middle("collector_17", 12) == "collector_17"
-    assert text.cut_middle("collector_17", 9) == "colle…_17"
+    assert cut("集集", 4) == "集集"
+    assert cut("集集", 3) == "集…"
+    assert cut_middle("collector_17", 12) == "collector_17"
+    assert cut_middle("collector_17", 9) == "colle…_17"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_text_that_fits_is_not_cut() -> None:
     ],
 )
 def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
-    assert text.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
     [(12_345.6, "12,346/s"), (10, "10/s"), (2.5, "2.5/s"), (1, "1/s"), (0.2, "12/min"), (0.01, "36/h")],
 )
 def test_a_rate_is_in_the_unit_in_which_it_is_more_than_one(each_second: float, shown: str) -> None:
-    assert text.rate(each_second) == shown
+    assert rate(each_second) == shown

@@ -12,6 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.ledger import exceptions as raised
+from runner.ledger.exceptions import (
+    MESSAGE_LIMIT,
+    TRACEBACK_LIMIT,
+    error_of,
+    is_final,
+    names_of,
+    retry_after,
+    traceback_of,
+    valid_text,
+)
 from runner.worker.call import call
 from runner.worker.endings import Failure
 
@@ -207,19 +217,19 @@ def test_thousands_of_frames_are_told_within_the_limit(monkeypatch: pytest.Monke
 def test_a_message_is_cut_to_8_kb_and_says_how_much_is_left_out(unit: str) -> None:
     """One of 300 MB took a worker to 6.8 GB, one of 600 MB wrote 2 GB of log."""
     error = attempt(ValueError(unit * 1_000_000)).error
-    assert len(error.message.encode()) <= raised.MESSAGE_LIMIT
+    assert len(error.message.encode()) <= MESSAGE_LIMIT
     assert error.message.endswith(" more characters)")
-    assert len(error.traceback.encode()) < 2 * raised.MESSAGE_LIMIT
+    assert len(error.traceback.encode()) < 2 * MESSAGE_LIMIT
 
 
 def test_what_is_left_out_of_a_traceback_is_counted() -> None:
-    text = raised.valid("x" * 10_000)
+    text = valid_text("x" * 10_000)
     kept = text.count("x")
     assert text == f"{'x' * kept}… ({10_000 - kept:,} more characters)"
 
 
 def test_a_message_of_an_exception_that_fits_is_not_touched() -> None:
-    assert raised.valid("ä" * 4096) == "ä" * 4096
+    assert valid_text("ä" * 4096) == "ä" * 4096
 
 
 def test_a_traceback_is_cut_in_its_middle_and_says_how_much_is_left_out() -> None:
@@ -230,7 +240,7 @@ def test_a_traceback_is_cut_in_its_middle_and_says_how_much_is_left_out() -> Non
     )
     exec(compile(source, "<many>", "exec"), words)  # noqa: S102 - frames with long lines
     error = attempt_of(words["f0"], source)
-    assert len(error.encode()) <= raised.TRACEBACK_LIMIT
+    assert len(error.encode()) <= TRACEBACK_LIMIT
     assert "characters left out" in error
     assert "in f0" in error
     assert error.endswith("ValueError: end\n")
@@ -299,7 +309,7 @@ def test_an_exception_of_which_any_part_raises_is_told(
 
 @given(st.text(st.characters(), max_size=50).map(lambda text: text * 500), st.integers(100, 5000))
 def test_text_of_any_characters_is_valid_and_within_its_limit(text: str, limit: int) -> None:
-    assert len(raised.valid(text, limit).encode()) <= limit
+    assert len(valid_text(text, limit).encode()) <= limit
 
 
 class Items(dict[str, Any]):
@@ -385,7 +395,7 @@ def _raised(function: Callable[[], NoReturn]) -> Exception:
 )
 def test_a_traceback_tells_causes_and_members_in_order(function: Callable[[], NoReturn], parts: list[str]) -> None:
     """distributed#2530: of `raise Unusable(…) from error` the error was lost, and of a TaskGroup all that had failed in it."""
-    told = raised.traceback(_raised(function))
+    told = traceback_of(_raised(function))
     places = [told.find(part) for part in parts]
     assert -1 not in places, told
     assert places == sorted(places), told
@@ -393,13 +403,13 @@ def test_a_traceback_tells_causes_and_members_in_order(function: Callable[[], No
 
 @pytest.mark.parametrize("function", [_from_a_cause, _in_a_group])
 def test_retry_on_sees_causes_and_members(function: Callable[[], NoReturn]) -> None:
-    names = raised.names(_raised(function))
+    names = names_of(_raised(function))
     assert {"LookupError", "OSError", "ConnectionRefusedError", "builtins.ConnectionRefusedError"} <= names
 
 
 def test_retry_on_does_not_see_what_was_merely_being_handled() -> None:
     """A KeyError that was handled on the way, as in many libraries, says nothing about what went wrong later."""
-    assert "ConnectionRefusedError" not in raised.names(_raised(_while_another_is_handled))
+    assert "ConnectionRefusedError" not in names_of(_raised(_while_another_is_handled))
 
 
 @pytest.mark.parametrize(
@@ -413,18 +423,18 @@ def test_retry_on_does_not_see_what_was_merely_being_handled() -> None:
     ids=repr,
 )
 def test_one_member_that_is_final_makes_its_group_final(error: Exception, final: bool, wait: float | None) -> None:  # noqa: FBT001 - a case
-    assert (raised.says_final(error), raised.wait(error)) == (final, wait)
+    assert (is_final(error), retry_after(error)) == (final, wait)
 
 
 def test_what_an_exception_says_itself_goes_before_what_its_cause_says() -> None:
     error = LookupError()
     error.__cause__ = Unusable()
-    assert raised.says_final(error)
+    assert is_final(error)
     error.retryable = True  # type: ignore[attr-defined]
-    assert not raised.says_final(error)
+    assert not is_final(error)
 
 
 def test_a_group_says_what_its_members_say() -> None:
-    assert raised.error(_raised(_in_a_group)).message.startswith(
+    assert error_of(_raised(_in_a_group)).message.startswith(
         "several (2 sub-exceptions): LookupError: no prices; ExceptionGroup: inner"
     )

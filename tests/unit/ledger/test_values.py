@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
 from runner.ledger import codec as encoding
-from runner.ledger import values
+from runner.ledger.values import UnknownType, decode_value, encode_value, text_of
 
 AT = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
 
@@ -70,8 +70,8 @@ class Keyed(str):
 def test_a_value_that_celerys_json_carries_comes_back_as_what_it_was(value: Any) -> None:
     """Django tasks return datetimes and Decimals, and Celery's own serializer carries them: here they were refused."""
     carried = {"deep": [{"one": value}], "two": value}
-    assert values.decode(values.encode(carried)) == carried
-    assert type(values.decode(values.encode(value))) is type(value)
+    assert decode_value(encode_value(carried)) == carried
+    assert type(decode_value(encode_value(value))) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,20 @@ def test_a_value_that_celerys_json_carries_comes_back_as_what_it_was(value: Any)
     ids=str,
 )
 def test_a_value_that_json_lacks_is_shown_as_text(value: Any, text: str) -> None:
-    assert encoding.shown(values.encode([{"a": value}])) == [{"a": text}]
-    assert values.text_of(value) == text
+    assert encoding.shown(encode_value([{"a": value}])) == [{"a": text}]
+    assert text_of(value) == text
 
 
 def test_a_type_that_an_application_has_registered_is_carried_and_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kombu_json, "_encoders", dict(kombu_json._encoders))
     monkeypatch.setattr(kombu_json, "_decoders", dict(kombu_json._decoders))
     kombu_json.register_type(Money, "money", lambda money: {"cents": money.cents}, lambda stored: Money(**stored))
-    stored = values.encode([Money(110)])
-    assert values.decode(stored) == [Money(110)]
+    stored = encode_value([Money(110)])
+    assert decode_value(stored) == [Money(110)]
     assert encoding.shown(stored) == [{"cents": 110}]
     monkeypatch.undo()
-    with pytest.raises(values.UnknownType, match="a value of the type 'money' cannot be read here"):
-        values.decode(stored)
+    with pytest.raises(UnknownType, match="a value of the type 'money' cannot be read here"):
+        decode_value(stored)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_type_that_an_application_has_registered_is_carried_and_handed_on(monk
 def test_a_mapping_that_looks_like_a_stored_value_stays_a_mapping(imitation: Any) -> None:
     """What `http.get` returns may be anything; kombu's JSON would take it for what it says it is, or fail to read it."""
     value = {"answer": [imitation, AT]}
-    assert values.decode(values.encode(value)) == value
-    assert encoding.shown(values.encode([imitation])) == [imitation]
+    assert decode_value(encode_value(value)) == value
+    assert encoding.shown(encode_value([imitation])) == [imitation]
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_a_mapping_that_looks_like_a_stored_value_stays_a_mapping(imitation: Any
 def test_a_key_of_a_value_that_is_not_text_is_refused_wherever_it_is(value: Any, key: str) -> None:
     """Celery #2703: of `{1: "a", "1": "b"}` one value was lost, silently."""
     with pytest.raises(TypeError, match=f"the key {key}, and a key must be text"):
-        values.encode(value)
+        encode_value(value)
 
 
 def test_two_keys_of_a_value_with_one_text_are_refused() -> None:
     with pytest.raises(TypeError, match="two of its keys are the same text"):
-        values.encode({Keyed("a"): 1, Keyed("a"): 2})
+        encode_value({Keyed("a"): 1, Keyed("a"): 2})
 
 
 def test_an_object_with_a_json_of_its_own_may_not_lose_a_key_either() -> None:
@@ -152,7 +152,7 @@ def test_an_object_with_a_json_of_its_own_may_not_lose_a_key_either() -> None:
             return {1: "a", "1": "b"}
 
     with pytest.raises(TypeError, match="a key must be text"):
-        values.encode([Told()])
+        encode_value([Told()])
 
 
 @pytest.mark.parametrize(
@@ -166,20 +166,20 @@ def test_an_object_with_a_json_of_its_own_may_not_lose_a_key_either() -> None:
     ids=str,
 )
 def test_a_value_that_python_takes_for_json_is_stored_as_json(value: Any, json_text: str) -> None:
-    assert values.encode(value) == json_text
+    assert encode_value(value) == json_text
 
 
 @pytest.mark.parametrize("value", [{1, 2}, [math.nan], object(), [timedelta(1)]])
 def test_a_value_that_is_no_json_is_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
-        values.encode(value)
+        encode_value(value)
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:
     value: list[Any] = []
     value.append({"again": value})
     with pytest.raises((RecursionError, ValueError)):
-        values.encode(value)
+        encode_value(value)
 
 
 _KEYS = st.sampled_from(["__type__", "__value__", "datetime", "bytes", "a", "hex", "é"]) | st.text(max_size=3)
@@ -201,12 +201,12 @@ _VALUES = st.recursive(_LEAVES, lambda inner: st.lists(inner) | st.dictionaries(
 
 @given(_VALUES)
 def test_any_value_that_is_stored_comes_back_as_what_it_was(value: Any) -> None:
-    assert values.decode(values.encode(value)) == value
+    assert decode_value(encode_value(value)) == value
 
 
 @given(_VALUES)
 def test_any_value_is_shown_as_json_alone(value: Any) -> None:
-    shown = encoding.shown(values.encode(value))
+    shown = encoding.shown(encode_value(value))
     assert json.loads(json.dumps(shown)) == shown
 
 

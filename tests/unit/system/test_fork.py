@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from runner.system import fork
+from runner.system.fork import kill_group
 
 BEGIN = """
 import os, signal, sys
@@ -33,14 +33,14 @@ def test_the_output_of_a_fork_goes_to_the_log_and_not_to_ours(tmp_path: Path) ->
 def test_a_process_that_has_no_group_of_its_own_yet_is_killed() -> None:
     """SIGTERM before a copy had made its session: `run` ended with 70, "no such process", and left the worker to its tether."""
     with subprocess.Popen(["sleep", "600"]) as process:
-        fork.kill(process.pid)
+        kill_group(process.pid)
         assert process.wait(timeout=20) == -signal.SIGKILL
 
 
 def test_killing_a_process_that_is_gone_does_nothing() -> None:
     with subprocess.Popen(["true"], start_new_session=True) as process:
         process.wait(timeout=20)
-    fork.kill(process.pid)
+    kill_group(process.pid)
 
 
 def test_a_fork_ends_with_the_code_it_exits_with(tmp_path: Path) -> None:

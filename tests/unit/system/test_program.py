@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.system import program
+from runner.system.program import command_line, program_name, set_program_name
 from tests.command_line import ROOT
 
 
 @pytest.fixture(autouse=True)
 def same_name_afterwards() -> Iterator[None]:
-    before = program.name()
+    before = program_name()
     yield
-    program.call_it(before if before != "python -m runner" else "__main__.py")
+    set_program_name(before if before != "python -m runner" else "__main__.py")
 
 
 @pytest.fixture
@@ -27,23 +27,23 @@ def script(tmp_path: Path) -> Path:
 
 
 def test_a_hint_of_a_module_says_python_m_runner() -> None:
-    program.call_it("/somewhere/site-packages/runner/__main__.py")
-    assert program.command("show", "news-1", "--step", "page[7]") == "python -m runner show news-1 --step 'page[7]'"
+    set_program_name("/somewhere/site-packages/runner/__main__.py")
+    assert command_line("show", "news-1", "--step", "page[7]") == "python -m runner show news-1 --step 'page[7]'"
 
 
 def test_a_hint_of_an_installed_script_says_its_name(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `uv tool install`, there is no `python` that has us."""
     monkeypatch.setenv("PATH", str(script.parent))
-    program.call_it(str(script))
-    assert program.command("doctor") == "runner doctor"
+    set_program_name(str(script))
+    assert command_line("doctor") == "runner doctor"
 
 
 def test_a_hint_of_a_script_that_is_not_on_the_path_says_where_it_is(
     script: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/usr/bin")
-    program.call_it(str(script))
-    assert program.command("doctor") == f"{script} doctor"
+    set_program_name(str(script))
+    assert command_line("doctor") == f"{script} doctor"
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,5 @@ def test_no_other_module_spells_how_we_are_called(path: Path) -> None:
 def test_a_hint_does_not_name_another_runner_on_the_path(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GitHub's own agent, for example, is called `runner` as well."""
     monkeypatch.setenv("PATH", str(script.parent))
-    program.call_it("/opt/tools/runner")
-    assert program.name() == "/opt/tools/runner"
+    set_program_name("/opt/tools/runner")
+    assert program_name() == "/opt/tools/runner"

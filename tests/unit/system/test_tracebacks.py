@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner import cli
-from runner.system import tracebacks
+from runner.system.tracebacks import KEPT_TRACEBACKS, save_traceback
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def folder(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def saved(error: BaseException) -> Path:
-    return Path(tracebacks.save(error).removeprefix("the traceback is in "))
+    return Path(save_traceback(error).removeprefix("the traceback is in "))
 
 
 def test_a_traceback_is_saved_whatever_is_in_it(folder: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_last_saved_tracebacks_are_kept_and_the_others_removed(folder: Path)
     """A script that met the same fault every minute filled the temporary directory."""
     files = [saved(ValueError(str(number))) for number in range(8)]
     kept = sorted(folder.iterdir())
-    assert len(kept) == tracebacks.KEPT
+    assert len(kept) == KEPT_TRACEBACKS
     assert files[-1] in kept
 
 
@@ -60,6 +60,6 @@ def test_removing_old_tracebacks_removes_nothing_else(folder: Path) -> None:
     link.symlink_to(other)
     os.utime(link, (0, 0), follow_symlinks=False)
     for number in range(8):
-        tracebacks.save(ValueError(str(number)))
+        save_traceback(ValueError(str(number)))
     assert link.is_symlink()
     assert other.read_text() == "kept"
