@@ -1,4 +1,4 @@
-"""What can go wrong, what to tell the user, and which exit code it ends with."""
+"""An error or a fault of a file to its message, its hint and its exit code."""
 
 import difflib
 import json
@@ -52,7 +52,7 @@ CODES = {
     "E042": "an expression in the braces of another language",
     "E100": "the file cannot be read",
 }
-# The same of what is told of a valid file.
+# The codes of warnings about a valid file.
 WARNINGS = {
     "W001": "a name under `on` or `not_on` of `retry` that nothing the task raises has",
     "W002": "a task that several modules define",
@@ -188,7 +188,7 @@ class UnknownRun(RunnerError):
 
 
 def echo(value: object) -> str:
-    """A value from a user, fit for a message: strings in quotes, the rest as JSON, escaped, at most 80 characters of it."""
+    """Format a user's value for a message: a string in quotes, else JSON; escaped, and cut at 80 characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     shown = printable(text[:80])
     shown = f"{shown[:80]}…" if len(text) > 80 or len(shown) > 80 else shown
@@ -196,7 +196,7 @@ def echo(value: object) -> str:
 
 
 def nearest(name: str, good: Iterable[str]) -> str:
-    """The good name that a misspelt one is most like; empty if it is like none."""
+    """Return the valid name that a misspelt one resembles most; empty if it resembles none."""
     return _nearest(name[:80], tuple(good))
 
 
@@ -207,5 +207,5 @@ def _nearest(name: str, good: tuple[str, ...]) -> str:
 
 
 def listed(names: Sequence[str], limit: int = 20) -> str:
-    """Names one after the other, as far as a line holds them."""
+    """Join names with commas; those beyond the limit are an ellipsis."""
     return ", ".join(map(printable, names[:limit])) + (", …" if len(names) > limit else "") or "none"

@@ -1,4 +1,4 @@
-"""The name of a character encoding to its codec, if it is one in which people write texts.
+"""The name of a character encoding to its codec, if the encoding is used for text.
 
 Python has more: `punycode` takes hours for 10 MB, `unicode_escape` and `idna` are no encodings of texts, and a server, or the
 author of a file, would choose among them.
@@ -87,7 +87,7 @@ _TEXT = frozenset(
 
 
 def text_codec(name: str) -> str:
-    """The name that Python gives the encoding.
+    """Return Python's name of an encoding.
 
     Raises:
         LookupError: it is no encoding of texts, or not known.

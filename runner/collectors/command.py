@@ -48,9 +48,9 @@ INHERITED = (
     "REQUESTS_CA_BUNDLE",
 )
 
-# Waits until nobody holds the other end of its standard input, and then ends the group whose id it was told first. If it
-# was told none, whoever was to tell it died within the milliseconds of the start, and the command is looked for by the mark
-# in its environment, which is there by then: until its `exec` it holds that other end, too. (On macOS, without /proc, it stays.)
+# Reads the id of a process group, waits until no process has the other end of its standard input open, and kills the group.
+# If it reads no id, the worker died within the milliseconds of the start: the command is then found by the mark in its
+# environment, which is set by then, as until its `exec` the command has that other end open, too. (On macOS, without /proc, it stays.)
 # POSIX spells it "kill -s KILL -- -ID"; dash 0.5.12 refuses "kill -KILL -- -ID".
 _WATCHDOG = """
 if read -r group; then read -r _; kill -s KILL -- "-$group"; else  # defence: WATCHDOG
@@ -65,7 +65,7 @@ _LOOK_EVERY = 0.05  # seconds; see _output
 
 
 class CommandFailure(Exception):
-    """A command that could not be started, or did not do what it should.
+    """A command that could not be started, or failed.
 
     Args:
         message: what went wrong, naming the command.
@@ -136,7 +136,7 @@ def run(
 
 
 def _input(value: Any, wanted: Format | None) -> bytes:
-    """What the command reads from its standard input."""
+    """Return the bytes of the command's standard input."""
     match wanted or ("text" if value is None or isinstance(value, str) else "json"):
         case "text":
             text = "" if value is None else _line(value, "stdin")
@@ -179,7 +179,7 @@ def _json(value: Any) -> str:
 
 @contextmanager
 def _file_of(content: bytes) -> Iterator[int]:
-    """A file descriptor of the bytes. A file and not a pipe: the command may read it when it likes, or never."""
+    """Return a descriptor of the bytes. It is a file, not a pipe: the command may read it at any time, or never."""
     if not content:
         yield subprocess.DEVNULL
         return
@@ -214,7 +214,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _as_text(value: Any) -> str:
-    """As expressions write a value within text: a boolean is `true`, and not Python's `True`."""
+    """Format a value as expressions do within text: a boolean is `true`, not Python's `True`."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -231,7 +231,7 @@ def _is_word(value: object) -> bool:
 
 @contextmanager
 def _group(words: list[str], cwd: str, env: Mapping[str, str], stdin: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, as the leader of a process group that outlives neither this block nor this process.
+    """Start the command as the leader of a process group that outlives neither this block nor this process.
 
     A process that is SIGKILLed cannot clean up, so a watchdog stands beside the command, in a session of its own that
     no signal to ours reaches. It reads a pipe whose other end only this process has: when that closes, here or because
@@ -313,13 +313,13 @@ def _started(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the group. Its id is nobody else's: ids would have to go all the way round since its leader was reaped."""
+    """Kill the group. Its id is not reused yet: ids would have to wrap around since its leader was reaped."""
     with suppress(ProcessLookupError, PermissionError):  # no one is left; macOS says EPERM where only zombies are
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def _output(process: subprocess.Popen[bytes], name: str, max_bytes: int) -> tuple[bytes, bytes]:
-    """All of standard output and the end of standard error, until the command has ended.
+    """Read all of standard output and the end of standard error, until the command has exited.
 
     Its children may hold the pipes open for longer (`sh -c 'sleep 100 &'`), so the end of the pipes is not waited for:
     the command is looked at between reads, and when it has ended, so has its group.
@@ -358,7 +358,7 @@ def _ending(code: int) -> str:
 
 
 def _ending_name(code: int) -> str:
-    """What `retry.on` may call it."""
+    """Return the name that `retry.on` may use for it."""
     if code >= 0:
         return f"exit_{code}"
     try:

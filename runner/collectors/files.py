@@ -1,4 +1,4 @@
-"""Patterns of file names to what the files say."""
+"""Patterns of file names to the records, documents or matching lines of the files."""
 
 import csv
 import os
@@ -162,7 +162,7 @@ def _listed(patterns: Patterns) -> list[str]:
 
 
 def _find(root: str, patterns: list[str], exclude: list[str], *, hidden: bool, allow_none: bool) -> list[str]:
-    """Paths of the regular files below `root` that match, sorted by their parts."""
+    """Return the paths of the regular files below `root` that match, sorted by their parts."""
     wanted, unwanted = [_parts(pattern) for pattern in patterns], [_parts(pattern) for pattern in exclude]
     if not wanted:
         raise FilesFailure("paths names no file and no pattern", retryable=False)
@@ -224,7 +224,7 @@ def _matches_any(parts: tuple[str, ...], patterns: Iterable[tuple[str, ...]], *,
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str], *, hidden: bool = True) -> bool:
-    """As `Path.full_match` of Python 3.13 does; here, 3.11 has to do.
+    """Match as `Path.full_match` of Python 3.13 does; this package supports 3.11.
 
     Args:
         hidden: whether `*`, `?` and `**` also stand for a name that begins with a dot. A dot that is written always does.
@@ -239,7 +239,7 @@ def _matches(parts: Sequence[str], pattern: Sequence[str], *, hidden: bool = Tru
 
 
 def _shown(path: str) -> str:
-    """A name that is not UTF-8 has no JSON."""
+    """Return a path as text: JSON cannot hold a name that is not UTF-8."""
     return os.fsencode(path).decode("utf-8", errors="replace")
 
 
@@ -324,7 +324,7 @@ _PLAIN = {
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's reader to nodes whose tags are those of YAML 1.2, within our limits."""
+    """PyYAML's loader, with the tags of YAML 1.2, and limits on depth and size."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it
     depth = nodes = 0
@@ -359,7 +359,7 @@ def _yaml(path: str, text: str) -> list[Any]:
 
 
 class _Values:
-    """Nodes to values, until there are too many: aliases and merge keys multiply what is in a file."""
+    """Nodes to values, up to a limit: aliases and merge keys multiply the values of a file."""
 
     def __init__(self) -> None:
         self._left = _MAX_YAML_VALUES
@@ -410,7 +410,7 @@ class _Values:
 
 
 def _key(node: yaml.Node) -> str:
-    """A key as it is written: JSON's keys are text."""
+    """Return a key as written: JSON's keys are text."""
     if not isinstance(node, yaml.ScalarNode):
         raise _wrong(node, "a key that is a list or a mapping")
     return str(node.value)

@@ -1,4 +1,4 @@
-"""A URL to what it answers: JSON, text or bytes."""
+"""A URL to the response: JSON, text or bytes."""
 
 import asyncio
 import base64
@@ -146,7 +146,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _through_proxy(url: httpx.URL) -> str:
-    """Which proxy the environment names for the URL: where nothing answers, it may be the one that is down."""
+    """Name the proxy that the environment sets for the URL: where no server answers, the proxy may be down."""
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or proxy_bypass(url.host):
@@ -168,7 +168,7 @@ AT_ONCE = 8
 
 @dataclass(slots=True)
 class _Client:
-    """An httpx client, and how many requests it is busy with."""
+    """An httpx client, and how many requests it is executing."""
 
     sends: httpx.AsyncClient
     busy: int = 0
@@ -176,7 +176,7 @@ class _Client:
 
 @contextmanager
 def _client() -> Iterator[httpx.AsyncClient]:
-    """One of this loop's that is not too busy."""
+    """Return a client of this event loop that executes fewer than `AT_ONCE` requests."""
     clients = _clients.setdefault(asyncio.get_running_loop(), [])
     chosen = next((each for each in clients if each.busy < AT_ONCE), None)
     if chosen is None:
@@ -200,7 +200,7 @@ def _client() -> Iterator[httpx.AsyncClient]:
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """The certificates that are trusted; reading them takes 20 ms."""
+    """Load the trusted certificates, once: that takes 20 ms."""
     return httpx.create_ssl_context()
 
 
@@ -240,7 +240,7 @@ def _seconds(total_timeout: float) -> float:
 async def _fetch(
     client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, Any], max_bytes: int
 ) -> tuple[httpx.Response, bytes]:
-    """Follow redirects here and not in httpx, which reads the body of each of them without a bound."""
+    """Send the request and follow redirects; httpx would read the body of each of them without a limit."""
     cookies = httpx.Cookies()
     request = _request(client, url, headers)
     own_cookies = request.headers.get("Cookie", "")
@@ -265,7 +265,7 @@ async def _fetch(
 
 
 def _set_cookies(request: httpx.Request, own: str, cookies: httpx.Cookies) -> None:
-    """Those that the file names and those that the answers have set, which go first: httpx takes all away on a redirect."""
+    """Set the cookies of responses, then those of the file: httpx removes all of them on a redirect."""
     request.headers.pop("Cookie", None)
     cookies.set_cookie_header(request)
     given = request.headers.get("Cookie", "")
@@ -281,7 +281,7 @@ def _request(client: httpx.AsyncClient, url: httpx.URL, headers: dict[str, Any])
     try:
         for name, value in headers.items():
             if isinstance(value, list | dict):
-                raise TypeError(f"{name} is a {type(value).__name__}, and no text")  # noqa: TRY301 - told as the others are
+                raise TypeError(f"{name} is a {type(value).__name__}, and no text")  # noqa: TRY301 - reported as the others are
             if name.lower() in {"content-length", "transfer-encoding"}:
                 raise ValueError(f"{name} is of a body, and there is none")  # noqa: TRY301
             sent.pop(name, None)
@@ -316,14 +316,14 @@ async def _raise_for_status(answer: httpx.Response, url: httpx.URL, headers: dic
 
 
 def _beginning(answer: httpx.Response, body: bytes, secrets: Iterable[str]) -> str:
-    """What a body says, as one line that a message holds."""
+    """Return the beginning of a body, as one line for an error message."""
     text = hide(body[:_SAID_BYTES].decode(_mark(body) or _charset(answer) or "utf-8", errors="replace"), secrets)
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= _MAX_SHOWN else line[:_MAX_SHOWN] + "…"
 
 
 def _sent(url: httpx.URL, headers: dict[str, Any], answer: httpx.Response) -> Iterator[str]:
-    """What was sent in the query, the headers and as password, whole and in words: it may be secret, and servers repeat it."""
+    """Yield the values of query, headers and password, whole and in words: they may be secret, and servers echo them."""
     for each in (url, answer.request.url):
         yield from (*each.params.values(), each.username, each.password)
     for value in (*headers.values(), *answer.request.headers.get_list("Cookie")):
@@ -336,7 +336,7 @@ def _sent(url: httpx.URL, headers: dict[str, Any], answer: httpx.Response) -> It
 
 
 def _retry_after(text: str) -> float | None:
-    """Seconds from either form of the header (RFC 9110, 10.2.3); None where it says nothing that can be read."""
+    """Return the seconds of either form of the header (RFC 9110, 10.2.3); None if it cannot be parsed."""
     try:
         return max(0.0, float(int(text)))
     except (ValueError, OverflowError):
@@ -357,7 +357,7 @@ async def _body(answer: httpx.Response, max_bytes: int) -> bytes:
 
 
 async def _read(answer: httpx.Response, body: bytearray, limit: int) -> None:
-    """Add to `body` what comes, until it is over the limit.
+    """Append the response to `body`, until it exceeds the limit.
 
     It is decompressed here and not by httpx, whose decoder has no bound: 64 KiB of gzip can be 64 MiB.
     """
@@ -378,7 +378,7 @@ async def _read(answer: httpx.Response, body: bytearray, limit: int) -> None:
 
 
 class _Gunzip:
-    """The members of a gzip file, one after the other, to what they hold (RFC 1952, 2.2)."""
+    """The members of a gzip file to their content, one after the other (RFC 1952, 2.2)."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
@@ -460,13 +460,13 @@ def _json(answer: httpx.Response, body: bytes, codec: str) -> Any:
 
 
 def _mark(body: bytes) -> str:
-    """The encoding that a byte order mark says."""
+    """Return the encoding of a byte order mark; empty without one."""
     marks = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
     return next((codec for mark, codec in marks.items() if body.startswith(mark)), "")
 
 
 def _charset(answer: httpx.Response) -> str:
-    """The encoding that the content type says, if it is one of texts: the server must not choose what reading it costs."""
+    """Return the charset of the content type, if it encodes text: a server must not choose a codec that takes hours."""
     found = re.search(r";\s*charset\s*=\s*\"?([^\s;\"]{1,40})", answer.headers.get("Content-Type", ""), re.IGNORECASE)
     try:
         return text_codec(found[1]) if found else ""
@@ -483,7 +483,7 @@ def _step_into(value: Any, key: str, select: str, name: str) -> Any:
 
 
 def _inside(value: Any, key: str) -> tuple[bool, Any]:
-    """Whether a value has something of this name or, a list, at this place, and what."""
+    """Whether an object has this key, or a list this index, and the value there."""
     if isinstance(value, dict):
         return key in value, value.get(key)
     if isinstance(value, list) and re.fullmatch(r"-?[0-9]{1,9}", key) and -len(value) <= int(key) < len(value):
@@ -501,7 +501,7 @@ def _described(value: Any) -> str:
 
 
 def _printable(text: str) -> str:
-    """What a server says may hold anything, half of a surrogate pair too, with which an error could not be recorded."""
+    """Escape a server's text: half of a surrogate pair in it would keep the error from being recorded."""
     return text[:_MAX_SHOWN] if text.isprintable() else ascii(text[:_MAX_SHOWN])
 
 
@@ -534,7 +534,7 @@ def _picked(records: list[dict[str, Any]], fields: dict[str, str], name: str) ->
 
 
 def _at(value: Any, path: list[str]) -> tuple[bool, Any]:
-    """Whether there is a value at a path, and it. What is null has anything, as nobody can tell."""
+    """Whether there is a value at a path, and the value. Null counts as having any path."""
     for key in path:
         if value is None:
             return True, None

@@ -1,13 +1,13 @@
-"""A key as an argument names it to the key that records have."""
+"""A key of an argument, perhaps with a `?`, to the key of the records."""
 
 from collections.abc import Container
 
 
 def named(written: str, keys: Container[str]) -> tuple[str, bool]:
-    """The key, and whether all records may lack it, as a `?` at its end says: unless it is the end of the key itself.
+    """Return the key, and whether it is optional: it ends with a `?` that is not part of a key of the records.
 
     Args:
-        keys: that any of the records has: a form's question is often one.
+        keys: of all records. The questions of a form often end with a `?`.
 
     >>> named("note?", {"title"}), named("paid?", {"paid?"})
     (('note', True), ('paid?', False))

@@ -1,4 +1,4 @@
-"""A list of records to the same records without doubles, in order, or counted."""
+"""A list of records to the same records without duplicates, sorted, or counted."""
 
 import json
 from collections import Counter
@@ -116,7 +116,7 @@ def _keys(by: Keys | None) -> Sequence[str]:
 
 
 def _had(records: list[dict[str, Any]], keys: Sequence[str], task: str) -> list[str]:
-    """The keys without their `?`; one that no record has is most likely misspelt."""
+    """Return the keys without their `?`; raise NotRecords for one that no record has, as it is most likely misspelt."""
     there = dict.fromkeys(name for record in records for name in record)
     found = [named(key, there) for key in keys]
     for key, optional in found:

@@ -1,4 +1,4 @@
-"""A value to a file that is there whole or not at all."""
+"""A value to a file, written completely or not at all."""
 
 import csv
 import json
@@ -131,7 +131,7 @@ def _cell(value: Any) -> Any:
 
 
 class _Lines:
-    """A file for a CSV writer that ends rows with CR LF, each of which then ends with LF alone.
+    """A file for a CSV writer that ends rows with CR LF; the file gets LF only.
 
     A writer quotes the characters of its own line end only: one whose rows end with LF leaves a CR within a cell as it is
     (until Python 3.13), and every reader takes that for the end of the row.
@@ -150,7 +150,7 @@ def _dump(value: Any, indent: int | None = None) -> str:
 
 @contextmanager
 def _replaced(path: str) -> Iterator[TextIO]:
-    """A file to write to, which takes the place of the one at `path` if the block ends well.
+    """Yield a file to write to, which replaces the one at `path` if the block does not raise.
 
     A process that is killed meanwhile leaves a hidden `.….tmp` beside it, and never a part of a file under its name.
     """
@@ -178,7 +178,7 @@ def _replaced(path: str) -> Iterator[TextIO]:
 
 
 def _sync(directory: Path) -> None:
-    """Make the new name itself outlive a power cut."""
+    """Sync the directory, so that the new name survives a power cut."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Which collectors share a message: few enough to keep every worker busy, and to make sending cheap.
+"""A plan's collectors to batches: enough messages to keep every worker busy, and few enough to make sending cheap.
 
 A message costs the sender, the broker and the worker about 3 ms (Celery 5.7 on 2 cores), a collector of a batch 0.05 ms.
 """
@@ -9,27 +9,27 @@ from dataclasses import replace
 from runner.language.plan import FanOut, Plan, Step, change_steps
 from runner.language.steps import BATCH_LIMIT
 
-EACH = 4  # messages for each step that the workers execute at once, so that the last are not waited for long
-UNKNOWN = 8  # slots, if no worker is there yet
+EACH = 4  # messages for each step that the workers execute at once, so that the last ones do not delay the end
+UNKNOWN = 8  # slots, if no worker has started yet
 
 
 def sized(plan: Plan, slots: int) -> Plan:
-    """The plan with a batch for every `foreach`, and with the messages that other collectors share.
+    """Return the plan with the batch size of every `foreach`, and with the messages that other collectors share.
 
     Args:
-        slots: how many steps all workers together execute at once, as far as is known.
+        slots: steps that all workers together execute at once; 0 if unknown.
     """
     shared = {step_id: number for fan_out in plan.fan_outs for step_id, number in _shared(fan_out, slots).items()}
     return change_steps(plan, lambda step: replace(_sized(step, slots), message=shared.get(step.id)))
 
 
 def is_wide(plan: Plan) -> bool:
-    """Whether it matters to a plan how many steps are executed at once."""
+    """Whether the batches of a plan depend on how many steps are executed at once."""
     return any(step.foreach or step.max_concurrency for step in plan.collectors)
 
 
 def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
-    """For each collector that has its message with others: which message that is.
+    """Return the number of the message for each collector that shares one.
 
     Those that only wait (``async``) share a process, which executes them together, as those of a ``foreach``: thirty of
     them took as long as the slots took to execute four at a time. They have the queue and the priority of their message.
@@ -60,11 +60,11 @@ def _sized(step: Step, slots: int) -> Step:
 
 
 def _messages(count: int, slots: int, together: int) -> int:
-    """How many messages so many collectors are worth.
+    """Return how many batches to cut `count` items into.
 
-    The power balances what grows with the messages (sending) against what grows with the size of a batch (what is waited
-    for at the end, and what a lost worker had taken). Of those that a slot executes many of at once (``together``) it is
-    to have so many that it need not wait for the last of each message.
+    The power balances the cost of sending, which grows with the messages, against what grows with the size of a batch: the
+    wait for the last one, and the work that a lost worker had taken. A slot that executes several items at once
+    (``together``) gets enough of them in a message that it does not wait for the last of each.
     """
     enough = EACH * (slots or UNKNOWN)
     if together > 1:

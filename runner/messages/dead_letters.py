@@ -1,7 +1,7 @@
-"""A message that no worker can read, to a list where it can be looked at, and to a worker that goes on.
+"""A message that no worker can read to the list of dead letters; the worker goes on.
 
-The hole is Celery's: 5.7 exits on a message that is not shaped as it expects, is given it again when it starts, and
-loses the others with a line in its log. `worker_consumer` names the `Consumer` here; an app that adopts us keeps its own.
+Celery 5.7 exits on a message of an unexpected shape, gets it again after a restart, and loses others with a line in its log.
+`worker_consumer` names the `Consumer` here; an application that includes `runner.adopt` keeps its own.
 """
 # mypy: disable-error-code="no-untyped-call"
 # kombu says that it is typed, and its transports are not.
@@ -29,13 +29,13 @@ from runner.settings import Settings, read_settings
 
 logger = get_logger(__name__)
 
-AGAIN = 1.0  # seconds until a message is moved to the dead letters that could not be
-KEPT_DEAD_LETTERS = 1000  # letters; a sender that is broken sends the same again and again
+AGAIN = 1.0  # seconds until the next try to move a message to the dead letters
+KEPT_DEAD_LETTERS = 1000  # letters; a broken sender repeats the same message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
-    """A message that was taken out of its queue, because it would harm the worker or do nothing.
+    """A message that was taken out of its queue, because it would harm the worker or have no effect.
 
     Args:
         at: when, in seconds since the epoch by the worker's clock.
@@ -50,7 +50,7 @@ class DeadLetter:
 
 
 def add_dead_letter(client: redis.Redis, settings: Settings, letter: DeadLetter) -> None:
-    """Put a letter on the list, which keeps the latest thousand for as long as a run is kept."""
+    """Add a letter to the list, which keeps the newest thousand for as long as a run is kept."""
     fields = asdict(letter) | {"message": base64.b64encode(letter.message).decode()}
     with client.pipeline(transaction=False) as pipe:
         pipe.lpush(dead_letters_key(settings), json.dumps(fields))
@@ -64,7 +64,7 @@ def count_dead_letters(client: redis.Redis, settings: Settings) -> int:
 
 
 def latest_dead_letters(client: redis.Redis, settings: Settings, limit: int = 10) -> list[DeadLetter]:
-    """The latest letters, newest first."""
+    """Return the newest letters, newest first."""
     letters = [json.loads(text) for text in client.lrange(dead_letters_key(settings), 0, limit - 1)]
     return [DeadLetter(**{**fields, "message": base64.b64decode(fields["message"])}) for fields in letters]
 
@@ -74,7 +74,7 @@ def dead_letters_key(settings: Settings) -> str:
 
 
 class OwnMessage(virtual.Message):
-    """A message that remembers its bytes and its queue, and why it is rejected, if it is."""
+    """A message with its bytes, its queue, and the reason if it is rejected."""
 
     def __init__(self, payload: Any, channel: "OwnChannel", **words: Any) -> None:
         match payload:
@@ -94,7 +94,7 @@ class OwnMessage(virtual.Message):
 
 
 class OwnQoS(transport.QoS):
-    """Rejected for good means what it means with AMQP: the message goes to the dead letters."""
+    """Kombu's QoS, but a message that is rejected without requeue becomes a dead letter, as with AMQP."""
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
         message = self._delivered.get(delivery_tag)
@@ -102,7 +102,9 @@ class OwnQoS(transport.QoS):
             reason = message.reason or f"rejected by {message.headers.get('task')}"
             try:
                 self.channel.bury(message.queue, message.taken, reason)
-            except BaseException:  # what is raised here ends the worker, or leaves the message taken for good
+            except (
+                BaseException
+            ):  # an exception here would stop the worker, or leave the message unacknowledged for good
                 logger.exception("a message in queue %s cannot be moved to the dead letters yet", message.queue)
                 if (loop := get_event_loop()) is not None:
                     loop.call_later(AGAIN, self.reject, delivery_tag)
@@ -148,8 +150,8 @@ class OwnChannel(transport.Channel):
         try:
             return super()._brpop_read(**options)
         except (Empty, OSError, redis.RedisError):
-            raise  # the connection's. (`connection_errors` has KeyError as well, which a message can cause.)
-        except Exception as error:  # noqa: BLE001 - whatever a message may be, and what reads it then raises
+            raise  # of the connection. (`connection_errors` has KeyError as well, which a message can cause.)
+        except Exception as error:  # noqa: BLE001 - a message may be anything, and so may the error of its reader
             self._reject_what_was_taken(f"{type(error).__name__}: {error}")
             return True
 
@@ -163,7 +165,7 @@ class OwnChannel(transport.Channel):
             return True  # not kept, as each worker has it  # defence: BROADCASTS
 
     def _reject_what_was_taken(self, reason: str) -> None:
-        """Take the message back out of what is unacknowledged, if it came as far as that."""
+        """Move the message to the dead letters, out of the unacknowledged ones if it is there already."""
         if self.message is None or self.message.delivery_tag not in self.qos._delivered:  # noqa: SLF001
             self.bury(*self.taken, reason)
         elif not self.message.acknowledged:
@@ -171,7 +173,7 @@ class OwnChannel(transport.Channel):
             self.message.reject()
 
     def bury(self, queue: str, message: bytes, reason: str) -> None:
-        """Put a message on the list of dead letters."""
+        """Add a message to the dead letters."""
         reason = reason[:500]
         logger.error("a message in queue %s is moved to the dead letters: %s", queue, reason)
         with self.conn_or_acquire() as client:
@@ -187,7 +189,7 @@ class OwnTransport(transport.Transport):
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
-    """Celery's consumer, over that transport, which rejects with a reason what Celery would drop or acknowledge."""
+    """Celery's consumer, over that transport; it rejects with a reason what Celery would drop or acknowledge."""
 
     def ensure_connected(self, conn: Any) -> Any:
         if conn.transport_cls in {"redis", "rediss"}:  # `redis+socket:` is "redis" as well
@@ -218,7 +220,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
 
 def _checked(strategy: Callable[..., Any], app: Celery, name: str) -> Callable[..., Any]:
-    """Celery's strategy for a task, for messages that the task can be called with."""
+    """Wrap Celery's strategy of a task: a message that the task cannot be called with is rejected."""
     # defence: OURS_ALONE
     signature = inspect.signature(app.tasks[name].run) if name in {COLLECT, GATHER, STAGE} else None
 
@@ -240,7 +242,7 @@ def _checked(strategy: Callable[..., Any], app: Celery, name: str) -> Callable[.
 
 
 def _check_headers(headers: dict[str, Any]) -> None:
-    """What Celery uses unseen after it has taken a slot of the pool, which it then does not give back (5.7.0)."""
+    """Check the headers that Celery uses unchecked after it has taken a slot of the pool, which it then leaks (5.7.0)."""
     for name in ("id", "root_id", "parent_id", "group", "shadow", "eta", "expires", "argsrepr", "kwargsrepr", "origin"):
         if not isinstance(headers.get(name), str | None):
             raise InvalidTaskError(f"its {name} is no text")
@@ -253,7 +255,7 @@ def _check_headers(headers: dict[str, Any]) -> None:
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    """What follows a task: signatures. Celery reads them when it has ended, and does not acknowledge it if it cannot."""
+    """Check the signatures that follow a task: Celery reads them at its end, and never acknowledges it if it cannot."""
     for name, value in options.items():
         for each in value if isinstance(value, list) else [value]:
             match each:
@@ -263,7 +265,7 @@ def _check_options(options: dict[str, Any]) -> None:
 
 
 def _check_arguments(signature: inspect.Signature, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Of our tasks all are texts, or lists of texts. What other tasks make of theirs is known to them alone."""
+    """Check the arguments of the three tasks that execute steps: strings, or lists of strings. Other tasks take anything."""
     try:
         given = signature.bind(*args, **kwargs).arguments.values()
     except TypeError as error:

@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 class SendingChannel(transport.Channel):
-    """Kombu's, for messages that are sent and never received.
+    """Kombu's channel, for messages that are sent and never received.
 
     Kombu 5.7 opens two connections for them, and redis-py 8 makes five round trips at the start of each, for a protocol and
-    notifications that nobody here needs: half of what `run` waited for at a broker that is 20 ms away.
+    notifications that are not used here: half of what `run` waited for at a broker that is 20 ms away.
     """
 
     def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's signature
@@ -48,13 +48,13 @@ class SendingChannel(transport.Channel):
 
     @cached_property
     def client(self) -> Any:
-        """Kombu's, but it does not ask first whether the server is there: whatever is sent tells."""
+        """Return kombu's client without its PING: the first command fails as well if the server is away."""
         client = self._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
         client.ping = lambda: True
         return client
 
     def _size(self, queue: str) -> int:  # noqa: ARG002 - kombu's signature
-        """Kombu asks how long a queue is when it is declared, and nobody wants to know."""
+        """Return 0 without a request: kombu reads a queue's length when it declares the queue, and it is not used."""
         return 0
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
@@ -67,7 +67,7 @@ class SendingChannel(transport.Channel):
 
 
 class Commands(list[list[Any]]):
-    """The commands that publish some messages: kombu's batch of them, which executes nothing."""
+    """The commands that publish messages, collected: kombu's batch, but it executes nothing."""
 
     def __init__(self, channel: SendingChannel) -> None:
         super().__init__()
@@ -80,13 +80,13 @@ class Commands(list[list[Any]]):
         self.append([name, *args])
 
     def flush(self) -> None:
-        """They are executed later."""
+        """Do nothing: the ledger executes them."""
 
     discard = close = flush
 
 
 class SendingTransport(transport.Transport):
-    """Kombu's Redis, with that channel."""
+    """Kombu's Redis transport, with that channel."""
 
     Channel = SendingChannel
 
@@ -111,7 +111,7 @@ def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
         task.options |= {"task_id": uuid(), "group_id": group_id, "group_index": index}
     policy = app.conf.task_publish_retry_policy
     try:
-        # If the answer was lost all are published again: with the same ids, what comes twice does no harm.
+        # If the reply was lost, all are published again with the same ids: a duplicate does no harm.
         again: Callable[..., None] = retry_over_time
         again(_publish, (OperationalError, BatchPublishError), args=(canvas, group_id, app, ledger), **policy)
     except BatchPublishError as error:
@@ -143,7 +143,7 @@ def _publish_all(canvas: Signature, app: Celery, producer: Any) -> None:
 def next_of(request: Any, app: Celery, ledger: Ledger) -> list[list[Any]] | None:
     """The commands that send the next message of a request's chain, as Celery sends it; None if the ledger cannot execute them.
 
-    What goes wrong here goes wrong again where Celery does it itself.
+    An error here is raised again where Celery sends the message itself.
     """
     *chain, following = request.chain
     priority = request.delivery_info.get("priority") if app.conf.task_inherit_parent_priority else None
@@ -161,7 +161,7 @@ def next_of(request: Any, app: Celery, ledger: Ledger) -> list[list[Any]] | None
 
 
 def _commands(producer: Any, ledger: Ledger, publish: Callable[[], None]) -> list[list[Any]] | None:
-    """What publishes messages with a producer, to be executed by the ledger; None if that is in another database."""
+    """Collect the commands that publish messages, for the ledger to execute; None if it is in another database."""
     channel = producer.channel
     if not isinstance(channel, SendingChannel) or not ledger.shares(channel.pool.connection_kwargs):
         return None
@@ -175,7 +175,7 @@ def _commands(producer: Any, ledger: Ledger, publish: Callable[[], None]) -> lis
 
 
 def _producer(app: Celery) -> AbstractContextManager[Any]:
-    """A producer of the application's, over that transport where its broker is a Redis as ours is."""
+    """Return a producer of the application, over that transport if its broker is a Redis or Valkey."""
     connection = app.connection_for_write()
     if connection.transport_cls in {"redis", "rediss"}:  # `redis+socket:` is "redis" as well
         connection.transport_cls = f"{__name__}:SendingTransport"
