@@ -11,7 +11,7 @@ BEGIN = """
 import os, signal, sys
 from pathlib import Path
 from runner.system.fork import Fork
-from runner.system.interrupts import raised
+from runner.system.interrupts import raise_interrupts
 log = Path(sys.argv[1])
 """
 
@@ -73,7 +73,7 @@ def test_a_fork_is_in_a_session_of_its_own_and_has_none_of_our_handlers(tmp_path
     program = """
 def work(_):
     print(os.getsid(0) == os.getpid(), int(signal.getsignal(signal.SIGINT)), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-with raised():
+with raise_interrupts():
     Fork(work, log).wait()
     print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 """
