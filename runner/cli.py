@@ -14,7 +14,8 @@ import click
 from click.core import augment_usage_errors
 
 from runner import commands
-from runner.errors import BrokerUnavailable, InvalidWorkflow, RunnerError
+from runner.errors import BrokerUnavailable, RunnerError
+from runner.language.faults import InvalidWorkflow
 from runner.system.gc_freeze import frozen_imports
 from runner.system.interrupts import Interrupted
 from runner.system.program import program_name, set_program_name

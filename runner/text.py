@@ -1,8 +1,11 @@
 """Any value to text that a terminal may show: control characters escaped, cut to a width, in a readable unit."""
 
+import difflib
 import json
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate, takewhile
 from typing import Any, NoReturn
 
@@ -140,3 +143,27 @@ def _columns(char: str) -> int:
     if unicodedata.category(char) in {"Mn", "Me", "Cf"}:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def echo(value: object) -> str:
+    """Format a user's value for a message: a string in quotes, else JSON; escaped, and cut at 80 characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    shown = printable(text[:80])
+    shown = f"{shown[:80]}…" if len(text) > 80 or len(shown) > 80 else shown
+    return f'"{shown}"' if isinstance(value, str) else shown
+
+
+def nearest(name: str, good: Iterable[str]) -> str:
+    """Return the valid name that a misspelt one resembles most; empty if it resembles none."""
+    return _nearest(name[:80], tuple(good))
+
+
+@lru_cache(maxsize=1024)
+def _nearest(name: str, good: tuple[str, ...]) -> str:
+    lower = {each.lower(): each for each in good}
+    return next((lower[each] for each in difflib.get_close_matches(name.lower(), lower, 1)), "")
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Join names with commas; those beyond the limit are an ellipsis."""
+    return ", ".join(map(printable, names[:limit])) + (", …" if len(names) > limit else "") or "none"

@@ -48,7 +48,14 @@ def _look(
 ) -> dict[str, Any]:
     # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
     from runner.celery_app import make_current  # noqa: PLC0415
-    from runner.health import (  # noqa: PLC0415
+    from runner.messages.dead_letters import (  # noqa: PLC0415
+        KEPT_DEAD_LETTERS,
+        count_dead_letters,
+        dead_letters_key,
+        latest_dead_letters,
+    )
+    from runner.runs import replies  # noqa: PLC0415
+    from runner.runs.health import (  # noqa: PLC0415
         Worker,
         broker_problems,
         dead_letter_problems,
@@ -61,13 +68,6 @@ def _look(
         waiting_run_problems,
         worker_problems,
     )
-    from runner.messages.dead_letters import (  # noqa: PLC0415
-        KEPT_DEAD_LETTERS,
-        count_dead_letters,
-        dead_letters_key,
-        latest_dead_letters,
-    )
-    from runner.runs import replies  # noqa: PLC0415
 
     app = make_current()
 

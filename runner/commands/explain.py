@@ -5,9 +5,9 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
-from runner.errors import nearest
 from runner.language.explanations import MEANINGS, explain
 from runner.system.program import command_line
+from runner.text import nearest
 from runner.views.explanation import code_list, explanation
 from runner.views.screen import screen_of
 

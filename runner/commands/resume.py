@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import click
 
-from runner.errors import listed
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.reading import read_snapshot
@@ -17,7 +16,7 @@ from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings, read_settings
 from runner.system.gc_freeze import frozen_imports
 from runner.system.interrupts import raise_interrupts
-from runner.text import duration, to_json
+from runner.text import duration, listed, to_json
 from runner.views.screen import screen_of
 from runner.views.words import nothing_to_resume
 

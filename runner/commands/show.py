@@ -4,7 +4,6 @@ import sys
 
 import click
 
-from runner import errors
 from runner.errors import UnknownRun
 from runner.language.ids import is_item, written
 from runner.language.plan import Plan, Step
@@ -19,7 +18,7 @@ from runner.options import broker_options
 from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
 from runner.system.program import command_line
-from runner.text import printable, to_json
+from runner.text import echo, listed, nearest, printable, to_json
 from runner.views.document import page_document, snapshot_document, step_document
 from runner.views.screen import screen_of
 from runner.views.words import details, page_details, step_details
@@ -80,10 +79,10 @@ def _found(ledger: Ledger, run_id: str, plan: Plan, step_id: str) -> Step:
     if step := ledger.find(run_id, plan, step_id):
         return step
     names = [step.id for step in plan.steps]
-    nearest = errors.nearest(written(step_id), names)
-    many = next((step for step in plan.collectors if step.id == nearest and step.foreach), None)
+    near = nearest(written(step_id), names)
+    many = next((step for step in plan.collectors if step.id == near and step.foreach), None)
     if many and is_item(step_id):
         hint = f"`{command_line('show', run_id, '--step', many.id)}` lists what {many.id} has"
     else:
-        hint = f"did you mean {errors.echo(nearest)}?" if nearest else f"it has {errors.listed(names)}"
-    raise UnknownRun(f"run {run_id} has no step {errors.echo(step_id)}", hint=hint)
+        hint = f"did you mean {echo(near)}?" if near else f"it has {listed(names)}"
+    raise UnknownRun(f"run {run_id} has no step {echo(step_id)}", hint=hint)

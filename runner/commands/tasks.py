@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from runner import errors
-from runner.errors import InvalidWorkflow, RunnerError
+from runner.errors import RunnerError
 from runner.language import checks
+from runner.language.faults import InvalidWorkflow
 from runner.language.source import Source, read_source
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
 from runner.options import File
 from runner.settings import Settings, read_settings
-from runner.text import printable
+from runner.text import nearest, printable
 from runner.views.screen import screen_of
 from runner.views.task_list import task_details, task_list
 
@@ -48,7 +48,7 @@ def command(words: tuple[str, ...]) -> None:
     elif name in found:
         click.echo(task_details(found[name], screen=here))
     else:
-        near = errors.nearest(name, found)
+        near = nearest(name, found)
         raise click.UsageError(f"There is no task {name}." + (f" Did you mean {near}?" if near else ""))
 
 

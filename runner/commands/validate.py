@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from runner.errors import InvalidWorkflow
 from runner.language import advice, foreach
+from runner.language.faults import InvalidWorkflow
 from runner.language.workflow_file import load
 from runner.options import File
 from runner.settings import read_settings

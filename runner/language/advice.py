@@ -5,11 +5,12 @@ import re
 import signal
 from collections.abc import Iterator
 
-from runner.errors import Fault, echo, listed, nearest
 from runner.language import checks, expressions
+from runner.language.faults import Fault
 from runner.language.source import Source
 from runner.language.steps import walk
 from runner.language.task_index import Task, TaskIndex, words_in
+from runner.text import echo, listed, nearest
 
 # What every step may fail with, besides what its task raises.
 _OF_ANY_STEP = {"timed_out", "StepTimedOut", "ProcessDied", "WorkerLost", "NotJSON", "ValueTooLarge"}

@@ -7,11 +7,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runner.errors import Fault, InvalidExpression, InvalidInput, InvalidInputs, InvalidWorkflow, echo, listed, nearest
 from runner.language import foreach
+from runner.language.faults import Fault, InvalidExpression, InvalidInput, InvalidInputs, InvalidWorkflow
 from runner.language.plan import Plan, Step, arguments
 from runner.language.redact import redact_line
 from runner.language.steps import walk
+from runner.text import echo, listed, nearest
 
 if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and who calls this has them already
     from runner.language import spec

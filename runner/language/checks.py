@@ -6,13 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from runner.errors import Fault, echo, listed, nearest
 from runner.language import expressions, steps
 from runner.language.expressions import Known
+from runner.language.faults import Fault
 from runner.language.source import Loc, Source, found, misread
 from runner.language.steps import WrittenStep, mapping, step_at, walk
 from runner.language.task_index import Parameter, Task, TaskIndex
-from runner.text import printable
+from runner.text import echo, listed, nearest, printable
 
 INPUT_LIMIT = 100  # each is an option of `run`
 # Of each kind of fault; a file with more is not searched to its end, as the nearest name of each takes a millisecond.

@@ -5,7 +5,7 @@ from importlib import resources
 
 import yaml
 
-from runner.errors import CODES, WARNINGS
+from runner.language.faults import CODES, WARNINGS
 
 MEANINGS = CODES | WARNINGS
 
@@ -15,7 +15,7 @@ class Explanation:
     """What is known of a code.
 
     Args:
-        meaning: in a line, as `errors.CODES` or `errors.WARNINGS` has it.
+        meaning: in a line, as `faults.CODES` or `faults.WARNINGS` has it.
         why: it is a fault, and what to do.
         wrong: YAML or Python that has this fault alone; empty for one that cannot be shown in a few lines.
         mended: the same without it.

@@ -14,9 +14,9 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from runner.errors import InvalidExpression, echo, listed, nearest
+from runner.language.faults import InvalidExpression
 from runner.language.sandbox import Sandbox, TooMuch
-from runner.text import printable
+from runner.text import echo, listed, nearest, printable
 
 LENGTH_LIMIT = 1_000
 MACRO_LIMIT = 3

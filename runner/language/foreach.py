@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
-from runner.errors import Fault, InvalidExpression, InvalidItems, InvalidWorkflow, echo
 from runner.language import expressions
 from runner.language.expressions import ITEM_LIMIT
+from runner.language.faults import Fault, InvalidExpression, InvalidItems, InvalidWorkflow
 from runner.language.plan import Foreach, Item, Plan, Step, change_steps
 from runner.language.source import Source, found, is_json, kind
 from runner.language.steps import WrittenStep, walk
-from runner.text import count, cut_middle, printable
+from runner.text import count, cut_middle, echo, printable
 
 if TYPE_CHECKING:
     from runner.language.source import Loc

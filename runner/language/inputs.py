@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from runner.errors import Fault, InvalidInput, InvalidWorkflow, echo, listed
 from runner.language import schema_errors
+from runner.language.faults import Fault, InvalidInput, InvalidWorkflow
 from runner.language.source import Loc, Source, found, is_json, read_source
+from runner.text import echo, listed
 
 Type = Literal["string", "integer", "number", "boolean", "array", "object"]
 

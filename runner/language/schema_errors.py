@@ -10,9 +10,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from runner.errors import CODES, Fault, echo, listed, nearest
+from runner.language.faults import CODES, Fault
 from runner.language.source import Loc, Source, found, misread
 from runner.language.steps import LISTS, kind_at, step_at
+from runner.text import echo, listed, nearest
 
 _TYPES = {
     "string_type": "a string",

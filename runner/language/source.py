@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from runner.errors import CODES, Fault, InvalidWorkflow, Place, echo
-from runner.text import printable
+from runner.language.faults import CODES, Fault, InvalidWorkflow, Place
+from runner.text import echo, printable
 
 FILE_LIMIT = 1024 * 1024
 DEPTH_LIMIT = 32

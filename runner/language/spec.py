@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from runner.errors import Fault, InvalidWorkflow, Place
 from runner.language import checks, expressions, inputs, schema_errors
+from runner.language.faults import Fault, InvalidWorkflow, Place
 from runner.language.inputs import Input
 from runner.language.source import Loc, Source
 from runner.language.steps import BATCH_LIMIT, default_id, with_tasks

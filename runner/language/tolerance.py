@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.errors import listed
 from runner.language.ids import written
 from runner.language.plan import FanOut, Plan
-from runner.text import duration
+from runner.text import duration, listed
 
 
 @dataclass(frozen=True, slots=True)

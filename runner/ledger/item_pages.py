@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from runner.errors import RunnerError, echo
+from runner.errors import RunnerError
 from runner.language.ids import written
 from runner.language.plan import Plan, Step
 from runner.ledger.snapshot import StepSnapshot, count_items, status_of, step_snapshot
 from runner.ledger.statuses import FAILED, Status
-from runner.text import count
+from runner.text import count, echo
 
 if TYPE_CHECKING:  # the views name a page, and not all of them need the Redis client
     from runner.ledger.entries import Outcome, Run, Underway

@@ -3,8 +3,9 @@
 import re
 import secrets
 
-from runner.errors import MalformedRunId, echo
+from runner.errors import MalformedRunId
 from runner.language.plan import Plan
+from runner.text import echo
 
 # Without the letters and digits that are mistaken for one another when they are read aloud or typed.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import redis
 
-from runner.errors import RunnerError, UnknownRun, listed
+from runner.errors import RunnerError, UnknownRun
 from runner.language import plan as plans
 from runner.language.ids import batch_ref, item_key, of_ref, written
 from runner.language.plan import NewerVersion, Plan, Step
@@ -21,6 +21,7 @@ from runner.ledger.parts import in_parts
 from runner.ledger.server import Server
 from runner.ledger.statuses import Status
 from runner.system.program import command_line
+from runner.text import listed
 
 # What passes while one waits: nobody answers, too many clients, an old password, a replica that becomes the primary.
 AWAY = (

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import zip_longest
 
-from runner.errors import RunnerError, listed
+from runner.errors import RunnerError
 from runner.language import foreach
 from runner.language.plan import Plan, Step, end_of, steps_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.messages.destination import Destination
 from runner.runs.start import batches, ended_refs, prepare, send_rest, succeeded
+from runner.text import listed
 
 _EARLIER = "start from an earlier step, or leave `--from` out"
 

@@ -9,8 +9,9 @@ from itertools import islice
 
 from kombu.exceptions import OperationalError
 
-from runner.errors import BrokerUnavailable, InvalidItems, RunnerError, echo, listed
+from runner.errors import BrokerUnavailable, RunnerError
 from runner.language import foreach
+from runner.language.faults import InvalidItems
 from runner.language.plan import FanOut, Plan, end_of
 from runner.language.tolerance import Verdict
 from runner.ledger.codec import packed
@@ -24,6 +25,7 @@ from runner.messages.destination import Destination
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.system.program import command_line
+from runner.text import echo, listed
 from runner.worker import application, process
 from runner.worker.conclude import conclude
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from runner.errors import WARNINGS, Fault, Place
+from runner.language.faults import WARNINGS, Fault, Place
 from runner.text import beginning, cut, ending, printable, width
 
 _LINE_LIMIT = 128  # columns of the line that a fault shows

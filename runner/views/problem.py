@@ -1,6 +1,7 @@
 """An error to words for people: what is wrong, and what to do about it."""
 
-from runner.errors import InvalidWorkflow, RunnerError
+from runner.errors import RunnerError
+from runner.language.faults import InvalidWorkflow
 from runner.text import printable
 from runner.views.faults import describe_faults
 from runner.views.layout import hint

@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from runner.errors import listed
 from runner.language.ids import written
 from runner.ledger.entries import PASSING, FailedAttempt, Outcome, Run
 from runner.ledger.item_pages import Page
 from runner.ledger.snapshot import Snapshot, StepSnapshot
 from runner.ledger.statuses import FAILED, Status, count_passing, together
 from runner.system.program import command_line
-from runner.text import block, count, duration, printable, to_json
+from runner.text import block, count, duration, listed, printable, to_json
 from runner.views.layout import header, hint, how_long, json_line, local_time, one_line, table
 from runner.views.screen import PLAIN, Screen
 from runner.views.signs import sign

@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from runner.errors import RunnerError, listed
+from runner.errors import RunnerError
 from runner.language.plan import arguments
 from runner.language.tolerance import verdict
 from runner.ledger.damage import MissingData
 from runner.ledger.values import decode_value
 from runner.settings import Settings
+from runner.text import listed
 from runner.worker import endings, fan_in, notes
 from runner.worker.attempt import Attempt
 from runner.worker.call import call, call_async

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import CODES, InvalidWorkflow
 from runner.language import foreach
+from runner.language.faults import CODES, InvalidWorkflow
 from runner.language.source import parse_source
 from runner.language.task_index import included_modules, read_tasks
 from runner.language.workflow_file import check

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.errors import CODES, WARNINGS
+from runner.language.faults import CODES, WARNINGS
 from tests.command_line import runner
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from runner.brokers import broker_warnings
-from runner.health import broker_problems
 from runner.ledger.ledger import Ledger
 from runner.messages.dead_letters import DeadLetter, add_dead_letter
+from runner.runs.health import broker_problems
 from runner.settings import read_settings
 from tests.command_line import runner
 from tests.servers import Server, free_port

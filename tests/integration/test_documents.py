@@ -23,6 +23,7 @@ from runner.collectors import files
 from runner.collectors.command import INHERITED, run
 from runner.collectors.http import get
 from runner.language import expressions, foreach, source, spec
+from runner.language.faults import CODES, WARNINGS
 from runner.language.source import parse_source
 from runner.language.task_index import offered_modules, read_tasks, tasks_of
 from runner.language.workflow_file import check, load
@@ -450,11 +451,11 @@ def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_code_of_a_fault_is_listed_in_the_guide_with_its_meaning() -> None:
-    assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "faults")} == errors.CODES
+    assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "faults")} == CODES
 
 
 def test_every_code_of_a_warning_is_listed_in_the_guide_with_its_meaning() -> None:
-    assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "warnings")} == errors.WARNINGS
+    assert {codes(row[0])[0]: row[1] for row in table(GUIDE, "warnings")} == WARNINGS
 
 
 def test_every_status_of_a_step_is_listed_in_the_guide() -> None:

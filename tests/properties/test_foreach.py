@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.errors import InvalidItems
 from runner.language import plan as plans
+from runner.language.faults import InvalidItems
 from runner.language.foreach import items
 from runner.language.ids import written
 from runner.language.plan import Foreach, Plan, Step

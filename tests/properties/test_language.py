@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.errors import InvalidExpression, InvalidWorkflow
 from runner.language import expressions, spec
+from runner.language.faults import InvalidExpression, InvalidWorkflow
 from runner.language.source import Loc, parse_source
 from runner.language.spec import read_workflow
 from runner.language.task_index import read_tasks

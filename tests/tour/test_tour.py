@@ -8,8 +8,8 @@ import json
 import pytest
 from celery.canvas import _chord
 
-from runner.errors import InvalidWorkflow
 from runner.language import expressions
+from runner.language.faults import InvalidWorkflow
 from runner.language.plan import Plan, dump, load
 from runner.language.source import Source, parse_source
 from runner.language.task_index import TaskIndex, tasks_of

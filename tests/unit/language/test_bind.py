@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InvalidInputs, InvalidWorkflow
 from runner.language import plan as plans
+from runner.language.faults import InvalidInputs, InvalidWorkflow
 from runner.language.plan import Plan
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks

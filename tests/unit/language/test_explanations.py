@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.errors import InvalidWorkflow
 from runner.language import advice, foreach
 from runner.language import plan as plans
 from runner.language.explanations import MEANINGS, Explanation, explain
+from runner.language.faults import InvalidWorkflow
 from runner.language.source import parse_source
 from runner.language.task_index import tasks_of
 from runner.language.workflow_file import check

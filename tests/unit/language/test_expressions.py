@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InvalidExpression
 from runner.language import expressions
+from runner.language.faults import InvalidExpression
 
 NAMES = {"inputs": {"topic": "tea", "n": 5, "xs": [1, 2], "none": None, "thing": {"a": {"b": 1}}}, "run": {"id": "r1"}}
 KNOWN = {"inputs": ["topic", "n", "xs"], "run": ["id"]}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InvalidItems, InvalidWorkflow, Place
 from runner.language import foreach
 from runner.language import plan as plans
+from runner.language.faults import InvalidItems, InvalidWorkflow, Place
 from runner.language.foreach import counted, items
 from runner.language.plan import Foreach, Plan
 from runner.language.source import parse_source

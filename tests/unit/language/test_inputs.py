@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InvalidInput, InvalidWorkflow
 from runner.language import inputs
+from runner.language.faults import InvalidInput, InvalidWorkflow
 from runner.language.inputs import Input
 from runner.views.faults import describe_faults
 from tests.command_line import DEFAULT, runner

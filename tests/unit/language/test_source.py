@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner.errors import Fault, InvalidWorkflow, Place
 from runner.language import source
+from runner.language.faults import Fault, InvalidWorkflow, Place
 from runner.language.source import parse_source, read_source
 from tests.command_line import runner
 

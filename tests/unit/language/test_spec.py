@@ -2,8 +2,8 @@
 
 import pytest
 
-from runner.errors import InvalidWorkflow
 from runner.language import spec
+from runner.language.faults import InvalidWorkflow
 from runner.language.source import parse_source, read_source
 from runner.language.spec import read_workflow
 from runner.language.task_index import Task, TaskIndex, read_tasks

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import InvalidWorkflow
+from runner.language.faults import InvalidWorkflow
 from runner.language.source import parse_source
 from runner.language.spec import read_workflow
 from runner.language.task_index import Parameter, Task, TaskIndex, read_tasks, tasks_of

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import InvalidWorkflow
+from runner.language.faults import InvalidWorkflow
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check, load

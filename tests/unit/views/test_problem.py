@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from runner.errors import Fault, InvalidInputs, InvalidWorkflow, Place, UnknownRun
+from runner.errors import UnknownRun
+from runner.language.faults import Fault, InvalidInputs, InvalidWorkflow, Place
 from runner.text import width
 from runner.views.problem import problem
 from runner.views.screen import Screen

@@ -1,8 +1,9 @@
-"""What can go wrong: places, faults, and the codes that commands exit with."""
+"""What is wrong with a file: places, faults, their codes, and the error that has them."""
 
 import pytest
 
-from runner.errors import CODES, WARNINGS, Fault, InvalidWorkflow, Place, RunnerError
+from runner.errors import RunnerError
+from runner.language.faults import CODES, WARNINGS, Fault, InvalidWorkflow, Place
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import redis
 
 from runner.brokers import Concern, broker_warnings, connect
-from runner.errors import listed
 from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex
 from runner.ledger.damage import UnreadableRun
@@ -15,7 +14,7 @@ from runner.ledger.entries import Run
 from runner.messages.canvas import COLLECT
 from runner.settings import Settings
 from runner.system.program import command_line
-from runner.text import count, duration, printable
+from runner.text import count, duration, listed, printable
 
 SKEW = 2.0  # seconds
 
