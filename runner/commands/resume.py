@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from runner.language.bind import Bound
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.reading import read_snapshot
@@ -41,7 +42,8 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
     check_concurrency(concurrency, settings)
     with raise_interrupts(), open_ledger(settings) as ledger:
         old = ledger.plan(run_id)
-        plan = old if file is None else _edited(file, old, settings)
+        edited = None if file is None else _edited(file, old, settings)
+        plan = edited.plan if edited else old
         name = run_id if start is None and file is None else new_run_id(plan)
         # As in `run`: before the worker begins.
         with frozen_imports():
@@ -71,13 +73,12 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                         seconds = duration(math.ceil(max(leased.values())))
                         click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
                 else:
-                    edited = None if file is None else plan
                     rerun(
                         run_id,
                         name,
                         session.ledger,
                         start=start,
-                        plan=edited,
+                        edited=edited,
                         destination=session.destination,
                     )
                     click.echo(f"run {name} goes on from run {run_id}", err=True)
@@ -85,8 +86,9 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             return follow(name, session, wait, begin)
 
 
-def _edited(file: str, old: Plan, settings: Settings) -> Plan:
+def _edited(file: str, old: Plan, settings: Settings) -> Bound:
     """The plan of an edited file, with the inputs of the run as far as the file still declares them."""
     edited = load(file, settings)
-    plan = edited.bind({name: value for name, value in old.inputs.items() if name in edited.workflow.inputs})
-    return replace(plan, include=tuple(dict.fromkeys([*plan.include, *old.include])))
+    bound = edited.bind({name: value for name, value in old.inputs.items() if name in edited.workflow.inputs})
+    include = tuple(dict.fromkeys([*bound.plan.include, *old.include]))
+    return replace(bound, plan=replace(bound.plan, include=include))

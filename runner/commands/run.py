@@ -9,10 +9,11 @@ import click
 from runner.brokers import starting_broker
 from runner.errors import RunnerError, UnknownRun
 from runner.language import inputs
+from runner.language.layout import Layout
 from runner.language.plan import Plan
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.run_ids import check_run_id, new_run_id
-from runner.messages.batching import sized
+from runner.messages.batching import lay_out
 from runner.messages.destination import Destination
 from runner.options import (
     File,
@@ -114,14 +115,17 @@ def command(
     """
     declared = workflow_file.workflow.inputs
     values = {} if inputs_file is None else inputs.read(inputs_file, declared)
-    plan = workflow_file.bind(values, words=typed_inputs(declared, words, pairs))
+    bound = workflow_file.bind(values, words=typed_inputs(declared, words, pairs))
+    plan = bound.plan
     # An empty one is no run id either: with `--run-id "$ID"` and no ID, each start would be another run.
     name = new_run_id(plan) if run_id is None else check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)
     check_concurrency(concurrency, settings)
     if dry_run:
         destination = Destination.of(settings, name)
-        return _show(sized(destination.route(plan), destination.slots or settings.slots), name, as_json=wait.as_json)
+        routed = destination.route(plan)
+        layout = lay_out(routed, bound.counts, destination.slots or settings.slots)
+        return _show(routed, layout, name, as_json=wait.as_json)
     with raise_interrupts(), starting_broker(settings):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with frozen_imports():
@@ -138,7 +142,7 @@ def command(
         with open_session(settings, name, plan) as session:
 
             def begin() -> None:
-                if start(plan, name, session.ledger, session.destination):
+                if start(bound, name, session.ledger, session.destination):
                     return
                 check_same(name, plan, session.ledger)
                 ended = session.ledger.run(name).ended
@@ -148,12 +152,12 @@ def command(
             return follow(name, session, wait, begin)
 
 
-def _show(plan: Plan, run_id: str, *, as_json: bool) -> int:
-    from runner.messages.canvas import compose, messages_of  # noqa: PLC0415 - imports Celery
+def _show(plan: Plan, layout: Layout, run_id: str, *, as_json: bool) -> int:
+    from runner.messages.canvas import compose_open, messages_of  # noqa: PLC0415 - imports Celery
 
-    messages = messages_of(compose(plan, run_id))
+    messages = messages_of(compose_open(plan, run_id, layout))
     if as_json:
-        click.echo(to_json(dry_run_document(plan, run_id, messages)))
+        click.echo(to_json(dry_run_document(plan, layout, run_id, messages)))
     else:
-        click.echo(dry_run_words(plan, run_id, messages, screen=screen_of(sys.stdout)))
+        click.echo(dry_run_words(plan, layout, run_id, messages, screen=screen_of(sys.stdout)))
     return 0

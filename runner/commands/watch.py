@@ -36,8 +36,9 @@ def command(run_id: str) -> int:
         outage.tell(f"run {run_id} waits for the broker: {broker_problem(error)[0]}")
 
     with open_ledger(read_settings()) as ledger:
-        plan = ledger.plan(run_id)
-        with show_progress(plan, run_id) as progress:
+        record = ledger.open(run_id)
+        plan = record.plan
+        with show_progress(plan, record.layout, run_id) as progress:
             for event in ledger.follow(run_id, away=away):
                 progress.update(event)
                 if event is None:

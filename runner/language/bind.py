@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runner.language import foreach
 from runner.language.faults import Fault, InvalidExpression, InvalidInput, InvalidInputs, InvalidWorkflow
+from runner.language.layout import Layout
 from runner.language.plan import Plan, Step, arguments
 from runner.language.redact import redact_line
 from runner.language.steps import walk
@@ -21,6 +22,19 @@ if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and wh
 _TRIED = 20  # items of a `foreach` whose arguments are worked out before a run
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bound:
+    """A plan that can be run.
+
+    Args:
+        plan: with its inputs.
+        counts: of each collector with ``foreach``, how many items it has with them.
+    """
+
+    plan: Plan
+    counts: Mapping[str, int]
+
+
 def bind(
     plan: Plan,
     workflow: spec.Workflow,
@@ -28,7 +42,7 @@ def bind(
     source: Source,
     *,
     words: Mapping[str, Any] | None = None,
-) -> Plan:
+) -> Bound:
     """The plan with its inputs: those given, checked against their declarations, and the defaults of the others.
 
     Args:
@@ -54,11 +68,12 @@ def bind(
             bound[name] = declared.default
     if problems:
         raise InvalidInputs("\n".join(problems))
-    plan = foreach.counted(replace(plan, inputs=bound), source)
+    plan = replace(plan, inputs=bound)
+    counts = foreach.count_items(plan, source)
     # What is wrong with a default is wrong for every step, and told once.
-    if faults := tuple(dict.fromkeys([*_expression_faults(plan, source), *_min_success_faults(plan, source)])):
+    if faults := tuple(dict.fromkeys([*_expression_faults(plan, source), *_min_success_faults(plan, counts, source)])):
         raise InvalidWorkflow(faults)
-    return plan
+    return Bound(plan=plan, counts=counts)
 
 
 def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
@@ -97,11 +112,12 @@ def _first(plan: Plan, step: Step) -> Iterable[Step]:
     return map(step.of, islice(foreach.items(plan, step), _TRIED))
 
 
-def _min_success_faults(plan: Plan, source: Source) -> Iterator[Fault]:
+def _min_success_faults(plan: Plan, counts: Mapping[str, int], source: Source) -> Iterator[Fault]:
     """`checks` tells of a number that is too large unless there is a ``foreach``: then it takes the inputs to know."""
     written = {each.id: each for each in walk(source.data)}
+    layout = Layout(counts=counts)
     for fan_out in plan.fan_outs:
-        least, total = fan_out.least, fan_out.total
+        least, total = layout.least(fan_out), layout.total(fan_out)
         if least is not None and least > total and any(step.foreach for step in fan_out.collectors):
             _, loc = written[fan_out.id].value("min_success")
             yield Fault(

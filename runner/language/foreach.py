@@ -50,40 +50,37 @@ def items(plan: Plan, step: Step) -> Iterator[Item]:
         yield Item(value, key, index)
 
 
-def counted(plan: Plan, source: Source) -> Plan:
-    """The plan, whose inputs are bound, with the number of items of every collector with ``foreach``.
+def count_items(plan: Plan, source: Source) -> dict[str, int]:
+    """The number of items of every collector with ``foreach`` of a plan whose inputs are bound.
 
     Raises:
         InvalidWorkflow: there are too many, two have one key, or one cannot be used.
     """
     written = {each.id: each for each in walk(source.data)}
     faults: list[Fault] = []
-
-    def count_items(step: Step) -> Step:
+    counts: dict[str, int] = {}
+    for step in plan.collectors:
+        if step.foreach is None:
+            continue
         try:
-            return replace(
-                step, foreach=step.foreach and replace(step.foreach, count=_count(step.foreach, plan.inputs))
-            )
+            counts[step.id] = _count(step.foreach, plan.inputs)
         except InvalidItems as problem:
             place = source.place(_loc(written[step.id], problem))
             faults.append(Fault(problem.code, str(problem), place, problem.hint))
         except InvalidExpression as problem:
             faults.append(Fault("E038", str(problem), source.place(_loc(written[step.id])), problem.hint))
-        return step
-
-    counted = change_steps(plan, count_items)
     if faults:
         raise InvalidWorkflow(tuple(faults))
-    return counted
+    return counts
 
 
 def check(plan: Plan, source: Source) -> None:
     """Tell what is wrong with items that stand in the file, whatever the inputs will be.
 
     Raises:
-        InvalidWorkflow: as `counted`.
+        InvalidWorkflow: as `count_items`.
     """
-    counted(change_steps(plan, _without_unknown), source)
+    count_items(change_steps(plan, _without_unknown), source)
 
 
 def _without_unknown(step: Step) -> Step:

@@ -26,6 +26,11 @@ def batch_ref(step_id: str, number: int) -> str:
     return f"{step_id}/{number}"
 
 
+def batch_number(ref: str) -> int:
+    """Which batch of its collector a ref is for: 3 of ``page/3``."""
+    return int(ref.partition("/")[2])
+
+
 def of_ref(ref: str) -> tuple[str, bool]:
     """The id in the YAML of the collector that a ref is for, and whether the ref is one of its batches."""
     step_id, many, _ = ref.partition("/")

@@ -79,19 +79,11 @@ class Foreach:
         items: as written: a list, an expression that gives one, or ``{"file": …}``.
         name: what an expression calls the item: the key ``as``.
         key: an expression that gives an item its key; None for its place in the list.
-        count: how many items there are; 0 until they have been read.
-        batch: how many of them share one message; 0 until the run is submitted.
     """
 
     items: Any
     name: str = "item"
     key: str | None = None
-    count: int = 0
-    batch: int = 0
-
-    @property
-    def batches(self) -> int:
-        return -(-self.count // self.batch) if self.count else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +94,13 @@ class Item:
         value: anything JSON.
         key: what tells it from the others: the collector's id is ``page[key]``.
         index: its place among them, from 0.
+        batch: which batch it is in, as the ledger tells when it is read from there.
     """
 
     value: Any
     key: str
     index: int
+    batch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +119,6 @@ class Step:
         batch: how many of a ``foreach`` share a message; None to let that follow from their number.
         max_concurrency: how many of a batch are executed at once; None to let that follow from the task.
         item: what this collector of a ``foreach`` is for.
-        message: which of the messages of the run it shares with other collectors; None for one of its own.
     """
 
     id: str
@@ -142,28 +135,13 @@ class Step:
     batch: int | None = None
     max_concurrency: int | None = None
     item: Item | None = None
-    message: int | None = None
-
-    @property
-    def count(self) -> int:
-        """How many collectors it stands for."""
-        return self.foreach.count if self.foreach and not self.item else 1
-
-    @property
-    def refs(self) -> tuple[str, ...]:
-        """What messages call its collectors: its id, or of a ``foreach`` its batches: ``page/0``, ``page/1`` and so on."""
-        if self.foreach is None:
-            return (self.id,)
-        return tuple(batch_ref(self.id, number) for number in range(self.foreach.batches))
 
     @property
     def ref(self) -> str:
         """What the message that it comes with calls it: itself, or its batch; nothing, of a step that is no collector."""
         if self.kind != "collector":
             return ""
-        if self.item is None or self.foreach is None:
-            return self.id
-        return batch_ref(written(self.id), self.item.index // self.foreach.batch)
+        return self.id if self.item is None else batch_ref(written(self.id), self.item.batch)
 
     def of(self, item: Item) -> Step:
         """The collector of one of its items."""
@@ -188,23 +166,6 @@ class FanOut:
     def id(self) -> str:
         """What it is called: as its gather."""
         return self.gather.id
-
-    @property
-    def total(self) -> int:
-        """How many collectors there are."""
-        return sum(step.count for step in self.collectors)
-
-    @property
-    def refs(self) -> tuple[str, ...]:
-        """What messages call the collectors: each once, alone or in its batch."""
-        return tuple(ref for step in self.collectors for ref in step.refs)
-
-    @property
-    def least(self) -> int | None:
-        """How many collectors must succeed: 60% of 4 are 3. None if the file does not say."""
-        if isinstance(self.min_success, str):
-            return -(-self.total * int(self.min_success.removesuffix("%")) // 100)
-        return self.min_success
 
     @property
     def tolerant(self) -> bool:
@@ -249,11 +210,6 @@ class Plan:
     def collectors(self) -> tuple[Step, ...]:
         """The collectors of every fan-out."""
         return tuple(step for fan_out in self.fan_outs for step in fan_out.collectors)
-
-    @property
-    def total(self) -> int:
-        """How many collectors there are."""
-        return sum(fan_out.total for fan_out in self.fan_outs)
 
     @cached_property
     def tail(self) -> tuple[Step, ...]:
@@ -368,9 +324,8 @@ def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
 
 
 def _deed(step: Step) -> Step:
-    """A step without what its value does not depend on; the number of its items follows from the inputs."""
-    foreach = replace(step.foreach, count=0, batch=0) if step.foreach else None
-    return replace(step, place="", queue=None, foreach=foreach, batch=None, max_concurrency=None, message=None)
+    """A step without what its value does not depend on."""
+    return replace(step, place="", queue=None, batch=None, max_concurrency=None)
 
 
 def make(workflow: spec.Workflow, source: Source) -> Plan:
@@ -555,7 +510,6 @@ def _check(plan: Plan) -> None:
             and isinstance(step.timeout, int | float | None)
             and isinstance(step.queue, str | None)
             and isinstance(step.retry.max_retries, int)
-            and (step.foreach is None or (isinstance(step.foreach.count, int) and isinstance(step.foreach.batch, int)))
         )
         if not shaped:
             raise TypeError("a step has another shape")
@@ -569,9 +523,7 @@ def _retry(said: spec.Retry | None) -> Retry:
 
 
 def _foreach(said: spec.Foreach | None) -> Foreach | None:
-    """Of a list, the items can be counted without reading any."""
     if said is None:
         return None
     items = said.items
-    plain = items if isinstance(items, list | str) else items.model_dump()
-    return Foreach(items=plain, name=said.as_, key=said.key, count=len(items) if isinstance(items, list) else 0)
+    return Foreach(items=items if isinstance(items, list | str) else items.model_dump(), name=said.as_, key=said.key)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.language.ids import written
+from runner.language.layout import Layout
 from runner.language.plan import FanOut, Plan
 from runner.text import duration, listed
 
@@ -27,7 +28,7 @@ class Verdict:
         return self.status in {"succeeded", "partial"}
 
 
-def verdict(fan_out: FanOut, absent: Sequence[str]) -> Verdict:
+def verdict(fan_out: FanOut, layout: Layout, absent: Sequence[str]) -> Verdict:
     """Judge what is left of a fan-out.
 
     Args:
@@ -36,19 +37,20 @@ def verdict(fan_out: FanOut, absent: Sequence[str]) -> Verdict:
     """
     if not absent:
         return Verdict(status="succeeded")
-    cause = f"{len(absent):,} of {fan_out.total:,} collectors did not succeed: {listed(absent)}"
+    total, least = layout.total(fan_out), layout.least(fan_out)
+    cause = f"{len(absent):,} of {total:,} collectors did not succeed: {listed(absent)}"
     required = {step.id for step in fan_out.collectors if step.required}
     needed = [name for name in absent if written(name) in required]
-    too_few = fan_out.least is not None and fan_out.total - len(absent) < fan_out.least
+    too_few = least is not None and total - len(absent) < least
     if not needed and not too_few:
         return Verdict(status="partial", cause=cause)
-    reasons = [f"min_success is {_least(fan_out)}"] if too_few else []
+    reasons = [f"min_success is {_least(fan_out, layout)}"] if too_few else []
     if needed and fan_out.tolerant:
         reasons += [f"{listed(needed)} {'is' if len(needed) == 1 else 'are'} required"]
     return Verdict(status="failed", cause="; ".join([cause, *reasons]))
 
 
-def run_verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
+def run_verdict(plan: Plan, layout: Layout, absent: Sequence[str]) -> Verdict:
     """How a run ends whose last step has succeeded: with every result, or without those of some collectors.
 
     Args:
@@ -56,15 +58,15 @@ def run_verdict(plan: Plan, absent: Sequence[str]) -> Verdict:
     """
     for fan_out in plan.fan_outs:
         ids = {step.id for step in fan_out.collectors}
-        found = verdict(fan_out, [each for each in absent if written(each) in ids])
+        found = verdict(fan_out, layout, [each for each in absent if written(each) in ids])
         if found.status != "succeeded":
             return found
     return Verdict(status="succeeded")
 
 
-def _least(fan_out: FanOut) -> str:
+def _least(fan_out: FanOut, layout: Layout) -> str:
     """As it is written, and of a percentage how many that are: ``60% (3)``."""
-    least = f"{fan_out.least or 0:,}"
+    least = f"{layout.least(fan_out) or 0:,}"
     return f"{fan_out.min_success} ({least})" if isinstance(fan_out.min_success, str) else least
 
 

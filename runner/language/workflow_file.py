@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
 
-from runner.language.bind import bind
+from runner.language.bind import Bound, bind
 from runner.language.plan import Plan, equip, make
 from runner.language.source import Source, read_source
 from runner.language.spec import Workflow, read_workflow
@@ -31,8 +31,8 @@ class WorkflowFile:
         """Return the steps in order, with the defaults of the file: enough to draw it."""
         return make(self.workflow, self.source)
 
-    def bind(self, inputs: Mapping[str, Any], *, words: Mapping[str, Any] | None = None) -> Plan:
-        """Return a plan that can be run: with its inputs, its items counted, and what its tasks say of themselves.
+    def bind(self, inputs: Mapping[str, Any], *, words: Mapping[str, Any] | None = None) -> Bound:
+        """Return a plan that can be run: with its inputs, and what its tasks say of themselves; beside it, the number of its items.
 
         Args:
             inputs: JSON values by the name of the input.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from runner.language.layout import Layout
 from runner.language.plan import Plan, Step
 from runner.ledger.entries import Claim, Outcome
 from runner.ledger.run_record import RunRecord
@@ -32,7 +33,7 @@ def _of_a_plan(
 class ById:
     """To be removed once every caller has a `RunRecord`."""
 
-    def open(self, run_id: str, plan: Plan | None = None) -> RunRecord:
+    def open(self, run_id: str, plan: Plan | None = None, layout: Layout | None = None) -> RunRecord:
         raise NotImplementedError
 
     def claim(self, run_id: str, steps: Sequence[Step], plan: Plan, **words: Any) -> list[Claim]:
@@ -40,6 +41,9 @@ class ById:
 
     def plan(self, run_id: str) -> Plan:
         return self.open(run_id).plan
+
+    def layout(self, run_id: str) -> Layout:
+        return self.open(run_id).layout
 
     def page(self, run_id: str, *args: Any) -> list[str]:
         return self.open(run_id).page(*args)

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from itertools import groupby
 from typing import Any, Literal, get_args
 
-from runner.language.ids import item_id
+from runner.language.ids import batch_number, item_id
 from runner.language.plan import Item, Step
 from runner.ledger.entries import (
     Claim,
@@ -39,12 +39,14 @@ def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
     return ref, json.dumps([first, keys, [item.value for item in some]], separators=(",", ":"))
 
 
-def unpacked(step: Step, text: str) -> list[Step]:
-    """The collectors of a batch, in their order."""
+def unpacked(step: Step, ref: str, text: str) -> list[Step]:
+    """The collectors of the batch with this ref, in their order."""
+    batch = batch_number(ref)
     first, keys, values = _batch(text)
     keys = keys or [str(index) for index in range(first, first + len(values))]
     return [
-        step.of(Item(value, key, index)) for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
+        step.of(Item(value, key, index, batch))
+        for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
     ]
 
 

@@ -60,8 +60,10 @@ def read_page(
         NoSuchPage: there are fewer.
     """
     running = {} if run.ended else ledger.underway(run.id)
-    counts = count_items(run, step, ledger.tally(run.id).get(step.id, {}), running)
-    total = sum(counts.get(each, 0) for each in _meant(status)) if status else step.count
+    total = ledger.layout(run.id).count(step)
+    counts = count_items(run, step, total, ledger.tally(run.id).get(step.id, {}), running)
+    if status:
+        total = sum(counts.get(each, 0) for each in _meant(status))
     last = -(-total // SIZE)
     if number > max(last, 1):
         only = f" with status {status}" if status else ""

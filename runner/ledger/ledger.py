@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import redis
 
+from runner.language.layout import Layout
 from runner.language.plan import Plan
 from runner.ledger import codec as encoding
 from runner.ledger.by_id import ById
@@ -36,13 +37,14 @@ class Ledger(ById):
         self.client = client
         self.server = Server(client, prefix=prefix, ttl=ttl)
 
-    def open(self, run_id: str, plan: Plan | None = None) -> RunRecord:
+    def open(self, run_id: str, plan: Plan | None = None, layout: Layout | None = None) -> RunRecord:
         """One of its runs, whether it is there or not.
 
         Args:
             plan: the run's own, if it is known; otherwise it is read when it is needed.
+            layout: the same.
         """
-        return RunRecord(self.server, run_id, plan)
+        return RunRecord(self.server, run_id, plan, layout)
 
     @classmethod
     def of(cls, client: "redis.Redis", settings: Settings) -> "Ledger":

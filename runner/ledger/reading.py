@@ -19,11 +19,13 @@ def read_snapshot(ledger: Ledger, run: Run, plan: Plan, *, complete: bool = True
     Raises:
         MissingData: the run has succeeded, and its result is gone.
     """
+    layout = ledger.layout(run.id) if any(step.foreach for step in plan.collectors) else None
     return snapshot_of(
         run,
         plan,
         ledger.outcomes(run.id, plan),
-        counts=ledger.tally(run.id) if any(step.foreach for step in plan.collectors) else {},
+        layout=layout,
+        counts=ledger.tally(run.id) if layout else {},
         running={} if run.ended else ledger.underway(run.id),
         unended=_unended(ledger, run, plan) if complete and run.ended else (),
         result=ledger.value(run.id, plan.steps[-1].id) if complete else None,

@@ -13,6 +13,7 @@ import redis
 from runner.errors import RunnerError, UnknownRun
 from runner.language import plan as plans
 from runner.language.ids import batch_ref, item_key, of_ref, written
+from runner.language.layout import Layout, load_layout
 from runner.language.plan import NewerVersion, Plan, Step
 from runner.ledger import codec as encoding
 from runner.ledger.damage import MissingData, NewerPlan, of_a_run
@@ -47,12 +48,14 @@ class RunReader:
     Args:
         run_id: it need not be there: each method raises `UnknownRun`, or returns nothing.
         plan: the run's own, if it is known; otherwise it is read once, when it is needed.
+        layout: the same.
     """
 
-    def __init__(self, server: Server, run_id: str, plan: Plan | None = None) -> None:
+    def __init__(self, server: Server, run_id: str, plan: Plan | None = None, layout: Layout | None = None) -> None:
         self._server = server
         self.id = run_id
         self._plan = plan
+        self._layout = layout
 
     @property
     def plan(self) -> Plan:
@@ -65,6 +68,20 @@ class RunReader:
         if self._plan is None:
             self._plan = self._read_plan()
         return self._plan
+
+    @property
+    def layout(self) -> Layout:
+        """How many collectors those of the plan stand for, in which messages; read together with the plan.
+
+        Raises:
+            UnknownRun: as `plan`.
+            UnreadableRun: as `plan`.
+        """
+        if self._plan is None:
+            self._plan = self._read_plan()
+        if self._layout is None:
+            self._layout = self._read_layout()
+        return self._layout
 
     @of_a_run
     def info(self) -> Run:
@@ -134,14 +151,19 @@ class RunReader:
             raise UnknownRun(f"run {self.id} has no step {ref}")
         if step.foreach is None:
             return [step]
-        if ref not in step.refs:
-            raise UnknownRun(f"run {self.id} has no batch {ref}")
-        return encoding.unpacked(step, self._items([ref])[0])
+        try:
+            [text] = self._items([ref])
+        except MissingData:
+            if ref not in self.layout.refs(step):
+                raise UnknownRun(f"run {self.id} has no batch {ref}") from None
+            raise
+        return encoding.unpacked(step, ref, text)
 
     @of_a_run
     def items(self) -> Iterator[tuple[str, str]]:
         """Every batch of a run's items, as `accept` takes them."""
-        for refs in in_parts((ref for step in self.plan.collectors if step.foreach for ref in step.refs), 16):
+        many = [step for step in self.plan.collectors if step.foreach]
+        for refs in in_parts((ref for step in many for ref in self.layout.refs(step)), 16):
             yield from zip(refs, self._items(refs), strict=True)
 
     @of_a_run
@@ -152,7 +174,7 @@ class RunReader:
                 yield [step.id for step in some]
                 continue
             for step in some:
-                for refs in in_parts(step.refs, 16):
+                for refs in in_parts(self.layout.refs(step), 16):
                     yield [each for text in self._items(refs) for each in encoding.ids(step, text)]
 
     @of_a_run
@@ -279,10 +301,8 @@ class RunReader:
     @of_a_run
     def page(self, step: Step, start: int, number: int) -> list[str]:
         """The ids of so many collectors of a ``foreach``, from the one at place ``start``; only their batches are read."""
-        if step.foreach is None or not step.foreach.batch:
-            return []
-        size = step.foreach.batch
-        end = min(start + number, step.count)
+        size = self.layout.sizes[step.id]
+        end = min(start + number, self.layout.count(step))
         refs = [batch_ref(step.id, batch) for batch in range(start // size, -(-end // size))]
         texts = self._items(refs)
         return [each for text in texts for each in encoding.ids(step, text)][start % size :][: end - start]
@@ -295,15 +315,15 @@ class RunReader:
             return step
         if step.foreach is None:
             return None
-        refs: Sequence[str] = step.refs
+        refs: Sequence[str] = self.layout.refs(step)
         if step.foreach.key is None:  # its place
-            key = item_key(step_id)
-            place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else step.count
-            refs = refs[place // step.foreach.batch :][:1] if place < step.count else ()
+            key, count = item_key(step_id), self.layout.count(step)
+            place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else count
+            refs = refs[place // self.layout.sizes[step.id] :][:1] if place < count else ()
         for some in in_parts(refs, 16):
-            for text in self._items(some):
+            for ref, text in zip(some, self._items(some), strict=True):
                 if step_id in encoding.ids(step, text):
-                    return next(each for each in encoding.unpacked(step, text) if each.id == step_id)
+                    return next(each for each in encoding.unpacked(step, ref, text) if each.id == step_id)
         return None
 
     @of_a_run
@@ -312,7 +332,7 @@ class RunReader:
         many = [step for step in self.plan.collectors if step.foreach]
         left = set(self.left()) if many else set()
         for step in many:
-            for ref in step.refs:
+            for ref in self.layout.refs(step):
                 if ref in left:
                     ids = [each.id for each in self.steps(ref)]
                     ended = self.ended(ids)
@@ -379,13 +399,30 @@ class RunReader:
 
     @of_a_run
     def _read_plan(self) -> Plan:
-        text = cast("str | None", self._server.client.get(self._key("plan")))
+        with self._server.client.pipeline(transaction=False) as pipe:
+            pipe.get(self._key("plan"))
+            pipe.hget(self._key("run"), "layout")
+            text, layout = cast("list[str | None]", pipe.execute())
         if text is None and self._server.client.exists(self._key("run")):  # defence: MISSED_PLAN
             raise MissingData(self.id, "its plan is missing")
         if text is None:
             raise UnknownRun(f'no run "{self.id}", or it has expired', hint=_lost())
         try:
-            return plans.load(text)
+            plan = plans.load(text)
+            if layout is not None:
+                self._layout = load_layout(layout)
+        except NewerVersion as error:
+            raise NewerPlan(self.id, str(error), error.needs) from error
+        return plan
+
+    @of_a_run
+    def _read_layout(self) -> Layout:
+        """The layout of a run whose plan was known, or of which the ledger lacks it."""
+        text = cast("str | None", self._server.client.hget(self._key("run"), "layout"))
+        if text is None:
+            raise MissingData(self.id, "its layout is missing")
+        try:
+            return load_layout(text)
         except NewerVersion as error:
             raise NewerPlan(self.id, str(error), error.needs) from error
 

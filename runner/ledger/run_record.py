@@ -11,7 +11,8 @@ import redis
 
 from runner.errors import UnknownRun
 from runner.language import plan as plans
-from runner.language.plan import Plan, Step, segments
+from runner.language.layout import Layout, dump_layout
+from runner.language.plan import FanOut, Plan, Step, segments
 from runner.language.redact import redact_inputs
 from runner.ledger import codec as encoding
 from runner.ledger.damage import NewerPlan, UnreadableRun, of_a_run, readable
@@ -37,6 +38,7 @@ from runner.ledger.scripts import (
     SWEEP,
 )
 
+NO_FOREACH = Layout()
 HANDED = 16  # values that come with the claim of a gather: a round trip less, and they are all in memory at once
 
 
@@ -44,10 +46,13 @@ class RunRecord(RunReader):
     """One run, to be read and changed."""
 
     @of_a_run
-    def accept(self, *, items: Iterable[tuple[str, str]] = (), kept: Iterable[Outcome] = ()) -> bool:
-        """Record the run with its plan; False if the id is taken, and then nothing has changed.
+    def accept(
+        self, *, layout: Layout = NO_FOREACH, items: Iterable[tuple[str, str]] = (), kept: Iterable[Outcome] = ()
+    ) -> bool:
+        """Record the run with its plan, and begin its first fan-out; False if the id is taken, and then nothing has changed.
 
         Args:
+            layout: of that fan-out; it need not be told of one without ``foreach``.
             items: for each batch of a ``foreach``, its ref and its items as ``packed`` makes them.
             kept: outcomes, with their values, that are taken from another run; of steps that stand in the YAML.
         """
@@ -61,9 +66,9 @@ class RunRecord(RunReader):
         fan_out = segments(plan)[0].fan_out
         first = fan_out and {
             "id": fan_out.gather.id,
-            "count": fan_out.total,
+            "count": layout.total(fan_out),
             "deadline": fan_out.deadline or 0,
-            "sizes": _sizes(plan),
+            "sizes": _sizes(fan_out, layout),
             "staged": staged,
         }
         packed = self._server.pack(
@@ -71,6 +76,7 @@ class RunRecord(RunReader):
             plan=plans.dump(plan),
             workflow=plan.name,
             hash=plan.hash,
+            layout=dump_layout(layout),
             inputs=json.dumps(redact_inputs(plan), separators=(",", ":")),
             fan_out=first,
             kept=encoding.dumped(replace(each, ref=plan.by_id[each.step].ref) for each in kept),
@@ -301,15 +307,11 @@ class RunRecord(RunReader):
             return ()
 
 
-def _sizes(plan: Plan) -> dict[str, int]:
+def _sizes(fan_out: FanOut, layout: Layout) -> dict[str, int]:
     """How many collectors each ref stands for."""
-    sizes = {}
-    for step in plan.collectors:
-        if step.foreach is None:
-            sizes[step.id] = 1
-            continue
-        for number, ref in enumerate(step.refs):
-            sizes[ref] = min(step.foreach.batch, step.foreach.count - number * step.foreach.batch)
+    sizes: dict[str, int] = {}
+    for step in fan_out.collectors:
+        sizes |= {step.id: 1} if step.foreach is None else layout.batches(step)
     return sizes
 
 

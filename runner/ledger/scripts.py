@@ -22,7 +22,7 @@ local function begin(fan_out)
 end
 redis.call('SET', PLAN, a.plan)
 redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), 'token', a.token)
-redis.call('HSET', RUN, 'workflow', a.workflow, 'hash', a.hash, 'inputs', a.inputs)
+redis.call('HSET', RUN, 'workflow', a.workflow, 'hash', a.hash, 'inputs', a.inputs, 'layout', a.layout)
 if a.fan_out then begin(a.fan_out) end
 event({event = 'accepted'})
 record(a.kept)

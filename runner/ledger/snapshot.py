@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from runner.language.ids import is_item, written
+from runner.language.layout import Layout
 from runner.language.plan import Plan, Step
 from runner.language.redact import redact, redact_id, redact_inputs
 from runner.language.tolerance import lateness
@@ -100,6 +101,7 @@ def snapshot_of(
     plan: Plan,
     outcomes: Mapping[str, Outcome],
     *,
+    layout: Layout | None = None,
     counts: Mapping[str, Mapping[Status, int]] | None = None,
     running: Mapping[str, Underway] | None = None,
     unended: Iterable[str] = (),
@@ -109,11 +111,13 @@ def snapshot_of(
 
     Args:
         outcomes: of the steps that have ended; of a ``foreach``, of the items that ended without success.
+        layout: of the run; it need not be told of one without ``foreach``.
         counts: for each collector with ``foreach``, how many items have ended with which status.
         running: the steps that are executed, or wait for their next attempt; none of a run that has ended.
         unended: of a run that has ended, the items that it never executed.
         result: the value of the last step.
     """
+    layout = layout or Layout()
     active = {} if run.ended else running or {}
     items: dict[str, list[str]] = {}
     for step_id in [each for each in (*outcomes, *unended) if is_item(each)][:ITEMS]:
@@ -127,7 +131,7 @@ def snapshot_of(
         if step.foreach is None:
             steps.append(one(step))
             continue
-        all_items = count_items(run, step, (counts or {}).get(step.id, {}), active)
+        all_items = count_items(run, step, layout.count(step), (counts or {}).get(step.id, {}), active)
         steps.append(StepSnapshot(step=step, status=together(all_items), counts=all_items))
         steps += (one(replace(step, id=step_id, foreach=None)) for step_id in items.get(step.id, ()))
     return Snapshot(
@@ -181,16 +185,17 @@ def status_of(run: Run, outcome: Outcome | None, running: Underway | None) -> St
 
 
 def count_items(
-    run: Run, step: Step, ended: Mapping[Status, int], running: Mapping[str, Underway]
+    run: Run, step: Step, total: int, ended: Mapping[Status, int], running: Mapping[str, Underway]
 ) -> dict[Status, int]:
     """How many items of a ``foreach`` have which status, without those that none has.
 
     Args:
+        total: how many there are.
         ended: how many have ended with which status.
         running: the steps and items of the run that are executed, or wait for their next attempt; none if it has ended.
     """
     counts: Counter[Status] = Counter(ended)
-    left = step.count - counts.total()
+    left = total - counts.total()
     active: Counter[Status] = Counter(each.status for step_id, each in running.items() if written(step_id) == step.id)
     if active.total() > left:  # some of them have ended since
         active = Counter({"running": left})

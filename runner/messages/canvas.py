@@ -1,4 +1,4 @@
-"""A plan to the Celery signature that runs it: the steps that have no outcome yet, and no others.
+"""A segment of a plan to the Celery signature that runs it: the steps that have no outcome yet, and no others.
 
 Messages carry references only, a run's id and steps' ids; what they mean and what comes of them is in the ledger.
 """
@@ -8,65 +8,68 @@ from typing import Any
 
 from celery import Signature, chain, chord, signature
 
+from runner.language.layout import Layout
 from runner.language.plan import HARD_LIMIT_AFTER, FanOut, Plan, Segment, Step, segments
 
 COLLECT, GATHER, STAGE = "runner.collect", "runner.gather", "runner.stage"
 
 
-def compose(plan: Plan, run_id: str, done: Collection[str] = ()) -> Signature | None:
-    """The first segment of the plan that has steps which are not done; None if every step is.
+def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str] = ()) -> Signature | None:
+    """``chord(collectors, gather | stage | stage …)``; None if every step of the segment is done.
 
     Args:
+        layout: of its fan-out.
         done: refs of collectors, and ids of the other steps, that are done with; exactly the others are composed.
-    """
-    composed = (_segment(segment, run_id, done) for segment in segments(plan))
-    return next((canvas for canvas in composed if canvas is not None), None)
-
-
-def _segment(segment: Segment, run_id: str, done: Collection[str]) -> Signature | None:
-    """``chord(collectors, gather | stage | stage …)``.
 
     Always an explicit chord: Celery 5.7 unrolls a group of one in ``chain(group(…), …)`` (canvas.py,
     ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
     """
     fan_out = segment.fan_out
-    messages = _messages(fan_out, done) if fan_out else []
-    collectors = [_immutable(COLLECT, (run_id, refs), segment, steps) for steps, refs in messages]
+    messages = _messages(fan_out, layout, done) if fan_out else []
+    collectors = [_immutable(COLLECT, (run_id, refs), segment, steps, layout) for steps, refs in messages]
     row = (
-        [_immutable(GATHER, (run_id, fan_out.id), segment, [fan_out.gather])]
+        [_immutable(GATHER, (run_id, fan_out.id), segment, [fan_out.gather], layout)]
         if fan_out and fan_out.id not in done
         else []
     )
-    row += [_immutable(STAGE, (run_id, step.id), segment, [step]) for step in segment.stages if step.id not in done]
+    row += [
+        _immutable(STAGE, (run_id, step.id), segment, [step], layout) for step in segment.stages if step.id not in done
+    ]
     rest = chain(*row) if len(row) > 1 else row[0] if row else None
     return chord(collectors, rest) if collectors else rest
 
 
-def _messages(fan_out: FanOut, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:
+def compose_open(plan: Plan, run_id: str, layout: Layout, done: Collection[str] = ()) -> Signature | None:
+    """Compose the segment that is open: the first of the plan that has steps which are not done. None if every step is."""
+    composed = (compose(segment, run_id, layout, done) for segment in segments(plan))
+    return next((canvas for canvas in composed if canvas is not None), None)
+
+
+def _messages(fan_out: FanOut, layout: Layout, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:
     """What each message is for: the collectors, and their refs that are not done with."""
     messages: dict[Any, tuple[list[Step], list[str]]] = {}
     for step in fan_out.collectors:
-        for ref in step.refs:
+        for ref in layout.refs(step):
             if ref not in done:
-                steps, refs = messages.setdefault(ref if step.message is None else step.message, ([], []))
+                steps, refs = messages.setdefault(layout.shared.get(step.id, ref), ([], []))
                 steps.append(step)
                 refs.append(ref)
     return list(messages.values())
 
 
-def _immutable(name: str, args: tuple[Any, ...], segment: Segment, steps: list[Step]) -> Signature:
+def _immutable(name: str, args: tuple[Any, ...], segment: Segment, steps: list[Step], layout: Layout) -> Signature:
     step = steps[0]
     # `shadow` is the name that Flower and the logs show, and a label of metrics: of all batches it is the one in the YAML,
     # and of collectors that share a message the first one's.
     shadow = f"{segment.workflow}.{step.id}"
     options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": shadow}
-    if (seconds := _time_limit(steps)) is not None:
+    if (seconds := _time_limit(steps, layout)) is not None:
         options["time_limit"] = seconds  # defence: HARD_LIMIT
     stated = {name: value for name, value in options.items() if value is not None}
     return signature(name, args=args, options=stated, immutable=True)
 
 
-def _time_limit(steps: list[Step]) -> float | None:
+def _time_limit(steps: list[Step], layout: Layout) -> float | None:
     """Seconds after which the process of a message is ended: not before each of its steps has had its timeout."""
     timeouts = [step.timeout for step in steps if step.timeout is not None]
     if len(timeouts) < len(steps):
@@ -75,7 +78,7 @@ def _time_limit(steps: list[Step]) -> float | None:
     if len(steps) > 1:  # they are executed together; while the last is, another may be at its retries
         in_turn = 2 + max(each.retry.max_retries for each in steps)
     else:
-        in_turn = -(-step.foreach.batch // (step.max_concurrency or 1)) if step.foreach else 1
+        in_turn = -(-layout.sizes[step.id] // (step.max_concurrency or 1)) if step.foreach else 1
     return (max(timeouts) + HARD_LIMIT_AFTER) * in_turn
 
 

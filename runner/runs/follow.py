@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 from runner.broker_url import without_password
 from runner.brokers import broker_problem, locate_broker, restart_broker
 from runner.errors import BrokerUnavailable, UnknownRun
+from runner.language.layout import Layout
 from runner.language.plan import Plan
 from runner.language.redact import redact
 from runner.language.tolerance import Verdict
@@ -100,14 +101,14 @@ class Following:
     def to_the_end(self) -> int:
         """Show the run's progress, then how it ended; return the exit code."""
         try:
-            plan = _patiently(lambda: self.ledger.plan(self.run_id))
+            plan, layout = _patiently(self._read)
         except Interrupted as interrupted:
             return self.cancel(interrupted)
         if self.wait.detach:
             click.echo(to_json({"run_id": self.run_id}) if self.wait.as_json else self.run_id)
             return self._leave(0)
         try:
-            ended = self._watch(plan)
+            ended = self._watch(plan, layout)
             if isinstance(ended, Interrupted):
                 return self._show_cancelled(ended)
             if ended:
@@ -118,7 +119,7 @@ class Following:
         except Interrupted as interrupted:
             return self.cancel(interrupted)
         except UnknownRun:
-            mark_lost(self.run_id, plan, self.ledger)
+            mark_lost(self.run_id, plan, layout, self.ledger)
             _say(f"run {self.run_id} is lost: turn on persistence (appendonly yes); `{command_line('doctor')}` looks")
             return show_end(self.run_id, self.ledger, plan, self.wait)
         except WorkerEnded as ended:
@@ -126,17 +127,22 @@ class Following:
             # The end of its log is in it, and there a task may have written anything.
             raise WorkerEnded(f"run {self.run_id} has failed: {redact(str(ended), plan)}", ended.hint) from ended
 
+    def _read(self) -> tuple[Plan, Layout]:
+        """What the run does, and how wide it is."""
+        run = self.ledger.open(self.run_id)
+        return run.plan, run.layout
+
     def cancel(self, interrupted: Interrupted) -> int:
         """Cancel the run, show how it ended, and return the exit code of the signal."""
         self._stop(interrupted)
         return self._show_cancelled(interrupted)
 
-    def _watch(self, plan: Plan) -> bool | Interrupted:
+    def _watch(self, plan: Plan, layout: Layout) -> bool | Interrupted:
         """Show the progress to the end; False if the time is up before, the signal if one has cancelled the run."""
         began, silence = time.monotonic(), _Silence(plan)
         outage = Outage(_ignore if self.wait.quiet else _say)
         latest: Event | None = None
-        with show_progress(plan, self.run_id, quiet=self.wait.quiet) as progress:
+        with show_progress(plan, layout, self.run_id, quiet=self.wait.quiet) as progress:
             try:
                 for event in self._events(outage):
                     progress.update(event)

@@ -8,18 +8,17 @@ from itertools import zip_longest
 
 from runner.errors import RunnerError
 from runner.language import foreach
+from runner.language.bind import Bound
 from runner.language.plan import Plan, Step, end_of, steps_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
+from runner.ledger.run_reader import RunReader
+from runner.ledger.run_record import RunRecord
 from runner.messages.destination import Destination
 from runner.runs.start import batches, ended_refs, prepare, send_rest, succeeded
 from runner.text import listed
 
 _EARLIER = "start from an earlier step, or leave `--from` out"
-
-
-# A run's id and its plan.
-Known = tuple[str, Plan]
 
 
 class CannotKeep(RunnerError):
@@ -34,27 +33,29 @@ def rerun(
     ledger: Ledger,
     *,
     start: str | None,
-    plan: Plan | None,
+    edited: Bound | None,
     destination: Destination,
 ) -> None:
     """Start a new run that takes from an earlier one the outcomes of the steps before ``start``.
 
     Args:
         start: the step from which on everything is executed again; None for what did not succeed or has changed.
-        plan: of the new run, if the workflow has changed since.
+        edited: the plan of the new run, if the workflow has changed since.
 
     Raises:
         CannotKeep: there is no such step, or one before it did not succeed or is another now.
     """
-    old = ledger.plan(check_run_id(run_id))
-    # Without a plan, its items are those of the earlier run, in the batches that they are in.
-    new = destination.route(old) if plan is None else prepare(plan, ledger, destination)
-    done = succeeded(old, ledger.outcomes(run_id, old), ledger.tally(run_id))
+    earlier = ledger.open(check_run_id(run_id))
+    old = earlier.plan
+    if edited is None:  # its items are those of the earlier run, in the batches that they are in
+        new, layout, items = destination.route(old), earlier.layout, earlier.items()
+    else:
+        new, layout = prepare(edited, ledger, destination)
+        items = batches(new, layout)
+    done = succeeded(old, earlier.layout, earlier.outcomes(old), earlier.tally())
     kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
-    if plan is not None:
-        kept -= {
-            step.id for step in old.collectors if step.id in kept and not _same_items(step, run_id, old, new, ledger)
-        }
+    if edited is not None:
+        kept -= {step.id for step in old.collectors if step.id in kept and not _same_items(step, earlier, new)}
     if start is not None:
         wanted = before(new, start)
         if lacking := [step.id for step in wanted if step.id not in kept]:
@@ -64,16 +65,14 @@ def rerun(
         kept = {step.id for step in wanted}
     kept = _unbroken(new, kept)
     written = [step.id for step in new.steps if step.id in kept and step.foreach is None]
-    items = batches(new) if plan else ledger.items(run_id, old)
-    if ledger.accept(
-        check_run_id(new_id), new, items=items, kept=ledger.outcomes_of(run_id, written, values=True).values()
-    ):
+    later = ledger.open(check_run_id(new_id), new, layout)
+    if later.accept(layout=layout, items=items, kept=earlier.outcomes_of(written, values=True).values()):
         for step in new.collectors:
             if step.foreach is not None and step.id != start and new.same(step, old):
                 everything = new.fan_out_of(step).id in kept
-                _keep_items(step, (run_id, old), (new_id, new), ledger, everything=everything)
-        left = set(ledger.left(new_id))
-        send_rest(new, new_id, kept | ended_refs(new, left), ledger)
+                _keep_items(step, earlier, later, everything=everything)
+        left = set(later.left())
+        send_rest(new, layout, new_id, kept | ended_refs(new, layout, left), ledger)
 
 
 def before(plan: Plan, start: str) -> list[Step]:
@@ -113,7 +112,7 @@ def _unbroken(plan: Plan, kept: set[str]) -> set[str]:
     return unbroken
 
 
-def _same_items(step: Step, run_id: str, old: Plan, new: Plan, ledger: Ledger) -> bool:
+def _same_items(step: Step, earlier: RunReader, new: Plan) -> bool:
     """Whether a collector of both plans stands for the same items in both."""
     if step.foreach is None:
         return True
@@ -121,28 +120,27 @@ def _same_items(step: Step, run_id: str, old: Plan, new: Plan, ledger: Ledger) -
     now = (collector.of(item) for item in foreach.items(new, collector))
     return all(
         before and after and (before.id, _digest(before)) == (after.id, _digest(after))
-        for before, after in zip_longest(_collectors(step, run_id, old, ledger), now)
+        for before, after in zip_longest(_collectors(step, earlier), now)
     )
 
 
-def _keep_items(step: Step, before: Known, now: Known, ledger: Ledger, *, everything: bool) -> None:
+def _keep_items(step: Step, earlier: RunReader, later: RunRecord, *, everything: bool) -> None:
     """Take over what came of those items of a `foreach` that both runs have.
 
     Args:
         everything: also of those that did not succeed: the gather has done without them.
     """
-    (run_id, old), (new_id, new) = before, now
-    known = {each.id: _digest(each) for each in _collectors(old.by_id[step.id], run_id, old, ledger)}
-    for ref in step.refs:
-        same = [each.id for each in ledger.steps(new_id, new, ref) if known.get(each.id) == _digest(each)]
-        outcomes = ledger.outcomes_of(run_id, same, values=True).values()
+    known = {each.id: _digest(each) for each in _collectors(earlier.plan.by_id[step.id], earlier)}
+    for ref in later.layout.refs(step):
+        same = [each.id for each in later.steps(ref) if known.get(each.id) == _digest(each)]
+        outcomes = earlier.outcomes_of(same, values=True).values()
         kept = [each for each in outcomes if everything or each.passes]
-        ledger.finish(new_id, [replace(each, ref=ref) for each in kept])
+        later.finish([replace(each, ref=ref) for each in kept])
 
 
-def _collectors(step: Step, run_id: str, plan: Plan, ledger: Ledger) -> Iterator[Step]:
-    for ref in step.refs:
-        yield from ledger.steps(run_id, plan, ref)
+def _collectors(step: Step, run: RunReader) -> Iterator[Step]:
+    for ref in run.layout.refs(step):
+        yield from run.steps(ref)
 
 
 def _digest(step: Step) -> bytes:

@@ -11,7 +11,9 @@ from kombu.exceptions import OperationalError
 
 from runner.errors import BrokerUnavailable, RunnerError
 from runner.language import foreach
+from runner.language.bind import Bound
 from runner.language.faults import InvalidItems
+from runner.language.layout import Layout
 from runner.language.plan import FanOut, Plan, end_of
 from runner.language.tolerance import Verdict
 from runner.ledger.codec import packed
@@ -19,8 +21,8 @@ from runner.ledger.entries import Outcome
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.statuses import Status, count_passing
-from runner.messages.batching import is_wide, sized
-from runner.messages.canvas import compose
+from runner.messages.batching import is_wide, lay_out
+from runner.messages.canvas import compose_open
 from runner.messages.destination import Destination
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
@@ -36,7 +38,7 @@ class OtherRun(RunnerError):
     exit_code = 3
 
 
-def start(plan: Plan, run_id: str, ledger: Ledger, destination: Destination) -> bool:
+def start(bound: Bound, run_id: str, ledger: Ledger, destination: Destination) -> bool:
     """Record a run in the ledger and send it on its way.
 
     Returns:
@@ -47,12 +49,12 @@ def start(plan: Plan, run_id: str, ledger: Ledger, destination: Destination) -> 
         ApplicationUnfit: what this process's Celery application sends no worker would find.
         BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
     """
-    routed = prepare(plan, ledger, destination)
+    routed, layout = prepare(bound, ledger, destination)
     crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)  # defence: WHOLE
-    if not ledger.accept(check_run_id(run_id), routed, items=batches(routed)):
+    if not ledger.accept(check_run_id(run_id), routed, layout=layout, items=batches(routed, layout)):
         return False
     crashpoint(Crashpoint.SUBMIT_BEFORE_SEND)
-    send_rest(routed, run_id, frozenset(), ledger)
+    send_rest(routed, layout, run_id, frozenset(), ledger)
     crashpoint(Crashpoint.SUBMIT_AFTER_SEND)
     return True
 
@@ -83,38 +85,39 @@ def resume(run_id: str, ledger: Ledger) -> None:
 
     Steps that are being executed are leased, and not executed twice. A run that has succeeded stays as it is.
     """
-    run, plan = ledger.run(check_run_id(run_id)), ledger.plan(run_id)
+    run, record = ledger.run(check_run_id(run_id)), ledger.open(run_id)
+    plan, layout = record.plan, record.layout
     if run.status in {"succeeded", "partial"}:
         return
     if run.ended:
-        done = succeeded(plan, ledger.outcomes(run_id, plan), ledger.tally(run_id))
+        done = succeeded(plan, layout, ledger.outcomes(run_id, plan), ledger.tally(run_id))
         # A value that is missing is needed by the step after it alone: what is behind the last one that is there is kept.
         there = done - ledger.lost(run_id, [step.id for step in plan.tail])
         parts = plan.parts
         while any(end_of(part).id in there for part in parts):
             parts = parts[1:]
         collectors = any(isinstance(part, FanOut) for part in parts)
-        lost = _lost(run_id, plan, ledger) if collectors else ()
+        lost = _lost(run_id, plan, layout, ledger) if collectors else ()
         ledger.reopen(run_id, plan, collectors=collectors, tail=map(end_of, parts), lost=lost)
     left = ledger.left(run_id)
     ended = ledger.ended(run_id, [step.id for step in plan.tail])
-    send_rest(plan, run_id, ended | ended_refs(plan, left), ledger)
+    send_rest(plan, layout, run_id, ended | ended_refs(plan, layout, left), ledger)
 
 
-def ended_refs(plan: Plan, left: Collection[str]) -> set[str]:
+def ended_refs(plan: Plan, layout: Layout, left: Collection[str]) -> set[str]:
     """The refs of collectors that have all ended.
 
     Args:
         left: the others.
     """
-    return {ref for fan_out in plan.fan_outs for ref in fan_out.refs if ref not in left}
+    return {ref for fan_out in plan.fan_outs for ref in layout.refs_of(fan_out) if ref not in left}
 
 
-def _lost(run_id: str, plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str]]:
+def _lost(run_id: str, plan: Plan, layout: Layout, ledger: Ledger) -> Iterator[tuple[str, str]]:
     """The collectors that ended and of which the ledger has lost the value or the outcome, each with its ref."""
     left, absent = ledger.left(run_id), set(ledger.absent(run_id, plan))
     for step in plan.collectors:
-        for ref in step.refs:
+        for ref in layout.refs(step):
             ids = [each.id for each in ledger.steps(run_id, plan, ref) if each.id not in absent]
             lost, ended = ledger.lost(run_id, ids), ledger.ended(run_id, ids)
             unended = [each for each in ids if each not in ended]
@@ -123,22 +126,22 @@ def _lost(run_id: str, plan: Plan, ledger: Ledger) -> Iterator[tuple[str, str]]:
             yield from ((each, ref) for each in again)
 
 
-def prepare(plan: Plan, ledger: Ledger, destination: Destination) -> Plan:
-    """The plan with its queues, and its batches."""
+def prepare(bound: Bound, ledger: Ledger, destination: Destination) -> tuple[Plan, Layout]:
+    """The plan with its queues, and its layout."""
     application.check(process.app(), process.settings())
-    routed = destination.route(plan)
-    if not is_wide(plan):
-        return routed
-    return sized(routed, destination.slots or ledger.slots())
+    routed = destination.route(bound.plan)
+    if not is_wide(routed):
+        return routed, Layout()
+    return routed, lay_out(routed, bound.counts, destination.slots or ledger.slots())
 
 
-def batches(plan: Plan) -> Iterator[tuple[str, str]]:
+def batches(plan: Plan, layout: Layout) -> Iterator[tuple[str, str]]:
     """Every batch of the plan's items, as the ledger keeps them."""
     for step in plan.collectors:
         if step.foreach is not None:
-            items, left = foreach.items(plan, step), step.foreach.count
-            for ref in step.refs:
-                some = tuple(islice(items, step.foreach.batch))
+            items, left = foreach.items(plan, step), layout.count(step)
+            for ref, size in layout.batches(step).items():
+                some = tuple(islice(items, size))
                 left -= len(some)
                 if not some:
                     break
@@ -147,14 +150,18 @@ def batches(plan: Plan) -> Iterator[tuple[str, str]]:
                 raise InvalidItems(f"the items of {step.id} changed while they were read", "E039", hint="run it again")
 
 
-def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, Mapping[Status, int]]) -> set[str]:
+def succeeded(
+    plan: Plan, layout: Layout, outcomes: Mapping[str, Outcome], tally: Mapping[str, Mapping[Status, int]]
+) -> set[str]:
     """The steps whose outcomes are kept: those that succeeded, and every collector that the gather has worked with.
 
     One with ``foreach`` is among them if all of its collectors succeeded.
     """
     done = {step.id for step in plan.steps if step.id in outcomes and outcomes[step.id].passes}
     done |= {
-        step.id for step in plan.collectors if step.foreach and count_passing(tally.get(step.id, {})) == step.count
+        step.id
+        for step in plan.collectors
+        if step.foreach and count_passing(tally.get(step.id, {})) == layout.count(step)
     }
     for fan_out in plan.fan_outs:
         if fan_out.id in done:
@@ -162,14 +169,14 @@ def succeeded(plan: Plan, outcomes: Mapping[str, Outcome], tally: Mapping[str, M
     return done
 
 
-def mark_lost(run_id: str, plan: Plan, ledger: Ledger) -> None:
+def mark_lost(run_id: str, plan: Plan, layout: Layout, ledger: Ledger) -> None:
     """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
-    if ledger.accept(run_id, plan, items=batches(plan)):
+    if ledger.accept(run_id, plan, layout=layout, items=batches(plan, layout)):
         conclude(ledger.open(run_id, plan), Verdict("failed", "the broker lost its data"))
 
 
-def send_rest(plan: Plan, run_id: str, done: Collection[str], ledger: Ledger) -> None:
-    rest = compose(plan, run_id, done)
+def send_rest(plan: Plan, layout: Layout, run_id: str, done: Collection[str], ledger: Ledger) -> None:
+    rest = compose_open(plan, run_id, layout, done)
     if rest is None:
         return
     try:

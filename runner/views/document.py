@@ -94,7 +94,7 @@ def _many(step: Step, status: Status, counts: Mapping[Status, int]) -> dict[str,
         "kind": step.kind,
         "task": step.task,
         "status": status,
-        "count": step.count,
+        "count": sum(counts.values()),
         "statuses": dict(counts),
         "place": step.place,
     }
@@ -115,7 +115,7 @@ def _coverage(snapshot: Snapshot) -> dict[str, Any]:
     counts = snapshot.counts
     coverage: dict[str, Any] = {
         "succeeded": count_passing(counts),
-        "total": snapshot.plan.total,
+        "total": counts.total(),
         "missing": [each.id for each in snapshot.missing],
     }
     if any(each.counts for each in snapshot.steps):

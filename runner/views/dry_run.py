@@ -7,6 +7,7 @@ from typing import Any
 
 from runner.errors import RunnerError
 from runner.language.foreach import items
+from runner.language.layout import Layout
 from runner.language.plan import Plan, Step, arguments
 from runner.language.redact import redact, redact_inputs
 from runner.text import count, printable
@@ -18,10 +19,12 @@ from runner.views.screen import PLAIN, Screen
 Message = tuple[str, str, Sequence[Any], str]
 
 
-def dry_run_words(plan: Plan, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN) -> str:
+def dry_run_words(
+    plan: Plan, layout: Layout, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN
+) -> str:
     """The graph, the inputs and arguments as they would be bound, and the messages that would be sent."""
     hidden = replace(plan, inputs=redact_inputs(plan))
-    lines = [draw_tree(plan, screen), "", screen.paint("inputs", "bold")]
+    lines = [draw_tree(plan, screen, layout=layout), "", screen.paint("inputs", "bold")]
     lines += [f"  {printable(name)} = {json_line(value)}" for name, value in hidden.inputs.items()]
     lines += ["", screen.paint("arguments", "bold")]
     for step in _ends(plan.collectors) + list(plan.tail):
@@ -29,7 +32,7 @@ def dry_run_words(plan: Plan, run_id: str, messages: Sequence[Message], *, scree
             lines += [f"  {step}"]
             continue
         first = _first(hidden, step)
-        lines += [f"  {printable(first.id)}" + (f", of {step.count:,}" if step.foreach else "")]
+        lines += [f"  {printable(first.id)}" + (f", of {layout.count(step):,}" if step.foreach else "")]
         lines += [
             f"    {printable(name)} = {json_line(value)}" for name, value in _bound(hidden, run_id, first).items()
         ]
@@ -44,7 +47,7 @@ def dry_run_words(plan: Plan, run_id: str, messages: Sequence[Message], *, scree
     return redact("\n".join(lines), plan)
 
 
-def dry_run_document(plan: Plan, run_id: str, messages: Sequence[Message]) -> dict[str, Any]:
+def dry_run_document(plan: Plan, layout: Layout, run_id: str, messages: Sequence[Message]) -> dict[str, Any]:
     """The same for ``--json``, with every step and every message; the arguments of a ``foreach`` are those of its first item."""
     hidden = replace(plan, inputs=redact_inputs(plan))
     return redact(
@@ -52,7 +55,7 @@ def dry_run_document(plan: Plan, run_id: str, messages: Sequence[Message]) -> di
             "run_id": run_id,
             "workflow": plan.name,
             "inputs": dict(hidden.inputs),
-            "steps": [_step_of_dry_run(hidden, run_id, step) for step in hidden.steps],
+            "steps": [_step_of_dry_run(hidden, layout, run_id, step) for step in hidden.steps],
             "messages": [
                 {"name": name, "task": task, "args": list(args), "queue": queue} for name, task, args, queue in messages
             ],
@@ -61,13 +64,13 @@ def dry_run_document(plan: Plan, run_id: str, messages: Sequence[Message]) -> di
     )
 
 
-def _step_of_dry_run(plan: Plan, run_id: str, step: Step) -> dict[str, Any]:
+def _step_of_dry_run(plan: Plan, layout: Layout, run_id: str, step: Step) -> dict[str, Any]:
     return {
         "id": step.id,
         "kind": step.kind,
         "task": step.task,
         "queue": step.queue,
-        **({"count": step.count} if step.foreach else {}),
+        **({"count": layout.count(step)} if step.foreach else {}),
         "arguments": dict(_bound(plan, run_id, _first(plan, step))),
     }
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TextIO, cast
 
+from runner.language.layout import Layout
 from runner.language.plan import Plan
 from runner.ledger.entries import Event
 from runner.ledger.statuses import FAILED, Status
@@ -31,7 +32,9 @@ class Progress(Protocol):
 
 
 @contextmanager
-def show_progress(plan: Plan, run_id: str, *, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
+def show_progress(
+    plan: Plan, layout: Layout, run_id: str, *, quiet: bool = False, stream: TextIO | None = None
+) -> Iterator[Progress]:
     """The progress of a run, for as long as it is followed.
 
     Args:
@@ -45,10 +48,10 @@ def show_progress(plan: Plan, run_id: str, *, quiet: bool = False, stream: TextI
         # Rich is imported here, not above: it takes 0.05 s, which plain lines need not wait for.
         from runner.views.live import live  # noqa: PLC0415
 
-        with live(RunState(plan), run_id, out) as picture:
+        with live(RunState(plan, layout), run_id, out) as picture:
             yield picture
     else:
-        yield Lines(RunState(plan), run_id, out)
+        yield Lines(RunState(plan, layout), run_id, out)
 
 
 class Silence:

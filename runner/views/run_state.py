@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import cast
 
+from runner.language.layout import Layout
 from runner.language.plan import Plan, Step
 from runner.language.tolerance import lateness
 from runner.ledger.entries import Event
@@ -66,16 +67,17 @@ class RunState:
 
     Args:
         plan: the run's, with its inputs, among which the secrets are.
+        layout: the run's.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, layout: Layout) -> None:
         self.ended = False
         self.steps = {step.id: StepState(step) for step in plan.steps if step.foreach is None}
         self.collectors = [self.steps[step.id] for step in plan.collectors if step.foreach is None]
         self.tail = [self.steps[step.id] for step in plan.tail]
-        self.items = {step.id: ItemCounts(step.id, step.count) for step in plan.collectors if step.foreach}
+        self.items = {step.id: ItemCounts(step.id, layout.count(step)) for step in plan.collectors if step.foreach}
         self.collector_counts = ItemCounts("", len(self.collectors))  # of those without `foreach`
-        self.total = plan.total
+        self.total = sum(map(layout.total, plan.fan_outs))
         self.began_at: float | None = None  # when it was accepted, or resumed
         self._plan = plan
         self._waits_for = ""

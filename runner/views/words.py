@@ -43,7 +43,7 @@ def summary(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
     # Where nothing may fail, the failures below say it, each with its cause.
     elif run.cause and (any(each.tolerant for each in plan.fan_outs) or not (failed and failed[0].id in run.cause)):
         lines += [f"  {one_line(run.cause)}"]
-    if empty := [step.id for step in plan.collectors if step.foreach and step.count == 0]:
+    if empty := [step.id for step in snapshot.steps if step.counts is not None and not step.counts]:
         lines += [f"{warning} no items: {listed(empty)}"]
     lines += [
         f"  {printable(each.id)}: {_notes(each.outcome)}"
@@ -119,7 +119,7 @@ def page_details(page: Page, *, screen: Screen = PLAIN) -> str:
     icon, word, style = sign(together(page.counts))
     counts = " · ".join(f"{number:,} {sign(status).word}" for status, number in page.counts.items())
     fields = {
-        "step": f"{printable(page.step.id)} ({count(page.step.count, 'collector')})",
+        "step": f"{printable(page.step.id)} ({count(sum(page.counts.values()), 'collector')})",
         "task": printable(page.step.task or ""),
         "place": printable(page.step.place),
         "status": f"{screen.paint(f'{icon} {word}', style)}{': ' if counts else ''}{counts}",
@@ -171,7 +171,7 @@ def step_details(step: StepSnapshot, *, screen: Screen = PLAIN) -> str:
 
 def _row(step: StepSnapshot) -> tuple[str, Status, str, str, str, str]:
     if step.counts is not None:
-        succeeded = f"{count_passing(step.counts):,} of {step.step.count:,}"
+        succeeded = f"{count_passing(step.counts):,} of {sum(step.counts.values()):,}"
         return printable(step.id), step.status, succeeded, "", "", ""
     latest = step.outcome or step.running
     attempts, worker = (str(latest.attempts or ""), printable(latest.worker)) if latest else ("", "")
@@ -216,7 +216,7 @@ def _notes(outcome: Outcome) -> str:
 
 
 def _coverage(snapshot: Snapshot) -> str:
-    return f"{count_passing(snapshot.counts):,} of {count(snapshot.plan.total, 'collector')} succeeded"
+    return f"{count_passing(snapshot.counts):,} of {count(snapshot.counts.total(), 'collector')} succeeded"
 
 
 def _failures(snapshot: Snapshot, screen: Screen) -> list[str]:

@@ -106,8 +106,8 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
     """Execute collectors of a run; those that must wait, for a retry for example, come back later in the same message."""
     waiting: dict[str, float] = {}
     follows = Follows(chord=self.request.group or "", message=self.request.id)
-    with _ledger(self, run_id, refs) as ledger:
-        run = ledger.open(run_id, process.plan(run_id))
+    with _ledger(self, run_id, refs):
+        run = process.run(run_id)
         together = _together(self, run, refs)
         if together is not None:
             ids = {step.id for step in together.steps}
@@ -141,7 +141,7 @@ def _execute_next(message: Task, run_id: str, step_id: str) -> None:
     """Execute a step after the collectors, which is alone in its message."""
     seconds, follows = None, Follows()
     with _ledger(message, run_id, [step_id]) as ledger:
-        run = ledger.open(run_id, process.plan(run_id))
+        run = process.run(run_id)
         step = run.plan.by_id.get(step_id)
         if step is None or step.kind == "collector":
             raise UnknownRun(f"run {run_id} has no step {step_id} after its collectors")

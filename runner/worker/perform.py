@@ -80,11 +80,11 @@ def open_gate(attempt: Attempt) -> list[str] | Skip:
         return []
     count, outcomes = map(int, handed.split())
     fan_out = run.plan.fan_out_of(attempt.step)
-    if outcomes < fan_out.total:
+    if outcomes < run.layout.total(fan_out):
         lost = [step for ids in run.ids(fan_out.collectors) for step in run.lost(ids)]
         raise MissingData(run.id, f"the outcome of {listed(sorted(lost))} is missing")
     absent = run.absent() if count else []
-    decision = verdict(fan_out, absent)
+    decision = verdict(fan_out, run.layout, absent)
     return absent if decision.opens_gate else Skip(decision.cause)
 
 

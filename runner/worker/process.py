@@ -109,20 +109,17 @@ def queue() -> str:
 
 
 def run(run_id: str) -> RunRecord:
-    """A run of the ledger, with its plan.
+    """Return a run of the ledger, with its plan and its layout.
+
+    They never change, but once a run has expired another may have its id, with another plan.
 
     Raises:
         UnknownRun, UnreadableRun: there is no such plan, or it cannot be read.
     """
-    return ledger().open(run_id, plan(run_id))
-
-
-def plan(run_id: str) -> Plan:
-    """Return a run's plan. It never changes, but once a run has expired another may have its id, with another plan."""
-    found = _plan_in_period(run_id, time.monotonic() // PLAN_LIFETIME)
-    if found.secrets:
+    found = _run_in_period(run_id, time.monotonic() // PLAN_LIFETIME)
+    if found.plan.secrets:
         _secret_plans.pop(run_id, None)
-        _secret_plans[run_id] = found
+        _secret_plans[run_id] = found.plan
         for old in list(_secret_plans)[:-SECRET_PLANS]:
             _secret_plans.pop(old, None)
     return found
@@ -134,5 +131,7 @@ def secret_plans() -> list[Plan]:
 
 
 @functools.lru_cache(maxsize=32)
-def _plan_in_period(run_id: str, _period: float) -> Plan:
-    return ledger().plan(run_id)  # defence: PINNED
+def _run_in_period(run_id: str, _period: float) -> RunRecord:
+    found = ledger().open(run_id)
+    found.plan  # noqa: B018 - it is read now; a run whose plan cannot be is not kept  # defence: PINNED
+    return found

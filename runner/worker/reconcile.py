@@ -16,12 +16,13 @@ from celery.signals import worker_ready, worker_shutdown
 from kombu.exceptions import OperationalError
 
 from runner.errors import UnknownRun
+from runner.language.layout import Layout
 from runner.language.plan import VERSION, FanOut, Part, Plan, end_of, plans_of
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Outcome, Sweep
 from runner.ledger.ledger import Ledger
-from runner.messages.canvas import compose
+from runner.messages.canvas import compose_open
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import process
@@ -58,18 +59,19 @@ def _mend(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
 def _do(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
     if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
         return  # as nearly always: the plan, which may be large, is not even read
-    plan = ledger.plan(run_id)
+    run = ledger.open(run_id)
+    plan, layout = run.plan, run.layout
     part = _open_part(plan, run_id, ledger)
     if part is None:
         return
     if sweep.left <= 0 and isinstance(part, FanOut):
         _end_the_fan_out(plan, run_id, ledger)
-        _send(plan, run_id, [part.id], ledger)
+        _send(plan, layout, run_id, [part.id], ledger)
         return
-    due = _due(part, sweep)
+    due = _due(part, layout, sweep)
     # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
     if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):  # defence: RECONCILER
-        _send(plan, run_id, due, ledger)
+        _send(plan, layout, run_id, due, ledger)
 
 
 def _open_part(plan: Plan, run_id: str, ledger: Ledger) -> Part | None:
@@ -78,12 +80,12 @@ def _open_part(plan: Plan, run_id: str, ledger: Ledger) -> Part | None:
     return next((part for part in plan.parts if end_of(part).id not in ended), None)
 
 
-def _due(part: Part, sweep: Sweep) -> list[str]:
+def _due(part: Part, layout: Layout, sweep: Sweep) -> list[str]:
     """What of a part could be executed now and is in nobody's hands: refs of its collectors, or the step that gives its value."""
     known = sweep.lost | sweep.overdue
     if isinstance(part, FanOut) and sweep.collectors_left:
         due = known | (sweep.idle - sweep.held)
-        return [ref for ref in part.refs if ref in due]
+        return [ref for ref in layout.refs_of(part) if ref in due]
     end = end_of(part).id
     return [end] if end in known or (sweep.silent and end not in sweep.held) else []
 
@@ -101,15 +103,15 @@ def _end_the_fan_out(plan: Plan, run_id: str, ledger: Ledger) -> None:
         ledger.finish(run_id, late)
 
 
-def _send(plan: Plan, run_id: str, due: list[str], ledger: Ledger) -> None:
+def _send(plan: Plan, layout: Layout, run_id: str, due: list[str], ledger: Ledger) -> None:
     """Compose the messages of these steps and of what follows them, and send them."""
     crashpoint(Crashpoint.RECONCILE_BEFORE_SEND)
     times = ledger.sent_again(run_id)
     logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(due[:20]))
     tail = [step.id for step in plan.tail]
     ended = tail[: tail.index(due[0])] if due[0] in tail else []
-    done = {*ended, *(ref for fan_out in plan.fan_outs for ref in fan_out.refs)} - {*due}
-    rest = compose(plan, run_id, done)
+    done = {*ended, *(ref for fan_out in plan.fan_outs for ref in layout.refs_of(fan_out))} - {*due}
+    rest = compose_open(plan, run_id, layout, done)
     if rest is not None:
         send(rest, process.app(), ledger)
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)

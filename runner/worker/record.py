@@ -106,7 +106,7 @@ def _end(run: RunRecord, outcome: Outcome) -> Verdict | None:
         return Verdict("failed", f"{step.kind} {step.id} {outcome.status.replace('_', ' ')}")
     # Without tolerance no collector is missing, or the gather had not run.
     tolerant = any(fan_out.tolerant for fan_out in plan.fan_outs)
-    return run_verdict(plan, run.absent()) if tolerant else Verdict("succeeded")
+    return run_verdict(plan, run.layout, run.absent()) if tolerant else Verdict("succeeded")
 
 
 def _postpone(run: RunRecord, postponed: Sequence[Postponed]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from runner.language.layout import Layout, as_written
 from runner.language.plan import Plan, Step
 from runner.text import to_json
 from runner.views.drawings.graph import edges, rows
@@ -11,10 +12,11 @@ from runner.views.screen import PLAIN, Screen
 
 def draw_json(plan: Plan, screen: Screen = PLAIN) -> str:  # noqa: ARG001 - every drawing is given a screen
     """The steps in the order of the plan with all that the file says of them; arguments as written, so without inputs."""
+    layout = as_written(plan)
     drawing = {
         "workflow": plan.name,
         "description": plan.description,
-        "nodes": [_node(step) for step in plan.steps],
+        "nodes": [_node(step, layout) for step in plan.steps],
         "edges": [
             {"from": before.step.id, "to": after.step.id}
             for before, after in edges(rows(plan))
@@ -26,13 +28,14 @@ def draw_json(plan: Plan, screen: Screen = PLAIN) -> str:  # noqa: ARG001 - ever
     return to_json(drawing)
 
 
-def _node(step: Step) -> dict[str, Any]:
-    """`foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is 0 until the inputs are bound."""
+def _node(step: Step, layout: Layout) -> dict[str, Any]:
+    """`foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is null until the inputs are bound, but of a list."""
     node = asdict(step)
-    del node["item"], node["message"]
+    del node["item"]
     if step.foreach is None:
         del node["foreach"], node["batch"], node["max_concurrency"]
     else:
         foreach = step.foreach
-        node["foreach"] = {"items": foreach.items, "as": foreach.name, "key": foreach.key, "count": foreach.count}
+        count = layout.count(step) if layout.is_counted(step) else None
+        node["foreach"] = {"items": foreach.items, "as": foreach.name, "key": foreach.key, "count": count}
     return node

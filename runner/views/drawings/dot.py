@@ -1,5 +1,6 @@
 """A plan to Graphviz's language: `runner graph FILE --format dot | dot -Tsvg`."""
 
+from runner.language.layout import as_written
 from runner.language.plan import Plan
 from runner.text import printable
 from runner.views.drawings.graph import Node, Row, rows
@@ -19,13 +20,13 @@ def draw_dot(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12) -
     Args:
         collapse: as in the tree.
     """
-    drawn = rows(plan, collapse)
+    drawn, layout = rows(plan, collapse), as_written(plan)
     lines = [
         f"digraph {_quoted(plan.name)} {{",
         "    rankdir=LR",
         '    node [fontname="sans-serif"]',
         f"    start [shape=circle, label={_quoted(plan.name)}]",
-        *(f"    {node.name} [{_shape(node)}, label={_quoted(*label(node))}]" for row in drawn for node in row),
+        *(f"    {node.name} [{_shape(node)}, label={_quoted(*label(node, layout))}]" for row in drawn for node in row),
         f"    start -> {' -> '.join(map(_names, drawn))}",
         "}",
     ]

@@ -1,15 +1,16 @@
 """A step to the words of its node: its name, its task, and what is not the default."""
 
+from runner.language.layout import Layout
 from runner.language.plan import FanOut, Plan, Step
 from runner.text import cut, duration, printable
 from runner.views.drawings.graph import Node
 
 
-def name(step: Step) -> str:
+def name(step: Step, layout: Layout) -> str:
     """Its id; of a collector with ``foreach``, ``page[…] × 100,000`` once its items are counted."""
     if step.foreach is None:
         return printable(step.id)
-    return f"{printable(step.id)}[…]" + (f" × {step.count:,}" if _counted(step) else "")
+    return f"{printable(step.id)}[…]" + (f" × {layout.count(step):,}" if layout.is_counted(step) else "")
 
 
 def more(node: Node) -> str:
@@ -17,21 +18,21 @@ def more(node: Node) -> str:
     return f"… {node.hidden:,} more"
 
 
-def label(node: Node) -> list[str]:
+def label(node: Node, layout: Layout) -> list[str]:
     """The lines of a node: a step's name, its task if that is not its id, and its items while they are not counted."""
     step = node.step
     if step is None:
         return [more(node)]
     task = "(the list itself)" if step.task is None else printable(step.task)
-    return [line for line in (name(step), task if task != step.id else "", _each(step)) if line]
+    return [line for line in (name(step, layout), task if task != step.id else "", _each(step, layout)) if line]
 
 
-def notes(plan: Plan, step: Step) -> list[str]:
+def notes(plan: Plan, step: Step, layout: Layout) -> list[str]:
     """Its task if that is not its id, then what is not the default: ``["http.get", "timeout 30s", "3 retries"]``."""
     retries = step.retry.max_retries
     noted = [
-        *(_fan_in(plan.fan_out_of(step)) if step.kind == "gather" else []),
-        _each(step),
+        *(_fan_in(plan.fan_out_of(step), layout) if step.kind == "gather" else []),
+        _each(step, layout),
         printable(step.task) if step.task not in {None, step.id} else "",
         _required(plan.fan_out_of(step), step) if step.kind == "collector" else "",
         f"timeout {duration(step.timeout)}" if step.timeout is not None else "",
@@ -40,30 +41,25 @@ def notes(plan: Plan, step: Step) -> list[str]:
         f"priority {step.priority}" if step.priority is not None else "",
         f"batch {step.batch:,}" if step.batch is not None else "",
         f"{step.max_concurrency:,} at once" if step.foreach and step.max_concurrency is not None else "",
-        "shares a process" if step.message is not None else "",
+        "shares a process" if step.id in layout.shared else "",
     ]
     return [note for note in noted if note]
 
 
-def _counted(step: Step) -> bool:
-    """Whether the number of its items is known; 0 is a number only for a list in the YAML."""
-    return step.foreach is None or step.count > 0 or isinstance(step.foreach.items, list)
-
-
-def _each(step: Step) -> str:
+def _each(step: Step, layout: Layout) -> str:
     """Its items, as written: ``for each of ${{ inputs.pages }}``; empty once they are counted."""
-    if step.foreach is None or _counted(step):
+    if step.foreach is None or layout.is_counted(step):
         return ""
     items = step.foreach.items
     return cut(f"for each of {printable(items['file'] if isinstance(items, dict) else items)}", 60)
 
 
-def _fan_in(fan_out: FanOut) -> list[str]:
+def _fan_in(fan_out: FanOut, layout: Layout) -> list[str]:
     """``["fan-in of 5", "at least 3", "deadline 1m30s"]``; as written where the collectors are not counted yet."""
-    counted = all(map(_counted, fan_out.collectors))
-    least = fan_out.least if counted else fan_out.min_success
+    counted = all(map(layout.is_counted, fan_out.collectors))
+    least = layout.least(fan_out) if counted else fan_out.min_success
     return [
-        f"fan-in of {fan_out.total:,}" if counted else "fan-in",
+        f"fan-in of {layout.total(fan_out):,}" if counted else "fan-in",
         f"at least {least:,}" if isinstance(least, int) else f"at least {least}" if least is not None else "",
         f"deadline {duration(fan_out.deadline)}" if fan_out.deadline is not None else "",
     ]

@@ -2,6 +2,7 @@
 
 import re
 
+from runner.language.layout import Layout, as_written
 from runner.language.plan import Plan
 from runner.text import printable
 from runner.views.drawings.graph import Node, Row, rows
@@ -23,22 +24,22 @@ def draw_mermaid(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 1
     Args:
         collapse: as in the tree. GitHub draws no more than 500 arrows.
     """
-    drawn = rows(plan, collapse)
+    drawn, layout = rows(plan, collapse), as_written(plan)
     lines = [
         "flowchart LR",
         f'    start(("{_escaped(plan.name)}"))',
-        *(f"    {node.name}{_shape(node)}" for row in drawn for node in row),
+        *(f"    {node.name}{_shape(node, layout)}" for row in drawn for node in row),
         f"    start --> {' --> '.join(map(_names, drawn))}",
         *(f"    classDef {kind} {style}" for kind, style in _CLASSES.items()),
     ]
     return "\n".join(lines)
 
 
-def _shape(node: Node) -> str:
+def _shape(node: Node, layout: Layout) -> str:
     if node.step is None:
-        return f'["{"".join(label(node))}"]'
+        return f'["{"".join(label(node, layout))}"]'
     opening, closing = _BRACKETS[node.step.kind]
-    return f"{opening}{'<br/>'.join(map(_escaped, label(node)))}{closing}:::{node.step.kind}"
+    return f"{opening}{'<br/>'.join(map(_escaped, label(node, layout)))}{closing}:::{node.step.kind}"
 
 
 def _names(row: Row) -> str:

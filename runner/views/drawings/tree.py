@@ -1,5 +1,6 @@
 """A plan to lines with box characters, for a terminal."""
 
+from runner.language.layout import Layout, as_written
 from runner.language.plan import Plan, Step
 from runner.text import cut, cut_middle, pad, printable, width, wrap
 from runner.views.drawings.graph import Node, rows
@@ -9,10 +10,11 @@ from runner.views.screen import PLAIN, Screen
 _SPINE = 5  # columns to the left of the gather and the stages; a collector's name stands three further in
 
 
-def draw_tree(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12) -> str:
+def draw_tree(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12, layout: Layout | None = None) -> str:
     """Draw the fan-out, the fan-in and the stages.
 
     Args:
+        layout: of a plan whose inputs are bound.
         collapse: a fan-out of more collectors than this shows the first and the last five; None shows all.
 
     Example::
@@ -26,12 +28,13 @@ def draw_tree(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12) 
              │
              cleanup
     """
+    layout = as_written(plan) if layout is None else layout
     fan_out, *others = rows(plan, collapse)
     tail = [node for row in others for node in row]
     # Names may take all but what the notes need, and the notes may need no more than a quarter.
-    longest = max(width(_notes(plan, step)) for step in plan.steps)
+    longest = max(width(_notes(plan, step, layout)) for step in plan.steps)
     room = max(12, screen.width - _SPINE - 6 - min(longest + 2, screen.width // 4))
-    names = {node.name: cut_middle(_name(node), room) for node in [*fan_out, *tail]}
+    names = {node.name: cut_middle(_name(node, layout), room) for node in [*fan_out, *tail]}
     column = _SPINE + max(
         6 + max(width(names[node.name]) for node in fan_out), *(width(names[node.name]) for node in tail)
     )
@@ -39,11 +42,11 @@ def draw_tree(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12) 
     lines = [*_heading(plan, screen), ""]
     for at, node in enumerate(fan_out):
         rails = _rails(at, len(fan_out), names[node.name], column, is_collector=node.step is not None)
-        lines.append(rails + _noted(plan, node, screen, column))
+        lines.append(rails + _noted(plan, node, layout, screen, column))
     lines += ["     ╭" + "─" * (column - _SPINE - 2) + "╯"]
     for node in tail:
         lines += [" " * _SPINE + ("▼" if node.step and node.step.kind == "gather" else "│")]
-        lines += [pad(" " * _SPINE + names[node.name], column) + _noted(plan, node, screen, column)]
+        lines += [pad(" " * _SPINE + names[node.name], column) + _noted(plan, node, layout, screen, column)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -52,10 +55,10 @@ def _heading(plan: Plan, screen: Screen) -> list[str]:
     return [title, *wrap(printable(" ".join(plan.description.split())), min(screen.width, 80))]
 
 
-def _name(node: Node) -> str:
+def _name(node: Node, layout: Layout) -> str:
     if node.step is None:
         return f" {more(node)}"
-    return name(node.step) + (" (the list itself)" if node.step.task is None else "")
+    return name(node.step, layout) + (" (the list itself)" if node.step.task is None else "")
 
 
 def _rails(at: int, of: int, name: str, column: int, *, is_collector: bool) -> str:
@@ -73,11 +76,11 @@ def _rails(at: int, of: int, name: str, column: int, *, is_collector: bool) -> s
     return f"{start}{fork}─ {pad(name + ' ', room, '─')}{'╮' if at == 0 else '┤'}"
 
 
-def _noted(plan: Plan, node: Node, screen: Screen, column: int) -> str:
+def _noted(plan: Plan, node: Node, layout: Layout, screen: Screen, column: int) -> str:
     if node.step is None:
         return ""
-    return "  " + screen.paint(cut(_notes(plan, node.step), screen.width - column - 2), "dim")
+    return "  " + screen.paint(cut(_notes(plan, node.step, layout), screen.width - column - 2), "dim")
 
 
-def _notes(plan: Plan, step: Step) -> str:
-    return " · ".join(notes(plan, step))
+def _notes(plan: Plan, step: Step, layout: Layout) -> str:
+    return " · ".join(notes(plan, step, layout))

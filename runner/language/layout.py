@@ -1,0 +1,94 @@
+"""How many collectors each collector of the file stands for, and which of them share a message: known once a fan-out begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from runner.language.ids import batch_ref
+from runner.language.plan import VERSION, FanOut, NewerVersion, Plan, Step, plans_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """The layout of the fan-outs of a run. It stands in the ledger beside the plan, which does not depend on it.
+
+    Args:
+        counts: of each collector with ``foreach`` whose items have been counted, how many there are.
+        sizes: of each of them, how many items share a message, at most: its batches have this size.
+        shared: of each other collector that has its message with others, which of the messages that is.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    shared: Mapping[str, int] = field(default_factory=dict)
+
+    def is_counted(self, step: Step) -> bool:
+        """Whether it is known how many collectors a step stands for; before the inputs are bound it may not be."""
+        return step.foreach is None or step.id in self.counts
+
+    def count(self, step: Step) -> int:
+        """How many collectors a step stands for; the step of an item for one.
+
+        Raises:
+            KeyError: its items have not been counted.
+        """
+        return 1 if step.foreach is None or step.item else self.counts[step.id]
+
+    def batches(self, step: Step) -> Mapping[str, int]:
+        """The batches of a collector with ``foreach``: the ref of each, and how many items it has."""
+        count, size = self.counts[step.id], self.sizes[step.id]
+        return {batch_ref(step.id, at // size): min(size, count - at) for at in range(0, count, size)}
+
+    def refs(self, step: Step) -> tuple[str, ...]:
+        """What messages call the collectors of a step: its id, or with ``foreach`` its batches: ``page/0``, ``page/1`` and so on."""
+        return (step.id,) if step.foreach is None else tuple(self.batches(step))
+
+    def refs_of(self, fan_out: FanOut) -> tuple[str, ...]:
+        """What messages call the collectors of a fan-out: each once, alone or in its batch."""
+        return tuple(ref for step in fan_out.collectors for ref in self.refs(step))
+
+    def total(self, fan_out: FanOut) -> int:
+        """How many collectors a fan-out has."""
+        return sum(map(self.count, fan_out.collectors))
+
+    def least(self, fan_out: FanOut) -> int | None:
+        """How many of them must succeed: 60% of 4 are 3. None if the file does not say."""
+        if isinstance(fan_out.min_success, str):
+            return -(-self.total(fan_out) * int(fan_out.min_success.removesuffix("%")) // 100)
+        return fan_out.min_success
+
+
+def as_written(plan: Plan) -> Layout:
+    """What the file alone tells: how many items the lists have that stand in it. Enough to draw it."""
+    lists = {step.id: step.foreach.items for step in plan.collectors if step.foreach}
+    return Layout(counts={step_id: len(items) for step_id, items in lists.items() if isinstance(items, list)})
+
+
+def dump_layout(layout: Layout) -> str:
+    """The layout as the ledger keeps it."""
+    stated = {name: value for name in _NAMES if (value := getattr(layout, name))}
+    return json.dumps(stated, separators=(",", ":"))
+
+
+def load_layout(text: str) -> Layout:
+    """The layout that ``dump_layout`` wrote.
+
+    Raises:
+        NewerVersion: it has a key that this version does not know.
+        Exception: of any kind: the text is cut short, or no layout.
+    """
+    stored: dict[str, Any] = json.loads(text)
+    if more := stored.keys() - set(_NAMES):
+        raise NewerVersion(f"its layout has {min(more)!r:.80}, which this program does not know", plans_of(VERSION + 1))
+    for numbers in stored.values():
+        if not all(isinstance(each, int) and each >= 0 for each in numbers.values()):
+            raise TypeError("its layout has another shape")
+    if not all(stored.get("sizes", {}).values()):
+        raise ValueError("a batch of no items")
+    return Layout(**stored)
+
+
+_NAMES = tuple(each.name for each in fields(Layout))
