@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Plan
 from runner.ledger.entries import Error, Outcome, Run, Underway
 from runner.ledger.item_pages import Page
@@ -74,7 +75,8 @@ def wide(failing: int) -> tuple[Plan, dict[str, Outcome]]:
 
 
 # A collector for each of a thousand pages beside one that stands alone; two of them did not succeed.
-PAGE = make_collector("page", "http.get", place="pages.yaml:7:5", foreach=Foreach(items="…", count=1000, batch=50))
+PAGE = make_collector("page", "http.get", place="pages.yaml:7:5", foreach=Foreach(items="…"))
+LAYOUT = Layout(counts={"page": 1000}, sizes={"page": 50})
 PAGES = change_plan(NEWS, collectors=(NEWS.collectors[0], PAGE), min_success=1)
 TALLY: dict[str, dict[Status, int]] = {"page": {"succeeded": 998, "failed": 1, "timed_out": 1}}
 SOME = {

@@ -67,10 +67,11 @@ class RunState:
 
     Args:
         plan: the run's, with its inputs, among which the secrets are.
-        layout: the run's.
+        layout: the run's; it need not be told of one without ``foreach``.
     """
 
-    def __init__(self, plan: Plan, layout: Layout) -> None:
+    def __init__(self, plan: Plan, layout: Layout | None = None) -> None:
+        layout = layout or Layout()
         self.ended = False
         self.steps = {step.id: StepState(step) for step in plan.steps if step.foreach is None}
         self.collectors = [self.steps[step.id] for step in plan.collectors if step.foreach is None]

@@ -133,5 +133,5 @@ def secret_plans() -> list[Plan]:
 @functools.lru_cache(maxsize=32)
 def _run_in_period(run_id: str, _period: float) -> RunRecord:
     found = ledger().open(run_id)
-    found.plan  # noqa: B018 - it is read now; a run whose plan cannot be is not kept  # defence: PINNED
-    return found
+    found.plan  # noqa: B018 - it is read now; a run whose plan cannot be is not kept
+    return found  # defence: PINNED

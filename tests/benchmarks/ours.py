@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from runner import celery_app
 from runner.brokers import connect, locate_broker
-from runner.language.plan import FanOut, Plan
+from runner.language.bind import Bound
+from runner.language.layout import Layout
+from runner.language.plan import FanOut, Plan, Step, segments
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
@@ -48,25 +50,29 @@ def pages(count: int, server: str) -> float:
 
 def written_out(count: int) -> float:
     """The numbers, each of them a collector of its own in the file: as many messages as there are collectors."""
-    plan = _file(WORKFLOWS / "numbers.yaml").bind({"count": count})
+    plan = _file(WORKFLOWS / "numbers.yaml").bind({"count": count}).plan
     one = replace(plan.collectors[0], foreach=None, max_concurrency=None)
     collectors = tuple(replace(one, id=f"number_{n}", arguments={"n": n}) for n in range(count))
-    [fan_out] = plan.fan_outs
-    seconds, value = _start(lambda: replace(plan, parts=(replace(fan_out, collectors=collectors),)))
+    seconds, value = _start(lambda: Bound(plan=_with(plan, collectors), counts={}))
     expect(value, sum_below(count))
     return seconds
 
 
 def composed(count: int) -> float:
     """A plan whose collectors are all written out, each of them a message of its own, to what would be sent."""
-    plan = load(DEFAULT).bind({"topic": "tea"})
-    fan_out, *rest = plan.parts
+    plan = load(DEFAULT).bind({"topic": "tea"}).plan
     collectors = tuple(replace(plan.collectors[0], id=f"collector_{number}") for number in range(count))
-    wide = replace(plan, parts=(replace(cast("FanOut", fan_out), collectors=collectors), *rest))
+    [segment] = segments(_with(plan, collectors))
     with timed() as watch:
-        canvas = compose(wide, "compose")
-    expect(len(messages_of(canvas)), count + len(plan.tail))
+        composed = compose(segment, "compose", Layout())
+    expect(len(messages_of(composed)), count + len(plan.tail))
     return watch.seconds
+
+
+def _with(plan: Plan, collectors: tuple[Step, ...]) -> Plan:
+    """The plan with these collectors in its fan-out."""
+    fan_out, *rest = plan.parts
+    return replace(plan, parts=(replace(cast("FanOut", fan_out), collectors=collectors), *rest))
 
 
 def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
@@ -74,13 +80,14 @@ def _run(file: Path | str, **inputs: Any) -> tuple[float, Any]:
     return _start(partial(_file(file).bind, inputs))
 
 
-def _start(bind: Callable[[], Plan]) -> tuple[float, Any]:
+def _start(bind: Callable[[], Bound]) -> tuple[float, Any]:
     """The same of a plan."""
     ledger, queue = _ledger(), read_settings().queue
     with timed() as watch:
-        plan = bind()
+        bound = bind()
+        plan = bound.plan
         run_id = new_run_id(plan)
-        start(plan, run_id, ledger, Destination(queue=queue))
+        start(bound, run_id, ledger, Destination(queue=queue))
         for _ in ledger.follow(run_id):
             pass
         value = ledger.value(run_id, plan.steps[-1].id)
@@ -88,7 +95,7 @@ def _start(bind: Callable[[], Plan]) -> tuple[float, Any]:
     expect((ended.status, ended.cause), ("succeeded", ""))
     for each in plan.collectors:
         if each.foreach:
-            expect(ledger.tally(run_id)[each.id], {"succeeded": each.count})
+            expect(ledger.tally(run_id)[each.id], {"succeeded": bound.counts[each.id]})
     return watch.seconds, value
 
 

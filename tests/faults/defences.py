@@ -130,7 +130,8 @@ BROADCASTS = Change("BROADCASTS", "raise")
 TRIMMED = Change("TRIMMED")
 # A plan is read once; here it is read from the file, whenever a worker first meets the run.
 PINNED = Change(
-    "PINNED", "from tests.faults.unpinned import plan_of_the_file\nreturn plan_of_the_file(ledger().plan(run_id))"
+    "PINNED",
+    "from tests.faults.unpinned import plan_of_the_file\nreturn ledger().open(run_id, plan_of_the_file(found.plan), found.layout)",
 )
 # What a worker lacks is left to another: while there is one, for so long, and not after the end of the run.
 LEFT = Change("LEFT", "if True:")
@@ -164,7 +165,7 @@ TAKEN = Change("TAKEN")
 CURRENT = (Change("CURRENT", "from runner.celery_app import app"), Change("SERVED_AS_CURRENT"))
 SERVED = Change("SERVED", "return current_app")
 # Nothing is recorded of a run before all of it is.
-WHOLE = Change("WHOLE", "ledger.accept(run_id, routed)\ncrashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)")
+WHOLE = Change("WHOLE", "ledger.accept(run_id, routed, layout=layout)\ncrashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)")
 # Of the collectors that a process had claimed none is blamed for another: what was lost twice is executed alone.
 ALONE = Change("ALONE")
 OVERDUE = Change("OVERDUE", "overdue = None")

@@ -12,7 +12,7 @@ import redis
 from runner import celery_app
 from runner.brokers import connect, locate_broker
 from runner.errors import RunnerError
-from runner.language.plan import Plan
+from runner.language.bind import Bound
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
@@ -28,17 +28,17 @@ def main(folder: str, count: str, name: str, every: str = "0") -> None:
     for number in range(int(count)):
         run_id = f"{name}-{number}"
         given = {"journal": str(Path(folder) / f"{run_id}.journal"), "seconds": number % 4 / 2}
-        plan = small.bind(given)
-        while not _submitted(plan, run_id, settings):
+        bound = small.bind(given)
+        while not _submitted(bound, run_id, settings):
             time.sleep(0.2)
         sys.stdout.write(f"{run_id}\n")
         sys.stdout.flush()
         time.sleep(float(every))
 
 
-def _submitted(plan: Plan, run_id: str, settings: Settings) -> bool:
+def _submitted(bound: Bound, run_id: str, settings: Settings) -> bool:
     try:
-        start(plan, run_id, Ledger.of(connect(locate_broker(settings)), settings), Destination(queue=settings.queue))
+        start(bound, run_id, Ledger.of(connect(locate_broker(settings)), settings), Destination(queue=settings.queue))
     except (redis.RedisError, RunnerError):
         return False
     return True

@@ -32,7 +32,7 @@ PLANS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def planned(file: str, journal: Path) -> Plan:
-    return Destination(queue="celery", own=True).route(load(file).bind({"journal": str(journal)}))
+    return Destination(queue="celery", own=True).route(load(file).bind({"journal": str(journal)}).plan)
 
 
 def key(run_id: str, name: str) -> str:

@@ -7,5 +7,5 @@ from runner.worker.process import settings
 
 
 def plan_of_the_file(kept: Plan) -> Plan:
-    now = load(kept.directory + "/small.yaml", settings()).bind(kept.inputs)
+    now = load(kept.directory + "/small.yaml", settings()).bind(kept.inputs).plan
     return Destination(queue="celery", own=True).route(now)

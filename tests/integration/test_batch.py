@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runner.brokers import connect
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
 from runner.ledger.ledger import Ledger
@@ -18,16 +19,19 @@ from runner.worker.callee import Callee
 from runner.worker.process import own
 from tests.plans import make_collector, make_gather, make_plan
 
-PAGE = make_collector(
-    "page", "slow", arguments={"n": "${{ item }}"}, foreach=Foreach(items=list(range(10)), count=10, batch=10)
-)
+PAGE = make_collector("page", "slow", arguments={"n": "${{ item }}"}, foreach=Foreach(items=list(range(10))))
 PLAN = make_plan("wide", collectors=(PAGE,), gather=make_gather("gather", "sum"))
 
 
 @pytest.fixture
 def ledger(valkey: Any) -> Ledger:
     ledger = Ledger(connect(valkey.url), ttl=60)
-    ledger.accept("run-1", PLAN, items=[packed((Item(n, str(n), n) for n in range(10)), "page/0")])
+    ledger.accept(
+        "run-1",
+        PLAN,
+        layout=Layout(counts={"page": 10}, sizes={"page": 10}),
+        items=[packed((Item(n, str(n), n) for n in range(10)), "page/0")],
+    )
     return ledger
 
 

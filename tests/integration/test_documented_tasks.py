@@ -29,4 +29,4 @@ def test_collector_request_starts_the_run_that_the_command_would_start(valkey: S
     )
     plan = Ledger(connect(valkey.url)).plan(requested.stdout.strip())
 
-    assert plan == Destination(queue="celery").route(load(DEFAULT_WORKFLOW).bind({"topic": "tea"}))
+    assert plan == Destination(queue="celery").route(load(DEFAULT_WORKFLOW).bind({"topic": "tea"}).plan)

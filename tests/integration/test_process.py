@@ -21,9 +21,9 @@ def test_an_id_that_is_used_again_has_its_own_plan_after_half_a_minute(
     monkeypatch.setattr(process, "ledger", lambda: ledger)
     monkeypatch.setattr(time, "monotonic", lambda: now)
     ledger.accept("nightly", PLAN)
-    assert process.plan("nightly") is process.plan("nightly")
+    assert process.run("nightly") is process.run("nightly")
     ledger.client.flushdb()
     other = change_plan(PLAN, description="another")
     ledger.accept("nightly", other)
     now += process.PLAN_LIFETIME
-    assert process.plan("nightly") == other
+    assert process.run("nightly").plan == other

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from runner.brokers import connect
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Item, Retry, Step
 from runner.ledger.codec import packed
 from runner.ledger.entries import Error, Granted, Outcome, Postponed
@@ -87,9 +88,9 @@ def test_an_item_whose_retry_the_ledger_refuses_counts_as_ended(
 ) -> None:
     """Nobody had told the ledger which batch it was of: the gather waited for it until the run expired."""
     item = Item("x", "0", 0)
-    page = make_collector("page", foreach=Foreach(items=["x"], count=1, batch=1), retry=Retry(max_retries=1))
+    page = make_collector("page", foreach=Foreach(items=["x"]), retry=Retry(max_retries=1))
     wide = make_plan("wide", collectors=[page], gather="g")
-    ledger.accept("run-2", wide, items=[packed([item], "page/0")])
+    ledger.accept("run-2", wide, layout=Layout(counts={"page": 1}, sizes={"page": 1}), items=[packed([item], "page/0")])
     [claimed] = ledger.claim("run-2", [page.of(item)], wide, token="one", worker="w", lease=30)
     other = ledger.open("run-2", wide)
     attempt = Attempt(run=other, step=page.of(item), claim=granted(claimed), worker="w")

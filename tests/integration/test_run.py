@@ -127,7 +127,8 @@ def test_a_dry_run_shows_as_many_messages_as_the_run_sends(tmp_path: Path) -> No
     told = runner("run", str(file), "--dry-run", RUNNER_CONCURRENCY="3").stdout
     assert runner("run", str(file), "--run-id", "wide-1", RUNNER_CONCURRENCY="3").code == 0
     with open_ledger(read_settings()) as ledger:
-        refs = ledger.plan("wide-1").fan_outs[0].refs
+        record = ledger.open("wide-1")
+        refs = record.layout.refs_of(record.plan.fan_outs[0])
     assert len(refs) == 12
     assert f'["{refs[-1]}"]) to queue' in told  # the last of them; those in the middle are not shown
 

@@ -12,6 +12,7 @@ import pytest
 
 from runner.brokers import connect
 from runner.errors import UnknownRun
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Item, Retry, Step
 from runner.ledger import run_reader
 from runner.ledger.codec import packed
@@ -336,14 +337,15 @@ def test_all_keys_of_a_run_are_in_one_hash_slot(accepted: Ledger) -> None:
 
 # Collectors with `foreach`: five pages, two to a message.
 
-WIDE = change_plan(PLAN, collectors=(A, make_collector("page", foreach=Foreach(items=list("vwxyz"), count=5, batch=2))))
-PAGES = [WIDE.collectors[1].of(Item(value, str(index), index)) for index, value in enumerate("vwxyz")]
+WIDE = change_plan(PLAN, collectors=(A, make_collector("page", foreach=Foreach(items=list("vwxyz")))))
+LAYOUT = Layout(counts={"page": 5}, sizes={"page": 2})
+PAGES = [WIDE.collectors[1].of(Item(value, str(index), index, index // 2)) for index, value in enumerate("vwxyz")]
 
 
 @pytest.fixture
 def wide(ledger: Ledger) -> Ledger:
     items = [packed((page.item for page in PAGES[at : at + 2] if page.item), f"page/{at // 2}") for at in (0, 2, 4)]
-    assert ledger.accept("run-1", WIDE, items=items)
+    assert ledger.accept("run-1", WIDE, layout=LAYOUT, items=items)
     return ledger
 
 
@@ -367,7 +369,12 @@ def lose(ledger: Ledger, steps: list[Step], times: int) -> None:
 
 
 def test_a_batch_gives_its_collectors_in_order(wide: Ledger) -> None:
-    assert [wide.steps("run-1", WIDE, ref) for ref in WIDE.fan_outs[0].refs] == [[A], PAGES[:2], PAGES[2:4], PAGES[4:]]
+    assert [wide.steps("run-1", WIDE, ref) for ref in LAYOUT.refs_of(WIDE.fan_outs[0])] == [
+        [A],
+        PAGES[:2],
+        PAGES[2:4],
+        PAGES[4:],
+    ]
     assert list(wide.ids("run-1", WIDE.collectors)) == [["a"], [page.id for page in PAGES]]
 
 
@@ -378,11 +385,10 @@ def test_a_ref_that_the_run_does_not_have_is_an_error_of_ours(wide: Ledger, ref:
 
 
 def test_the_keys_of_items_come_back(ledger: Ledger) -> None:
-    plan = change_plan(
-        WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…", count=2, batch=2)),)
-    )
+    plan = change_plan(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…")),))
     items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
-    ledger.accept("run-1", plan, items=[packed(items, "page/0")])
+    layout = Layout(counts={"page": 2}, sizes={"page": 2})
+    ledger.accept("run-1", plan, layout=layout, items=[packed(items, "page/0")])
     assert [step.item for step in ledger.steps("run-1", plan, "page/0")] == items
     assert list(ledger.ids("run-1", plan.collectors)) == [["page[a b]", "page[]]"]]
 
@@ -466,7 +472,7 @@ def test_reopening_a_run_leaves_only_what_has_not_succeeded(wide: Ledger) -> Non
 
 
 def test_items_of_a_run_that_is_there_already_change_nothing(wide: Ledger) -> None:
-    assert not wide.accept("run-1", WIDE, items=[packed([Item("other", "0", 0)], "page/0")])
+    assert not wide.accept("run-1", WIDE, layout=LAYOUT, items=[packed([Item("other", "0", 0)], "page/0")])
     assert wide.steps("run-1", WIDE, "page/0") == PAGES[:2]
     assert wide.client.keys("*:items:*") == []
 
@@ -524,11 +530,10 @@ def test_a_step_that_is_not_there_is_not_found(wide: Ledger, step: str) -> None:
 
 
 def test_an_item_is_found_by_the_key_of_the_user(ledger: Ledger) -> None:
-    plan = change_plan(
-        WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…", count=2, batch=1)),)
-    )
-    items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
-    ledger.accept("run-1", plan, items=[packed([item], f"page/{item.index}") for item in items])
+    plan = change_plan(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…")),))
+    items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1, 1)]
+    layout = Layout(counts={"page": 2}, sizes={"page": 1})
+    ledger.accept("run-1", plan, layout=layout, items=[packed([item], f"page/{item.index}") for item in items])
     assert ledger.find("run-1", plan, "page[]]") == plan.collectors[0].of(items[1])
     assert ledger.find("run-1", plan, "page[1]") is None
 

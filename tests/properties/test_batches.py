@@ -6,7 +6,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.language.plan import Foreach, Plan, Retry
+from runner.language.bind import Bound
+from runner.language.plan import Foreach, Retry
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
 from runner.runs.start import start
@@ -30,8 +31,8 @@ class FanOut:
     retries: int
 
     @property
-    def plan(self) -> Plan:
-        foreach = Foreach(items=self.items, key="${{ 'n' + string(item) }}", count=len(self.items))
+    def bound(self) -> Bound:
+        foreach = Foreach(items=self.items, key="${{ 'n' + string(item) }}")
         with_ = {"value": "${{ item }}", "dislikes": self.dislikes}
         retry = Retry(max_retries=self.retries, delay=0.01)
         page = make_collector(
@@ -39,9 +40,9 @@ class FanOut:
         )
         page = replace(page, batch=self.batch, max_concurrency=self.max_concurrency)
         alone = make_collector("alone", "pure.echo", arguments={"value": "alone"})
-        return make_plan(
-            "fan-out", collectors=(page, alone), gather=make_gather("gather", "batch.gather_stream"), min_success=0
-        )
+        gather = make_gather("gather", "batch.gather_stream")
+        plan = make_plan("fan-out", collectors=(page, alone), gather=gather, min_success=0)
+        return Bound(plan=plan, counts={"page": len(self.items)})
 
     @property
     def result(self) -> list[object]:
@@ -71,7 +72,7 @@ def test_the_result_of_a_fan_out_does_not_depend_on_its_batches(client: Ledger, 
     @given(fan_outs())
     def holds(fan_out: FanOut) -> None:
         run_id = f"batches-{next(numbers)}"
-        assert start(fan_out.plan, run_id, client, Destination(queue="celery", slots=2))
+        assert start(fan_out.bound, run_id, client, Destination(queue="celery", slots=2))
 
         for _ in client.follow(run_id):
             pass

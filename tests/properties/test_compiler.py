@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from runner.brokers import connect
 from runner.celery_app import configuration
 from runner.language import plan as plans
+from runner.language.bind import Bound
+from runner.language.layout import Layout, dump_layout, load_layout
 from runner.language.plan import Plan, Step
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check
 from runner.ledger.ledger import Ledger
-from runner.messages import batching as sizes
-from runner.messages.canvas import COLLECT, compose, messages_of
+from runner.messages.batching import lay_out
+from runner.messages.canvas import COLLECT, compose_open, messages_of
 from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import Settings, read_settings
@@ -38,24 +40,29 @@ TASKS = {task.name: task.run for task in vars(pure_tasks).values() if hasattr(ta
 INDEX = read_tasks(["pure_tasks"], [ROOT / "tests"])
 
 
-def planned(data: dict[str, Any]) -> Plan:
+def bound(data: dict[str, Any]) -> Bound:
     """A workflow of the strategies to its plan; it declares no input that has no default."""
-    return sizes.sized(check(parse_source(as_yaml(data), "generated.yaml"), INDEX).bind({}), slots=2)
+    return check(parse_source(as_yaml(data), "generated.yaml"), INDEX).bind({})
 
 
-PLANS = workflows().map(planned)
-NARROW_PLANS = workflows(foreach=False).map(planned)
+def laid_out(data: dict[str, Any]) -> tuple[Plan, Layout]:
+    made = bound(data)
+    return made.plan, lay_out(made.plan, made.counts, slots=2)
+
+
+PLANS = workflows().map(laid_out)
+NARROW_PLANS = workflows(foreach=False).map(laid_out)
 
 
 @st.composite
-def plans_partly_done(draw: st.DrawFn) -> tuple[Plan, set[str]]:
-    plan = draw(PLANS)
-    return plan, draw(st.sets(st.sampled_from(parts(plan))))
+def plans_partly_done(draw: st.DrawFn) -> tuple[Plan, Layout, set[str]]:
+    plan, layout = draw(PLANS)
+    return plan, layout, draw(st.sets(st.sampled_from(parts(plan, layout))))
 
 
-def parts(plan: Plan) -> list[str]:
+def parts(plan: Plan, layout: Layout) -> list[str]:
     """What is sent of a plan: the collectors, alone or in their batches, and the steps after them. Some share a message."""
-    return [*plan.fan_outs[0].refs, *(step.id for step in plan.tail)]
+    return [*layout.refs_of(plan.fan_outs[0]), *(step.id for step in plan.tail)]
 
 
 def sent(composed: Any) -> list[str]:
@@ -67,57 +74,64 @@ def sent(composed: Any) -> list[str]:
 
 
 @given(PLANS)
-def test_every_step_is_in_the_canvas_exactly_once(plan: Plan) -> None:
-    assert sorted(sent(compose(plan, "r"))) == sorted(parts(plan))
+def test_every_step_is_in_the_canvas_exactly_once(case: tuple[Plan, Layout]) -> None:
+    plan, layout = case
+    assert sorted(sent(compose_open(plan, "r", layout))) == sorted(parts(plan, layout))
 
 
 @given(PLANS)
-def test_the_header_of_a_canvas_has_one_entry_per_message_also_for_one(plan: Plan) -> None:
-    assume(plan.fan_outs[0].refs)  # with no items there is nothing to wait for
-    composed = compose(plan, "r")
+def test_the_header_of_a_canvas_has_one_entry_per_message_also_for_one(case: tuple[Plan, Layout]) -> None:
+    plan, layout = case
+    refs, shared = layout.refs_of(plan.fan_outs[0]), layout.shared
+    assume(refs)  # with no items there is nothing to wait for
+    composed = compose_open(plan, "r", layout)
     assert isinstance(composed, _chord)
-    shared = [step for step in plan.collectors if step.message is not None]
-    assert composed.__length_hint__() == len(plan.fan_outs[0].refs) - len(shared) + len(
-        {step.message for step in shared}
-    )
+    assert composed.__length_hint__() == len(refs) - len(shared) + len(set(shared.values()))
 
 
 @given(PLANS)
-def test_collectors_that_share_a_message_are_async_and_have_its_queue_and_priority(plan: Plan) -> None:
+def test_collectors_that_share_a_message_are_async_and_have_its_queue_and_priority(
+    case: tuple[Plan, Layout],
+) -> None:
+    plan, layout = case
     messages: dict[int, list[Step]] = {}
-    for step in plan.collectors:
-        if step.message is not None:
-            messages.setdefault(step.message, []).append(step)
+    for step_id, number in layout.shared.items():
+        messages.setdefault(number, []).append(plan.by_id[step_id])
     assert all(len(steps) > 1 for steps in messages.values())
     assert all(len({(step.queue, step.priority) for step in steps}) == 1 for steps in messages.values())
     assert all(INDEX[step.task or ""].is_async and not step.foreach for steps in messages.values() for step in steps)
 
 
 @given(PLANS)
-def test_a_canvas_survives_json(plan: Plan) -> None:
-    composed = compose(plan, "r")
+def test_a_canvas_survives_json(case: tuple[Plan, Layout]) -> None:
+    plan, layout = case
+    composed = compose_open(plan, "r", layout)
     assert sent(signature(json.loads(json.dumps(composed)))) == sent(composed)
 
 
 @given(PLANS)
-def test_a_canvas_composed_twice_is_equal(plan: Plan) -> None:
-    assert compose(plan, "r") == compose(plan, "r")
+def test_a_canvas_composed_twice_is_equal(case: tuple[Plan, Layout]) -> None:
+    plan, layout = case
+    assert compose_open(plan, "r", layout) == compose_open(plan, "r", layout)
 
 
 @given(plans_partly_done())
-def test_a_canvas_has_exactly_the_steps_that_are_not_done(case: tuple[Plan, set[str]]) -> None:
-    plan, done = case
-    composed = sent(compose(plan, "r", done))
-    assert sorted(composed) == sorted(part for part in parts(plan) if part not in done)
+def test_a_canvas_has_exactly_the_steps_that_are_not_done(case: tuple[Plan, Layout, set[str]]) -> None:
+    plan, layout, done = case
+    composed = sent(compose_open(plan, "r", layout, done))
+    assert sorted(composed) == sorted(part for part in parts(plan, layout) if part not in done)
 
 
 @given(PLANS)
-def test_a_plan_survives_the_ledger(plan: Plan) -> None:
+def test_a_plan_and_its_layout_survive_the_ledger(case: tuple[Plan, Layout]) -> None:
+    plan, layout = case
     assert plans.load(plans.dump(plan)) == plan
+    assert load_layout(dump_layout(layout)) == layout
 
 
 @given(PLANS)
-def test_every_drawing_of_a_workflow_names_every_step(plan: Plan) -> None:
+def test_every_drawing_of_a_workflow_names_every_step(case: tuple[Plan, Layout]) -> None:
+    plan, _ = case
     drawings = [draw(plan, PLAIN) for draw in FORMATS.values()]
     assert [step.id for drawing in drawings for step in plan.steps if step.id not in drawing] == []
 
@@ -143,9 +157,10 @@ def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Le
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(PLANS)
-    def agree(plan: Plan) -> None:
+    def agree(case: tuple[Plan, Layout]) -> None:
+        plan, layout = case
         run_id = f"oracle-{next(numbers)}"
-        start(plan, run_id, client, Destination(queue="celery"))
+        start(Bound(plan=plan, counts=layout.counts), run_id, client, Destination(queue="celery"))
         for _ in client.follow(run_id):
             pass
         ended = client.run(run_id)
@@ -166,5 +181,5 @@ def test_sending_a_canvas_subscribes_to_no_result(client: Ledger) -> None:
         "name": "quiet",
         "collectors": [{"id": f"c{at}", "task": "pure.echo", "with": {"value": at}} for at in range(5)],
     }
-    start(planned(workflow), "quiet", client, Destination(queue="celery"))
+    start(bound(workflow), "quiet", client, Destination(queue="celery"))
     assert client.client.pubsub_channels() == []

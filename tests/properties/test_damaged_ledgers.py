@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from runner import cli
 from runner.brokers import connect
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
 from runner.ledger.entries import Error, Postponed
@@ -20,7 +21,7 @@ from tests.plans import make_collector, make_outcome, make_plan
 from tests.servers import Server
 
 A = make_collector("a")
-PAGE = make_collector("page", foreach=Foreach(items=["v", "w"], count=2, batch=2))
+PAGE = make_collector("page", foreach=Foreach(items=["v", "w"]))
 PLAN = make_plan(collectors=(A, PAGE), gather="fan_in", stages="first")
 PAGES = [PAGE.of(Item(value, str(index), index)) for index, value in enumerate("vw")]
 
@@ -59,7 +60,7 @@ DAMAGES: list[Callable[[bytes], bytes]] = [
 def fill(ledger: Ledger, run_id: str, *, ended: bool) -> None:
     """A run that has something under each of its keys."""
     items = [packed([page.item for page in PAGES if page.item], "page/0")]
-    assert ledger.accept(run_id, PLAN, items=items)
+    assert ledger.accept(run_id, PLAN, layout=Layout(counts={"page": 2}, sizes={"page": 2}), items=items)
     ledger.claim(run_id, [A, *PAGES], PLAN, token="t", worker="w", lease=60)
     failed = make_outcome("page[0]", "failed", error=Error("OSError", "no", "Traceback"), ref="page/0")
     ledger.finish(run_id, [failed, make_outcome("a", "succeeded", {"x": 1}, ref="a")])

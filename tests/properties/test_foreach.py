@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.language import plan as plans
+from runner.language.bind import Bound
 from runner.language.faults import InvalidItems
 from runner.language.foreach import items
 from runner.language.ids import written
@@ -29,11 +30,12 @@ NO_DEADLINE = settings(deadline=None)
 ONE_FILE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
-def planned(data: dict[str, Any]) -> Plan:
+def bound(data: dict[str, Any]) -> Bound:
     return check(parse_source(as_yaml(data), "generated.yaml"), TASKS).bind({})
 
 
-PLANS = workflows().map(planned)
+BOUND = workflows().map(bound)
+PLANS = BOUND.map(lambda made: made.plan)
 
 
 def wide(plan: Plan) -> Iterator[Step]:
@@ -41,9 +43,9 @@ def wide(plan: Plan) -> Iterator[Step]:
 
 
 @NO_DEADLINE
-@given(PLANS)
-def test_counting_the_items_of_a_foreach_gives_their_number(plan: Plan) -> None:
-    assert [step.count for step in wide(plan)] == [len(list(items(plan, step))) for step in wide(plan)]
+@given(BOUND)
+def test_counting_the_items_of_a_foreach_gives_their_number(made: Bound) -> None:
+    assert made.counts == {step.id: len(list(items(made.plan, step))) for step in wide(made.plan)}
 
 
 @NO_DEADLINE

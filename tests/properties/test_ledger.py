@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from runner.brokers import connect
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Item
 from runner.ledger.codec import packed
 from runner.ledger.entries import Claim, Error, Granted, Postponed
@@ -20,7 +21,7 @@ PLAN = make_plan(
     "model",
     collectors=(
         make_collector("a"),
-        make_collector("p", foreach=Foreach(items=[0, 1, 2], count=3, batch=2)),
+        make_collector("p", foreach=Foreach(items=[0, 1, 2])),
     ),
     gather="g",
     stages="s",
@@ -90,7 +91,7 @@ class LedgerAgainstADict(RuleBasedStateMachine):
         self.store.server.clock_offset = 0.0
         self.model = Model()
         items = [packed((page.item for page in some if page.item), some[0].ref) for some in (PAGES[:2], PAGES[2:])]
-        assert self.store.accept(self.run_id, PLAN, items=items)
+        assert self.store.accept(self.run_id, PLAN, layout=Layout(counts={"p": 3}, sizes={"p": 2}), items=items)
 
     @rule(step=STEPS, token=TOKENS, lease=SECONDS)
     def claim(self, step: str, token: str, lease: float) -> None:

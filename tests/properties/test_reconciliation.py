@@ -6,9 +6,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runner.language.layout import Layout
 from runner.language.plan import Plan
 from runner.ledger.ledger import Ledger
-from runner.messages.canvas import compose
+from runner.messages.canvas import compose_open
 from runner.messages.destination import Destination
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
@@ -20,14 +21,14 @@ __all__ = ["client"]  # a fixture
 
 
 @st.composite
-def accidents(draw: st.DrawFn) -> tuple[Plan, set[str], set[str], int]:
+def accidents(draw: st.DrawFn) -> tuple[Plan, Layout, set[str], set[str], int]:
     """A plan, the steps that were done before, the collectors whose messages are lost, and how often the rest is sent."""
-    plan = draw(NARROW_PLANS)
+    plan, layout = draw(NARROW_PLANS)
     collectors = [step.id for step in plan.collectors]
     done = draw(st.sets(st.sampled_from(collectors)))
     if len(done) == len(collectors):
         done |= {step.id for step in plan.tail[: draw(st.integers(0, len(plan.tail) - 1))]}
-    return plan, done, draw(st.sets(st.sampled_from(collectors))), draw(st.integers(0, 2))
+    return plan, layout, done, draw(st.sets(st.sampled_from(collectors))), draw(st.integers(0, 2))
 
 
 def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, tmp_path: Path) -> None:
@@ -36,19 +37,19 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     @given(accidents())
-    def holds(accident: tuple[Plan, set[str], set[str], int]) -> None:
-        plan, done, lost, times = accident
+    def holds(accident: tuple[Plan, Layout, set[str], set[str], int]) -> None:
+        plan, layout, done, lost, times = accident
         run_id = f"accident-{next(numbers)}"
         plan = Destination(queue="celery").route(plan)
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
-        assert client.accept(run_id, plan)
+        assert client.accept(run_id, plan, layout=layout)
         client.finish(
             run_id,
             [make_outcome(step_id, "succeeded", known[step_id], ref=plan.by_id[step_id].ref) for step_id in done],
         )
         for _ in range(times):
-            if sent := compose(plan, run_id, done | lost):
+            if sent := compose_open(plan, run_id, layout, done | lost):
                 sent.apply_async()
 
         for _ in client.follow(run_id):

@@ -10,11 +10,12 @@ from celery.canvas import _chord
 
 from runner.language import expressions
 from runner.language.faults import InvalidWorkflow
-from runner.language.plan import Plan, dump, load
+from runner.language.layout import Layout
+from runner.language.plan import Plan, dump, load, segments
 from runner.language.source import Source, parse_source
 from runner.language.task_index import TaskIndex, tasks_of
 from runner.language.workflow_file import WorkflowFile, check
-from runner.messages.canvas import compose, messages_of
+from runner.messages.canvas import compose, compose_open, messages_of
 from runner.settings import Settings
 from runner.views.drawings.tree import draw_tree
 from runner.views.dry_run import dry_run_words
@@ -57,7 +58,7 @@ def file(news: Source, tasks: TaskIndex) -> WorkflowFile:
 
 @pytest.fixture
 def plan(file: WorkflowFile) -> Plan:
-    return file.bind({"topic": "tea"})
+    return file.bind({"topic": "tea"}).plan
 
 
 def test_1_a_source_is_plain_data_and_knows_where_everything_stands(news: Source) -> None:
@@ -106,14 +107,15 @@ def test_6_a_drawing_shows_the_fan_out_and_the_fan_in(plan: Plan) -> None:
 
 
 def test_7_a_canvas_is_a_chord_whose_messages_carry_references_only(plan: Plan) -> None:
-    composed = compose(plan, "run-1")
+    [segment] = segments(plan)
+    composed = compose(segment, "run-1", Layout())
     assert isinstance(composed, _chord)
     assert [each.args for each in composed.tasks] == [("run-1", ["papers"]), ("run-1", ["blogs"])]
     assert "tea" not in json.dumps(composed)
 
 
 def test_8_resuming_is_composing_what_has_no_outcome_yet(plan: Plan) -> None:
-    rest = compose(plan, "run-1", done={"papers", "blogs"})
+    rest = compose_open(plan, "run-1", Layout(), done={"papers", "blogs"})
     assert [name for name, *_ in messages_of(rest)] == ["news.gather_concat", "news.count"]
 
 
@@ -125,4 +127,5 @@ def test_9_a_run_is_one_command_and_its_history_stays() -> None:
 
 
 def test_10_words_are_made_in_one_place_and_hide_secrets(plan: Plan) -> None:
-    assert "tea" in dry_run_words(plan, "run-1", messages_of(compose(plan, "run-1")))
+    messages = messages_of(compose_open(plan, "run-1", Layout()))
+    assert "tea" in dry_run_words(plan, Layout(), "run-1", messages)

@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import runner.views
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Item
 from runner.ledger.entries import Error, Event, EventName, FailedAttempt, Run, Underway
 from runner.ledger.item_pages import Page
@@ -21,7 +22,8 @@ from tests.plans import make_collector, make_outcome, make_plan
 
 SECRET = "hunter22"
 KEY = f"page[{SECRET}]"
-PAGE = make_collector("page", foreach=Foreach(items="…", count=9, batch=3))
+PAGE = make_collector("page", foreach=Foreach(items="…"))
+LAYOUT = Layout(counts={"page": 9})
 PLAN = make_plan(
     collectors=(make_collector("hn"), PAGE),
     stages="count",
@@ -58,8 +60,10 @@ def snapshots() -> Iterator[Snapshot]:
     outcomes = {each.step: each for each in (FAILED, LATE, WELL)}
     running = {f"page[a {SECRET}]": RETRYING, "gather": RETRYING}
     for run in RUNS:
-        yield snapshot_of(run, PLAN, outcomes, running=running, unended=[f"page[b {SECRET}]"], result=[SECRET])
-        yield snapshot_of(run, PLAN, {})
+        yield snapshot_of(
+            run, PLAN, outcomes, layout=LAYOUT, running=running, unended=[f"page[b {SECRET}]"], result=[SECRET]
+        )
+        yield snapshot_of(run, PLAN, {}, layout=LAYOUT)
 
 
 def steps() -> Iterator[StepSnapshot]:
@@ -126,7 +130,7 @@ def test_no_part_of_a_snapshot_has_a_secret(source: Callable[[], Iterator[Any]])
 
 def test_progress_shows_no_secret() -> None:
     stream = io.StringIO()
-    lines = Lines(RunState(PLAN), "news-1", stream, silence=0)
+    lines = Lines(RunState(PLAN, LAYOUT), "news-1", stream, silence=0)
     for event in events():
         lines.update(event)
         lines.update(None)
@@ -135,7 +139,7 @@ def test_progress_shows_no_secret() -> None:
 
 
 def test_the_live_picture_shows_no_secret() -> None:
-    state, shown = RunState(PLAN), []
+    state, shown = RunState(PLAN, LAYOUT), []
     for event in events():
         state.apply(event)
         shown.append(str(picture(state, "news-1", columns=200, height=50)))
@@ -147,5 +151,5 @@ def test_items_whose_keys_are_secret_are_all_counted() -> None:
     """Both are shown as `page[***]`, and neither takes the place of the other."""
     secrets = make_plan(collectors=(PAGE,), inputs={"keys": ["hunter22", "swordfish"]}, secrets=("keys",))
     outcomes = {f"page[{key}]": make_outcome(f"page[{key}]", "failed") for key in ("hunter22", "swordfish")}
-    snapshot = snapshot_of(RUNS[1], secrets, outcomes, counts={"page": {"failed": 2}})
+    snapshot = snapshot_of(RUNS[1], secrets, outcomes, layout=LAYOUT, counts={"page": {"failed": 2}})
     assert [each.id for each in snapshot.failed] == ["page[***]", "page[***]"]

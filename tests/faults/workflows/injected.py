@@ -34,7 +34,7 @@ PLACES = (
     "runner.ledger.run_record:RunRecord.renew",
     "runner.ledger.run_record:RunRecord.finish",
     "runner.ledger.run_record:RunRecord.postpone",
-    "runner.worker.process:plan",
+    "runner.worker.process:run",
     "runner.worker.reconcile:Reconciler._look",
     "runner.messages.dead_letters:add",
 )

@@ -12,7 +12,7 @@ import pytest
 from runner.language import foreach
 from runner.language import plan as plans
 from runner.language.faults import InvalidItems, InvalidWorkflow, Place
-from runner.language.foreach import counted, items
+from runner.language.foreach import count_items, items
 from runner.language.plan import Foreach, Plan
 from runner.language.source import parse_source
 from runner.language.spec import read_workflow
@@ -57,7 +57,7 @@ def told(text: str, **inputs: Any) -> list[str]:
     workflow = read_workflow(written, PURE)
     made = replace(plans.make(workflow, written), inputs={"pages": [], "path": "p", **inputs})
     with pytest.raises(InvalidWorkflow) as raised:
-        counted(made, written)
+        count_items(made, written)
     return [f"{marked(each.place)}: {each.code} {each.message}" for each in raised.value.faults]
 
 
@@ -157,12 +157,12 @@ def test_a_key_is_short_text_that_can_be_printed_or_an_integer(value: Any) -> No
 )
 def test_a_foreach_without_items_is_legal(written: Any) -> None:
     file("none.csv", "a,b\n")
-    assert counted(plan(written, pages=[]), parse_source("a: 1", "a.yaml")).total == 0
+    assert count_items(plan(written, pages=[]), parse_source("a: 1", "a.yaml")) == {"page": 0}
 
 
 def test_counting_reads_every_item() -> None:
-    made = counted(plan(file("x", "a\n\nb\n"), key="${{ item }}"), parse_source("a: 1", "a.yaml"))
-    assert made.collectors[0].count == 2
+    pages = plan(file("x", "a\n\nb\n"), key="${{ item }}")
+    assert count_items(pages, parse_source("a: 1", "a.yaml")) == {"page": 2}
 
 
 def test_two_items_with_one_key_are_both_named_at_the_second_of_a_list() -> None:
@@ -205,7 +205,7 @@ def test_a_fault_of_a_foreach_in_the_defaults_is_told_there() -> None:
     text = "name: a\ncollectors: [{id: b, task: pure.echo}]\ndefaults: {collectors: {foreach: {items: '${{ 5 }}'}}}\n"
     written = parse_source(text, "a.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
-        counted(plans.make(read_workflow(written, PURE), written), written)
+        count_items(plans.make(read_workflow(written, PURE), written), written)
     assert str(raised.value.faults[0].place) == "a.yaml:3:42"
 
 

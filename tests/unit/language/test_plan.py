@@ -9,6 +9,7 @@ import pytest
 
 from runner.language import plan as plans
 from runner.language.ids import written
+from runner.language.layout import Layout, as_written
 from runner.language.plan import Foreach, Item, Plan, Retry, segments
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
@@ -30,7 +31,7 @@ def made(text: str) -> Plan:
 
 
 def bound(text: str, given: dict[str, Any] | None = None, words: dict[str, Any] | None = None) -> Plan:
-    return checked(text).bind(given or {}, words=words)
+    return checked(text).bind(given or {}, words=words).plan
 
 
 def test_a_step_has_the_defaults_of_its_kind_where_it_says_nothing() -> None:
@@ -126,7 +127,8 @@ def test_a_collector_that_says_nothing_of_required_has_the_default() -> None:
 
 def test_a_percentage_of_the_collectors_is_a_number_of_them() -> None:
     plan = made(f"{THREE}gather: {{task: pure.gather_text, min_success: 50%, deadline: 90s}}\n")
-    assert (plan.fan_outs[0].min_success, plan.fan_outs[0].least, plan.fan_outs[0].deadline) == ("50%", 2, 90)
+    [fan_out] = plan.fan_outs
+    assert (fan_out.min_success, Layout().least(fan_out), fan_out.deadline) == ("50%", 2, 90)
 
 
 @pytest.mark.parametrize(("written", "least"), [("0", 0), ("3", 3), ("60%", 3), ("61%", 4), ("0%", 0), ("100%", 5)])
@@ -136,7 +138,7 @@ def test_a_percentage_of_the_collectors_is_rounded_up(written: str, least: int) 
         f"collectors: [{', '.join(f'{{id: {name}}}' for name in 'abcde')}]\n"
         f"gather: {{task: pure.gather_text, min_success: {written}}}"
     )
-    assert plan.fan_outs[0].least == least
+    assert Layout().least(plan.fan_outs[0]) == least
 
 
 def test_a_plan_that_says_nothing_of_failure_has_no_tolerance() -> None:
@@ -225,8 +227,9 @@ PAGES = (
 
 def test_a_collector_is_repeated_for_each_of_its_items() -> None:
     plan = made(PAGES)
-    assert plan.collectors[0].foreach == Foreach(items=["x", "y", "z"], count=3)
-    assert (plan.total, plan.collectors[0].batch, plan.collectors[0].max_concurrency) == (4, 2, 5)
+    page, _ = plan.collectors
+    assert page.foreach == Foreach(items=["x", "y", "z"])
+    assert (as_written(plan).total(plan.fan_outs[0]), page.batch, page.max_concurrency) == (4, 2, 5)
 
 
 @pytest.mark.parametrize(
@@ -286,12 +289,19 @@ def test_the_hash_of_a_plan_changes_with_the_items_and_not_with_how_they_are_sen
     )
 
 
+def test_neither_the_hash_of_a_plan_nor_what_is_stored_of_it_depends_on_how_many_items_there_are() -> None:
+    text = "inputs: {n: {type: integer}}\n" + PAGES.replace("[x, y, z]", "'${{ range(inputs.n) }}'")
+    few, many = (checked(text).bind({"n": count}) for count in (1, 900))
+    assert (few.counts, many.counts) == ({"page": 1}, {"page": 900})
+    assert few.plan.hash == many.plan.hash
+    assert plans.dump(replace(few.plan, inputs={})) == plans.dump(replace(many.plan, inputs={}))
+
+
 def test_a_collector_is_the_same_however_many_items_there_are() -> None:
     plan = made(PAGES)
     page = plan.collectors[0]
     assert page.foreach is not None
-    grown = replace(page, batch=None, foreach=replace(page.foreach, count=9, batch=3))
-    assert plan.same(grown, plan)
+    assert plan.same(replace(page, batch=None), plan)
     assert not plan.same(replace(page, foreach=replace(page.foreach, key="${{ item }}")), plan)
 
 

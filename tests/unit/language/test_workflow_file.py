@@ -24,7 +24,7 @@ def test_a_file_that_is_loaded_has_a_plan_before_its_inputs_are_known() -> None:
 
 
 def test_a_bound_plan_has_its_inputs_and_what_its_tasks_say_of_themselves() -> None:
-    plan = check(parse_source(ASYNC, "made.yaml"), TASKS).bind({})
+    plan = check(parse_source(ASYNC, "made.yaml"), TASKS).bind({}).plan
     assert (plan.include, plan.collectors[0].max_concurrency) == (("pure_tasks",), 64)
 
 

@@ -10,15 +10,15 @@ from runner.ledger import codec
 from runner.ledger.entries import Error, FailedAttempt, Postponed, Underway
 from tests.plans import make_collector, make_outcome
 
-PAGE = make_collector("page", foreach=Foreach(items="…", count=3, batch=2))
+PAGE = make_collector("page", foreach=Foreach(items="…"))
 
 
 @pytest.mark.parametrize("keys", [("2", "3"), ("rome", "oslo")])
 def test_a_batch_of_items_is_unpacked_as_it_was_packed(keys: tuple[str, str]) -> None:
-    items = [Item({"n": number}, key, number) for number, key in enumerate(keys, 2)]
+    items = [Item({"n": number}, key, number, 1) for number, key in enumerate(keys, 2)]
     ref, text = codec.packed(items, "page/1")
     assert ref == "page/1"
-    assert [step.item for step in codec.unpacked(PAGE, text)] == items
+    assert [step.item for step in codec.unpacked(PAGE, ref, text)] == items
     assert codec.ids(PAGE, text) == [f"page[{key}]" for key in keys]
 
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from celery.canvas import _chain, _chord
 
+from runner.language.layout import Layout
 from runner.language.plan import HARD_LIMIT_AFTER, Plan, Retry
-from runner.messages.canvas import GATHER, STAGE, compose, messages_of
+from runner.messages.canvas import GATHER, STAGE, compose_open, messages_of
 from tests.plans import change_plan, make_collector, make_gather, make_plan, make_stage
 
 
@@ -18,7 +19,7 @@ def plan(collectors: int = 3, stages: int = 2) -> Plan:
 
 
 def test_a_plan_is_a_chord_of_collectors_with_the_rest_as_its_body() -> None:
-    composed = compose(plan(), "run-1")
+    composed = compose_open(plan(), "run-1", Layout())
     assert isinstance(composed, _chord)
     assert [each.args for each in composed.tasks] == [("run-1", ["c0"]), ("run-1", ["c1"]), ("run-1", ["c2"])]
     assert [each.task for each in composed.body.tasks] == [GATHER, STAGE, STAGE]
@@ -26,10 +27,10 @@ def test_a_plan_is_a_chord_of_collectors_with_the_rest_as_its_body() -> None:
 
 def test_a_message_of_several_collectors_has_a_time_limit_with_room_for_all() -> None:
     news = plan(collectors=4)
-    shared = tuple(
-        replace(step, message=0, timeout=at, retry=Retry(max_retries=1)) for at, step in enumerate(news.collectors, 1)
+    shared = tuple(replace(step, timeout=at, retry=Retry(max_retries=1)) for at, step in enumerate(news.collectors, 1))
+    composed = compose_open(
+        change_plan(news, collectors=shared), "run-1", Layout(shared={step.id: 0 for step in shared}), done={"c1"}
     )
-    composed = compose(change_plan(news, collectors=shared), "run-1", done={"c1"})
     assert isinstance(composed, _chord)
     [message] = composed.tasks
     assert message.args == ("run-1", ["c0", "c2", "c3"])
@@ -38,40 +39,40 @@ def test_a_message_of_several_collectors_has_a_time_limit_with_room_for_all() ->
 
 
 def test_the_canvas_of_one_collector_is_a_chord_too() -> None:
-    composed = compose(plan(collectors=1, stages=0), "run-1")
+    composed = compose_open(plan(collectors=1, stages=0), "run-1", Layout())
     assert isinstance(composed, _chord)
     assert composed.__length_hint__() == 1
 
 
 def test_the_body_of_a_chord_without_stages_is_the_gather() -> None:
-    composed = compose(plan(stages=0), "run-1")
+    composed = compose_open(plan(stages=0), "run-1", Layout())
     assert composed is not None
     assert composed.body.task == GATHER
 
 
 def test_steps_that_are_done_are_not_composed() -> None:
-    composed = compose(plan(), "run-1", done={"c0", "c2"})
+    composed = compose_open(plan(), "run-1", Layout(), done={"c0", "c2"})
     assert [name for name, *_ in messages_of(composed)] == ["news.c1", "news.fan_in", "news.s0", "news.s1"]
 
 
 def test_the_canvas_after_all_collectors_is_a_chain() -> None:
-    composed = compose(plan(), "run-1", done={"c0", "c1", "c2"})
+    composed = compose_open(plan(), "run-1", Layout(), done={"c0", "c1", "c2"})
     assert isinstance(composed, _chain)
 
 
 def test_the_canvas_of_a_run_that_is_done_is_nothing() -> None:
     everything = plan()
-    assert compose(everything, "run-1", done={step.id for step in everything.steps}) is None
+    assert compose_open(everything, "run-1", Layout(), done={step.id for step in everything.steps}) is None
 
 
 def test_the_queue_and_the_priority_of_a_signature_are_those_of_its_step() -> None:
-    composed = compose(plan(stages=1), "run-1")
+    composed = compose_open(plan(stages=1), "run-1", Layout())
     assert composed is not None
     last = composed.body.tasks[-1]
     assert (last.options["queue"], last.options["priority"]) == ("heavy", 3)
 
 
 def test_every_signature_is_immutable() -> None:
-    composed = compose(plan(), "run-1")
+    composed = compose_open(plan(), "run-1", Layout())
     assert composed is not None
     assert all(each.immutable for each in (*composed.tasks, *composed.body.tasks))

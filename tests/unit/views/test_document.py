@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
-from runner.language.plan import Foreach, Item
+from runner.language.layout import Layout
+from runner.language.plan import Item
 from runner.ledger.entries import Underway
 from runner.ledger.snapshot import snapshot_of, step_snapshot
+from runner.ledger.statuses import Status
 from runner.views.document import page_document, snapshot_document, step_document
 from tests.plans import change_plan
 from tests.snapshots import (
     FAILED,
+    LAYOUT,
     MISSING_ONE,
     NEWS,
     OUTCOMES,
@@ -102,7 +105,7 @@ def test_a_step_as_a_document_has_its_value_or_its_traceback() -> None:
 
 
 def test_the_document_has_an_entry_for_a_foreach_and_one_for_each_of_its_collectors_without_success() -> None:
-    steps = snapshot_document(snapshot_of(PARTIAL, PAGES, SOME, counts=TALLY, result=[1]))["steps"]
+    steps = snapshot_document(snapshot_of(PARTIAL, PAGES, SOME, layout=LAYOUT, counts=TALLY, result=[1]))["steps"]
     assert [step["id"] for step in steps] == ["hn", "page", "page[7]", "page[42]", "fan_in", "count"]
     assert steps[1] == {
         "id": "page",
@@ -117,7 +120,9 @@ def test_the_document_has_an_entry_for_a_foreach_and_one_for_each_of_its_collect
 
 
 def test_the_coverage_counts_the_collectors_of_a_foreach() -> None:
-    assert snapshot_document(snapshot_of(PARTIAL, PAGES, SOME, counts=TALLY, result=[1]))["coverage"] == {
+    assert snapshot_document(snapshot_of(PARTIAL, PAGES, SOME, layout=LAYOUT, counts=TALLY, result=[1]))[
+        "coverage"
+    ] == {
         "succeeded": 999,
         "total": 1001,
         "missing": ["page[7]", "page[42]"],
@@ -126,10 +131,11 @@ def test_the_coverage_counts_the_collectors_of_a_foreach() -> None:
 
 
 def test_of_a_cancelled_run_the_document_lists_a_thousand_that_never_started_and_counts_all() -> None:
-    plan = change_plan(PAGES, collectors=(replace(PAGE, foreach=Foreach(items="…", count=5000, batch=50)),))
+    plan, layout = change_plan(PAGES, collectors=(PAGE,)), Layout(counts={"page": 5000})
     never = [f"page[{at}]" for at in range(3, 1500)]
     cancelled = replace(RUN, status="cancelled")
-    document = snapshot_document(snapshot_of(cancelled, plan, {}, counts={"page": {"succeeded": 3}}, unended=never))
+    counts: dict[str, dict[Status, int]] = {"page": {"succeeded": 3}}
+    document = snapshot_document(snapshot_of(cancelled, plan, {}, layout=layout, counts=counts, unended=never))
     assert document["steps"][0]["statuses"] == {"succeeded": 3, "cancelled": 4997}
     assert document["steps"][1]["status"] == "cancelled"
     assert document["coverage"]["missing"] == never[:1000]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Plan
 from runner.ledger.entries import Event, EventName, RunStatus, StepStatus
 from runner.views.live import picture
@@ -36,12 +37,13 @@ MILLION = make_plan(
     "pages",
     collectors=(
         make_collector("index"),
-        make_collector("page", foreach=Foreach(items="…", count=1_000_000, batch=250)),
+        make_collector("page", foreach=Foreach(items="…")),
     ),
     gather="fan_in",
     inputs={"key": "hunter22"},
     secrets=("key",),
 )
+LAYOUT = Layout(counts={"page": 1_000_000})
 START = 1_767_225_600.0
 
 
@@ -73,7 +75,7 @@ def ended(status: RunStatus, at: float = 2) -> Event:
 def lines(plan: Plan, events: Sequence[Event | None]) -> list[str]:
     """What is printed where there is no terminal, without the time of day."""
     stream = io.StringIO()
-    with show_progress(plan, "news-1", stream=stream) as progress:
+    with show_progress(plan, LAYOUT, "news-1", stream=stream) as progress:
         for event in events:
             progress.update(event)
     told = stream.getvalue().splitlines()
@@ -81,9 +83,11 @@ def lines(plan: Plan, events: Sequence[Event | None]) -> list[str]:
     return [line[9:] for line in told]
 
 
-def drawn(plan: Plan, events: Sequence[Event], width: int = 80, height: int = 24) -> list[str]:
+def drawn(
+    plan: Plan, events: Sequence[Event], width: int = 80, height: int = 24, *, layout: Layout = LAYOUT
+) -> list[str]:
     """The picture after these events."""
-    state = RunState(plan)
+    state = RunState(plan, layout)
     for event in events:
         state.apply(event)
     shown = picture(state, "news-1", columns=width, height=height)
@@ -180,7 +184,7 @@ def half() -> list[Event]:
 
 def test_a_foreach_is_a_line_with_a_bar_the_counts_the_rate_and_the_time_left_and_its_first_failures() -> None:
     # The clock of the machine is far from that of the events: a run that has ended is as old as its last event.
-    state = RunState(MILLION)
+    state = RunState(MILLION, LAYOUT)
     for event in half():
         state.apply(event)
     state.ended = True
@@ -208,20 +212,21 @@ def test_a_foreach_fits_into_any_terminal(width: int, height: int) -> None:
 
 
 def test_a_foreach_without_items_has_nothing_to_do() -> None:
-    plan = change_plan(MILLION, collectors=(replace(MILLION.collectors[1], foreach=Foreach(items=[])),))
-    assert "✓ page   ━" in drawn(plan, [])[1]
+    plan = change_plan(MILLION, collectors=(MILLION.collectors[1],))
+    assert "✓ page   ━" in drawn(plan, [], layout=Layout(counts={"page": 0}))[1]
 
 
 def test_of_many_foreach_as_many_are_shown_as_fit() -> None:
     one = MILLION.collectors[1]
     plan = change_plan(MILLION, collectors=tuple(replace(one, id=f"page_{at}") for at in range(50)))
-    shown = drawn(plan, [], height=12)
+    layout = Layout(counts={step.id: 1_000_000 for step in plan.collectors})
+    shown = drawn(plan, [], height=12, layout=layout)
     assert len(shown) <= 12
     assert any("more with foreach" in line for line in shown)
 
 
 def test_a_million_collectors_are_no_more_work_than_a_few() -> None:
-    assert len(RunState(MILLION).steps) == 2
+    assert len(RunState(MILLION, LAYOUT).steps) == 2
 
 
 def test_without_a_terminal_a_foreach_is_told_of_now_and_then() -> None:
@@ -296,7 +301,7 @@ def test_late_collectors_of_a_foreach_are_told_with_the_deadline() -> None:
 
 def test_progress_of_a_quiet_run_is_silent() -> None:
     stream = io.StringIO()
-    with show_progress(NEWS, "news-1", quiet=True, stream=stream) as progress:
+    with show_progress(NEWS, LAYOUT, "news-1", quiet=True, stream=stream) as progress:
         progress.update(started("hn"))
     assert not stream.getvalue()
 
@@ -387,9 +392,9 @@ def test_events_of_steps_that_the_plan_lacks_are_passed_over() -> None:
 SCRIPT = """
 import sys
 from runner.views.progress import show_progress
-from tests.unit.views.test_progress import NEWS, ended, finished, postponed, started
+from tests.unit.views.test_progress import LAYOUT, NEWS, ended, finished, postponed, started
 print("the result")
-with show_progress(NEWS, "news-1") as progress:
+with show_progress(NEWS, LAYOUT, "news-1") as progress:
     for event in [started("hn"), postponed("hn", "E: [red] " + "x" * 200), None, finished("lobsters"), ended("failed")]:
         progress.update(event)
 print("warning", file=sys.stderr)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runner.errors import UnknownRun
+from runner.language.layout import Layout
 from runner.language.plan import Item
 from runner.ledger.entries import Error, FailedAttempt, Underway
 from runner.ledger.snapshot import snapshot_of, step_snapshot
@@ -19,6 +20,7 @@ from tests.plans import change_plan, make_outcome
 from tests.snapshots import (
     AT,
     FAILED,
+    LAYOUT,
     MISSING_ONE,
     NEWS,
     OUTCOMES,
@@ -219,7 +221,7 @@ def test_a_short_result_is_one_line_and_a_long_one_is_not() -> None:
         lambda screen: details(snapshot_of(FAILED, NEWS, OUTCOMES), screen=screen),
         lambda screen: history([RUN], now=AT, screen=screen),
         lambda screen: step_details(step_snapshot(RUN, NEWS, NEWS.collectors[1], OUTCOMES["reddit"]), screen=screen),
-        lambda screen: dry_run_words(NEWS, "news-1", [], screen=screen),
+        lambda screen: dry_run_words(NEWS, Layout(), "news-1", [], screen=screen),
         lambda screen: problem(UnknownRun("no"), screen=screen),
     ],
 )
@@ -229,7 +231,7 @@ def test_faults_are_coloured_only_where_there_is_colour(tell: Callable[[Screen],
 
 
 def test_the_summary_counts_the_collectors_of_a_foreach_and_names_those_that_failed() -> None:
-    assert summary(snapshot_of(PARTIAL, PAGES, SOME, counts=TALLY)).splitlines() == [
+    assert summary(snapshot_of(PARTIAL, PAGES, SOME, layout=LAYOUT, counts=TALLY)).splitlines() == [
         "! news partial in 3.5s: 999 of 1,001 collectors succeeded · run news-1",
         "warning: the result is without page[7], page[42]",
         "  ✗ page[7] failed after 4 attempts",
@@ -243,7 +245,7 @@ def test_the_summary_counts_the_collectors_of_a_foreach_and_names_those_that_fai
 
 def test_of_many_failures_of_a_foreach_twenty_are_named_and_the_rest_counted() -> None:
     failed = {f"page[{at}]": make_outcome(f"page[{at}]", "failed", error=Error("E", "x")) for at in range(100)}
-    told = summary(snapshot_of(FAILED, PAGES, failed, counts={"page": {"failed": 1000}})).splitlines()
+    told = summary(snapshot_of(FAILED, PAGES, failed, layout=LAYOUT, counts={"page": {"failed": 1000}})).splitlines()
     assert sum("✗ page[" in line for line in told) == 20
     assert told[-2:] == [
         "  … 980 more",
@@ -252,7 +254,7 @@ def test_of_many_failures_of_a_foreach_twenty_are_named_and_the_rest_counted() -
 
 
 def test_details_of_a_run_have_one_row_for_a_foreach() -> None:
-    told = details(snapshot_of(PARTIAL, PAGES, SOME, counts=TALLY)).splitlines()
+    told = details(snapshot_of(PARTIAL, PAGES, SOME, layout=LAYOUT, counts=TALLY)).splitlines()
     assert told[told.index("") + 1 :][:3] == [
         "STEP    STATUS     SUCCEEDED     ATTEMPTS  DURATION  WORKER",
         "hn      succeeded                1         1s        celery@box",
@@ -332,14 +334,12 @@ def test_a_partial_run_without_several_is_to_be_run_again() -> None:
 
 
 def test_a_partial_run_without_items_starts_from_their_collector() -> None:
-    told = nothing_to_resume(snapshot_of(PARTIAL, PAGES, SOME, counts=TALLY))
+    told = nothing_to_resume(snapshot_of(PARTIAL, PAGES, SOME, layout=LAYOUT, counts=TALLY))
     assert "hint: `python -m runner resume news-1 --from page` executes page and what follows again" in told
 
 
 def test_the_summary_warns_of_a_foreach_without_items() -> None:
     """A list of nothing overwrote the file of the day before with an empty one, and the run had succeeded."""
-    foreach = PAGE.foreach
-    assert foreach is not None
-    empty = change_plan(PAGES, collectors=(replace(PAGE, foreach=replace(foreach, count=0)),))
-    told = summary(snapshot_of(RUN, empty, {}, counts={"page": {}}))
+    empty = change_plan(PAGES, collectors=(PAGE,))
+    told = summary(snapshot_of(RUN, empty, {}, layout=Layout(counts={"page": 0}), counts={"page": {}}))
     assert told.splitlines()[1:] == ["warning: no items: page"]
