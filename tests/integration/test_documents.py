@@ -82,10 +82,12 @@ class Block:
         return self.note.removeprefix("file: ") if self.note.startswith("file: ") else ""
 
 
+BLOCK = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
 def blocks(document: Path) -> Iterator[Block]:
     text = document.read_text(encoding="utf-8")
-    fence = re.compile(r"^(?:<!-- ([^\n]+) -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    for found in fence.finditer(text):
+    for found in BLOCK.finditer(text):
         yield Block(document, text.count("\n", 0, found.start(3)) + 1, found[2], found[1] or "", found[3])
 
 
@@ -142,6 +144,23 @@ def test_ci_finds_the_two_commands_of_the_readme() -> None:
     commands = {block.note.removeprefix("command: "): block.text for block in chosen("sh", note="command: ")}
     assert dict(zip(names, found, strict=True)) == commands
     assert len(commands) == 2
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_every_fence_and_every_marker_of_a_document_belongs_to_a_block(document: Path) -> None:
+    """A session was cut away under its marker: the fence that was left hid the rest of the page, and no test missed it."""
+    text = document.read_text(encoding="utf-8")
+    stray = re.compile(r"^(?:\s*```|\s*~~~|<!-- (?:file|test|command): ).*$", re.MULTILINE)
+    assert stray.findall(BLOCK.sub("", text)) == []
+
+
+def test_no_block_of_the_documents_is_empty() -> None:
+    assert [str(block) for block in BLOCKS if not block.text.strip()] == []
+
+
+def test_every_session_shows_a_command() -> None:
+    """Without one, nothing would be executed and nothing compared."""
+    assert [str(block) for block in chosen("console") if not block.text.startswith("$ ")] == []
 
 
 def test_every_block_that_shows_output_is_run() -> None:
@@ -326,7 +345,8 @@ def leads_somewhere(link: str, document: Path) -> bool:
     target = document.parent / name if name else document
     if not anchor:
         return target.exists()
-    return anchor in map(heading, re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE))
+    prose = re.split(r"^```.*$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)[::2]  # a `#` in code is a comment
+    return anchor in map(heading, re.findall(r"^#+ (.+)$", "".join(prose), re.MULTILINE))
 
 
 def heading(text: str) -> str:
