@@ -18,10 +18,16 @@ A folder for each part of that line:
 TYPE_CHECKING = False  # what `typing` says: nothing may be imported here before __main__ has its own libraries
 
 if TYPE_CHECKING:
+    from runner.language.faults import InvalidInputs, InvalidWorkflow
     from runner.language.workflow_file import load
     from runner.worker.notes import note
 else:
-    _HOMES = {"load": "runner.language.workflow_file", "note": "runner.worker.notes"}
+    _HOMES = {
+        "InvalidInputs": "runner.language.faults",
+        "InvalidWorkflow": "runner.language.faults",
+        "load": "runner.language.workflow_file",
+        "note": "runner.worker.notes",
+    }
 
     def __getattr__(name: str) -> object:
         """Import a name when it is asked for: the language takes 0.2 s, and every worker imports this file."""
@@ -32,4 +38,4 @@ else:
         return getattr(import_module(_HOMES[name]), name)
 
 
-__all__ = ["load", "note"]
+__all__ = ["InvalidInputs", "InvalidWorkflow", "load", "note"]

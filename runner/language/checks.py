@@ -118,6 +118,10 @@ _OF_TYPE: Mapping[str, tuple[Any, ...]] = {
     "number": (1, 1.5),
     "boolean": (True, False),
 }
+# Of the others, too, where what is within does not matter.
+_OF_ANY_TYPE: Mapping[str, tuple[Any, ...]] = {**_OF_TYPE, "array": ([],), "object": ({},)}
+# What an input is declared as for a parameter of a type.
+_DECLARED = {"list": "array", "dict": "object", "int": "integer", "float": "number", "bool": "boolean", "str": "string"}
 
 
 def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
@@ -348,6 +352,8 @@ def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tup
             elif misfit := _misfit(parameters[name], value, source.written(loc)):
                 hint = _SHAPES.get(parameters[name].annotation.partition("[")[0].strip(), "")
                 yield loc, Fault("E007", misfit, source.place(loc), hint if isinstance(value, str) else "")
+            elif of_input := _misfit_of_input(parameters[name], value, mapping(source.draft.get("inputs"))):
+                yield loc, Fault("E007", of_input[0], source.place(loc), of_input[1])
         elif not task.takes_any and "${{" not in name:
             good = [each for each in parameters if each not in filled]
             only = missing[0] if len(missing) == 1 else ""
@@ -376,19 +382,51 @@ def _off_choice(parameter: Parameter, value: Any) -> tuple[str, str] | None:
     return message, f"did you mean {near}?" if near else ""
 
 
+def _misfit_of_input(parameter: Parameter, value: Any, inputs: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Why a value that is one input alone cannot be what its parameter is annotated as, and what to declare.
+
+    None of its type may fit: a number may be an integer.
+    """
+    root, _, name = expressions.alone(value).partition(".") if isinstance(value, str) else ("", "", "")
+    declared = inputs.get(name)
+    if root != "inputs" or name not in inputs or not isinstance(declared, dict | None):
+        return None
+    type_ = str(mapping(declared).get("type", "string"))
+    values = _OF_ANY_TYPE.get(type_, ())
+    kinds = _simple_kinds(parameter)
+    if not values or not kinds or any(_fits(each, kinds) for each in values):
+        return None
+    message = f"expected {_expected(kinds)} for {echo(parameter.name)}, and inputs.{printable(name)} is of type {type_}"
+    if type_ != "array" and type_ != "object" and "str" in kinds:
+        return message, f"write ${{{{ string(inputs.{printable(name)}) }}}}"
+    good = next((declared for simple, declared in _DECLARED.items() if simple in kinds), "")
+    return message, f"declare it: {printable(name)}: {{type: {good}}}" if good else ""
+
+
 def _is_same(value: Any, choice: Any) -> bool:
     return type(value) is type(choice) and bool(value == choice)
 
 
 def _misfit(parameter: Parameter, value: Any, written: str | None) -> str:
     """Why a value cannot be what a parameter is annotated as; empty if it can, or if the annotation is not a simple one."""
-    kinds = {part.strip().partition("[")[0] for part in parameter.annotation.split("|")}
-    if not kinds <= _SIMPLE.keys() or (isinstance(value, str) and "${{" in value):
+    kinds = _simple_kinds(parameter)
+    if not kinds or (isinstance(value, str) and "${{" in value) or _fits(value, kinds):
         return ""
-    name = "None" if value is None else type(value).__name__
-    if name in kinds or (name == "int" and "float" in kinds):
-        return ""
-    if "str" in kinds and name in {"bool", "int", "float"}:
+    if "str" in kinds and isinstance(value, bool | int | float):
         return misread(value, written)
-    expected = " or ".join(words for simple, words in _SIMPLE.items() if simple in kinds)
-    return f"expected {expected} for {echo(parameter.name)}, found {found(value)}"
+    return f"expected {_expected(kinds)} for {echo(parameter.name)}, found {found(value)}"
+
+
+def _simple_kinds(parameter: Parameter) -> frozenset[str]:
+    """The types that an annotation allows, ``int | None``; none if one of them is no simple one."""
+    kinds = frozenset(part.strip().partition("[")[0] for part in parameter.annotation.split("|"))
+    return kinds if kinds <= _SIMPLE.keys() else frozenset()
+
+
+def _fits(value: Any, kinds: Collection[str]) -> bool:
+    name = "None" if value is None else type(value).__name__
+    return name in kinds or (name == "int" and "float" in kinds)
+
+
+def _expected(kinds: Collection[str]) -> str:
+    return " or ".join(words for simple, words in _SIMPLE.items() if simple in kinds)

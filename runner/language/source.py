@@ -673,6 +673,7 @@ def _duration(seconds: float) -> str:
     return f"{int(seconds)}s or {parts}" if hours or minutes else f"{int(seconds)}s"
 
 
+_DEEPER = "the keys of one mapping begin in one column; a text of several lines is quoted, or stands below `key: |`"
 _INDENTATION = "check the indentation: the keys of one mapping begin in one column"
 _SYNTAX_HINTS = {
     "found unexpected end of stream": "a quote that is opened here is closed nowhere",
@@ -690,6 +691,20 @@ _QUOTE_HINTS = {
     "'": "an apostrophe within single quotes is written twice: 'it''s'",
     '"': r"a quotation mark within double quotes is written \"",
 }
+
+
+def _is_first_key_of_deeper_line(colon: Place, lines: _Lines) -> bool:
+    """Whether a colon ends the first key of its line, and that begins right of what the line before it begins with."""
+    key = colon.text[: colon.column - 1]
+    number = colon.line - 2
+    while number >= 0 and not (before := lines.place(lines.starts[number], lines.starts[number]).text).strip():
+        number -= 1
+    return number >= 0 and ": " not in key and _column(key) > _column(before)
+
+
+def _column(line: str) -> int:
+    """Where a line begins after its spaces and the dashes of lists."""
+    return len(line) - len(line.lstrip(" -"))
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
@@ -714,5 +729,8 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
         hint = "quote ${{ … }} between [ ] or { }"
     if "expected" in problem and (within := _QUOTE_WITHIN.match(where.text, max(0, where.column - 2))):
         hint = _QUOTE_HINTS[within[0][0]]
+    if "mapping values are not allowed" in problem and _is_first_key_of_deeper_line(where, lines):
+        key = lines.place(start + len(indent), offset)
+        return Fault("E014", "not YAML: this line is indented more than the one before", key, _DEEPER)
     context = f", {error.context}" if error.context else ""
     return Fault("E014", f"not YAML: {printable(problem + context)}", where, hint)

@@ -20,6 +20,19 @@ def test_a_workflow_file_is_loaded_from_python() -> None:
     assert runner.load(DEFAULT).plan().name == "default"
 
 
+def test_what_load_and_bind_raise_is_imported_from_runner_too() -> None:
+    """The guide named `InvalidWorkflow`, and `from runner import InvalidWorkflow` was an ImportError."""
+    with pytest.raises(runner.InvalidWorkflow) as raised:
+        runner.load("no such file.yaml")
+    assert [fault.code for fault in raised.value.faults] == ["E100"]
+    with pytest.raises(runner.InvalidInputs, match='input "topci" is unknown'):
+        runner.load(DEFAULT).bind({"topci": "tea"})
+
+
+def test_every_public_name_of_runner_can_be_imported() -> None:
+    assert [name for name in runner.__all__ if not hasattr(runner, name)] == []
+
+
 def test_a_name_that_runner_lacks_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'runner' has no attribute 'unload'"):
         _ = runner.unload  # type: ignore[attr-defined]
