@@ -397,7 +397,7 @@ def _misfit_of_input(parameter: Parameter, value: Any, inputs: Mapping[str, Any]
     if not values or not kinds or any(_fits(each, kinds) for each in values):
         return None
     message = f"expected {_expected(kinds)} for {echo(parameter.name)}, and inputs.{printable(name)} is of type {type_}"
-    if type_ != "array" and type_ != "object" and "str" in kinds:
+    if type_ not in {"array", "object"} and "str" in kinds:
         return message, f"write ${{{{ string(inputs.{printable(name)}) }}}}"
     good = next((declared for simple, declared in _DECLARED.items() if simple in kinds), "")
     return message, f"declare it: {printable(name)}: {{type: {good}}}" if good else ""
