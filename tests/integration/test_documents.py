@@ -345,8 +345,8 @@ def leads_somewhere(link: str, document: Path) -> bool:
     target = document.parent / name if name else document
     if not anchor:
         return target.exists()
-    prose = re.split(r"^```.*$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)[::2]  # a `#` in code is a comment
-    return anchor in map(heading, re.findall(r"^#+ (.+)$", "".join(prose), re.MULTILINE))
+    prose = BLOCK.sub("", target.read_text(encoding="utf-8"))  # a `#` in code is a comment
+    return anchor in map(heading, re.findall(r"^#+ (.+)$", prose, re.MULTILINE))
 
 
 def heading(text: str) -> str:
