@@ -19,9 +19,9 @@ def command(run_id: str) -> None:
     check_run_id(run_id)
     with open_ledger(read_settings()) as ledger:
         try:
-            ended = ledger.run(run_id).ended
+            ended = ledger.open(run_id).info().ended
         except UnreadableRun:
             ended = False
         conclude(ledger.open(run_id), Verdict("cancelled", "cancelled by `runner cancel`"))
-        status = ledger.run(run_id).status
+        status = ledger.open(run_id).info().status
     click.echo(f"run {run_id} {'had already ended: ' if ended else ''}{status}", err=True)

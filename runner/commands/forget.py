@@ -29,8 +29,8 @@ def command(run_id: str) -> None:
     check_run_id(run_id)
     with open_ledger(read_settings()) as ledger:
         try:
-            ledger.plan(run_id)
-            ended = ledger.run(run_id).ended
+            run = ledger.open(run_id)
+            ended = bool(run.plan) and run.info().ended  # both must be readable
         except (UnreadableRun, UnknownRun):
             ended = True  # or nobody can tell, or only a part of it is there
         if not ended:

@@ -41,7 +41,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
     settings = read_settings(concurrency=concurrency)
     check_concurrency(concurrency, settings)
     with raise_interrupts(), open_ledger(settings) as ledger:
-        old = ledger.plan(run_id)
+        old = ledger.open(run_id).plan
         edited = None if file is None else _edited(file, old, settings)
         plan = edited.plan if edited else old
         name = run_id if start is None and file is None else new_run_id(plan)
@@ -54,7 +54,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
 
             make_current()
 
-        if name == run_id and (ended := ledger.run(run_id)).status in {"succeeded", "partial"}:
+        if name == run_id and (ended := ledger.open(run_id).info()).status in {"succeeded", "partial"}:
             # Not followed: all its progress would come again, and look as if something were executed.
             snapshot = read_snapshot(ledger, ended, old, complete=False)
             click.echo(nothing_to_resume(snapshot, screen=screen_of(sys.stderr)), err=True)
@@ -69,7 +69,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             def begin() -> None:
                 if name == run_id:
                     resume(run_id, session.ledger)
-                    if leased := session.ledger.leased(run_id):
+                    if leased := session.ledger.open(run_id).leased():
                         seconds = duration(math.ceil(max(leased.values())))
                         click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)
                 else:

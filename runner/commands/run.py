@@ -145,7 +145,7 @@ def command(
                 if start(bound, name, session.ledger, session.destination):
                     return
                 check_same(name, plan, session.ledger)
-                ended = session.ledger.run(name).ended
+                ended = session.ledger.open(name).info().ended
                 what = "this is what came of it" if ended else "has not ended: going on with it"
                 click.echo(f"run {name} exists already, and {what}", err=True)
 

@@ -42,7 +42,7 @@ def command(run_id: str, step_id: str | None, page: int | None, only: Status | N
     """Show a run: its status, its inputs and how each step ended."""
     settings = read_settings()
     with open_ledger(settings) as ledger:
-        run = note_unattended(ledger.run(check_run_id(run_id)), ledger, settings)
+        run = note_unattended(ledger.open(check_run_id(run_id)).info(), ledger, settings)
         plan = _plan(ledger, run)
         step = None if step_id is None else _found(ledger, run_id, plan, step_id)
         if (page or only) and not (step and step.foreach and not step.item):
@@ -63,7 +63,7 @@ def command(run_id: str, step_id: str | None, page: int | None, only: Status | N
 def _plan(ledger: Ledger, run: Run) -> Plan:
     """The plan of a run; where it is of a newer version, what the run waits for is said all the same."""
     try:
-        return ledger.plan(run.id)
+        return ledger.open(run.id).plan
     except NewerPlan:
         for note in filter(None, () if run.ended else (run.waits_for, run.unattended)):
             click.echo(f"run {run.id} {printable(note)}", err=True)
@@ -76,7 +76,7 @@ def _found(ledger: Ledger, run_id: str, plan: Plan, step_id: str) -> Step:
     Raises:
         UnknownRun: the run has none.
     """
-    if step := ledger.find(run_id, plan, step_id):
+    if step := ledger.open(run_id, plan).find(step_id):
         return step
     names = [step.id for step in plan.steps]
     near = nearest(written(step_id), names)

@@ -39,11 +39,13 @@ def command(run_id: str) -> int:
         record = ledger.open(run_id)
         plan = record.plan
         with show_progress(plan, record.layout, run_id) as progress:
-            for event in ledger.follow(run_id, away=away):
+            for event in ledger.open(run_id).follow(away=away):
                 progress.update(event)
                 if event is None:
                     with suppress(*AWAY):  # `follow` waits for a broker that is away
-                        ledger.run(run_id)  # one that is back may have lost its data, and the run  # defence: WATCHED
-        snapshot = read_snapshot(ledger, ledger.run(run_id), plan, complete=False)
+                        ledger.open(
+                            run_id
+                        ).info()  # one that is back may have lost its data, and the run  # defence: WATCHED
+        snapshot = read_snapshot(ledger, ledger.open(run_id).info(), plan, complete=False)
         click.echo(summary(snapshot, screen=screen_of(sys.stderr)), err=True)
         return exit_code(snapshot.run.status)

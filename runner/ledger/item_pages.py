@@ -17,6 +17,7 @@ from runner.text import count, echo
 if TYPE_CHECKING:  # the views name a page, and not all of them need the Redis client
     from runner.ledger.entries import Outcome, Run, Underway
     from runner.ledger.ledger import Ledger
+    from runner.ledger.run_reader import RunReader
 
 SIZE = 50
 
@@ -59,9 +60,10 @@ def read_page(
     Raises:
         NoSuchPage: there are fewer.
     """
-    running = {} if run.ended else ledger.underway(run.id)
-    total = ledger.layout(run.id).count(step)
-    counts = count_items(run, step, total, ledger.tally(run.id).get(step.id, {}), running)
+    record = ledger.open(run.id, plan)
+    running = {} if run.ended else record.underway()
+    total = record.layout.count(step)
+    counts = count_items(run, step, total, record.tally().get(step.id, {}), running)
     if status:
         total = sum(counts.get(each, 0) for each in _meant(status))
     last = -(-total // SIZE)
@@ -70,13 +72,13 @@ def read_page(
         raise NoSuchPage(f"{echo(step.id)} has {count(last, 'page')}{only}, and no page {number:,}")
     start = (number - 1) * SIZE
     if status:
-        found = _with_status(ledger, run, plan, step, status=status, running=running)
+        found = _with_status(record, run, step, status=status, running=running)
         outcomes = dict(islice(found, start, start + SIZE))
     else:
-        ids = ledger.page(run.id, step, start, SIZE)
-        ended = ledger.outcomes_of(run.id, ids)
+        ids = record.page(step, start, SIZE)
+        ended = record.outcomes_of(ids)
         outcomes = {step_id: ended.get(step_id) for step_id in ids}
-    failures = ledger.failures(run.id, list(outcomes))
+    failures = record.failures(list(outcomes))
     return Page(
         run=run,
         step=step,
@@ -104,21 +106,21 @@ def _meant(status: Status) -> tuple[Status, ...]:
 
 
 def _with_status(
-    ledger: Ledger, run: Run, plan: Plan, step: Step, *, status: Status, running: Mapping[str, Underway]
+    record: RunReader, run: Run, step: Step, *, status: Status, running: Mapping[str, Underway]
 ) -> Iterator[tuple[str, Outcome | None]]:
     """The items of a status, in their order, each with its outcome."""
-    for ids in _candidates(ledger, run, plan, step, status=status):
-        outcomes = ledger.outcomes_of(run.id, ids)
+    for ids in _candidates(record, step, status=status):
+        outcomes = record.outcomes_of(ids)
         for each in ids:
             if status_of(run, outcomes.get(each), running.get(each)) in _meant(status):
                 yield each, outcomes.get(each)
 
 
-def _candidates(ledger: Ledger, run: Run, plan: Plan, step: Step, *, status: Status) -> Iterator[list[str]]:
+def _candidates(record: RunReader, step: Step, *, status: Status) -> Iterator[list[str]]:
     """The items that may have a status, some at a time."""
     if status in FAILED:  # few, it is hoped, and listed
-        absent = (each for each in ledger.absent(run.id, plan) if written(each) == step.id)
+        absent = (each for each in record.absent() if written(each) == step.id)
         while some := list(islice(absent, 1000)):
             yield some
     else:
-        yield from ledger.ids(run.id, [step])
+        yield from record.ids([step])

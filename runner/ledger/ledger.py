@@ -13,7 +13,6 @@ import redis
 from runner.language.layout import Layout
 from runner.language.plan import Plan
 from runner.ledger import codec as encoding
-from runner.ledger.by_id import ById
 from runner.ledger.damage import UnreadableRun, readable
 from runner.ledger.entries import Run, Sweep
 from runner.ledger.parts import in_parts
@@ -24,7 +23,7 @@ from runner.ledger.server import Server
 from runner.settings import Settings
 
 
-class Ledger(ById):
+class Ledger:
     """The ledger on one server.
 
     Args:

@@ -122,12 +122,12 @@ def _publish(canvas: Signature, group_id: str, app: Celery, ledger: Ledger) -> N
     run_id, count = canvas.tasks[0].args[0], len(canvas.tasks)
     with _producer(app) as producer:
         if (commands := _commands(producer, ledger, lambda: _publish_all(canvas, app, producer))) is None:
-            ledger.expect(run_id, group_id, count)
+            ledger.open(run_id).expect(group_id, count)
             with producer.batch():
                 _publish_all(canvas, app, producer)
             return
     try:
-        ledger.expect(run_id, group_id, count, commands)
+        ledger.open(run_id).expect(group_id, count, commands)
     except redis.RedisError as error:
         raise OperationalError(str(error)) from error
 

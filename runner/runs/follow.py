@@ -157,7 +157,7 @@ class Following:
                 self._stop(interrupted)
                 # What is shown last is how the run ended, not where it was.
                 if latest is None or latest.event != "ended":
-                    for event in self.ledger.follow(self.run_id, after=latest.id if latest else "0"):
+                    for event in self.ledger.open(self.run_id).follow(after=latest.id if latest else "0"):
                         progress.update(event)
                 return interrupted
         return True
@@ -171,7 +171,7 @@ class Following:
             outage.tell(f"run {self.run_id} waits for the broker: {broker_problem(error)[0]}")
             restart_broker(self.session.settings)  # defence: REVIVED
 
-        for event in self.ledger.follow(self.run_id, away=away):
+        for event in self.ledger.open(self.run_id).follow(away=away):
             yield event
             if event is None and self.session.worker is not None:
                 self.session.worker.keep()
@@ -228,7 +228,7 @@ class Following:
 
     def _show_cancelled(self, interrupted: Interrupted) -> int:
         try:
-            show_end(self.run_id, self.ledger, self.ledger.plan(self.run_id), self.wait)
+            show_end(self.run_id, self.ledger, self.ledger.open(self.run_id).plan, self.wait)
         except UnknownRun:
             raise Left(interrupted.signal) from None
         except Interrupted as again:
@@ -292,7 +292,7 @@ def show_end(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summ
 
     ``--quiet`` is for a run that went well: the id of one that did not is needed to look into it.
     """
-    snapshot = _patiently(lambda: read_snapshot(ledger, ledger.run(run_id), plan))
+    snapshot = _patiently(lambda: read_snapshot(ledger, ledger.open(run_id).info(), plan))
     status = snapshot.run.status
     if wait.as_json:
         click.echo(to_json(snapshot_document(snapshot)))

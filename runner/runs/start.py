@@ -20,6 +20,7 @@ from runner.ledger.codec import packed
 from runner.ledger.entries import Outcome
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
+from runner.ledger.run_record import RunRecord
 from runner.ledger.statuses import Status, count_passing
 from runner.messages.batching import is_wide, lay_out
 from runner.messages.canvas import compose_open
@@ -51,7 +52,7 @@ def start(bound: Bound, run_id: str, ledger: Ledger, destination: Destination) -
     """
     routed, layout = prepare(bound, ledger, destination)
     crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)  # defence: WHOLE
-    if not ledger.accept(check_run_id(run_id), routed, layout=layout, items=batches(routed, layout)):
+    if not ledger.open(check_run_id(run_id), routed).accept(layout=layout, items=batches(routed, layout)):
         return False
     crashpoint(Crashpoint.SUBMIT_BEFORE_SEND)
     send_rest(routed, layout, run_id, frozenset(), ledger)
@@ -66,7 +67,7 @@ def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
         OtherRun: it does not; its result would be taken for that of another workflow, or of other inputs.
         UnknownRun: there is none.
     """
-    other = ledger.plan(check_run_id(run_id))
+    other = ledger.open(check_run_id(run_id)).plan
     if other.name != plan.name:
         raise OtherRun(f"run {run_id} exists already, of another workflow: {echo(other.name)}, not {echo(plan.name)}")
     names = sorted(other.inputs.keys() | plan.inputs.keys())
@@ -85,22 +86,22 @@ def resume(run_id: str, ledger: Ledger) -> None:
 
     Steps that are being executed are leased, and not executed twice. A run that has succeeded stays as it is.
     """
-    run, record = ledger.run(check_run_id(run_id)), ledger.open(run_id)
-    plan, layout = record.plan, record.layout
+    record = ledger.open(check_run_id(run_id))
+    run, plan, layout = record.info(), record.plan, record.layout
     if run.status in {"succeeded", "partial"}:
         return
     if run.ended:
-        done = succeeded(plan, layout, ledger.outcomes(run_id, plan), ledger.tally(run_id))
+        done = succeeded(plan, layout, record.outcomes(plan), record.tally())
         # A value that is missing is needed by the step after it alone: what is behind the last one that is there is kept.
-        there = done - ledger.lost(run_id, [step.id for step in plan.tail])
+        there = done - record.lost([step.id for step in plan.tail])
         parts = plan.parts
         while any(end_of(part).id in there for part in parts):
             parts = parts[1:]
         collectors = any(isinstance(part, FanOut) for part in parts)
-        lost = _lost(run_id, plan, layout, ledger) if collectors else ()
-        ledger.reopen(run_id, plan, collectors=collectors, tail=map(end_of, parts), lost=lost)
-    left = ledger.left(run_id)
-    ended = ledger.ended(run_id, [step.id for step in plan.tail])
+        lost = _lost(record) if collectors else ()
+        record.reopen(collectors=collectors, tail=map(end_of, parts), lost=lost)
+    left = record.left()
+    ended = record.ended([step.id for step in plan.tail])
     send_rest(plan, layout, run_id, ended | ended_refs(plan, layout, left), ledger)
 
 
@@ -113,13 +114,13 @@ def ended_refs(plan: Plan, layout: Layout, left: Collection[str]) -> set[str]:
     return {ref for fan_out in plan.fan_outs for ref in layout.refs_of(fan_out) if ref not in left}
 
 
-def _lost(run_id: str, plan: Plan, layout: Layout, ledger: Ledger) -> Iterator[tuple[str, str]]:
+def _lost(record: RunRecord) -> Iterator[tuple[str, str]]:
     """The collectors that ended and of which the ledger has lost the value or the outcome, each with its ref."""
-    left, absent = ledger.left(run_id), set(ledger.absent(run_id, plan))
-    for step in plan.collectors:
-        for ref in layout.refs(step):
-            ids = [each.id for each in ledger.steps(run_id, plan, ref) if each.id not in absent]
-            lost, ended = ledger.lost(run_id, ids), ledger.ended(run_id, ids)
+    left, absent = record.left(), set(record.absent())
+    for step in record.plan.collectors:
+        for ref in record.layout.refs(step):
+            ids = [each.id for each in record.steps(ref) if each.id not in absent]
+            lost, ended = record.lost(ids), record.ended(ids)
             unended = [each for each in ids if each not in ended]
             # Those that nobody has executed yet have no outcome either: so many are counted as left.
             again = [*unended[left.get(ref, 0) :], *(each for each in ids if each in lost & ended)]
@@ -171,8 +172,9 @@ def succeeded(
 
 def mark_lost(run_id: str, plan: Plan, layout: Layout, ledger: Ledger) -> None:
     """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
-    if ledger.accept(run_id, plan, layout=layout, items=batches(plan, layout)):
-        conclude(ledger.open(run_id, plan), Verdict("failed", "the broker lost its data"))
+    record = ledger.open(run_id, plan)
+    if record.accept(layout=layout, items=batches(plan, layout)):
+        conclude(record, Verdict("failed", "the broker lost its data"))
 
 
 def send_rest(plan: Plan, layout: Layout, run_id: str, done: Collection[str], ledger: Ledger) -> None:

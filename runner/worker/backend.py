@@ -40,7 +40,7 @@ class FanIn(DisabledBackend):  # type: ignore[misc]
         try:
             last = getattr(request, RETURNED, None)  # the ledger knows it already, if it was told with the last outcome
             if last is None:
-                last = process.ledger().returned(request.args[0], request.group, request.id)
+                last = process.ledger().open(request.args[0]).returned(request.group, request.id)
             if last:
                 send(maybe_signature(request.chord, app=self.app), self.app, process.ledger())
         except (redis.RedisError, OperationalError, OSError, UnreadableRun) as error:

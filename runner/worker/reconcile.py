@@ -22,6 +22,7 @@ from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Outcome, Sweep
 from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.messages.canvas import compose_open
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
@@ -42,42 +43,43 @@ def reconcile(run_id: str, ledger: Ledger, *, grace: float) -> None:
     Raises:
         UnknownRun: it is not there: it has expired, or the broker has lost its data.
     """
-    sweep = ledger.sweep(run_id, grace=grace)
+    run = ledger.open(run_id)
+    sweep = run.sweep(grace=grace)
     if sweep is not None:
-        _mend(run_id, ledger, sweep)
+        _mend(run, ledger, sweep)
 
 
-def _mend(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
+def _mend(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
     """Do what the sweep of a run calls for; a run of which the ledger lacks a part cannot go on, and is failed."""
     try:
-        _do(run_id, ledger, sweep)
+        _do(run, ledger, sweep)
     except MissingData as error:
         logger.warning("%s", error)
-        conclude(ledger.open(run_id), Verdict("failed", error.reason))
+        conclude(run, Verdict("failed", error.reason))
 
 
-def _do(run_id: str, ledger: Ledger, sweep: Sweep) -> None:
+def _do(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
     if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
         return  # as nearly always: the plan, which may be large, is not even read
-    run = ledger.open(run_id)
-    plan, layout = run.plan, run.layout
-    part = _open_part(plan, run_id, ledger)
+    part = _open_part(run)
     if part is None:
         return
     if sweep.left <= 0 and isinstance(part, FanOut):
-        _end_the_fan_out(plan, run_id, ledger)
-        _send(plan, layout, run_id, [part.id], ledger)
+        _end_the_fan_out(run)
+        _send(run, [part.id], ledger)
         return
-    due = _due(part, layout, sweep)
+    due = _due(part, run.layout, sweep)
     # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
-    if due and ((sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(plan)):  # defence: RECONCILER
-        _send(plan, layout, run_id, due, ledger)
+    if due and (
+        (sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(run.plan)
+    ):  # defence: RECONCILER
+        _send(run, due, ledger)
 
 
-def _open_part(plan: Plan, run_id: str, ledger: Ledger) -> Part | None:
+def _open_part(run: RunRecord) -> Part | None:
     """The part of the plan that is being executed: the first without a value. None if all have one."""
-    ended = ledger.ended(run_id, [end_of(part).id for part in plan.parts])
-    return next((part for part in plan.parts if end_of(part).id not in ended), None)
+    ended = run.ended([end_of(part).id for part in run.plan.parts])
+    return next((part for part in run.plan.parts if end_of(part).id not in ended), None)
 
 
 def _due(part: Part, layout: Layout, sweep: Sweep) -> list[str]:
@@ -90,28 +92,28 @@ def _due(part: Part, layout: Layout, sweep: Sweep) -> list[str]:
     return [end] if end in known or (sweep.silent and end not in sweep.held) else []
 
 
-def _end_the_fan_out(plan: Plan, run_id: str, ledger: Ledger) -> None:
-    begun = ledger.begun(run_id)
-    for ref in ledger.left(run_id):
-        steps = ledger.steps(run_id, plan, ref)
-        ended = ledger.ended(run_id, [step.id for step in steps])
+def _end_the_fan_out(run: RunRecord) -> None:
+    begun = run.begun()
+    for ref in run.left():
+        steps = run.steps(ref)
+        ended = run.ended([step.id for step in steps])
         late = [
             replace(begun.get(step.id) or Outcome(step=step.id, status="late"), ref=step.ref)
             for step in steps
             if step.id not in ended
         ]
-        ledger.finish(run_id, late)
+        run.finish(late)
 
 
-def _send(plan: Plan, layout: Layout, run_id: str, due: list[str], ledger: Ledger) -> None:
+def _send(run: RunRecord, due: list[str], ledger: Ledger) -> None:
     """Compose the messages of these steps and of what follows them, and send them."""
     crashpoint(Crashpoint.RECONCILE_BEFORE_SEND)
-    times = ledger.sent_again(run_id)
-    logger.info("run %s: sending again (%d): %s", run_id, times, ", ".join(due[:20]))
+    times, plan = run.sent_again(), run.plan
+    logger.info("run %s: sending again (%d): %s", run.id, times, ", ".join(due[:20]))
     tail = [step.id for step in plan.tail]
     ended = tail[: tail.index(due[0])] if due[0] in tail else []
-    done = {*ended, *(ref for fan_out in plan.fan_outs for ref in layout.refs_of(fan_out))} - {*due}
-    rest = compose_open(plan, run_id, layout, done)
+    done = {*ended, *(ref for fan_out in plan.fan_outs for ref in run.layout.refs_of(fan_out))} - {*due}
+    rest = compose_open(plan, run.id, run.layout, done)
     if rest is not None:
         send(rest, process.app(), ledger)
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)
@@ -172,7 +174,7 @@ class Reconciler:
             try:
                 if isinstance(sweep, UnreadableRun):
                     raise sweep  # noqa: TRY301 - one place tells of it
-                _mend(run_id, ledger, sweep)
+                _mend(ledger.open(run_id), ledger, sweep)
             except UnknownRun:  # it has expired since
                 continue
             except NewerPlan as error:

@@ -88,14 +88,14 @@ def _start(bind: Callable[[], Bound]) -> tuple[float, Any]:
         plan = bound.plan
         run_id = new_run_id(plan)
         start(bound, run_id, ledger, Destination(queue=queue))
-        for _ in ledger.follow(run_id):
+        for _ in ledger.open(run_id).follow():
             pass
-        value = ledger.value(run_id, plan.steps[-1].id)
-    ended = ledger.run(run_id)
+        value = ledger.open(run_id).value(plan.steps[-1].id)
+    ended = ledger.open(run_id).info()
     expect((ended.status, ended.cause), ("succeeded", ""))
     for each in plan.collectors:
         if each.foreach:
-            expect(ledger.tally(run_id)[each.id], {"succeeded": bound.counts[each.id]})
+            expect(ledger.open(run_id).tally()[each.id], {"succeeded": bound.counts[each.id]})
     return watch.seconds, value
 
 

@@ -48,8 +48,8 @@ def check(
 def check_told(run_id: str, ledger: Ledger, *, told: Answer | None = None) -> None:
     """I3, as far as it is told."""
     shown = show(run_id)
-    assert shown["status"] == ledger.run(run_id).status, "I3: `show` and the ledger"
-    assert statuses(shown) == {step: each.status for step, each in ledger.outcomes(run_id).items()}, "I3: steps"
+    assert shown["status"] == ledger.open(run_id).info().status, "I3: `show` and the ledger"
+    assert statuses(shown) == {step: each.status for step, each in ledger.open(run_id).outcomes().items()}, "I3: steps"
     if told is not None:
         assert told.json == shown, "I3: `run --json` and `show --json`"
 
@@ -58,14 +58,14 @@ def check_recorded(
     run_id: str, ledger: Ledger, journal: Journal, *, retries: int = 0, faults: Mapping[str, int]
 ) -> None:
     """I1 to I6 as far as the ledger and the journal tell."""
-    run, plan = ledger.run(run_id), ledger.plan(run_id)
+    run, plan = ledger.open(run_id).info(), ledger.open(run_id).plan
     assert run.ended, f"I1: the run is {run.status}"
-    assert len(ledger.outcomes(run_id)) == len(plan.steps), "I3: every step has an outcome"
+    assert len(ledger.open(run_id).outcomes()) == len(plan.steps), "I3: every step has an outcome"
     for handed in journal.gathered():
-        expected = [ledger.outcome(run_id, each.id) for each in plan.collectors]
+        expected = [ledger.open(run_id).outcome(each.id) for each in plan.collectors]
         assert handed == [each.value for each in expected if each], "I2: what the gather was handed"
 
-    events = ledger.events(run_id)
+    events = ledger.open(run_id).events()
     finished = Counter(event.step for event in events if event.event == "finished")
     assert set(finished.values()) <= {1}, f"I3: recorded more than once: {finished}"
     assert sum(event.event == "ended" for event in events) == 1, "I3: ended more than once"

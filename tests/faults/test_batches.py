@@ -87,8 +87,8 @@ def test_a_collector_that_kills_its_process_is_stopped_and_the_others_of_its_bat
 
     assert told.code == 0, told.stderr
     assert told.json["status"] == "partial"
-    assert ledger.tally("wide") == {"page": {"succeeded": 23, "failed": 1}}
-    assert ledger.absent("wide", ledger.plan("wide")) == ["page[4]"]
+    assert ledger.open("wide").tally() == {"page": {"succeeded": 23, "failed": 1}}
+    assert ledger.open("wide", ledger.open("wide").plan).absent() == ["page[4]"]
     # Two retries; and until it is alone, it is not known to be the one.
     assert 3 <= len(run.journal.starts("page[4]")) <= 5
     assert worker.poll() is None
@@ -112,9 +112,9 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_and_the_others_of_
     told = run.end(within=120)
 
     assert told.json["status"] == "partial"
-    assert ledger.absent("wide", ledger.plan("wide")) == ["page[4]"]
+    assert ledger.open("wide", ledger.open("wide").plan).absent() == ["page[4]"]
     assert len(run.journal.starts("page[4]")) == 4
-    outcome = ledger.outcome("wide", "page[4]")
+    outcome = ledger.open("wide").outcome("page[4]")
     assert outcome is not None
     assert outcome.error is not None
     assert outcome.error.type == "WorkerLost"
@@ -149,10 +149,10 @@ def test_a_collector_that_lets_nothing_interrupt_it_ends_alone(tmp_path: Path, l
     told = run.end(within=30)
 
     assert told.code == 0, told.stderr
-    ended = ledger.outcome("stubborn", "page[2]")
+    ended = ledger.open("stubborn").outcome("page[2]")
     assert ended is not None
     assert ended.status == "timed_out"
-    assert ledger.tally("stubborn") == {"page": {"succeeded": 5, "timed_out": 1}}
+    assert ledger.open("stubborn").tally() == {"page": {"succeeded": 5, "timed_out": 1}}
     assert ended.finished_at is not None
     assert ended.started_at is not None
     assert ended.finished_at - ended.started_at < 3 * SLACK  # the timeout and two seconds
@@ -183,7 +183,7 @@ def test_a_cancelled_run_is_resumed_with_what_has_no_outcome(tmp_path: Path, led
     runner("cancel", "wide")
     assert run.end(within=15).code == 6
     # What was under way when it was cancelled has its end in the journal, and no outcome.
-    succeeded = ledger.tally("wide")["page"]["succeeded"]
+    succeeded = ledger.open("wide").tally()["page"]["succeeded"]
 
     told = runner("resume", "wide", "--json")
 
@@ -207,8 +207,8 @@ def _check(run: flow.Flow, ledger: Ledger, told: Answer) -> None:
     values = [[page] for page in PAGES]
     assert run.journal.gathered() == [values], "I2"
     assert told.json["result"] == {"stage": values}, "I2"
-    assert ledger.tally(run.id) == {"page": {"succeeded": len(PAGES)}}, "I3"
-    events = ledger.events(run.id)
+    assert ledger.open(run.id).tally() == {"page": {"succeeded": len(PAGES)}}, "I3"
+    events = ledger.open(run.id).events()
     assert sum(event.count for event in events if (event.event, event.step) == ("finished", "page")) == len(PAGES), "I3"
     assert all(run.journal.ends(page) for page in PAGES), "I6"
     invariants.check_nothing_left(ledger)

@@ -53,9 +53,9 @@ def test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs(
     start_worker()
     start_worker()
 
-    wait_until(lambda: all(ledger.run(run_id).ended for run_id in submitted), "every run has ended", 90)
+    wait_until(lambda: all(ledger.open(run_id).info().ended for run_id in submitted), "every run has ended", 90)
 
-    assert {ledger.run(run_id).status for run_id in submitted} == {"succeeded"}
+    assert {ledger.open(run_id).info().status for run_id in submitted} == {"succeeded"}
     invariants.check_nothing_left(ledger)
 
 

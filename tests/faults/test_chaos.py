@@ -115,9 +115,11 @@ def test_every_accepted_run_ends_as_promised_whatever_happens(
             chaos.strike()
         submitted = process.communicate(timeout=120)[0].split()
 
-    wait_until(lambda: all(ledger.run(run_id).ended for run_id in submitted), "every accepted run has ended", 120)
+    wait_until(
+        lambda: all(ledger.open(run_id).info().ended for run_id in submitted), "every accepted run has ended", 120
+    )
 
-    ended = Counter(ledger.run(run_id).status for run_id in submitted)
+    ended = Counter(ledger.open(run_id).info().status for run_id in submitted)
     print(ended, Counter(chaos.happened))  # noqa: T201
     assert len(submitted) == count == ended.total()
     assert ended["succeeded"] == count  # no fault of these is one that a step may not recover from

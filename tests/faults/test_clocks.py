@@ -61,7 +61,7 @@ def store(server: Server) -> Ledger:
 
 
 def answer(ledger: Ledger, step: Step, token: str) -> str:
-    return answer_of(*ledger.claim("run-1", [step], PLAN, token=token, worker=token, lease=30))
+    return answer_of(*ledger.open("run-1", PLAN).claim([step], token=token, worker=token, lease=30))
 
 
 SET = pytest.mark.parametrize("seconds", [-600, 600, -86_400, 86_400], ids="{:+}".format)
@@ -73,7 +73,7 @@ def test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_
 ) -> None:
     """F50: set back, retries stalled for as long; set forward, deadlines fired and leases ran out at once."""
     ledger, other = store(server), store(server)
-    assert ledger.accept("run-1", PLAN)
+    assert ledger.open("run-1", PLAN).accept()
     assert answer(ledger, A, "one") == "granted"
     assert answer(other, B, "other") == "granted"
     before = ledger.client.time()[0]
@@ -82,12 +82,12 @@ def test_neither_leases_nor_retries_nor_deadlines_notice_that_the_brokers_clock_
 
     wait_until(lambda: abs(ledger.client.time()[0] - before - seconds) < 60, "the clock is set")
     assert answer(other, A, "other") == "busy"
-    sweep = ledger.sweep("run-1", grace=3600)
+    sweep = ledger.open("run-1").sweep(grace=3600)
     assert sweep is not None
     assert sweep.lost == frozenset()
     assert sweep.held == {"a", "b"}
     assert 0 < sweep.left <= 60
-    other.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.2)])
+    other.open("run-1").postpone([Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.2)])
     assert answer(ledger, B, "one") == "busy"
     wait_until(lambda: answer(ledger, B, "one") == "granted", "the retry is due")
     assert len({ledger.lead(who, 60) for who in ("one", "other")}) == 2
@@ -99,7 +99,7 @@ def test_a_process_that_starts_later_has_the_time_of_the_ledger(
 ) -> None:
     """F50 later: a clock of its own would have been needed before, to notice."""
     ledger = store(server)
-    assert ledger.accept("run-1", PLAN)
+    assert ledger.open("run-1", PLAN).accept()
     assert answer(ledger, A, "one") == "granted"
     before = ledger.client.time()[0]
     set_clock(seconds)

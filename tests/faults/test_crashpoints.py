@@ -51,11 +51,11 @@ def test_a_run_ends_whoever_dies_and_where(
     words = ("run", str(workflow), "--journal", str(tmp_path / "journal"), "--run-id", "one", "--detach")
     runner(*words, RUNNER_CRASHPOINT=dies if point in SUBMITTING else lost)
 
-    wait_until(lambda: ledger.run("one").ended, "the run has ended", timeout=40)
+    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=40)
 
     assert not once.exists(), "nobody came to that point"
-    assert ledger.run("one").status == "succeeded"
-    assert {step: each.status for step, each in ledger.outcomes("one").items()} == dict.fromkeys(
+    assert ledger.open("one").info().status == "succeeded"
+    assert {step: each.status for step, each in ledger.open("one").outcomes().items()} == dict.fromkeys(
         ("good", "flaky", "gather", "stage"), "succeeded"
     )
 

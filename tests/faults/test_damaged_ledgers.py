@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from runner.brokers import connect
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
+from runner.ledger.run_record import RunRecord
 from runner.messages.destination import Destination
 from runner.settings import Settings
 from runner.worker import process
@@ -53,21 +55,21 @@ def test_a_run_that_cannot_be_read_leaves_the_others_to_the_reconciler(
 ) -> None:
     """F39: one such run ended the reconciler of every worker, for all runs: nothing lost was sent again, and `doctor` was silent."""
     plan = planned(SMALL, tmp_path / "journal")
-    ledger.accept("bad", plan)
+    ledger.open("bad", plan).accept()
     damage_plan(ledger, "bad", kind)
-    ledger.accept("good", plan)  # and never sent: only a reconciler starts it
+    ledger.open("good", plan).accept()  # and never sent: only a reconciler starts it
     start_worker()
 
-    wait_until(lambda: ledger.run("good").ended, "the good run has ended", timeout=30)
+    wait_until(lambda: ledger.open("good").info().ended, "the good run has ended", timeout=30)
     wait_until(lambda: "bad" in ledger.unreadable(), "the bad run is recorded", timeout=30)
 
-    assert ledger.run("good").status == "succeeded"
+    assert ledger.open("good").info().status == "succeeded"
     assert "bad  " in runner("runs").stdout
     assert "run bad cannot be read" in runner("runs").stderr
     assert "run bad cannot be read" in runner("doctor").stdout
     assert runner("show", "bad").code == 7
     assert runner("cancel", "bad").code == 0
-    assert ledger.run("bad").status == "cancelled"
+    assert ledger.open("bad").info().status == "cancelled"
     assert runner("forget", "bad").code == 0
     assert [run.id for run in ledger.runs()] == ["good"]
     assert ledger.client.keys("*{bad}*") == []
@@ -79,15 +81,15 @@ def test_a_key_of_another_type_is_the_problem_of_its_run(
 ) -> None:
     """F39: the script of a sweep fails over it, and with it failed all the sweeps of its pipeline."""
     plan = planned(SMALL, tmp_path / "journal")
-    ledger.accept("bad", plan)
+    ledger.open("bad", plan).accept()
     ledger.client.delete(key("bad", name))
     ledger.client.set(key("bad", name), "x", ex=600)
-    ledger.accept("good", plan)
+    ledger.open("good", plan).accept()
     start_worker()
 
-    wait_until(lambda: ledger.run("good").ended, "the good run has ended", timeout=30)
+    wait_until(lambda: ledger.open("good").info().ended, "the good run has ended", timeout=30)
 
-    assert ledger.run("good").status == "succeeded"
+    assert ledger.open("good").info().status == "succeeded"
     assert runner("cancel", "bad").code == 0
     assert runner("forget", "bad").code == 0
     assert ledger.client.keys("*{bad}*") == []
@@ -112,9 +114,9 @@ class Broken(Ledger):
         self.trip()
         return super().lead(who, seconds)
 
-    def left(self, run_id: str) -> dict[str, int]:
+    def open(self, run_id: str, *args: Any) -> RunRecord:
         self.trip()
-        return super().left(run_id)
+        return super().open(run_id, *args)
 
 
 RAISED = [
@@ -143,14 +145,15 @@ def test_no_exception_of_any_kind_ends_the_thread_of_the_reconciler(
     monkeypatch.setattr("runner.worker.reconcile.AGAIN", 0.05)
     plan = planned(SMALL, tmp_path / "journal")
     reconciler = Reconciler("one", 2)
+    run = ledger.open("late", change_plan(plan, deadline=0.001))
     ledger.times = 7
     reconciler.start()
-    ledger.accept("late", change_plan(plan, deadline=0.001))
-    ledger.claim("late", plan.collectors, plan, token="t", worker="w", lease=60)
+    run.accept()
+    run.claim(plan.collectors, token="t", worker="w", lease=60)
 
-    wait_until(lambda: ledger.outcome("late", "only"), "the deadline has fired")
+    wait_until(lambda: run.outcome("only"), "the deadline has fired")
 
-    outcome = ledger.outcome("late", "only")
+    outcome = run.outcome("only")
     assert outcome is not None
     assert outcome.status == "late"
     reconciler.stop()
@@ -176,8 +179,8 @@ def test_a_setting_in_seconds_that_is_infinite_is_refused(
 def ready_to_gather(ledger: Ledger, folder: Path) -> None:
     """The run "one", of which every collector has ended."""
     plan = planned(FLOW, folder / "journal")
-    ledger.accept("one", plan)
-    ledger.finish("one", [make_outcome(step.id, "succeeded", [step.id], ref=step.ref) for step in plan.collectors])
+    ledger.open("one", plan).accept()
+    ledger.open("one").finish([make_outcome(step.id, "succeeded", [step.id], ref=step.ref) for step in plan.collectors])
 
 
 @pytest.mark.parametrize("lost", [("values",), ("outcomes",), ("values", "outcomes")], ids=" and ".join)
@@ -190,8 +193,8 @@ def test_a_value_that_the_ledger_lost_is_missed_and_its_collector_executed_again
     ledger.client.hdel(key("one", lost[-1]), "three")
     start_worker()
 
-    wait_until(lambda: ledger.run("one").ended, "the run has ended", timeout=30)
-    assert ledger.run("one").status == "failed"
+    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=30)
+    assert ledger.open("one").info().status == "failed"
     assert "three is missing" in runner("show", "one").stdout
 
     answer = runner("resume", "one", "--json")
@@ -205,15 +208,18 @@ def test_a_stage_whose_value_before_is_lost_fails_and_names_it(
 ) -> None:
     """F51 stage: there was nothing to read, which was no JSON, and the run did not end."""
     ready_to_gather(ledger, tmp_path)
-    ledger.finish("one", [make_outcome("gather", "succeeded", ["x"])])
+    ledger.open("one").finish([make_outcome("gather", "succeeded", ["x"])])
     ledger.client.hdel(key("one", "values"), "gather")
     start_worker()
 
-    wait_until(lambda: ledger.run("one").ended, "the run has ended", timeout=30)
+    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=30)
 
-    assert (ledger.run("one").status, ledger.run("one").cause) == ("failed", "the value of gather is missing")
+    assert (ledger.open("one").info().status, ledger.open("one").info().cause) == (
+        "failed",
+        "the value of gather is missing",
+    )
     assert runner("resume", "one").code == 0
-    assert ledger.value("one", "stage") == {"stage": [["one"], ["two"], ["three"], ["four"]]}
+    assert ledger.open("one").value("stage") == {"stage": [["one"], ["two"], ["three"], ["four"]]}
 
 
 def test_a_run_whose_plan_is_lost_fails_and_says_so(tmp_path: Path, ledger: Ledger, start_worker: StartWorker) -> None:
@@ -222,9 +228,9 @@ def test_a_run_whose_plan_is_lost_fails_and_says_so(tmp_path: Path, ledger: Ledg
     ledger.client.delete(key("one", "plan"))
     start_worker()
 
-    wait_until(lambda: ledger.run("one").ended, "the run has ended", timeout=30)
+    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=30)
 
-    assert (ledger.run("one").status, ledger.run("one").cause) == ("failed", "its plan is missing")
+    assert (ledger.open("one").info().status, ledger.open("one").info().cause) == ("failed", "its plan is missing")
 
 
 WIDE = """
@@ -249,16 +255,19 @@ def test_a_run_whose_items_are_lost_fails_and_names_them(
     ledger.client.hdel(key("one", "items"), "page/1")
     start_worker()
 
-    wait_until(lambda: ledger.run("one").ended, "the run has ended", timeout=30)
+    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=30)
 
-    assert (ledger.run("one").status, ledger.run("one").cause) == ("failed", "the items page/1 are missing")
+    assert (ledger.open("one").info().status, ledger.open("one").info().cause) == (
+        "failed",
+        "the items page/1 are missing",
+    )
 
 
 def test_a_result_that_is_lost_is_not_told_as_null(tmp_path: Path, ledger: Ledger) -> None:
     """F51 result: `run --json` and `show` printed null for a run that had succeeded with something else."""
     ready_to_gather(ledger, tmp_path)
-    ledger.finish("one", [make_outcome("gather", "succeeded", 1)])
-    ledger.finish("one", [make_outcome("stage", "succeeded", 2)], ends="succeeded")
+    ledger.open("one").finish([make_outcome("gather", "succeeded", 1)])
+    ledger.open("one").finish([make_outcome("stage", "succeeded", 2)], ends="succeeded")
     ledger.client.hdel(key("one", "values"), "stage")
 
     answer = runner("show", "one", "--json")

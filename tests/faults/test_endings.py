@@ -156,8 +156,8 @@ def outcomes(folder: Path, ledger: Ledger, workflows: Mapping[str, Any]) -> dict
     }
     send.send(*files.values())
     for run_id in files:
-        wait_until(lambda run_id=run_id: ledger.run(run_id).ended, f"{run_id} has ended", 20)  # type: ignore[misc]
-    return {run_id: ledger.outcomes(run_id) for run_id in files}
+        wait_until(lambda run_id=run_id: ledger.open(run_id).info().ended, f"{run_id} has ended", 20)  # type: ignore[misc]
+    return {run_id: ledger.open(run_id).outcomes() for run_id in files}
 
 
 def told(ended: Mapping[str, Outcome], ways: Iterable[str], name: str = "{}") -> dict[str, Ended]:

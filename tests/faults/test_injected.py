@@ -81,7 +81,7 @@ def injured(folder: Path, ledger: Ledger, pool: str, names: list[str]) -> None:
     """Have runs executed to their end, whatever that is."""
     send.send(*(injured_workflow(folder, name, has_processes=pool == "prefork") for name in names))
     for name in names:
-        wait_until(lambda name=name: ledger.run(name).ended, f"{name} has ended", 25)  # type: ignore[misc]
+        wait_until(lambda name=name: ledger.open(name).info().ended, f"{name} has ended", 25)  # type: ignore[misc]
 
 
 def injured_workflow(folder: Path, name: str, *, has_processes: bool) -> Path:
@@ -114,7 +114,7 @@ def is_well(folder: Path, ledger: Ledger, pool: str) -> None:
     arguments = {"journal": f"{folder}/well.journal", "seconds": 4}
     collectors = [yaml_step(name, "faulty.collect", {**arguments, "step": name}) for name in ("one", "two")]
     send.send(write_workflow(folder / "well.yaml", include=["faulty"], collectors=collectors))
-    wait_until(lambda: ledger.run("well").ended, "a run after it has ended", 30)
+    wait_until(lambda: ledger.open("well").info().ended, "a run after it has ended", 30)
     journal = Journal(folder / "well.journal")
     assert flow.statuses(flow.show("well")) == {"one": "succeeded", "two": "succeeded", "gather": "succeeded"}
     assert [len(journal.starts(step)) for step in ("one", "two")] == [1, 1], "the leases were renewed"

@@ -25,7 +25,7 @@ def freeze_who_executes_three(run: flow.Flow, ledger: Ledger) -> tuple[int, dict
     """
     group = os.getpgid(run.journal.await_start("three").pid)
     os.killpg(group, signal.SIGSTOP)
-    begun = ledger.begun("flow")
+    begun = ledger.open("flow").begun()
     return group, {step: 1 for step, each in begun.items() if each.worker == begun["three"].worker}
 
 

@@ -175,11 +175,11 @@ def test_a_shared_worker_ends_the_fan_out_of_a_detached_run_at_its_deadline(
     start_worker(RUNNER_RECONCILE_EVERY="4")
     assert runner("run", str(file), "--run-id", "late", "--detach").code == 0
 
-    wait_until(lambda: ledger.run("late").ended, "the run has ended")
+    wait_until(lambda: ledger.open("late").info().ended, "the run has ended")
 
-    at = {event.event: event.at for event in ledger.events("late") if event.step == "slow"}
+    at = {event.event: event.at for event in ledger.open("late").events() if event.step == "slow"}
     assert at["finished"] - at["started"] >= 5
-    assert ledger.outcomes("late")["slow"].status == "late"
+    assert ledger.open("late").outcomes()["slow"].status == "late"
 
 
 def test_no_step_starts_after_a_run_under_way_is_cancelled(
@@ -249,7 +249,7 @@ def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: 
     assert answer.code == 0, answer.stderr
     assert told.json["status"] == "cancelled"
     assert {status for step, status in flow.statuses(told.json).items() if step in {"gather", "stage"}} == {"cancelled"}
-    assert ledger.outcome("flow", "gather").value is None  # type: ignore[union-attr]
+    assert ledger.open("flow").outcome("gather").value is None  # type: ignore[union-attr]
     assert run.journal.starts("stage") == []
 
 

@@ -58,7 +58,7 @@ def test_the_steps_of_a_plan_that_no_worker_reads_wait_for_one_that_does(
     newer, waits, reason = NEWER[kind]
     journal, text = submit(tmp_path, ledger, newer)
     worker = start_worker()
-    wait_until(lambda: ledger.run("newer").waits_for == waits, "its first step waits")
+    wait_until(lambda: ledger.open("newer").info().waits_for == waits, "its first step waits")
     wait_until(ledger.is_led, "the worker looks after runs")
 
     shown, listed, looked = runner("show", "newer"), runner("runs"), runner("doctor")
@@ -73,9 +73,9 @@ def test_the_steps_of_a_plan_that_no_worker_reads_wait_for_one_that_does(
     assert worker.poll() is None
 
     ledger.client.set(PLAN, text, keepttl=True)  # as if there were a worker now that reads it
-    wait_until(lambda: ledger.run("newer").ended, "the run has ended", timeout=30)
-    assert ledger.run("newer").status == "succeeded"
-    assert ledger.value("newer", "stage") == {"stage": [["only"]]}
+    wait_until(lambda: ledger.open("newer").info().ended, "the run has ended", timeout=30)
+    assert ledger.open("newer").info().status == "succeeded"
+    assert ledger.open("newer").value("stage") == {"stage": [["only"]]}
     invariants.check_recorded("newer", ledger, journal, faults={})
 
 
@@ -86,10 +86,10 @@ def test_a_run_whose_plan_no_worker_reads_for_too_long_fails_and_can_be_resumed(
     _, text = submit(tmp_path, ledger, of_version_2)
     start_worker(RUNNER_WAIT_FOR_TASK="2")
 
-    wait_until(lambda: ledger.run("newer").ended, "the run has ended", timeout=30)
+    wait_until(lambda: ledger.open("newer").info().ended, "the run has ended", timeout=30)
 
     cause = "no worker has read plans of version 2 for 2s: start one of a newer version, then resume the run"
-    assert (ledger.run("newer").status, ledger.run("newer").cause) == ("failed", cause)
+    assert (ledger.open("newer").info().status, ledger.open("newer").info().cause) == ("failed", cause)
 
     ledger.client.set(PLAN, text, keepttl=True)
     answer = runner("resume", "newer", "--json")

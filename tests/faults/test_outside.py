@@ -310,7 +310,7 @@ def test_a_run_whose_workers_are_gone_says_so_every_few_seconds(
     assert said == ["run small waits for a worker, and there is none: `python -m runner worker` starts one\n"] * 2
     assert runner("cancel", "small").code == 0
     assert run.end(within=90).code == 6
-    assert ledger.run("small").status == "cancelled"
+    assert ledger.open("small").info().status == "cancelled"
 
 
 def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(

@@ -26,9 +26,7 @@ PLAN = make_plan("wide", collectors=(PAGE,), gather=make_gather("gather", "sum")
 @pytest.fixture
 def ledger(valkey: Any) -> Ledger:
     ledger = Ledger(connect(valkey.url), ttl=60)
-    ledger.accept(
-        "run-1",
-        PLAN,
+    ledger.open("run-1", PLAN).accept(
         layout=Layout(counts={"page": 10}, sizes={"page": 10}),
         items=[packed((Item(n, str(n), n) for n in range(10)), "page/0")],
     )
@@ -36,7 +34,7 @@ def ledger(valkey: Any) -> Ledger:
 
 
 def execute(ledger: Ledger, task: Any, folder: Path) -> None:
-    steps = ledger.steps("run-1", PLAN, "page/0")
+    steps = ledger.open("run-1", PLAN).steps("page/0")
     Batch(
         run=ledger.open("run-1", PLAN),
         steps=steps,
@@ -67,7 +65,7 @@ def test_collectors_that_are_slower_than_those_before_are_not_kept_from_others(
 
     def cancelling(n: int) -> int:
         if n == 2:
-            ledger.cancel("run-1", "by the test")
+            ledger.open("run-1").cancel("by the test")
         return slow(n)
 
     execute(ledger, cancelling, tmp_path)
@@ -84,7 +82,7 @@ def test_collectors_of_a_batch_are_executed_once_in_their_order(
     execute(ledger, noted(begun, seconds=0.06), tmp_path)
 
     assert begun == list(range(10))
-    assert list(ledger.collected("run-1", PLAN.collectors)) == list(range(10))
+    assert list(ledger.open("run-1").collected(PLAN.collectors)) == list(range(10))
 
 
 def test_each_collector_of_a_batch_started_after_those_before(
@@ -92,7 +90,7 @@ def test_each_collector_of_a_batch_started_after_those_before(
 ) -> None:
     monkeypatch.setitem(own(Paces), "slow", 1e-6)
     execute(ledger, lambda n: time.sleep(0.01 + 0 * n), tmp_path)
-    outcomes = ledger.outcomes("run-1").values()
+    outcomes = ledger.open("run-1").outcomes().values()
     starts = sorted(each.started_at for each in outcomes if each.started_at)
     # They are claimed together, and each takes 10 ms: none starts before the one before it has slept.
     assert [later - earlier >= 0.009 for earlier, later in pairwise(starts)] == 9 * [True]

@@ -16,50 +16,50 @@ PLAN = make_plan("p", collectors="a b", gather="g", stages="s t")
 @pytest.fixture
 def ledger(valkey: Server) -> Ledger:
     ledger = Ledger(connect(valkey.url), ttl=60)
-    ledger.accept("run-1", PLAN)
+    ledger.open("run-1", PLAN).accept()
     return ledger
 
 
 def statuses(ledger: Ledger) -> dict[str, str]:
-    return {step: each.status for step, each in ledger.outcomes("run-1").items()}
+    return {step: each.status for step, each in ledger.open("run-1").outcomes().items()}
 
 
 def test_a_run_that_fails_skips_every_step_without_an_outcome(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a")])
+    ledger.open("run-1").finish([make_outcome("a", "succeeded", 1, ref="a")])
 
     conclude(ledger.open("run-1"), Verdict("failed", "its plan is missing"))
 
     assert statuses(ledger) == {"a": "succeeded", "b": "skipped", "g": "skipped", "s": "skipped", "t": "skipped"}
-    run = ledger.run("run-1")
+    run = ledger.open("run-1").info()
     assert (run.status, run.cause) == ("failed", "its plan is missing")
 
 
 def test_a_run_that_is_cancelled_cancels_every_step_without_an_outcome(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "failed", ref="a")])
+    ledger.open("run-1").finish([make_outcome("a", "failed", ref="a")])
 
     conclude(ledger.open("run-1"), Verdict("cancelled", "by hand"))
 
     assert statuses(ledger) == {"a": "failed", **dict.fromkeys("bgst", "cancelled")}
-    assert ledger.run("run-1").status == "cancelled"
+    assert ledger.open("run-1").info().status == "cancelled"
 
 
 def test_the_last_outcome_of_a_run_is_recorded_with_its_end(ledger: Ledger) -> None:
     conclude(ledger.open("run-1"), Verdict("failed", "stage s failed"), last=make_outcome("s", "failed"))
     assert statuses(ledger) == {"s": "failed", "t": "skipped"}
-    assert ledger.run("run-1").cause == "stage s failed"
+    assert ledger.open("run-1").info().cause == "stage s failed"
 
 
 def test_a_run_that_has_ended_keeps_its_status(ledger: Ledger) -> None:
     conclude(ledger.open("run-1"), Verdict("succeeded"), last=make_outcome("t", "succeeded", 1))
     conclude(ledger.open("run-1"), Verdict("failed", "too late"))
     conclude(ledger.open("run-1"), Verdict("cancelled", "too late"))
-    assert ledger.run("run-1").status == "succeeded"
+    assert ledger.open("run-1").info().status == "succeeded"
 
 
 def test_a_run_that_cannot_be_read_is_failed_without_a_word_of_its_steps(ledger: Ledger) -> None:
     ledger.client.set("runner:{run-1}:plan", "{")
     conclude(ledger.open("run-1"), Verdict("failed", "it cannot be read"))
-    assert (ledger.run("run-1").status, statuses(ledger)) == ("failed", {})
+    assert (ledger.open("run-1").info().status, statuses(ledger)) == ("failed", {})
 
 
 @pytest.mark.parametrize("verdict", [Verdict("failed", "gone"), Verdict("cancelled", "gone")])

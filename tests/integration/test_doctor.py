@@ -153,8 +153,8 @@ def test_doctor_names_a_run_that_waits_and_its_reason(valkey: Server, tmp_path: 
     words = ("--detach", "--run-id", "waiting", "--broker", valkey.url)
     runner("run", workflow(tmp_path), *words, RUNNER_TASKS="shop.*")
     with valkey.client() as client:
-        Ledger.of(client, read_settings()).park(
-            "waiting", "prices", "waits for a worker that has shop.prices", seconds=1, limit=1
+        Ledger.of(client, read_settings()).open("waiting").park(
+            "prices", "waits for a worker that has shop.prices", seconds=1, limit=1
         )
 
     assert "run waiting waits for a worker that has shop.prices" in runner("doctor", "--broker", valkey.url).stdout

@@ -27,6 +27,6 @@ def test_collector_request_starts_the_run_that_the_command_would_start(valkey: S
         text=True,
         check=True,
     )
-    plan = Ledger(connect(valkey.url)).plan(requested.stdout.strip())
+    plan = Ledger(connect(valkey.url)).open(requested.stdout.strip()).plan
 
     assert plan == Destination(queue="celery").route(load(DEFAULT_WORKFLOW).bind({"topic": "tea"}).plan)

@@ -22,22 +22,22 @@ GATHER = PLAN.by_id["g"]
 @pytest.fixture
 def ledger(valkey: Server) -> Ledger:
     ledger = Ledger(connect(valkey.url), ttl=60)
-    ledger.accept("run-1", PLAN)
+    ledger.open("run-1", PLAN).accept()
     return ledger
 
 
 def attempt(ledger: Ledger) -> Attempt:
-    [claim] = ledger.claim("run-1", [GATHER], PLAN, token="t", worker="w", lease=30)
+    [claim] = ledger.open("run-1", PLAN).claim([GATHER], token="t", worker="w", lease=30)
     return Attempt(run=ledger.open("run-1", PLAN), step=GATHER, claim=granted(claim), worker="w")
 
 
 def test_a_gate_is_open_while_no_more_collectors_are_missing_than_may_be(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "succeeded", 1, ref="a"), make_outcome("b", "failed", ref="b")])
+    ledger.open("run-1").finish([make_outcome("a", "succeeded", 1, ref="a"), make_outcome("b", "failed", ref="b")])
     assert open_gate(attempt(ledger)) == ["b"]
 
 
 def test_a_closed_gate_skips_the_gather_without_a_call(ledger: Ledger) -> None:
-    ledger.finish("run-1", [make_outcome("a", "failed", ref="a"), make_outcome("b", "failed", ref="b")])
+    ledger.open("run-1").finish([make_outcome("a", "failed", ref="a"), make_outcome("b", "failed", ref="b")])
     called: list[object] = []
     gather = attempt(ledger)
     held = Held(ledger.open("run-1"), "t", 30, None)

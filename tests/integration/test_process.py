@@ -20,10 +20,10 @@ def test_an_id_that_is_used_again_has_its_own_plan_after_half_a_minute(
     ledger, now = Ledger(connect(valkey.url)), time.monotonic()
     monkeypatch.setattr(process, "ledger", lambda: ledger)
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    ledger.accept("nightly", PLAN)
+    ledger.open("nightly", PLAN).accept()
     assert process.run("nightly") is process.run("nightly")
     ledger.client.flushdb()
     other = change_plan(PLAN, description="another")
-    ledger.accept("nightly", other)
+    ledger.open("nightly", other).accept()
     now += process.PLAN_LIFETIME
     assert process.run("nightly").plan == other

@@ -29,7 +29,7 @@ def commands(ledger: Ledger) -> dict[str, int]:
 
 def test_a_run_with_nothing_to_do_is_reconciled_without_its_plan(ledger: Ledger) -> None:
     """It may be large, and every run is looked at every two seconds."""
-    ledger.accept("run-1", PLAN)
+    ledger.open("run-1", PLAN).accept()
     reconcile("run-1", ledger, grace=3)
     ledger.client.config_resetstat()
     reconcile("run-1", ledger, grace=3)
@@ -40,9 +40,9 @@ def test_a_run_with_nothing_to_do_is_reconciled_without_its_plan(ledger: Ledger)
 
 def test_many_runs_are_reconciled_together_and_those_that_have_ended_no_more(ledger: Ledger) -> None:
     for number in range(200):
-        ledger.accept(f"run-{number}", PLAN)
+        ledger.open(f"run-{number}", PLAN).accept()
         if number % 2:
-            ledger.cancel(f"run-{number}", "enough")
+            ledger.open(f"run-{number}").cancel("enough")
     reconciler = Reconciler("worker", 2)
     assert 0 < reconciler._look() <= 90
     assert len(ledger.active()) == 100
@@ -56,8 +56,8 @@ def test_many_runs_are_reconciled_together_and_those_that_have_ended_no_more(led
 
 def accept_newer(ledger: Ledger) -> None:
     """A run whose plan is of a newer version, and whose deadline has passed."""
-    ledger.accept("newer", change_plan(PLAN, version=2, deadline=0.001))
-    ledger.claim("newer", PLAN.collectors, PLAN, token="t", worker="w", lease=60)
+    ledger.open("newer", change_plan(PLAN, version=2, deadline=0.001)).accept()
+    ledger.open("newer", PLAN).claim(PLAN.collectors, token="t", worker="w", lease=60)
     ledger.server.clock_offset += 1
 
 
@@ -67,7 +67,7 @@ def test_a_reconciler_looks_again_at_the_next_deadline_however_seldom_it_looks(
     """A deadline fired up to a whole interval of the reconciler late."""
     monkeypatch.setattr(process, "settings", lambda: Settings(reconcile_every=300))
     monkeypatch.setattr(process, "app", lambda: Celery(set_as_current=False))
-    ledger.accept("run-1", PLAN)
+    ledger.open("run-1", PLAN).accept()
 
     assert 0 < Reconciler("worker", 2)._once() <= 90
 

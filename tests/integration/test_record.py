@@ -26,7 +26,7 @@ HALF = "worker \ud83d"
 @pytest.fixture
 def ledger(valkey: Server) -> Ledger:
     ledger = Ledger(connect(valkey.url), ttl=60)
-    ledger.accept("run-1", PLAN)
+    ledger.open("run-1", PLAN).accept()
     return ledger
 
 
@@ -90,8 +90,10 @@ def test_an_item_whose_retry_the_ledger_refuses_counts_as_ended(
     item = Item("x", "0", 0)
     page = make_collector("page", foreach=Foreach(items=["x"]), retry=Retry(max_retries=1))
     wide = make_plan("wide", collectors=[page], gather="g")
-    ledger.accept("run-2", wide, layout=Layout(counts={"page": 1}, sizes={"page": 1}), items=[packed([item], "page/0")])
-    [claimed] = ledger.claim("run-2", [page.of(item)], wide, token="one", worker="w", lease=30)
+    ledger.open("run-2", wide).accept(
+        layout=Layout(counts={"page": 1}, sizes={"page": 1}), items=[packed([item], "page/0")]
+    )
+    [claimed] = ledger.open("run-2", wide).claim([page.of(item)], token="one", worker="w", lease=30)
     other = ledger.open("run-2", wide)
     attempt = Attempt(run=other, step=page.of(item), claim=granted(claimed), worker="w")
 
@@ -102,7 +104,7 @@ def test_an_item_whose_retry_the_ledger_refuses_counts_as_ended(
 
     record(other, [outcome_of(attempt, exception(OSError("no")))])
 
-    assert ledger.left("run-2") == {}
+    assert ledger.open("run-2").left() == {}
 
 
 def refuse(run: RunRecord, monkeypatch: pytest.MonkeyPatch, which: Callable[[Outcome], bool]) -> None:

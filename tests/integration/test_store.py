@@ -42,16 +42,16 @@ def ledger(valkey: Any) -> Iterator[Ledger]:
 
 @pytest.fixture
 def accepted(ledger: Ledger) -> Ledger:
-    assert ledger.accept("run-1", PLAN)
+    assert ledger.open("run-1", PLAN).accept()
     return ledger
 
 
 def claim(ledger: Ledger, step: Step, *, token: str = "one", lease: float = 30) -> str:
-    return answer_of(*ledger.claim("run-1", [step], PLAN, token=token, worker="w1", lease=lease))
+    return answer_of(*ledger.open("run-1", PLAN).claim([step], token=token, worker="w1", lease=lease))
 
 
 def succeed(ledger: Ledger, step: Step, value: object = 1) -> list[str]:
-    return ledger.finish("run-1", [make_outcome(step.id, "succeeded", value, ref=step.ref)])
+    return ledger.open("run-1").finish([make_outcome(step.id, "succeeded", value, ref=step.ref)])
 
 
 def test_an_accepted_run_is_pending_and_in_the_history(accepted: Ledger) -> None:
@@ -59,27 +59,27 @@ def test_an_accepted_run_is_pending_and_in_the_history(accepted: Ledger) -> None
 
 
 def test_the_ledger_returns_the_plan_as_it_was_accepted(accepted: Ledger) -> None:
-    assert accepted.plan("run-1") == PLAN
+    assert accepted.open("run-1").plan == PLAN
 
 
 def test_accepting_the_same_run_id_again_changes_nothing(accepted: Ledger) -> None:
     claim(accepted, A)
-    assert not accepted.accept("run-1", PLAN)
-    assert accepted.run("run-1").status == "running"
+    assert not accepted.open("run-1", PLAN).accept()
+    assert accepted.open("run-1").info().status == "running"
 
 
 def test_a_secret_input_is_not_in_the_record_of_a_run(accepted: Ledger) -> None:
-    assert accepted.run("run-1").inputs == {"topic": "x", "token": "***"}
+    assert accepted.open("run-1").info().inputs == {"topic": "x", "token": "***"}
 
 
 def test_the_first_claim_starts_the_run(accepted: Ledger) -> None:
     assert claim(accepted, A) == "granted"
-    assert accepted.run("run-1").started_at is not None
+    assert accepted.open("run-1").info().started_at is not None
 
 
 def test_a_leased_step_is_busy_for_everyone_else(accepted: Ledger) -> None:
     claim(accepted, A)
-    [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
+    [answer] = accepted.open("run-1", PLAN).claim([A], token="other", worker="w2", lease=30)
     assert isinstance(answer, Refused)
     assert answer.why == "busy"
     assert 0 < answer.wait <= 30
@@ -88,24 +88,24 @@ def test_a_leased_step_is_busy_for_everyone_else(accepted: Ledger) -> None:
 def test_a_step_whose_lease_has_expired_is_anyones_and_counts_an_attempt(accepted: Ledger) -> None:
     claim(accepted, A, lease=0.02)
     time.sleep(0.03)
-    [answer] = accepted.claim("run-1", [A], PLAN, token="other", worker="w2", lease=30)
+    [answer] = accepted.open("run-1", PLAN).claim([A], token="other", worker="w2", lease=30)
     assert granted(answer).attempt == 2
 
 
 def test_a_claim_that_is_repeated_is_answered_as_the_first_time(accepted: Ledger) -> None:
     """The connection may break after the server has done it: redis-py then sends the command again."""
-    answers = [accepted.claim("run-1", [A], PLAN, token="one", worker="w1", lease=30)[0] for _ in range(2)]
+    answers = [accepted.open("run-1", PLAN).claim([A], token="one", worker="w1", lease=30)[0] for _ in range(2)]
     assert [granted(answer).attempt for answer in answers] == [1, 1]
 
 
 def test_a_lease_is_renewed_by_its_holder_alone(accepted: Ledger) -> None:
     claim(accepted, A)
-    assert accepted.renew("run-1", ["a"], token="one", lease=30) == ["a"]
-    assert accepted.renew("run-1", ["a"], token="other", lease=30) == []
+    assert accepted.open("run-1").renew(["a"], token="one", lease=30) == ["a"]
+    assert accepted.open("run-1").renew(["a"], token="other", lease=30) == []
 
 
 def test_several_steps_are_claimed_at_once(accepted: Ledger) -> None:
-    answers = accepted.claim("run-1", [A, B], PLAN, token="one", worker="w1", lease=30)
+    answers = accepted.open("run-1", PLAN).claim([A, B], token="one", worker="w1", lease=30)
     assert [(each.step, answer_of(each)) for each in answers] == [("a", "granted"), ("b", "granted")]
 
 
@@ -113,7 +113,7 @@ def test_the_first_outcome_wins(accepted: Ledger) -> None:
     claim(accepted, A)
     assert succeed(accepted, A, "first") == ["a"]
     assert succeed(accepted, A, "second") == []
-    assert accepted.value("run-1", "a") == "first"
+    assert accepted.open("run-1").value("a") == "first"
 
 
 def test_a_finished_step_is_done(accepted: Ledger) -> None:
@@ -142,9 +142,9 @@ def test_a_stage_is_not_ready_until_the_step_before_has_an_outcome(accepted: Led
 
 def test_a_postponed_step_is_busy_until_its_time(accepted: Ledger) -> None:
     claim(accepted, B)
-    assert accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.05)]) == [
-        "b"
-    ]
+    assert accepted.open("run-1").postpone(
+        [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=0.05)]
+    ) == ["b"]
     assert claim(accepted, B, token="other") == "busy"
     time.sleep(0.06)
     assert claim(accepted, B, token="other") == "granted"
@@ -152,16 +152,16 @@ def test_a_postponed_step_is_busy_until_its_time(accepted: Ledger) -> None:
 
 def test_collected_values_are_in_the_order_of_the_plan_without_those_that_are_missing(accepted: Ledger) -> None:
     succeed(accepted, B, None)
-    accepted.finish("run-1", [make_outcome("a", "failed", ref="a", error=Error("OSError", "no"))])
-    assert list(accepted.collected("run-1", PLAN.collectors, absent=["a"])) == [None]
-    assert accepted.absent("run-1", PLAN) == ["a"]
+    accepted.open("run-1").finish([make_outcome("a", "failed", ref="a", error=Error("OSError", "no"))])
+    assert list(accepted.open("run-1").collected(PLAN.collectors, absent=["a"])) == [None]
+    assert accepted.open("run-1", PLAN).absent() == ["a"]
 
 
 def test_collected_values_beyond_the_limit_are_refused(accepted: Ledger) -> None:
     succeed(accepted, A, "x" * 100)
     succeed(accepted, B)
     with pytest.raises(FanInTooLarge):
-        list(accepted.collected("run-1", PLAN.collectors, limit=99))
+        list(accepted.open("run-1").collected(PLAN.collectors, limit=99))
 
 
 def test_an_outcome_comes_back_with_its_error(accepted: Ledger) -> None:
@@ -175,73 +175,73 @@ def test_an_outcome_comes_back_with_its_error(accepted: Ledger) -> None:
         finished_at=2.5,
         worker="w1",
     )
-    accepted.finish("run-1", [told])
-    assert accepted.outcome("run-1", "a") == replace(told, ref="")
-    assert accepted.outcomes("run-1") == {"a": replace(told, ref="")}
+    accepted.open("run-1").finish([told])
+    assert accepted.open("run-1").outcome("a") == replace(told, ref="")
+    assert accepted.open("run-1").outcomes() == {"a": replace(told, ref="")}
 
 
 def test_an_ended_run_takes_no_more_outcomes(accepted: Ledger) -> None:
-    accepted.finish("run-1", [], ends="failed", cause="why")
+    accepted.open("run-1").finish([], ends="failed", cause="why")
     assert succeed(accepted, A) == []
-    run = accepted.run("run-1")
+    run = accepted.open("run-1").info()
     assert (run.status, run.cause) == ("failed", "why")
 
 
 def test_a_collector_that_answers_after_the_deadline_stays_late_with_its_value(accepted: Ledger) -> None:
-    accepted.finish("run-1", [make_outcome("a", "late", ref="a", attempts=1, started_at=1.5, worker="w1")])
+    accepted.open("run-1").finish([make_outcome("a", "late", ref="a", attempts=1, started_at=1.5, worker="w1")])
     answered = make_outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
-    assert accepted.finish("run-1", [answered]) == []
-    assert accepted.outcome("run-1", "a") == replace(answered, status="late")
+    assert accepted.open("run-1").finish([answered]) == []
+    assert accepted.open("run-1").outcome("a") == replace(answered, status="late")
     assert claim(accepted, A) == "done"
 
 
 def test_the_first_late_answer_wins(accepted: Ledger) -> None:
-    accepted.finish("run-1", [make_outcome("a", "late", ref="a")])
+    accepted.open("run-1").finish([make_outcome("a", "late", ref="a")])
     failed = make_outcome(
         "a", "failed", ref="a", error=Error("OSError", "no"), attempts=1, started_at=1.5, finished_at=9.5
     )
-    accepted.finish("run-1", [failed], ends="failed")
-    accepted.finish("run-1", [make_outcome("a", "succeeded", 7, attempts=2, started_at=3.5, finished_at=9.75)])
-    assert accepted.outcome("run-1", "a") == replace(failed, status="late", ref="")
+    accepted.open("run-1").finish([failed], ends="failed")
+    accepted.open("run-1").finish([make_outcome("a", "succeeded", 7, attempts=2, started_at=3.5, finished_at=9.75)])
+    assert accepted.open("run-1").outcome("a") == replace(failed, status="late", ref="")
 
 
 def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Ledger) -> None:
     claim(accepted, A)
     claim(accepted, B, lease=0.02)
     time.sleep(0.03)
-    [(step, seconds)] = accepted.leased("run-1").items()
+    [(step, seconds)] = accepted.open("run-1").leased().items()
     assert step == "a"
     assert 0 < seconds <= 30
 
 
 def test_no_step_of_a_cancelled_run_starts(accepted: Ledger) -> None:
     claim(accepted, B)
-    assert accepted.cancel("run-1", "by hand") == "cancelled"
+    assert accepted.open("run-1").cancel("by hand") == "cancelled"
     assert claim(accepted, A) == "done"
-    assert {outcome.status for outcome in accepted.outcomes("run-1").values()} == {"cancelled"}
+    assert {outcome.status for outcome in accepted.open("run-1").outcomes().values()} == {"cancelled"}
 
 
 def test_cancelling_a_run_keeps_the_outcomes_of_what_succeeded(accepted: Ledger) -> None:
     succeed(accepted, A, 7)
-    accepted.cancel("run-1", "by hand")
-    assert accepted.value("run-1", "a") == 7
+    accepted.open("run-1").cancel("by hand")
+    assert accepted.open("run-1").value("a") == 7
 
 
 def test_cancelling_a_run_twice_gives_the_same_answer(accepted: Ledger) -> None:
-    assert [accepted.cancel("run-1", "once"), accepted.cancel("run-1", "twice")] == ["cancelled", "cancelled"]
-    assert accepted.run("run-1").cause == "once"
+    assert [accepted.open("run-1").cancel("once"), accepted.open("run-1").cancel("twice")] == ["cancelled", "cancelled"]
+    assert accepted.open("run-1").info().cause == "once"
 
 
 def test_cancelling_a_run_that_has_ended_changes_nothing(accepted: Ledger) -> None:
-    accepted.finish("run-1", [], ends="succeeded")
-    assert accepted.cancel("run-1", "too late") == "succeeded"
+    accepted.open("run-1").finish([], ends="succeeded")
+    assert accepted.open("run-1").cancel("too late") == "succeeded"
 
 
 def test_the_events_of_a_run_tell_every_transition(accepted: Ledger) -> None:
     claim(accepted, A)
     succeed(accepted, A)
-    accepted.cancel("run-1", "enough")
-    story = [(event.event, event.step, event.status) for event in accepted.follow("run-1") if event]
+    accepted.open("run-1").cancel("enough")
+    story = [(event.event, event.step, event.status) for event in accepted.open("run-1").follow() if event]
     assert story[:3] == [("accepted", "", ""), ("started", "a", ""), ("finished", "a", "succeeded")]
     assert story[-1] == ("ended", "", "cancelled")
 
@@ -252,14 +252,14 @@ def test_followers_of_a_run_get_events_in_batches_and_the_end_at_once(
     """The test would take an hour if the end did not wake it."""
     monkeypatch.setattr(run_reader, "FOLLOW_EVERY", 3600)
     accepted.client.config_resetstat()
-    followed = accepted.follow("run-1")
+    followed = accepted.open("run-1").follow()
     assert next(followed)
 
     def work() -> None:
         for step in (A, B):
             claim(accepted, step)
             succeed(accepted, step)
-        accepted.cancel("run-1", "enough")
+        accepted.open("run-1").cancel("enough")
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(work)
@@ -271,40 +271,40 @@ def test_followers_of_a_run_get_events_in_batches_and_the_end_at_once(
 
 
 def test_followers_of_a_run_that_is_resumed_see_it_to_its_second_end(accepted: Ledger) -> None:
-    accepted.cancel("run-1", "enough")
-    accepted.reopen("run-1", PLAN, collectors=True, tail=PLAN.tail)
-    followed = accepted.follow("run-1")
+    accepted.open("run-1").cancel("enough")
+    accepted.open("run-1", PLAN).reopen(collectors=True, tail=PLAN.tail)
+    followed = accepted.open("run-1").follow()
     assert [event.event for event in islice(followed, 4) if event] == ["resumed"]
-    accepted.cancel("run-1", "again")
+    accepted.open("run-1").cancel("again")
     assert [event.event for event in followed if event][-1] == "ended"
 
 
 def test_a_sweep_looks_at_the_runs_that_have_not_ended(ledger: Ledger) -> None:
     for number in range(250):
-        ledger.accept(f"run-{number}", PLAN)
-    ledger.cancel("run-7", "enough")
+        ledger.open(f"run-{number}", PLAN).accept()
+    ledger.open("run-7").cancel("enough")
     sweeps = ledger.sweeps([*ledger.active(), "unknown"], grace=3)
     assert sweeps.keys() == {f"run-{number}" for number in range(250)} - {"run-7"}
-    assert sweeps["run-249"] == ledger.sweep("run-249", grace=3)
+    assert sweeps["run-249"] == ledger.open("run-249").sweep(grace=3)
 
 
 def test_a_run_that_has_been_resumed_since_stays_active(ledger: Ledger) -> None:
     for run_id in ("run-1", "run-2"):
-        ledger.accept(run_id, PLAN)
-        ledger.cancel(run_id, "enough")
+        ledger.open(run_id, PLAN).accept()
+        ledger.open(run_id).cancel("enough")
     seen = ledger.active()
-    ledger.reopen("run-2", PLAN, collectors=True, tail=PLAN.tail)
+    ledger.open("run-2", PLAN).reopen(collectors=True, tail=PLAN.tail)
     ledger.retire(seen)
     assert ledger.active().keys() == {"run-2"}
 
 
 def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger: Ledger) -> None:
     def left() -> float:
-        sweep = ledger.sweep("run-1", grace=3)
+        sweep = ledger.open("run-1").sweep(grace=3)
         assert sweep is not None
         return round(sweep.left)
 
-    ledger.accept("run-1", change_plan(PLAN, deadline=90))
+    ledger.open("run-1", change_plan(PLAN, deadline=90)).accept()
     ledger.server.clock_offset += 10
     assert left() == 90
     claim(ledger, A, lease=3600)
@@ -314,7 +314,7 @@ def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger
     assert left() == -20
     for step in (A, B):
         succeed(ledger, step)
-    sweep = ledger.sweep("run-1", grace=3)
+    sweep = ledger.open("run-1").sweep(grace=3)
     assert sweep is not None
     assert sweep.left == math.inf
 
@@ -322,9 +322,9 @@ def test_the_deadline_of_the_collectors_counts_from_the_first_that_starts(ledger
 def test_every_key_of_the_ledger_expires(accepted: Ledger) -> None:
     claim(accepted, A)
     claim(accepted, B)
-    accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=9)])
+    accepted.open("run-1").postpone([Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=9)])
     succeed(accepted, A)
-    accepted.cancel("run-1", "enough")
+    accepted.open("run-1").cancel("enough")
     keys = accepted.client.keys()
     assert [key for key in keys if accepted.client.ttl(key) <= 0] == []
 
@@ -345,20 +345,20 @@ PAGES = [WIDE.collectors[1].of(Item(value, str(index), index, index // 2)) for i
 @pytest.fixture
 def wide(ledger: Ledger) -> Ledger:
     items = [packed((page.item for page in PAGES[at : at + 2] if page.item), f"page/{at // 2}") for at in (0, 2, 4)]
-    assert ledger.accept("run-1", WIDE, layout=LAYOUT, items=items)
+    assert ledger.open("run-1", WIDE).accept(layout=LAYOUT, items=items)
     return ledger
 
 
 def claims(
     ledger: Ledger, steps: list[Step], *, token: str = "one", alone: bool = True, lease: float = 30
 ) -> list[str]:
-    claimed = ledger.claim("run-1", steps, WIDE, token=token, worker=token, lease=lease, alone=alone)
+    claimed = ledger.open("run-1", WIDE).claim(steps, token=token, worker=token, lease=lease, alone=alone)
     return [answer_of(each) for each in claimed]
 
 
 def end(ledger: Ledger, step: Step, status: Any = "succeeded") -> None:
     error = None if status == "succeeded" else Error("OSError", "no")
-    ledger.finish("run-1", [make_outcome(step.id, status, step.id, error=error, ref=step.ref)])
+    ledger.open("run-1").finish([make_outcome(step.id, status, step.id, error=error, ref=step.ref)])
 
 
 def lose(ledger: Ledger, steps: list[Step], times: int) -> None:
@@ -369,37 +369,37 @@ def lose(ledger: Ledger, steps: list[Step], times: int) -> None:
 
 
 def test_a_batch_gives_its_collectors_in_order(wide: Ledger) -> None:
-    assert [wide.steps("run-1", WIDE, ref) for ref in LAYOUT.refs_of(WIDE.fan_outs[0])] == [
+    assert [wide.open("run-1", WIDE).steps(ref) for ref in LAYOUT.refs_of(WIDE.fan_outs[0])] == [
         [A],
         PAGES[:2],
         PAGES[2:4],
         PAGES[4:],
     ]
-    assert list(wide.ids("run-1", WIDE.collectors)) == [["a"], [page.id for page in PAGES]]
+    assert list(wide.open("run-1").ids(WIDE.collectors)) == [["a"], [page.id for page in PAGES]]
 
 
 @pytest.mark.parametrize("ref", ["page", "page/3", "page/x", "a/0", "nobody", ""])
 def test_a_ref_that_the_run_does_not_have_is_an_error_of_ours(wide: Ledger, ref: str) -> None:
     with pytest.raises(UnknownRun):
-        wide.steps("run-1", WIDE, ref)
+        wide.open("run-1", WIDE).steps(ref)
 
 
 def test_the_keys_of_items_come_back(ledger: Ledger) -> None:
     plan = change_plan(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…")),))
     items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1)]
     layout = Layout(counts={"page": 2}, sizes={"page": 2})
-    ledger.accept("run-1", plan, layout=layout, items=[packed(items, "page/0")])
-    assert [step.item for step in ledger.steps("run-1", plan, "page/0")] == items
-    assert list(ledger.ids("run-1", plan.collectors)) == [["page[a b]", "page[]]"]]
+    ledger.open("run-1", plan).accept(layout=layout, items=[packed(items, "page/0")])
+    assert [step.item for step in ledger.open("run-1", plan).steps("page/0")] == items
+    assert list(ledger.open("run-1").ids(plan.collectors)) == [["page[a b]", "page[]]"]]
 
 
 def test_a_batch_is_left_until_its_last_collector_has_ended(wide: Ledger) -> None:
     end(wide, PAGES[0])
-    assert set(wide.left("run-1")) == {"a", "page/0", "page/1", "page/2"}
+    assert set(wide.open("run-1").left()) == {"a", "page/0", "page/1", "page/2"}
     end(wide, PAGES[1], "failed")
-    assert set(wide.left("run-1")) == {"a", "page/1", "page/2"}
-    assert wide.tally("run-1") == {"page": {"succeeded": 1, "failed": 1}}
-    assert wide.absent("run-1", WIDE) == ["page[1]"]
+    assert set(wide.open("run-1").left()) == {"a", "page/1", "page/2"}
+    assert wide.open("run-1").tally() == {"page": {"succeeded": 1, "failed": 1}}
+    assert wide.open("run-1", WIDE).absent() == ["page[1]"]
 
 
 def test_the_gather_waits_for_every_collector_of_every_batch(wide: Ledger) -> None:
@@ -408,15 +408,15 @@ def test_the_gather_waits_for_every_collector_of_every_batch(wide: Ledger) -> No
     assert claims(wide, [WIDE.fan_outs[0].gather]) == ["not ready"]
     end(wide, PAGES[4])
     assert claims(wide, [WIDE.fan_outs[0].gather]) == ["granted"]
-    assert list(wide.collected("run-1", WIDE.collectors)) == ["a", *(page.id for page in PAGES)]
+    assert list(wide.open("run-1").collected(WIDE.collectors)) == ["a", *(page.id for page in PAGES)]
 
 
 def test_what_happens_to_a_batch_at_once_is_one_event(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
     error = Error("OSError", "no")
-    wide.postpone("run-1", [Postponed(step=page.id, error=error, attempt=1, seconds=9) for page in PAGES[:2]])
-    wide.finish("run-1", [make_outcome(page.id, "failed", error=error, ref=page.ref) for page in PAGES[2:4]])
-    told = [(each.event, each.step, each.count, each.message) for each in wide.events("run-1")[1:]]
+    wide.open("run-1").postpone([Postponed(step=page.id, error=error, attempt=1, seconds=9) for page in PAGES[:2]])
+    wide.open("run-1").finish([make_outcome(page.id, "failed", error=error, ref=page.ref) for page in PAGES[2:4]])
+    told = [(each.event, each.step, each.count, each.message) for each in wide.open("run-1").events()[1:]]
     assert told == [
         ("started", "page", 2, ""),
         ("postponed", "page", 2, "page[0]: OSError: no"),
@@ -434,26 +434,26 @@ def test_a_step_that_was_lost_twice_is_executed_alone(wide: Ledger) -> None:
 
 def test_a_lost_process_that_held_several_steps_blames_none_of_them(wide: Ledger) -> None:
     claims(wide, PAGES[:3])
-    assert {claim.step for claim in wide.abandon("run-1", ["page/0"], worker="one")} == {"page[0]", "page[1]"}
-    [claim] = wide.claim("run-1", PAGES[:1], WIDE, token="other", worker="w", lease=9)
+    assert {claim.step for claim in wide.open("run-1").abandon(["page/0"], worker="one")} == {"page[0]", "page[1]"}
+    [claim] = wide.open("run-1", WIDE).claim(PAGES[:1], token="other", worker="w", lease=9)
     assert (granted(claim).attempt, granted(claim).lost) == (2, 1)
-    [only] = wide.abandon("run-1", ["page/1"], worker="one")
+    [only] = wide.open("run-1").abandon(["page/1"], worker="one")
     assert (only.step, only.lost) == ("page[2]", 0)
 
 
 def test_a_step_that_is_given_back_is_anyones_and_counts_no_attempt(wide: Ledger) -> None:
     claims(wide, PAGES[:2])
-    wide.release("run-1", ["page[0]", "page[1]"], token="other")
+    wide.open("run-1").release(["page[0]", "page[1]"], token="other")
     assert claims(wide, PAGES[:2], token="other") == ["busy", "busy"]
-    wide.release("run-1", ["page[0]"], token="one")
-    [first, second] = wide.claim("run-1", PAGES[:2], WIDE, token="other", worker="w", lease=9)
+    wide.open("run-1").release(["page[0]"], token="one")
+    [first, second] = wide.open("run-1", WIDE).claim(PAGES[:2], token="other", worker="w", lease=9)
     assert (granted(first).attempt, granted(first).lost, answer_of(second)) == (1, 0, "busy")
 
 
 def test_batches_that_nobody_works_on_are_idle(wide: Ledger) -> None:
     claims(wide, PAGES[:1])
     wide.server.clock_offset += 10
-    sweep = wide.sweep("run-1", grace=3)
+    sweep = wide.open("run-1").sweep(grace=3)
     assert sweep is not None
     assert sweep.idle == frozenset({"a", "page/0", "page/1", "page/2"})
     assert sweep.held == frozenset({"page/0"})
@@ -462,9 +462,9 @@ def test_batches_that_nobody_works_on_are_idle(wide: Ledger) -> None:
 def test_reopening_a_run_leaves_only_what_has_not_succeeded(wide: Ledger) -> None:
     for page in PAGES[:3]:
         end(wide, page, "failed" if page is PAGES[1] else "succeeded")
-    wide.cancel("run-1", "by hand")
-    assert wide.reopen("run-1", WIDE, collectors=True, tail=WIDE.tail)
-    assert set(wide.left("run-1")) == {"a", "page/0", "page/1", "page/2"}
+    wide.open("run-1").cancel("by hand")
+    assert wide.open("run-1", WIDE).reopen(collectors=True, tail=WIDE.tail)
+    assert set(wide.open("run-1").left()) == {"a", "page/0", "page/1", "page/2"}
     assert claims(wide, [A, *PAGES]) == ["granted", "done", "granted", "done", "granted", "granted"]
     for page in [A, *PAGES]:
         end(wide, page)
@@ -472,8 +472,8 @@ def test_reopening_a_run_leaves_only_what_has_not_succeeded(wide: Ledger) -> Non
 
 
 def test_items_of_a_run_that_is_there_already_change_nothing(wide: Ledger) -> None:
-    assert not wide.accept("run-1", WIDE, layout=LAYOUT, items=[packed([Item("other", "0", 0)], "page/0")])
-    assert wide.steps("run-1", WIDE, "page/0") == PAGES[:2]
+    assert not wide.open("run-1", WIDE).accept(layout=LAYOUT, items=[packed([Item("other", "0", 0)], "page/0")])
+    assert wide.open("run-1", WIDE).steps("page/0") == PAGES[:2]
     assert wide.client.keys("*:items:*") == []
 
 
@@ -492,11 +492,11 @@ def test_a_task_is_offered_for_as_long_as_one_of_its_workers_is_there(ledger: Le
 
 def test_an_unknown_run_in_the_ledger_is_an_error_of_ours(ledger: Ledger) -> None:
     with pytest.raises(UnknownRun):
-        ledger.run("nobody")
+        ledger.open("nobody").info()
     with pytest.raises(UnknownRun):
-        ledger.plan("nobody")
+        _ = ledger.open("nobody").plan
     with pytest.raises(UnknownRun):
-        ledger.cancel("nobody", "")
+        ledger.open("nobody").cancel("")
     assert claim(ledger, A) == "unknown"
 
 
@@ -510,39 +510,39 @@ def test_an_unknown_run_in_the_ledger_is_an_error_of_ours(ledger: Ledger) -> Non
 def test_a_page_of_a_foreach_has_as_many_collectors_as_are_asked_for(
     wide: Ledger, start: int, number: int, pages: list[str]
 ) -> None:
-    assert wide.page("run-1", WIDE.collectors[1], start, number) == [f"page[{each}]" for each in pages]
+    assert wide.open("run-1").page(WIDE.collectors[1], start, number) == [f"page[{each}]" for each in pages]
 
 
 def test_a_page_reads_no_other_batches(wide: Ledger) -> None:
     wide.client.hdel("runner:{run-1}:items", "page/0", "page/2")
-    assert wide.page("run-1", WIDE.collectors[1], 2, 2) == ["page[2]", "page[3]"]
+    assert wide.open("run-1").page(WIDE.collectors[1], 2, 2) == ["page[2]", "page[3]"]
 
 
 def test_a_step_is_found_by_its_id_and_an_item_with_what_it_is_for(wide: Ledger) -> None:
-    assert wide.find("run-1", WIDE, "first") == FIRST
-    assert wide.find("run-1", WIDE, "page") == WIDE.collectors[1]
-    assert wide.find("run-1", WIDE, "page[3]") == PAGES[3]
+    assert wide.open("run-1", WIDE).find("first") == FIRST
+    assert wide.open("run-1", WIDE).find("page") == WIDE.collectors[1]
+    assert wide.open("run-1", WIDE).find("page[3]") == PAGES[3]
 
 
 @pytest.mark.parametrize("step", ["page[5]", "page[03]", "page[-1]", "page[x]", "page[]", "page[٣]", "a[0]", "b[", ""])
 def test_a_step_that_is_not_there_is_not_found(wide: Ledger, step: str) -> None:
-    assert wide.find("run-1", WIDE, step) is None
+    assert wide.open("run-1", WIDE).find(step) is None
 
 
 def test_an_item_is_found_by_the_key_of_the_user(ledger: Ledger) -> None:
     plan = change_plan(WIDE, collectors=(replace(WIDE.collectors[1], foreach=Foreach(items="…", key="…")),))
     items = [Item({"n": 1}, "a b", 0), Item({"n": 2}, "]", 1, 1)]
     layout = Layout(counts={"page": 2}, sizes={"page": 1})
-    ledger.accept("run-1", plan, layout=layout, items=[packed([item], f"page/{item.index}") for item in items])
-    assert ledger.find("run-1", plan, "page[]]") == plan.collectors[0].of(items[1])
-    assert ledger.find("run-1", plan, "page[1]") is None
+    ledger.open("run-1", plan).accept(layout=layout, items=[packed([item], f"page/{item.index}") for item in items])
+    assert ledger.open("run-1", plan).find("page[]]") == plan.collectors[0].of(items[1])
+    assert ledger.open("run-1", plan).find("page[1]") is None
 
 
 def test_steps_that_have_not_ended_are_listed_in_their_order(wide: Ledger) -> None:
     for step in (A, PAGES[0], PAGES[1], PAGES[3]):
         end(wide, step)
-    assert list(wide.unended("run-1", WIDE)) == ["page[2]", "page[4]"]
-    assert set(wide.outcomes_of("run-1", [page.id for page in PAGES])) == {"page[0]", "page[1]", "page[3]"}
+    assert list(wide.open("run-1", WIDE).unended()) == ["page[2]", "page[4]"]
+    assert set(wide.open("run-1").outcomes_of([page.id for page in PAGES])) == {"page[0]", "page[1]", "page[3]"}
 
 
 # Texts that no script could read.
@@ -555,40 +555,42 @@ def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Ledger) -
     """Lua's cjson refuses it: the outcome could not be recorded, which was taken for a ledger that is away."""
     claim(accepted, A)
     claim(accepted, B)
-    accepted.postpone("run-1", [Postponed(step="b", error=Error("OSError", HALF), attempt=1, seconds=60)])
-    accepted.finish("run-1", [make_outcome("a", "failed", ref="a", error=Error("OSError", HALF, HALF), worker="w")])
-    accepted.park("run-1", "b", HALF, seconds=1, limit=1)
-    accepted.cancel("run-1", HALF)
-    assert all(event.message.endswith(r"\ud83d") for event in accepted.events("run-1") if event.message)
-    accepted.reopen("run-1", PLAN, collectors=False, tail=PLAN.tail)
+    accepted.open("run-1").postpone([Postponed(step="b", error=Error("OSError", HALF), attempt=1, seconds=60)])
+    accepted.open("run-1").finish(
+        [make_outcome("a", "failed", ref="a", error=Error("OSError", HALF, HALF), worker="w")]
+    )
+    accepted.open("run-1").park("b", HALF, seconds=1, limit=1)
+    accepted.open("run-1").cancel(HALF)
+    assert all(event.message.endswith(r"\ud83d") for event in accepted.open("run-1").events() if event.message)
+    accepted.open("run-1", PLAN).reopen(collectors=False, tail=PLAN.tail)
 
-    outcome = accepted.outcome("run-1", "a")
+    outcome = accepted.open("run-1").outcome("a")
     assert outcome is not None
     assert outcome.error == Error("OSError", r"half a pair: \ud83d", r"half a pair: \ud83d")
 
 
 def test_half_a_surrogate_pair_in_a_value_is_kept(accepted: Ledger) -> None:
     succeed(accepted, A, {HALF: [HALF]})
-    assert accepted.value("run-1", "a") == {HALF: [HALF]}
+    assert accepted.open("run-1").value("a") == {HALF: [HALF]}
 
 
 def test_bytes_that_are_no_text_make_a_run_unreadable_and_no_other(accepted: Ledger) -> None:
-    assert accepted.accept("run-2", PLAN)
+    assert accepted.open("run-2", PLAN).accept()
     accepted.client.execute_command("HSET", "runner:{run-1}:run", "status", b"\xff\xfe")  # type: ignore[no-untyped-call]
     with pytest.raises(UnreadableRun):
-        accepted.run("run-1")
+        accepted.open("run-1").info()
     assert [(run.id, run.status) for run in accepted.runs()] == [("run-2", "pending"), ("run-1", "unreadable")]
     assert set(accepted.sweeps(["run-1", "run-2"], grace=3)) == {"run-1", "run-2"}
 
 
 def follow_chord(ledger: Ledger, step: Step, message: str) -> Follows:
     follows = Follows(chord="chord", message=message)
-    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1, ref=step.ref)], follows=follows)
+    ledger.open("run-1").finish([make_outcome(step.id, "succeeded", 1, ref=step.ref)], follows=follows)
     return follows
 
 
 def test_the_last_message_returns_to_its_chord_with_its_outcome(accepted: Ledger) -> None:
-    accepted.expect("run-1", "chord", 2)
+    accepted.open("run-1").expect("chord", 2)
     first, last = follow_chord(accepted, A, "one"), follow_chord(accepted, B, "two")
     assert [first.done, first.last, last.done, last.last] == [True, False, True, True]
 
@@ -598,26 +600,26 @@ def test_the_last_message_of_a_chord_is_told_so_again(accepted: Ledger) -> None:
 
     Told so once, the fan-in waited for the reconciler.
     """
-    accepted.expect("run-1", "chord", 2)
-    answers = [accepted.returned("run-1", "chord", message) for message in ("one", "one", "two", "two", "one")]
+    accepted.open("run-1").expect("chord", 2)
+    answers = [accepted.open("run-1").returned("chord", message) for message in ("one", "one", "two", "two", "one")]
     assert answers == [False, False, True, True, False]
 
 
 def test_a_chord_that_nobody_expects_has_no_last_message(accepted: Ledger) -> None:
-    assert not accepted.returned("run-1", "another", "one")
+    assert not accepted.open("run-1").returned("another", "one")
 
 
 def test_of_a_chord_that_is_over_one_field_is_left(accepted: Ledger) -> None:
-    accepted.expect("run-1", "chord", 2)
-    accepted.expect("run-1", "another", 2)
+    accepted.open("run-1").expect("chord", 2)
+    accepted.open("run-1").expect("another", 2)
     for message in ("one", "two"):
-        accepted.returned("run-1", "chord", message)
+        accepted.open("run-1").returned("chord", message)
     assert accepted.client.hgetall("runner:{run-1}:chords") == {"chord": "last two", "another": "2"}
 
 
 def test_a_chord_of_a_run_that_has_expired_leaves_nothing(ledger: Ledger) -> None:
-    ledger.expect("run-1", "chord", 1)
-    assert not ledger.returned("run-1", "chord", "one")
+    ledger.open("run-1").expect("chord", 1)
+    assert not ledger.open("run-1").returned("chord", "one")
     assert ledger.client.ttl("runner:{run-1}:chords") > 0
     assert not ledger.client.exists("runner:{run-1}:run")
 
@@ -625,13 +627,13 @@ def test_a_chord_of_a_run_that_has_expired_leaves_nothing(ledger: Ledger) -> Non
 def test_the_messages_of_a_chord_are_sent_once(accepted: Ledger) -> None:
     """The client sends a command again whose answer is lost; a message that comes twice is executed once, but twice taken."""
     for _ in range(2):
-        accepted.expect("run-1", "chord", 2, [["lpush", "queue", "one"], ["lpush", "queue", "two"]])
+        accepted.open("run-1").expect("chord", 2, [["lpush", "queue", "one"], ["lpush", "queue", "two"]])
     assert accepted.client.lrange("queue", 0, -1) == ["two", "one"]
 
 
 def send_next(ledger: Ledger, step: Step) -> Follows:
     follows = Follows(commands=[["lpush", "queue", "next"], ["pexpire", "queue", 60000]])
-    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1)], follows=follows)
+    ledger.open("run-1").finish([make_outcome(step.id, "succeeded", 1)], follows=follows)
     return follows
 
 
@@ -648,17 +650,17 @@ def test_the_next_message_is_sent_with_the_first_outcome_alone(accepted: Ledger)
 
 
 def test_nothing_is_sent_after_the_end_of_a_run(accepted: Ledger) -> None:
-    accepted.cancel("run-1", "why")
+    accepted.open("run-1").cancel("why")
     assert not send_next(accepted, FIRST).done
     assert not accepted.client.exists("queue")
 
 
 def test_a_gather_of_few_collectors_is_handed_their_values(accepted: Ledger) -> None:
     succeed(accepted, A, 1)
-    accepted.finish("run-1", [make_outcome("b", "failed", ref="b", error=Error("OSError", "no"))])
-    [claimed] = accepted.claim("run-1", [PLAN.fan_outs[0].gather], PLAN, token="one", worker="w1", lease=30)
+    accepted.open("run-1").finish([make_outcome("b", "failed", ref="b", error=Error("OSError", "no"))])
+    [claimed] = accepted.open("run-1", PLAN).claim([PLAN.fan_outs[0].gather], token="one", worker="w1", lease=30)
     assert granted(claimed).handed == {"a": "1", "b": None}
-    read = accepted.collected("run-1", PLAN.collectors, absent=["b"], handed=granted(claimed).handed)
+    read = accepted.open("run-1").collected(PLAN.collectors, absent=["b"], handed=granted(claimed).handed)
     assert list(read) == [1]
 
 
@@ -666,19 +668,19 @@ def test_a_value_that_is_not_handed_is_missing(accepted: Ledger) -> None:
     for step in (A, B):
         succeed(accepted, step)
     accepted.client.hdel("runner:{run-1}:values", "a")
-    [claimed] = accepted.claim("run-1", [PLAN.fan_outs[0].gather], PLAN, token="one", worker="w1", lease=30)
+    [claimed] = accepted.open("run-1", PLAN).claim([PLAN.fan_outs[0].gather], token="one", worker="w1", lease=30)
     with pytest.raises(MissingData, match="the value of a is missing"):
-        list(accepted.collected("run-1", PLAN.collectors, handed=granted(claimed).handed))
+        list(accepted.open("run-1").collected(PLAN.collectors, handed=granted(claimed).handed))
 
 
 def test_a_gather_of_many_collectors_reads_their_values_itself(ledger: Ledger) -> None:
     """All at once they would be in the memory of the server and of the worker, also of a gather that reads one by one."""
     plan = make_plan(collectors=tuple(make_collector(f"c{number}") for number in range(17)), gather="fan_in")
-    ledger.accept("run-1", plan)
-    ledger.finish("run-1", [make_outcome(step.id, "succeeded", 1, ref=step.ref) for step in plan.collectors])
-    [claimed] = ledger.claim("run-1", [plan.fan_outs[0].gather], plan, token="one", worker="w1", lease=30)
+    ledger.open("run-1", plan).accept()
+    ledger.open("run-1").finish([make_outcome(step.id, "succeeded", 1, ref=step.ref) for step in plan.collectors])
+    [claimed] = ledger.open("run-1", plan).claim([plan.fan_outs[0].gather], token="one", worker="w1", lease=30)
     assert not granted(claimed).handed
-    assert len(list(ledger.collected("run-1", plan.collectors, handed=granted(claimed).handed))) == 17
+    assert len(list(ledger.open("run-1").collected(plan.collectors, handed=granted(claimed).handed))) == 17
 
 
 @pytest.mark.parametrize(

@@ -74,10 +74,10 @@ def test_the_result_of_a_fan_out_does_not_depend_on_its_batches(client: Ledger, 
         run_id = f"batches-{next(numbers)}"
         assert start(fan_out.bound, run_id, client, Destination(queue="celery", slots=2))
 
-        for _ in client.follow(run_id):
+        for _ in client.open(run_id).follow():
             pass
 
-        last = client.outcome(run_id, "gather")
+        last = client.open(run_id).outcome("gather")
         assert last is not None
         assert last.value == fan_out.result
 

@@ -161,11 +161,11 @@ def test_the_result_of_any_workflow_of_pure_tasks_is_the_interpreters(client: Le
         plan, layout = case
         run_id = f"oracle-{next(numbers)}"
         start(Bound(plan=plan, counts=layout.counts), run_id, client, Destination(queue="celery"))
-        for _ in client.follow(run_id):
+        for _ in client.open(run_id).follow():
             pass
-        ended = client.run(run_id)
-        last = client.outcome(run_id, plan.steps[-1].id)
-        assert ended.status == "succeeded", client.outcomes(run_id)
+        ended = client.open(run_id).info()
+        last = client.open(run_id).outcome(plan.steps[-1].id)
+        assert ended.status == "succeeded", client.open(run_id).outcomes()
         assert last is not None
         assert last.value == interpret(plan, TASKS, {"id": run_id, "name": plan.name})
 

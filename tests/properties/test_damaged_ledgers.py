@@ -60,14 +60,14 @@ DAMAGES: list[Callable[[bytes], bytes]] = [
 def fill(ledger: Ledger, run_id: str, *, ended: bool) -> None:
     """A run that has something under each of its keys."""
     items = [packed([page.item for page in PAGES if page.item], "page/0")]
-    assert ledger.accept(run_id, PLAN, layout=Layout(counts={"page": 2}, sizes={"page": 2}), items=items)
-    ledger.claim(run_id, [A, *PAGES], PLAN, token="t", worker="w", lease=60)
+    assert ledger.open(run_id, PLAN).accept(layout=Layout(counts={"page": 2}, sizes={"page": 2}), items=items)
+    ledger.open(run_id, PLAN).claim([A, *PAGES], token="t", worker="w", lease=60)
     failed = make_outcome("page[0]", "failed", error=Error("OSError", "no", "Traceback"), ref="page/0")
-    ledger.finish(run_id, [failed, make_outcome("a", "succeeded", {"x": 1}, ref="a")])
-    ledger.postpone(run_id, [Postponed(step="page[1]", error=Error("OSError", "no"), attempt=1, seconds=60)])
-    ledger.park(run_id, "first", "waits for a worker", seconds=60, limit=60)
+    ledger.open(run_id).finish([failed, make_outcome("a", "succeeded", {"x": 1}, ref="a")])
+    ledger.open(run_id).postpone([Postponed(step="page[1]", error=Error("OSError", "no"), attempt=1, seconds=60)])
+    ledger.open(run_id).park("first", "waits for a worker", seconds=60, limit=60)
     if ended:
-        ledger.finish(run_id, [make_outcome("first", "succeeded", 1)], ends="partial", cause="page[0] failed")
+        ledger.open(run_id).finish([make_outcome("first", "succeeded", 1)], ends="partial", cause="page[0] failed")
 
 
 def damaged(client: Any, key: str, damage: Callable[[bytes], bytes], choice: int) -> None:

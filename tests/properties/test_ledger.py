@@ -91,24 +91,24 @@ class LedgerAgainstADict(RuleBasedStateMachine):
         self.store.server.clock_offset = 0.0
         self.model = Model()
         items = [packed((page.item for page in some if page.item), some[0].ref) for some in (PAGES[:2], PAGES[2:])]
-        assert self.store.accept(self.run_id, PLAN, layout=Layout(counts={"p": 3}, sizes={"p": 2}), items=items)
+        assert self.store.open(self.run_id, PLAN).accept(layout=Layout(counts={"p": 3}, sizes={"p": 2}), items=items)
 
     @rule(step=STEPS, token=TOKENS, lease=SECONDS)
     def claim(self, step: str, token: str, lease: float) -> None:
-        [answer] = self.store.claim(self.run_id, [BY_ID[step]], PLAN, token=token, worker=token, lease=lease)
+        [answer] = self.store.open(self.run_id, PLAN).claim([BY_ID[step]], token=token, worker=token, lease=lease)
         assert _shown(answer) == self.model.claim(step, token, lease)
 
     @rule(step=STEPS, token=TOKENS, lease=SECONDS)
     def renew(self, step: str, token: str, lease: float) -> None:
         held = self.model.leases.get(step, (0.0, ""))[1] == token and not self.model.ended
-        assert self.store.renew(self.run_id, [step], token=token, lease=lease) == ([step] if held else [])
+        assert self.store.open(self.run_id).renew([step], token=token, lease=lease) == ([step] if held else [])
         if held:
             self.model.leases[step] = (self.model.now + lease, token)
 
     @rule(step=STEPS, token=TOKENS)
     def abandon(self, step: str, token: str) -> None:
         held = self.model.leases.get(step, (0.0, ""))[1] == token and step not in self.model.outcomes
-        released = self.store.abandon(self.run_id, [step], worker=token)
+        released = self.store.open(self.run_id).abandon([step], worker=token)
         assert [(claim.step, claim.attempt) for claim in released] == (
             [(step, self.model.attempts[step])] if held else []
         )
@@ -117,7 +117,7 @@ class LedgerAgainstADict(RuleBasedStateMachine):
 
     @rule(step=STEPS, token=TOKENS)
     def release(self, step: str, token: str) -> None:
-        self.store.release(self.run_id, [step], token=token)
+        self.store.open(self.run_id).release([step], token=token)
         if self.model.leases.get(step, (0.0, ""))[1] == token and not self.model.ended:
             del self.model.leases[step]
             self.model.attempts[step] -= 1
@@ -125,10 +125,8 @@ class LedgerAgainstADict(RuleBasedStateMachine):
     @rule(step=STEPS, status=st.sampled_from(["succeeded", "failed", "timed_out"]), ends=st.booleans())
     def finish(self, *, step: str, status: Any, ends: bool) -> None:
         first = step not in self.model.outcomes and not self.model.ended
-        recorded = self.store.finish(
-            self.run_id,
-            [make_outcome(step, status, step, ref=BY_ID[step].ref)],
-            ends="failed" if ends and step == "s" else None,
+        recorded = self.store.open(self.run_id).finish(
+            [make_outcome(step, status, step, ref=BY_ID[step].ref)], ends="failed" if ends and step == "s" else None
         )
         assert recorded == ([step] if first else [])
         if first:
@@ -141,8 +139,8 @@ class LedgerAgainstADict(RuleBasedStateMachine):
     @rule(step=STEPS, seconds=SECONDS)
     def postpone(self, step: str, seconds: float) -> None:
         possible = step not in self.model.outcomes and not self.model.ended
-        postponed = self.store.postpone(
-            self.run_id, [Postponed(step=step, error=Error("OSError", "no"), attempt=1, seconds=seconds)]
+        postponed = self.store.open(self.run_id).postpone(
+            [Postponed(step=step, error=Error("OSError", "no"), attempt=1, seconds=seconds)]
         )
         assert postponed == ([step] if possible else [])
         if possible:
@@ -152,7 +150,7 @@ class LedgerAgainstADict(RuleBasedStateMachine):
     @rule()
     def cancel(self) -> None:
         expected = self.model.status if self.model.ended else "cancelled"
-        assert self.store.cancel(self.run_id, "by the test") == expected
+        assert self.store.open(self.run_id).cancel("by the test") == expected
         if not self.model.ended:
             written = [step for step in NEEDS if step not in self.model.outcomes and "[" not in step]
             self.model.outcomes |= dict.fromkeys(written, "cancelled")
@@ -165,12 +163,14 @@ class LedgerAgainstADict(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_says_what_the_model_says(self) -> None:
-        assert self.store.run(self.run_id).status == self.model.status
-        assert {step: each.status for step, each in self.store.outcomes(self.run_id).items()} == self.model.outcomes
+        assert self.store.open(self.run_id).info().status == self.model.status
+        assert {
+            step: each.status for step, each in self.store.open(self.run_id).outcomes().items()
+        } == self.model.outcomes
 
     @invariant()
     def a_lost_step_is_swept_and_one_in_good_hands_is_not(self) -> None:
-        sweep = self.store.sweep(self.run_id, grace=3)
+        sweep = self.store.open(self.run_id).sweep(grace=3)
         assert (sweep is None) == self.model.ended
         if sweep is not None:
             gone = {step for step, (until, _) in self.model.leases.items() if until < self.model.now}
@@ -180,11 +180,11 @@ class LedgerAgainstADict(RuleBasedStateMachine):
     @invariant()
     def what_is_left_is_what_has_no_outcome(self) -> None:
         left = {_name(step) for step in COLLECTORS if step not in self.model.outcomes}
-        assert set(self.store.left(self.run_id)) == left
+        assert set(self.store.open(self.run_id).left()) == left
         missing = [step for step in COLLECTORS if self.model.outcomes.get(step, "succeeded") != "succeeded"]
-        assert self.store.absent(self.run_id, PLAN) == missing
+        assert self.store.open(self.run_id, PLAN).absent() == missing
         ended = Counter(self.model.outcomes[step] for step in COLLECTORS[1:] if step in self.model.outcomes)
-        assert self.store.tally(self.run_id).get("p", {}) == ended
+        assert self.store.open(self.run_id).tally().get("p", {}) == ended
 
     def _end(self, status: str) -> None:
         self.model.status = status

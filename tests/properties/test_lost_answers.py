@@ -63,25 +63,29 @@ def test_every_transition_of_the_ledger_may_be_asked_for_again(valkey: Server) -
         assert all(script.registered_client is forgetful.client for script in scripts)
 
         def claim(step: Step, token: str) -> tuple[str, int]:
-            [answer] = ask(lambda: store.claim(run_id, [step], PLAN, token=token, worker="w", lease=30))
+            [answer] = ask(lambda: store.open(run_id, PLAN).claim([step], token=token, worker="w", lease=30))
             return answer_of(answer), answer.attempt if isinstance(answer, Granted) else 0
 
-        ask(lambda: store.accept(run_id, PLAN))
+        ask(lambda: store.open(run_id, PLAN).accept())
         assert claim(A, "one") == ("granted", 1)
         assert claim(A, "other") == ("busy", 0)
-        assert ask(lambda: store.renew(run_id, ["a"], token="one", lease=30)) == ["a"]
-        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "first", ref="a")]))
-        ask(lambda: store.finish(run_id, [make_outcome("a", "succeeded", "second", ref="a")]))
+        assert ask(lambda: store.open(run_id).renew(["a"], token="one", lease=30)) == ["a"]
+        ask(lambda: store.open(run_id).finish([make_outcome("a", "succeeded", "first", ref="a")]))
+        ask(lambda: store.open(run_id).finish([make_outcome("a", "succeeded", "second", ref="a")]))
         assert claim(B, "one") == ("granted", 1)
-        ask(lambda: store.postpone(run_id, [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=60)]))
+        ask(
+            lambda: store.open(run_id).postpone(
+                [Postponed(step="b", error=Error("OSError", "no"), attempt=1, seconds=60)]
+            )
+        )
         assert claim(B, "one") == ("busy", 0)
-        ask(lambda: store.finish(run_id, [make_outcome("b", "succeeded", 2, ref="b")]))
+        ask(lambda: store.open(run_id).finish([make_outcome("b", "succeeded", 2, ref="b")]))
         assert claim(PLAN.fan_outs[0].gather, "one") == ("granted", 1)
-        ask(lambda: store.finish(run_id, [make_outcome("g", "succeeded", 3)], ends="succeeded"))
-        assert ask(lambda: store.cancel(run_id, "too late")) == "succeeded"
+        ask(lambda: store.open(run_id).finish([make_outcome("g", "succeeded", 3)], ends="succeeded"))
+        assert ask(lambda: store.open(run_id).cancel("too late")) == "succeeded"
 
-        assert [plain.value(run_id, step) for step in ("a", "b", "g")] == ["first", 2, 3]
-        story = [(event.event, event.step) for event in plain.follow(run_id) if event]
+        assert [plain.open(run_id).value(step) for step in ("a", "b", "g")] == ["first", 2, 3]
+        story = [(event.event, event.step) for event in plain.open(run_id).follow() if event]
         assert [story.count(each) for each in (("accepted", ""), ("finished", "a"), ("ended", ""))] == [1, 1, 1]
         plain.client.close()
         forgetful.client.close()

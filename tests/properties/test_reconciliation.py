@@ -43,20 +43,19 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
         plan = Destination(queue="celery").route(plan)
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
-        assert client.accept(run_id, plan, layout=layout)
-        client.finish(
-            run_id,
-            [make_outcome(step_id, "succeeded", known[step_id], ref=plan.by_id[step_id].ref) for step_id in done],
+        assert client.open(run_id, plan).accept(layout=layout)
+        client.open(run_id).finish(
+            [make_outcome(step_id, "succeeded", known[step_id], ref=plan.by_id[step_id].ref) for step_id in done]
         )
         for _ in range(times):
             if sent := compose_open(plan, run_id, layout, done | lost):
                 sent.apply_async()
 
-        for _ in client.follow(run_id):
+        for _ in client.open(run_id).follow():
             pass
 
-        last = client.outcome(run_id, plan.steps[-1].id)
-        assert client.run(run_id).status == "succeeded", client.outcomes(run_id)
+        last = client.open(run_id).outcome(plan.steps[-1].id)
+        assert client.open(run_id).info().status == "succeeded", client.open(run_id).outcomes()
         assert last is not None
         assert last.value == interpret(plan, TASKS, run)
 
