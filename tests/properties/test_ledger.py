@@ -26,7 +26,7 @@ PLAN = make_plan(
     gather="g",
     stages="s",
 )
-PAGES = [PLAN.collectors[1].of(Item(index, str(index), index)) for index in range(3)]
+PAGES = [PLAN.collectors[1].of(Item(index, str(index), index, index // 2)) for index in range(3)]
 BY_ID = {step.id: step for step in (PLAN.collectors[0], *PAGES, *PLAN.tail)}
 COLLECTORS = ("a", "p[0]", "p[1]", "p[2]")
 NEEDS = {**dict.fromkeys(COLLECTORS, ()), "g": COLLECTORS, "s": ("g",)}
