@@ -1,4 +1,4 @@
-"""A valid workflow to warnings: what in it has no effect, or another than it seems, though nothing is wrong."""
+"""A valid workflow to warnings about keys that have no effect, or another one than they seem to have."""
 
 import builtins
 import re
@@ -12,7 +12,7 @@ from runner.language.steps import walk
 from runner.language.task_index import Task, TaskIndex, words_in
 from runner.text import echo, listed, nearest
 
-# What every step may fail with, besides what its task raises.
+# The errors that any step may fail with, besides the exceptions of its task.
 _OF_ANY_STEP = {"timed_out", "StepTimedOut", "ProcessDied", "WorkerLost", "NotJSON", "ValueTooLarge"}
 _OF_PYTHON = {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
@@ -20,14 +20,14 @@ _OF_PYTHON = {
 
 
 def warnings(source: Source, tasks: TaskIndex) -> list[Fault]:
-    """The warnings about a workflow that has no fault, by position."""
+    """Return the warnings about a workflow that has no fault, by position."""
     kinds = (_retry_warnings, _choice_warnings, _celery_warnings)
     found = [*(each for kind in kinds for each in kind(source, tasks)), *_item_warnings(source)]
     return sorted(found, key=lambda each: (each.place.line, each.place.column))
 
 
 def _celery_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
-    """What a task says to Celery, and a step does not do: its rate, retries of its own, another task in its place."""
+    """Warn of a task's options for Celery that have no effect in a step: its rate, its own retries, replacing itself."""
     told = set()
     for step in walk(source.data):
         name, loc = step.value("task")
@@ -54,7 +54,7 @@ _RETRIES = {"autoretry_for", "max_retries", "retry_backoff", "retry_kwargs", "de
 
 
 def _choice_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
-    """Tasks that another module has one of the same name of: which is executed is nothing that the file shows."""
+    """Warn of tasks that two modules define under one name: the file does not show which is executed."""
     for step in walk(source.data):
         name, loc = step.value("task")
         if isinstance(name, str) and (choice := tasks.choice(name)):
@@ -62,7 +62,7 @@ def _choice_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
 
 
 def _item_warnings(source: Source) -> Iterator[Fault]:
-    """Collectors that are repeated for items which their task is not given: each of them does the same."""
+    """Warn of collectors that are repeated for items which their task does not get: each of them does the same."""
     told = set()
     for step in walk(source.data):
         foreach, loc = step.value("foreach")
@@ -78,7 +78,7 @@ def _item_warnings(source: Source) -> Iterator[Fault]:
 
 
 def _retry_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
-    """Names under ``retry`` that the task raises nothing of: with them, nothing is retried, or all of it is."""
+    """Warn of exceptions under ``retry`` that the task does not raise: nothing is retried, or everything is."""
     told = set()
     for step in walk(source.draft):
         name, _ = step.value("task")
@@ -99,10 +99,10 @@ def _retry_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
 
 
 def _raises(task: Task, name: str) -> bool:
-    """Whether an exception of the task may have a name, as far as can be known without running it.
+    """Whether the task may raise an exception of this name, as far as can be known without running it.
 
-    What our own tasks raise is in their modules. A task of yours may call anything: there only a name that no exception
-    would have, or one that is nearly another's, is sure to be a mistake.
+    The built-in tasks raise the exceptions in their modules. A user's task may call anything: only a name that no exception
+    would have, or one that is nearly another's, is sure to be a mistake there.
     """
     last = name.rpartition(".")[2]
     words = words_in(task.file)
@@ -120,12 +120,12 @@ def _raises(task: Task, name: str) -> bool:
 
 
 def _classes(task: Task) -> set[str]:
-    """The classes that the task's module speaks of."""
+    """Return the classes that the task's module mentions."""
     return {word for word in words_in(task.file) if re.fullmatch(r"[A-Z]\w*(Error|Failure|Exception|Timeout)", word)}
 
 
 def _slip(name: str) -> bool:
-    """Whether a name is an exception's of Python but for a letter: ``ConectionError``."""
+    """Whether a name differs from one of Python's exceptions by one letter: ``ConectionError``."""
     return any(name in _with_a_letter_less(each) or each in _with_a_letter_less(name) for each in _OF_PYTHON)
 
 

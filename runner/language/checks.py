@@ -1,4 +1,4 @@
-"""A workflow's data to the faults that no single key shows: ids, tasks, what they are given, expressions."""
+"""A workflow's data to the faults that no single key shows: of ids, tasks, their arguments, expressions."""
 
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -15,11 +15,11 @@ from runner.language.task_index import Parameter, Task, TaskIndex
 from runner.text import echo, listed, nearest, printable
 
 INPUT_LIMIT = 100  # each is an option of `run`
-# Of each kind of fault; a file with more is not searched to its end, as the nearest name of each takes a millisecond.
+# Faults of each kind; a file with more is not searched to its end, because the nearest name of each takes a millisecond.
 FAULT_LIMIT = 1_000
 _EXPANDED = "expressions are expanded under `with` and `foreach` only"
 _KEY_HINT = "write the whole mapping as one expression: ${{ {inputs.name: 1} }}"
-# What the value before it means to a task is the task's matter: to leave the name out may be to have a path deleted that
+# Only the task knows what the value before means to it: a hint to leave the name out could make it delete a path that
 # another machine named.
 _FIRST_HINT = "the value before goes there; if the file is to say it, the task must have another first parameter"
 _FILLED_HINTS = {"outcomes": "leave it out: it tells how each collector ended"}
@@ -34,10 +34,10 @@ _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": 
 
 
 def faults(source: Source, tasks: TaskIndex, unknown: Collection[Loc] = ()) -> list[Fault]:
-    """Look for faults in data that may be malformed anywhere: what is no mapping, list or string is passed over.
+    """Yield the faults of data that may be malformed anywhere: a value of the wrong shape is skipped.
 
     Args:
-        unknown: the places of keys that the language does not have; what stands beneath them is no fault of its own.
+        unknown: the places of keys that the language does not have; values beneath them are not reported again.
     """
     kinds = (
         include_faults(source, tasks),
@@ -51,7 +51,7 @@ def faults(source: Source, tasks: TaskIndex, unknown: Collection[Loc] = ()) -> l
 
 
 def include_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
-    """The modules under ``include`` that cannot be read."""
+    """Yield a fault for each module under ``include`` that cannot be read."""
     written = source.draft.get("include")
     for index, module in enumerate(written if isinstance(written, list) else []):
         if isinstance(module, str) and module in tasks.problems:
@@ -61,7 +61,7 @@ def include_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
 
 
 def _include_hint(module: str, source: Source) -> str:
-    """What to write instead of a module that cannot be read: the nearest that lies beside the file."""
+    """Return the hint for a module that cannot be read: the nearest name of a module beside the file."""
     name = module.removesuffix(".py")
     folder = Path() if source.name == "<stdin>" else Path(source.name).parent
     beside = sorted(path.stem for path in islice(folder.glob("*.py"), FAULT_LIMIT))
@@ -72,7 +72,7 @@ def _include_hint(module: str, source: Source) -> str:
 
 
 def takes(source: Source, tasks: TaskIndex, loc: Loc) -> tuple[str, ...]:
-    """The names that the task of the step at ``loc`` takes under ``with``; none if it is not known."""
+    """Return the names that the task of the step at ``loc`` takes under ``with``; none if it is not known."""
     step = step_at(source.draft, loc)
     task = step.value("task")[0] if step and step.loc == loc else None
     known = tasks.get(task) if isinstance(task, str) else None
@@ -111,7 +111,7 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
             yield Fault("E026", "no expression is expanded in a key", source.place(loc, key=True), _KEY_HINT)
 
 
-# A value of each type that has no inner types; a number is an integer, where it is written as one.
+# A value of each type that has no inner types; a number that is written as an integer is an integer.
 _OF_TYPE: Mapping[str, tuple[Any, ...]] = {
     "string": ("a",),
     "integer": (1,),
@@ -125,7 +125,7 @@ _DECLARED = {"list": "array", "dict": "object", "int": "integer", "float": "numb
 
 
 def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
-    """Of each name whose type is sure, a value of every type that it may have: null, too, of an input that may be left out."""
+    """Return, for each name of a known type, a value of every type that it may have; an optional input may also be null."""
     types: dict[str, tuple[Any, ...]] = {f"run.{name}": ("1970-01-01T00:00:00+00:00",) for name in _RUN_NAMES}
     for name, declared in inputs.items():
         values = _OF_TYPE.get(str(mapping(declared).get("type", "string")), ())
@@ -136,7 +136,7 @@ def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def _names(loc: Loc, called: Mapping[Loc, str | None]) -> Known | None:
-    """What an expression may name there, besides the inputs; None if no expression is expanded there."""
+    """Return the names that an expression there may use, besides the inputs; None if no expression is expanded there."""
     within = next((loc[:depth] for depth in range(1, len(loc)) if loc[:depth] in called), loc)
     name = called.get(within)
     item: Known = {name: None, "item_index": None} if name else {}
@@ -156,9 +156,9 @@ def _names(loc: Loc, called: Mapping[Loc, str | None]) -> Known | None:
 
 
 def _called(data: Mapping[str, Any]) -> dict[Loc, str | None]:
-    """What each step calls its item, empty for a collector without one, and None for a step that can have none.
+    """Return each step's name for its item: empty for a collector without one, None for a step that can have none.
 
-    What the defaults say of it must be so for every collector.
+    A name in the defaults must hold for every collector.
     """
     called = {
         step.loc: item_name(step.value("foreach")[0]) if step.kind == "collector" else None for step in walk(data)
@@ -169,7 +169,7 @@ def _called(data: Mapping[str, Any]) -> dict[Loc, str | None]:
 
 
 def item_name(foreach: Any) -> str:
-    """What an item is called; empty for a step that has none."""
+    """Return the name of an item; empty for a step that has none."""
     if not isinstance(foreach, dict):
         return "" if foreach is None else "item"
     name = foreach.get("as", "item")
@@ -177,7 +177,7 @@ def item_name(foreach: Any) -> str:
 
 
 def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -> str:
-    """Why a secret would be shown: in the id of a collector, which has the key of its item, or with the name of a file."""
+    """Say why a secret would be shown: a collector's id has the key of its item, and the name of a file is shown."""
     used = _used(text, secrets)
     if loc[-2:] == ("items", "file") and used:
         return f"{used} is secret, and the name of a file is shown"
@@ -193,18 +193,18 @@ def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -
 
 
 def is_secret(declared: Any) -> bool:
-    """Whether an input is meant to be secret: a malformed ``secret`` counts, as it costs less to hide too much."""
+    """Whether an input is meant to be secret: a malformed ``secret`` counts, because to hide too much costs less."""
     return bool(mapping(declared).get("secret"))
 
 
 def _used(text: str, secrets: set[str]) -> str:
-    """The secret input that a text refers to; the whole of ``inputs`` has them all."""
+    """Return the secret input that a text refers to; ``inputs`` alone refers to all of them."""
     used = expressions.references(text)
     return min(secrets if "inputs" in used else secrets & used, default="")
 
 
 def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Every string that has an expression, or what looks like one, with its place."""
+    """Yield every string that has an expression, or seems to have one, with its place."""
     match value:
         case str() if "{" in value or "$" in value:
             yield loc, value
@@ -217,7 +217,7 @@ def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 
 def _keys(value: Any, loc: Loc) -> Iterator[Loc]:
-    """The place of every key that has an expression."""
+    """Yield the place of every key that has an expression."""
     if isinstance(value, dict):
         yield from ((*loc, key) for key in value if "${{" in key)
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -227,7 +227,7 @@ def _keys(value: Any, loc: Loc) -> Iterator[Loc]:
 
 def _id_faults(source: Source) -> Iterator[Fault]:
     found = [(step.id, (*step.loc, "id" if step.id == step.data.get("id") else "task")) for step in walk(source.draft)]
-    # In the order of the file, which may have the stages before the collectors: "first" is the one above.
+    # In the order of the file, where the stages may stand before the collectors: "first" is the one above.
     seen: dict[str, str] = {}
     placed = [(source.place(loc), name, loc) for name, loc in found if isinstance(name, str)]
     for place, name, loc in sorted(placed, key=lambda each: (each[0].line, each[0].column)):
@@ -239,7 +239,7 @@ def _id_faults(source: Source) -> Iterator[Fault]:
 
 
 def _foreach_faults(source: Source) -> Iterator[Fault]:
-    """Keys that only a collector with ``foreach`` may have (as defaults, they are for those that do); an input that is no list."""
+    """``batch`` and ``max_concurrency`` need ``foreach``, and its input is a list; as defaults they apply to collectors with it."""
     declared = mapping(source.draft.get("inputs"))
     for step in walk(source.draft):
         foreach, loc = step.value("foreach")
@@ -259,23 +259,23 @@ def _foreach_faults(source: Source) -> Iterator[Fault]:
 
 
 def _min_success_faults(source: Source) -> Iterator[Fault]:
-    """Of a ``foreach`` the number of collectors is known once its items are counted."""
+    """Yield the fault of a number that is too large; with ``foreach`` it is checked once the items are counted."""
     if any(step.value("foreach")[0] is not None for step in walk(source.draft) if step.kind == "collector"):
         return
     least, collectors = mapping(source.draft.get("gather")).get("min_success"), source.draft.get("collectors")
     if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
         loc = ("gather", "min_success")
-        shown = echo(source.written(loc) or "").strip('"')  # as written: a number too large is read as another
+        shown = echo(source.written(loc) or "").strip('"')  # as written: a number that is too large is read as another
         message = f"expected at most {len(collectors):,}, the number of collectors, found {shown}"
         yield Fault("E028", message, source.place(loc))
 
 
 def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
-    # A module that cannot be read may be the one that defines a task.
+    # A task may be defined in the module that cannot be read.
     include = source.draft.get("include") or []
     named = isinstance(include, str) or (isinstance(include, list) and all(isinstance(each, str) for each in include))
     complete = named and not tasks.problems
-    told: set[Loc] = set()  # what is wrong with a default is wrong for every step, and told once
+    told: set[Loc] = set()  # a fault of a default is one of every step, and is reported once
     for step in walk(source.draft):
         name, loc = step.value("task")
         if not isinstance(name, str) or "${{" in name or loc in told:
@@ -292,7 +292,7 @@ def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
 
 
 def _task_hint(name: str, tasks: TaskIndex) -> str:
-    """What to write instead of the name of a task that there is none of."""
+    """Return the hint for an unknown task."""
     near = nearest(name, tasks)
     module = name.rpartition(".")[0]
     beside = [each for each in sorted(tasks) if module and each.startswith(f"{module}.")]
@@ -314,7 +314,7 @@ def _task_hint(name: str, tasks: TaskIndex) -> str:
 
 
 def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tuple[Loc, Fault]]:
-    """What is wrong with a step's ``with``, for what its task takes."""
+    """Yield the faults of a step's ``with``, compared with the parameters of its task."""
     if task.is_wrapped:
         return
     filled = set()
@@ -339,7 +339,7 @@ def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tup
                 loc,
                 Fault("E031", message, source.place(loc), "the parameters before / take no name: take the / away"),
             )
-    # A misspelt name is one fault, not a second one for the name it stands for; nor is one beside `with`.
+    # A misspelt name is one fault: the parameter that it stands for is not reported as missing; likewise one beside `with`.
     meant = set(step.data)
     missing = [name for name, each in parameters.items() if each.required and name not in filled and name not in given]
     for name, (value, loc) in given.items():
@@ -371,7 +371,7 @@ def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tup
 
 
 def _off_choice(parameter: Parameter, value: Any) -> tuple[str, str] | None:
-    """Why a value is none of those that a parameter is annotated with, as ``Literal["json", "text"] | None``, and the nearest."""
+    """Say why a value is not among a parameter's choices, ``Literal["json", "text"] | None``, and which is the nearest."""
     choices = parameter.choices
     if not choices or (isinstance(value, str) and "${{" in value) or any(_is_same(value, each) for each in choices):
         return None
@@ -408,7 +408,7 @@ def _is_same(value: Any, choice: Any) -> bool:
 
 
 def _misfit(parameter: Parameter, value: Any, written: str | None) -> str:
-    """Why a value cannot be what a parameter is annotated as; empty if it can, or if the annotation is not a simple one."""
+    """Say why a value does not fit a parameter's annotation; empty if it does, or if the annotation is not a simple one."""
     kinds = _simple_kinds(parameter)
     if not kinds or (isinstance(value, str) and "${{" in value) or _fits(value, kinds):
         return ""
@@ -418,7 +418,7 @@ def _misfit(parameter: Parameter, value: Any, written: str | None) -> str:
 
 
 def _simple_kinds(parameter: Parameter) -> frozenset[str]:
-    """The types that an annotation allows, ``int | None``; none if one of them is no simple one."""
+    """Return the types that an annotation allows, ``int | None``; none if one of them is not simple."""
     kinds = frozenset(part.strip().partition("[")[0] for part in parameter.annotation.split("|"))
     return kinds if kinds <= _SIMPLE.keys() else frozenset()
 

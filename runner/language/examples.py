@@ -1,4 +1,4 @@
-"""A task to a piece of a workflow that names it, as YAML, with what it needs and something to replace."""
+"""A task to a piece of YAML that uses it, with its required arguments and values to replace."""
 
 import ast
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.language.task_index import Parameter, Task
 
-# What the first parameter of a task for gathers and stages is called: it is handed the value before.
+# Names of the first parameter of a task for gathers and stages, which gets the value before.
 _HANDED = {"values", "results", "collected", "gathered", "records", "rows", "items", "value"}
 _BY_NAME: dict[str, Any] = {
     "argv": ["echo", "hello"],
@@ -30,10 +30,10 @@ _BY_TYPE: dict[str, Any] = {
 
 
 def example(task: Task) -> str:
-    """A collector, or a gather or stage if that is what the task is for, without what has a default."""
+    """Return a collector, or a gather or a stage if the task is meant for one, without arguments that have a default."""
     handed = role(task) != "collector"
     given = [each for each in task.parameters if each.required and not (handed and each == task.first)]
-    # An id may have neither dot nor colon.
+    # An id may not have a dot or a colon.
     step_id = re.sub(r"[^A-Za-z0-9_]+", "_", task.name).strip("_")
     words = [f"id: {step_id}", f"task: {_scalar(task.name)}"]
     if given:
@@ -45,7 +45,7 @@ def example(task: Task) -> str:
 
 
 def role(task: Task) -> str:
-    """What kind of step a task is for, as far as its name and its first parameter tell: a user's may be for several."""
+    """Guess the kind of step that a task is for from its name and its first parameter: a user's may be for several."""
     family = task.name.partition(".")[0]
     first = task.first
     if family == "gather" or (first and re.match(r"(\w+\.)*Itera(tor|ble)\b", first.annotation)):
@@ -67,7 +67,7 @@ def _value(parameter: Parameter, task: Task) -> Any:
 
 
 def _scalar(value: Any) -> str:
-    """A value in YAML that reads as nothing else; JSON is YAML."""
+    """Return a value as unambiguous YAML; JSON is YAML."""
     plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./:-]*[\w/]", value)
     return value if plain and not _is_other(value) else json.dumps(value, ensure_ascii=False)
 

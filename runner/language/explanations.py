@@ -1,4 +1,4 @@
-"""The code of a fault to what explains it: why it is one, an example of it, and the same mended."""
+"""The code of a fault to its explanation: why it is a fault, an example, and its correction."""
 
 from dataclasses import dataclass
 from importlib import resources
@@ -12,13 +12,13 @@ MEANINGS = CODES | WARNINGS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explanation:
-    """What is known of a code.
+    """The explanation of a code.
 
     Args:
-        meaning: in a line, as `faults.CODES` or `faults.WARNINGS` has it.
-        why: it is a fault, and what to do.
-        wrong: YAML or Python that has this fault alone; empty for one that cannot be shown in a few lines.
-        mended: the same without it.
+        meaning: one line, from `faults.CODES` or `faults.WARNINGS`.
+        why: why it is a fault, and what to do.
+        wrong: YAML or Python with this fault alone; empty if a few lines cannot show it.
+        mended: the same without the fault.
     """
 
     code: str

@@ -1,4 +1,4 @@
-r"""``${{ … }}`` in the strings of a workflow: what it refers to, what is wrong with it, and what it comes to.
+r"""``${{ … }}`` in the strings of a workflow: its references, its problems, and its value.
 
 A dotted path (``inputs.topic``) is looked up; anything more is CEL, by the package ``common-expression-language``, with
 one function more: ``range(3)`` is ``[0, 1, 2]``, and ``range(1, 3)`` is ``[1, 2]``. To write ``${{`` itself, write ``${{ "${{" }}``.
@@ -20,13 +20,13 @@ from runner.text import echo, listed, nearest, printable
 
 LENGTH_LIMIT = 1_000
 MACRO_LIMIT = 3
-# What nested macros over the longest list may cost, as its length to the power of their depth + 1: a list of 5,000 in
+# The most that nested macros over the longest list may cost: its length to the power of their depth + 1. A list of 5,000 in
 # one macro, of 292 in two, of 70 in three take about three seconds each (cel 0.10 copies the list at every step).
 WORK_LIMIT = 25_000_000
-VALUE_LIMIT = 5 * 1024 * 1024  # bytes of JSON that one expression may come to
+VALUE_LIMIT = 5 * 1024 * 1024  # bytes of JSON in the value of one expression
 SECONDS_LIMIT = 5  # of the processor, for one expression
 MEMORY_LIMIT = 1 << 30  # bytes, for one expression
-VALUE_WEIGHT = 16  # bytes that any value counts as, where what an expression may take is estimated
+VALUE_WEIGHT = 16  # bytes that any value counts as in the estimate of an expression's memory
 HERE_LIMIT = (
     100_000_000  # of what is copied, by that estimate, in this process, which nothing can interrupt: about 0.2 s
 )
@@ -60,10 +60,10 @@ _FUNCTIONS = {
     *_MACROS,
 }
 _WORDS = {"true", "false", "null", "in"}
-# What the grammar of CEL keeps for itself: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
+# The reserved words of CEL's grammar: https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax
 _KEYWORDS = {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop"}
 _KEYWORDS |= {"namespace", "package", "return", "var", "void", "while"}
-# No name of a workflow's own may be one of these; `env` will have a meaning.
+# A workflow may not use these as names; `env` will have a meaning.
 RESERVED = frozenset(_WORDS | _TYPES | _KEYWORDS | {"inputs", "run", "item_index", "env"})
 _TOKEN = re.compile(
     r"""
@@ -97,13 +97,13 @@ _RANGE = re.compile(r"range\s*\((.*)\)", re.DOTALL)
 _SANDBOX = Sandbox(
     "runner.language.expressions:worked_out", seconds=SECONDS_LIMIT, memory=MEMORY_LIMIT, size=VALUE_LIMIT
 )
-# What other systems have in expressions, and how it is written here.
+# Names in the expressions of other systems, and how they are written here.
 _ELSEWHERE = {
     "secrets": "declare an input that is secret: true, and write ${{ inputs.NAME }}",
     "env": "the environment is not read: declare an input, and write ${{ inputs.NAME }}",
     "vars": "declare an input, and write ${{ inputs.NAME }}",
-    "github": "what a run knows is in run",
-    "steps": "a stage is handed the value before it, and needs no name for it",
+    "github": "the facts about a run are in run",
+    "steps": "a stage gets the value before it, and needs no name for it",
     **dict.fromkeys(
         (
             "needs",
@@ -118,7 +118,7 @@ _ELSEWHERE = {
             "values",
             "previous",
         ),
-        "a stage is handed the value before it, and needs no name for it",
+        "a stage gets the value before it, and needs no name for it",
     ),
     "item": "item is for a collector that has foreach",
     "matrix": "a collector is repeated with foreach, and what it is for is called item",
@@ -141,7 +141,7 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with an expression: the code of the fault, the message, and what to do about it."""
+    """A fault of an expression: its code, the message, and the hint."""
 
     code: str
     message: str
@@ -150,15 +150,15 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Reading:
-    """What the words of an expression tell, without parsing it.
+    """The facts about an expression that its words show, without parsing.
 
     Args:
-        paths: each name that is no macro's, with the members behind it: ``("inputs", "topic")``.
-        functions: the names of those called.
+        paths: each name that no macro binds, with its members: ``("inputs", "topic")``.
+        functions: the names of the functions that are called.
         uses: how often a value is named, also by a name that a macro binds.
-        macros: how many there are.
-        depth: of macros in one another.
-        items: more than any list written in it has.
+        macros: their number.
+        depth: how deep macros are nested.
+        items: more than the longest list in the expression has.
     """
 
     paths: tuple[tuple[str, ...], ...]
@@ -170,16 +170,16 @@ class _Reading:
 
 
 def expand(value: Any, names: Mapping[str, Any]) -> Any:
-    """A JSON value with every ``${{ }}`` in its strings worked out.
+    """Return a JSON value with every ``${{ }}`` in its strings evaluated.
 
     A string that is one expression becomes its value and keeps the type; in the middle of text it becomes text.
 
     Args:
         value: of any depth; keys are left as they are.
-        names: what ``inputs``, ``run`` … mean.
+        names: the values of ``inputs``, ``run`` ….
 
     Raises:
-        InvalidExpression: one cannot be worked out with these names.
+        InvalidExpression: one cannot be evaluated with these names.
 
     >>> expand({"url": "https://example.org/${{ inputs.page }}"}, {"inputs": {"page": 3}})
     {'url': 'https://example.org/3'}
@@ -196,7 +196,7 @@ def expand(value: Any, names: Mapping[str, Any]) -> Any:
 
 
 def check(text: str, known: Known) -> Problem | None:
-    """The first thing that is wrong with the expressions of a string, as far as it can be known before a run."""
+    """Return the first problem of the expressions in a string that can be known before a run."""
     try:
         parts = _split(text)
         expressions = [part for part in parts if isinstance(part, _Expression)]
@@ -207,10 +207,10 @@ def check(text: str, known: Known) -> Problem | None:
 
 
 def misspelt(text: str, known: Known) -> Problem | None:
-    """The first expression in the braces of another language: ``{{ inputs.topic }}``, ``${inputs.topic}``.
+    """Return the problem of the first expression in another language's braces: ``{{ inputs.topic }}``, ``${inputs.topic}``.
 
-    Only what begins with a name of ours is meant as one: a template for another program has names of its own. Within a
-    single brace it must have a member, too, as ``${item}`` may be the shell's.
+    Only one that begins with a name of ours is reported: a template for another program has names of its own. Within a
+    single brace it must have a member, too, because ``${item}`` may be the shell's.
     """
     try:
         parts = _split(text)
@@ -229,7 +229,7 @@ def misspelt(text: str, known: Known) -> Problem | None:
 
 
 def is_one(text: str) -> bool:
-    """Whether a string is one expression, and so keeps the type of its value; what does not parse may be meant as one."""
+    """Whether a string is one expression, and so keeps the type of its value; true also if it does not parse."""
     try:
         parts = _split(text)
     except _Malformed:
@@ -238,7 +238,7 @@ def is_one(text: str) -> bool:
 
 
 def alone(text: str) -> str:
-    """The name that a string is, where it is one expression that is one name: ``inputs.topic``; empty for any other."""
+    """Return the name in a string that is one expression of one name: ``inputs.topic``; empty for any other string."""
     try:
         match _split(text):
             case (_Expression(text=path),) if _PATH.fullmatch(path):
@@ -249,9 +249,9 @@ def alone(text: str) -> str:
 
 
 def references(value: Any) -> frozenset[str]:
-    """The names that a JSON value refers to: ``{"inputs.topic", "run.id"}``; ``inputs`` alone when it is the whole of them.
+    """Return the names that a JSON value refers to: ``{"inputs.topic", "run.id"}``; ``inputs`` alone for all inputs.
 
-    What does not parse refers to nothing.
+    An expression that does not parse refers to nothing.
     """
     match value:
         case str():
@@ -279,10 +279,10 @@ class _Malformed(Exception):
         self.problem = Problem("E025", message, hint)
 
 
-# The arguments of a step are expanded for every item of a `foreach`; so many strings a workflow seldom has.
+# The arguments of a step are expanded for every item of a `foreach`; few workflows have more strings than the cache holds.
 @lru_cache(maxsize=1024)
 def _split(text: str) -> tuple[str | _Expression, ...]:
-    """A string to its text and its expressions, in order."""
+    """Split a string into its text and its expressions, in order."""
     parts: list[str | _Expression] = []
     rest = 0
     while (start := text.find("${{", rest)) >= 0:
@@ -294,7 +294,7 @@ def _split(text: str) -> tuple[str | _Expression, ...]:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the ``}}`` of the expression at ``start`` stands: not within a string literal, nor closing a map."""
+    """Return the offset of the ``}}`` that ends the expression at ``start``: not one in a string literal or at the end of a map."""
     depth = 0
     position = start
     while position < len(text) and position - start <= LENGTH_LIMIT + 2:
@@ -315,10 +315,10 @@ def _end(text: str, start: int) -> int:
 
 
 def mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None:
-    """The first expression of a string that has no value, whatever its inputs are, as their types do not go together.
+    """Return the problem of the first expression that fails for any inputs, because their types do not go together.
 
-    Only expressions of names whose types are known, without a choice and without a macro, are tried: what another part of
-    them comes to, and whether that part is worked out at all, depends on the values.
+    Only expressions of names with known types, without a choice and without a macro, are tried: with those, the value of
+    a part, and whether the part is evaluated at all, depends on the values of the inputs.
 
     Args:
         types: of each name (``inputs.topic``) a value of every type that it may have.
@@ -348,7 +348,7 @@ def _mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None
             if not _is_from_cel(error):
                 raise
             line = _first_line(error)
-            if not _MISTYPED.search(line):  # of such a value, not of its type: it may do with another
+            if not _MISTYPED.search(line):  # the value fails, not its type: another value may pass
                 return None
             problem = problem or Problem("E038", f"{_shown(text)}: {line}", _overload_hint(text))
         else:
@@ -357,7 +357,7 @@ def _mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None
 
 
 def _overload_hint(text: str) -> str:
-    """What to write instead of operators and functions that take no values of such types."""
+    """Return the hint for operators and functions that do not take values of these types."""
     words = [found[0] for found in _TOKEN.finditer(text) if found.lastgroup not in {"space", "string"}]
     called = next((word for at, word in enumerate(words[:-1]) if word in _METHODS and words[at + 1] == "("), "")
     if called and words[max(0, words.index(called) - 1)] != ".":
@@ -398,7 +398,7 @@ def _unknown(path: tuple[str, ...], known: Known) -> Problem | None:
     good = _good_names(known)
     of_root = known.get(root)
     near = next((each for each in good if each.partition(".")[2] == name), "")
-    if of_root and members:  # of a root that there is, the member is misspelt
+    if of_root and members:  # the root exists: its member is misspelt
         near = near or (f"{root}.{member}" if (member := nearest(members[0], sorted(of_root))) else "")
     else:
         near = near or nearest(name, good) or nearest(root, [each for each in known if known[each] is None])
@@ -409,7 +409,7 @@ def _unknown(path: tuple[str, ...], known: Known) -> Problem | None:
 
 
 def _good_names(known: Known) -> list[str]:
-    """Every name that can be used: of those whose members are not known, the root alone."""
+    """Return every name that can be used; if the members of a root are not known, the root alone."""
     return [
         name
         for root, members in known.items()
@@ -431,7 +431,7 @@ def _expand(text: str, names: Mapping[str, Any]) -> Any:
 
 
 def _copy(value: Any) -> Any:
-    """A list or mapping of its own: a task may change what it is handed, and the inputs are those of every step."""
+    """Copy a list or a mapping: a task may change its arguments, and all steps share the inputs."""
     match value:
         case list():
             return [_copy(each) for each in value]
@@ -442,7 +442,7 @@ def _copy(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value within text: strings as they are, null as nothing, the rest as JSON."""
+    """Return a value as part of a text: strings as they are, null as nothing, the rest as JSON."""
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False)
@@ -480,16 +480,16 @@ def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
 
 
 def _is_much(reading: _Reading, longest: int, weight: int) -> bool:
-    """Whether an expression may come to much, or take long, by the most that its words and its values allow.
+    """Whether an expression may make a large value, or take long, estimated from its words and the sizes of its values.
 
-    Each macro may name its values as often as there are names; CEL copies what a macro has made so far at each item.
+    Each macro may use its values as often as there are names; CEL copies the result of a macro so far at each item.
     """
     made: int = weight * reading.uses ** max(1, reading.macros) * longest**reading.depth
     return made > VALUE_LIMIT or made * (longest if reading.depth else 1) > HERE_LIMIT
 
 
 def _apart(text: str, names: dict[str, Any]) -> Any:
-    """The value of an expression, in a process that can be ended: CEL can be interrupted by nothing."""
+    """Evaluate an expression in a process that can be killed: nothing can interrupt CEL."""
     try:
         told = _SANDBOX.call([text, names])
     except TooMuch as problem:
@@ -500,7 +500,7 @@ def _apart(text: str, names: dict[str, Any]) -> Any:
 
 
 def worked_out(argument: list[Any]) -> dict[str, Any]:
-    """What the process does that `_apart` asks: ``{value}``, or ``{problem, hint}``."""
+    """Evaluate an expression in the process of `_apart`; return ``{value}``, or ``{problem, hint}``."""
     text, names = argument
     try:
         return {"value": _worked_out(_compiled(text), text, _reading(text), names, None)}
@@ -509,10 +509,10 @@ def worked_out(argument: list[Any]) -> dict[str, Any]:
 
 
 def _worked_out(program: Any, text: str, reading: _Reading, needed: dict[str, Any], range_limit: int | None) -> Any:
-    """What CEL makes of a program, as JSON.
+    """Return the value of a CEL program, as JSON.
 
     Args:
-        range_limit: of a range that may be worked out here; None if this is where much may be.
+        range_limit: the longest range that may be evaluated in this process; None in the process that can be killed.
     """
     try:
         return _plain(_executed(program, reading, needed, range_limit), text)
@@ -529,7 +529,7 @@ def _worked_out(program: Any, text: str, reading: _Reading, needed: dict[str, An
 
 
 def _needed(names: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
-    """What of the names an expression refers to: CEL copies all that it is given, and an input may have a million items."""
+    """Return the names that the expression refers to: CEL copies all its arguments, and an input may have a million items."""
     needed: dict[str, Any] = {}
     whole = {path[0] for path in reading.paths if len(path) == 1}
     for root, *members in reading.paths:
@@ -547,12 +547,12 @@ def _executed(program: Any, reading: _Reading, names: dict[str, Any], range_limi
         return program.execute(names)
     import cel  # noqa: PLC0415 - it compiled the program, and so is imported already
 
-    # A range is a list like any other: under macros it may not be longer than one that is an input.
+    # A range is a list like any other: under macros it may not be longer than an input may be.
     limit = int(WORK_LIMIT ** (1 / (reading.depth + 1)) + 1e-6) if reading.depth else ITEM_LIMIT
     problems: list[Exception] = []
 
     def called(*ends: Any) -> list[int]:
-        # Nothing is raised through CEL, which writes it to stderr and goes on in its own words.
+        # No exception is raised through CEL, which would write it to stderr and raise another in its own words.
         try:
             made = _range(ends, limit)
         except _OutOfRange as problem:
@@ -566,7 +566,7 @@ def _executed(program: Any, reading: _Reading, names: dict[str, Any], range_limi
     try:
         value = program.execute(cel.Context(variables=names, functions={"range": called}))
     except BaseException as error:
-        if problems and _is_from_cel(error):  # what followed from the empty list is no problem of its own
+        if problems and _is_from_cel(error):  # an error that follows from the empty list is not reported
             raise problems[0] from error
         raise
     if problems:
@@ -575,7 +575,7 @@ def _executed(program: Any, reading: _Reading, names: dict[str, Any], range_limi
 
 
 class _TooLongHere(Exception):
-    """A range that must be worked out where it can be ended."""
+    """A range that must be evaluated in a process that can be killed."""
 
 
 class _OutOfRange(Exception):
@@ -593,7 +593,7 @@ def _range(ends: Sequence[Any], limit: int) -> list[int]:
 
 @lru_cache(maxsize=1024)
 def _range_alone(text: str) -> tuple[str, ...]:
-    """The arguments of an expression that is one call of ``range``, which needs no CEL; empty for any other."""
+    """Return the arguments of an expression that is one call of ``range``, which needs no CEL; empty for any other."""
     found = _RANGE.fullmatch(text)
     if found is None:
         return ()
@@ -621,7 +621,7 @@ def _look_up(path: str, names: Mapping[str, Any]) -> Any:
 
 
 def _others(missing: KeyError, reading: _Reading, names: Mapping[str, Any]) -> str:
-    """The keys that are there in place of the one that an expression has asked for."""
+    """List the keys that exist instead of the missing one."""
     for root, *members in reading.paths:
         if members and members[0] == str(missing).strip("'"):
             return _keys(names.get(root))
@@ -629,12 +629,12 @@ def _others(missing: KeyError, reading: _Reading, names: Mapping[str, Any]) -> s
 
 
 def _keys(value: Any) -> str:
-    """A file with semicolons has one column, which is called like all of them: its name says so."""
+    """List the keys of a mapping: a CSV file with semicolons has one column, whose name then shows the mistake."""
     return f"; it has {listed([echo(key) for key in value])}" if isinstance(value, Mapping) and value else ""
 
 
 def _plain(value: Any, text: str) -> Any:
-    """The result of CEL as JSON: a timestamp becomes its ISO text; bytes, durations and the like are refused."""
+    """Return the result of CEL as JSON: a timestamp becomes its ISO text; bytes, durations and the like are refused."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -645,7 +645,7 @@ def _plain(value: Any, text: str) -> Any:
         case list():
             return [_plain(each, text) for each in value]
         case dict() if all(isinstance(key, str) for key in value):
-            # In an order that every process agrees on: CEL's maps have none.
+            # Sorted, so that every process has the same order: CEL's maps have none.
             return {key: _plain(value[key], text) for key in sorted(value)}
         case dict():
             raise InvalidExpression(f"{_shown(text)}: the keys of a map must be strings")
@@ -654,12 +654,12 @@ def _plain(value: Any, text: str) -> Any:
 
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> Any:
-    """The CEL program of an expression.
+    """Compile an expression to a CEL program.
 
     Raises:
         _Malformed: it does not parse, or is too long or too deep.
     """
-    # Here and not at the top: its __init__ imports typer and prompt_toolkit, 0.16 s that most workflows never need.
+    # Not at the top: its __init__ imports typer and prompt_toolkit, 0.16 s that most workflows never need.
     import cel  # noqa: PLC0415
 
     if len(text) > LENGTH_LIMIT:
@@ -676,11 +676,11 @@ def _compiled(text: str) -> Any:
 
 
 def _is_from_cel(error: BaseException) -> bool:
-    """A panic of the Rust library is a BaseException of no public type (pyo3); it is an answer like any other."""
+    """Whether CEL raised it. A panic of the Rust library is a BaseException of no public type (pyo3), and an ordinary error here."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
-# What the Rust library says of itself and its values, in words of the language.
+# Messages of the Rust library, in the words of the language.
 _PLAIN_WORDS = (
     (re.compile(r"Parsing Error: Error \{.*"), "not a duration, as 90s or 1h30m"),
     (re.compile(r"Function '(\w+)' error: "), r"\1: "),
@@ -689,7 +689,7 @@ _PLAIN_WORDS = (
 
 
 def _first_line(error: BaseException) -> str:
-    """One line of a message of cel: of a parse error ``1:4: Syntax error: …``, without the list of what could follow."""
+    """Return one line of a message of cel: for a parse error ``1:4: Syntax error: …``, without the list of expected tokens."""
     text = str(error)
     found = re.search(r"ERROR: <input>:(\d+:\d+: .*)", text)
     line = found[1] if found else text.partition("\n")[0].partition(". ")[0]
@@ -735,7 +735,7 @@ def _reading(text: str) -> _Reading:
 
 
 def _members(tokens: list[re.Match[str]], index: int) -> Iterator[str]:
-    """The member that follows a name: ``.topic`` or ``["topic"]``."""
+    """Yield the member that follows a name: ``.topic`` or ``["topic"]``."""
     words = [token[0] for token in tokens[index : index + 3]]
     match words:
         case [".", name, *rest] if tokens[index + 1]["name"] and rest[:1] != ["("]:
@@ -745,7 +745,7 @@ def _members(tokens: list[re.Match[str]], index: int) -> Iterator[str]:
 
 
 def _measured(value: Any) -> tuple[int, int]:
-    """How long the longest list in a JSON value is, or its longest map; and about how many bytes of memory all of it takes."""
+    """Return the length of the longest list or map in a JSON value, and about how many bytes of memory the value takes."""
     match value:
         case list():
             inner = [_measured(each) for each in value]

@@ -1,4 +1,4 @@
-"""What a user gives for an input to the value that its declaration accepts, or to why it accepts none."""
+"""A user's value for an input to the value that its declaration accepts, or to the reason why it accepts none."""
 
 import json
 import re
@@ -42,7 +42,7 @@ class Input(BaseModel, extra="forbid", strict=True, frozen=True):
         return {"required": "default" not in data, **data} if isinstance(data, dict) else data
 
     def accept(self, value: Any, *, from_text: bool = True) -> Any:
-        """The value of this input that a user gave.
+        """Return the value of this input that a user gave.
 
         Args:
             value: a JSON value; or the text of one, as the command line has it.
@@ -61,10 +61,10 @@ class Input(BaseModel, extra="forbid", strict=True, frozen=True):
 
 
 def read(path: str, declared: Mapping[str, Input]) -> dict[str, Any]:
-    """The values in a file of inputs, by the input's name; whether they fit, `accept` says.
+    """Return the values in a file of inputs, by the input's name; `accept` checks whether they fit.
 
     Raises:
-        InvalidWorkflow: it is no YAML or JSON, or its values are not those that are written. No secret is shown.
+        InvalidWorkflow: the file is not YAML or JSON, or has a fault. No secret is shown.
     """
     secret = [(name,) for name, each in declared.items() if each.secret]
     written = read_source(path, of="file of inputs", secret=bool(secret))
@@ -74,7 +74,7 @@ def read(path: str, declared: Mapping[str, Input]) -> dict[str, Any]:
 
 
 def faults(written: Source) -> Iterator[Fault]:
-    """Inputs that are well formed, but whose default, enum or pattern do not fit the rest."""
+    """Yield the faults of inputs that are well formed, but whose default, enum or pattern do not fit the rest."""
     inputs = written.draft.get("inputs")
     for name, said in inputs.items() if isinstance(inputs, dict) else ():
         try:
@@ -91,7 +91,7 @@ def faults(written: Source) -> Iterator[Fault]:
 
 
 def _from_text(text: str, type_: Type) -> Any:
-    """The value that a text of the command line stands for; the text itself where it stands for none."""
+    """Convert a text of the command line to the input's type; return the text itself if it cannot be converted."""
     word = text.strip().lower()
     match type_:
         case "integer" if re.fullmatch(r"[+-]?[0-9]{1,20}", word):
@@ -129,7 +129,7 @@ _EXPECTED = {
 
 
 def _misfit(declared: Input, value: Any) -> tuple[str, str] | None:
-    """The code of the fault and what was expected, if a value does not fit its declaration."""
+    """Return the code of the fault and what was expected, if a value does not fit its declaration."""
     wrong = _wrong_type(declared.type, value)
     if wrong:
         return wrong
@@ -173,7 +173,7 @@ _PIECE = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\{\d+(?:,\d*)?\}|.", re.DOTALL)
 
 
 def _states(pattern: str) -> int:
-    """About how large a pattern becomes when its counts are written out: ``(a{10}){10}`` has a hundred of ``a``."""
+    """Return about how large a pattern becomes when its counts are written out: ``(a{10}){10}`` has a hundred of ``a``."""
     groups, last = [0], 0
     for piece in _PIECE.findall(pattern):
         if piece == "(":
@@ -235,5 +235,5 @@ def _declaration_faults(declared: Input) -> Iterator[tuple[Loc, str, str]]:
     if declared.default is not None and short:
         wrong.append((("default",), _misfit(declared, declared.default)))
     for loc, problem in wrong:
-        if problem and problem[0] != "E018":  # which the source has told
+        if problem and problem[0] != "E018":  # which the source reports
             yield loc, *problem

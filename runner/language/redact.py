@@ -1,4 +1,4 @@
-"""A plan's secrets, and anything that is to be shown, to the same without them."""
+"""A plan's secrets and a value to show, to that value without the secrets."""
 
 import base64
 import json
@@ -20,16 +20,16 @@ Value = TypeVar("Value")
 
 
 def redact_inputs(plan: Plan) -> dict[str, Any]:
-    """The plan's inputs by name, those that are secret as ``***``."""
+    """Return the plan's inputs by name, the secret ones as ``***``."""
     return {name: MASK if name in plan.secrets else value for name, value in plan.inputs.items()}
 
 
 def redact(value: Value, plan: Plan) -> Value:
-    """Any JSON value or text, every secret in it replaced by ``***``.
+    """Replace every secret in a JSON value or a text by ``***``.
 
     A secret is also found percent-encoded, in JSON, HTML and a Python representation, with any of its characters escaped or
-    not; in Base64; and each line of it alone. Found it must be: what a task makes of a secret (its upper case, its hash) is
-    not.
+    not; in Base64; and each line of it alone. A value that a task derives from a secret (its upper case, its hash) is not
+    recognized.
     """
     secrets = [plan.inputs[name] for name in plan.secrets if name in plan.inputs]
     leaves = [leaf for secret in secrets for leaf in _leaves(secret)]
@@ -38,18 +38,18 @@ def redact(value: Value, plan: Plan) -> Value:
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """A text, every one of the secrets in it replaced by ``***``, in whichever way of `redact` it is written."""
+    """Replace every one of the secrets in a text by ``***``, in all the encodings of `redact`."""
     pattern = _pattern(tuple(secrets))
     return pattern.sub(MASK, text) if pattern else text
 
 
 def redact_line(text: str, plan: Plan) -> str:
-    """A text as it goes into a log or a message: without secrets, and on one line that no terminal obeys."""
+    """Return a text for a log or a message: without secrets, and on one line without control characters."""
     return printable(redact(text, plan))
 
 
 def redact_id(step_id: str, plan: Plan) -> str:
-    """A step's id as it may be shown: that of an item has its key, which may be made of a secret."""
+    """Return a step's id to show: that of an item has its key, which may be made of a secret."""
     return redact(step_id, plan) if is_item(step_id) else step_id
 
 
@@ -64,7 +64,7 @@ def _redacted(value: Any, leaves: list[Any], secret: re.Pattern[str] | None) -> 
 
 
 def _leaves(secret: Any) -> Iterator[Any]:
-    """The texts and numbers of a secret; null and booleans tell nothing, and to redact them would redact too much."""
+    """Yield the texts and numbers of a secret; null and booleans reveal nothing, and to redact them would redact too much."""
     if isinstance(secret, Mapping):
         secret = list(secret.values())
     if isinstance(secret, list | tuple):
@@ -76,7 +76,7 @@ def _leaves(secret: Any) -> Iterator[Any]:
 
 @lru_cache(maxsize=16)
 def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
-    """What finds every way in which the secrets are written inside a text, the longest first: one may be part of another."""
+    """Return a pattern for all encodings of the secrets inside a text, the longest first: one may be part of another."""
     lines = {line.strip() for secret in secrets for line in secret.splitlines()}
     whole = sorted((each for each in {*secrets, *lines} if len(each) >= _SHORTEST), key=len, reverse=True)
     ways = [
@@ -88,7 +88,7 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
 
 @lru_cache(maxsize=256)
 def _ways(char: str) -> str:
-    """What finds a character, as itself or escaped. Not a list of encoders: httpx, curl and a browser each leave others as they are.
+    """Return a pattern for a character, as itself or escaped. No list of encoders: httpx, curl and browsers escape different ones.
 
     Each time that a text is quoted again, its backslashes double; twice is as far as we go, so that the search stays linear.
     """
@@ -108,7 +108,7 @@ def _ways(char: str) -> str:
 
 
 def _base64(secret: str) -> Iterator[str]:
-    """What of a secret in Base64 is the same whatever stands before and after it, as in a header of basic authentication."""
+    """Yield the parts of a secret's Base64 that do not depend on the text around it, as in a header of basic authentication."""
     content = secret.encode("utf-8", "surrogatepass")
     for before in range(3):
         bits = 8 * (before + len(content))

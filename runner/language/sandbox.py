@@ -1,4 +1,4 @@
-"""A function and a JSON value to what it returns, worked out in a process that is ended if it takes too much."""
+"""A function and a JSON value to its result, computed in a process that is killed if it takes too much."""
 
 import json
 import math
@@ -14,8 +14,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-IDLE = 1.0  # seconds after which a process that is asked nothing ends: the items of a `foreach` ask one after the other
-WALL = 60.0  # seconds: a process that is not even given the processor is waited for no longer
+IDLE = 1.0  # seconds after which an idle process exits: the items of a `foreach` are evaluated one after the other
+WALL = 60.0  # seconds until a call is killed even if the process does not get the processor
 
 _SERVE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from runner.language import sandbox; sandbox.serve(*sys.argv[2:])"
 _CHUNK = 1 << 16
@@ -26,14 +26,14 @@ class TooMuch(Exception):
 
 
 class Sandbox:
-    """A process that calls one function as often as it is asked to; it is started when it is needed, and ends when idle.
+    """A process that calls one function; it is started when it is needed, and exits when idle.
 
-    Code that holds the interpreter, as an extension in another language does, can be ended in no other way: neither a
-    signal nor a thread gets in between.
+    Code that holds the interpreter, as an extension in another language does, can be stopped in no other way: neither a
+    signal nor a thread interrupts it.
 
     Args:
-        function: ``module:name``, called with one JSON value; what it returns is JSON too.
-        seconds: of the processor that one call may take.
+        function: ``module:name``, called with one JSON value; its result is JSON, too.
+        seconds: of processor time that one call may take.
         memory: bytes of its address space.
         size: bytes of JSON that it may return.
     """
@@ -42,29 +42,29 @@ class Sandbox:
         self._words = (function, str(seconds), str(memory), str(size))
         self._seconds, self._memory = seconds, memory
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0  # the process that started it: a fork of that one starts its own
+        self._owner = 0  # the process that started it: its forks start their own
         self._lock = threading.Lock()
 
     def call(self, argument: Any) -> Any:
-        """What the function returns.
+        """Call the function.
 
         Raises:
-            TooMuch: it was ended, or its value is too large.
+            TooMuch: the call was killed, or its value is too large.
         """
         line = json.dumps(argument).encode() + b"\n"
         with self._lock:
-            answer = self._answer(line) or self._answer(line)  # it may have ended just now, having been idle
+            answer = self._answer(line) or self._answer(line)  # the process may just have exited, being idle
         told = json.loads(answer or b'{"exceeded": "was ended"}')
         if "value" not in told:
             raise TooMuch(told["exceeded"])
         return told["value"]
 
     def _answer(self, line: bytes) -> bytes:
-        """One line of the process's; empty if it had ended by itself."""
+        """Return one line of the process; empty if it had exited by itself."""
         process = self._started()
         try:
             answer = _exchange(process, line)
-        except BaseException:  # an interrupt, a timeout of the step: what it would answer is for nobody
+        except BaseException:  # an interrupt, a timeout of the step: nobody needs the answer
             _end(process)
             raise
         if answer:
@@ -86,13 +86,13 @@ class Sandbox:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is for us
+                process_group=0,  # Ctrl-C must not reach it
             )
         return self._process
 
 
 def _exchange(process: subprocess.Popen[bytes], line: bytes) -> bytes:
-    """The line that a process answers to this one; empty if it ends instead, or takes too long."""
+    """Send a line to a process and return its answer; empty if it exits instead, or takes too long."""
     if process.stdin is None or process.stdout is None:
         return b""
     answer, until = bytearray(), time.monotonic() + WALL
@@ -109,8 +109,8 @@ def _exchange(process: subprocess.Popen[bytes], line: bytes) -> bytes:
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
-    """End a process that may have ended by itself, and say with which code it did."""
-    process.kill()  # of no effect on one that is ending: how it does is decided
+    """Kill a process that may have exited by itself, and return its exit code."""
+    process.kill()  # without effect on a process that has exited: its code stays
     for pipe in (process.stdin, process.stdout):
         with suppress(OSError):
             if pipe is not None:
@@ -119,7 +119,7 @@ def _end(process: subprocess.Popen[bytes]) -> int:
 
 
 def serve(function: str, seconds: str, memory: str, size: str) -> None:
-    """What the process does: answer each line of standard input, until that ends or none has come for a while."""
+    """Run in the process: answer each line of standard input, until it closes or is idle for a while."""
     module, _, name = function.partition(":")
     called = getattr(import_module(module), name)
     for kind, limit in ((resource.RLIMIT_AS, int(memory)), (resource.RLIMIT_CORE, 0)):

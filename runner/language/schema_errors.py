@@ -25,7 +25,7 @@ _TYPES = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
-_FAN_OUT = "a workflow is collectors (in parallel) → gather → stages (in a row); a stage is handed the value before it"
+_FAN_OUT = "a workflow is collectors (in parallel) → gather → stages (in a row); a stage gets the value before it"
 _SLUG = "[a-z][a-z0-9_-]*"
 _SHAPES = {
     "name": "a name of lower-case letters, digits, _ and -, starting with a letter, at most 63",
@@ -39,7 +39,7 @@ _ARGV = "task: command.run, with: {argv: [program, argument]}"
 _FOR_EACH = "a collector is repeated with foreach: [a, b]"
 _NO_OUTPUTS = "leave it out: the value of the last step is the result"
 _OF_COLLECTORS = "it is for collectors only"
-# What other systems have, and how it is written here: of a file, and of a step.
+# Keys of other systems, and how they are written here: in a file, and in a step.
 _HINTS = {
     **dict.fromkeys(("schedule", "schedules", "cron", "on", "triggers", "trigger", "timetable"), _NO_SCHEDULE),
     **dict.fromkeys(
@@ -81,9 +81,9 @@ _STEP_HINTS = {
     **dict.fromkeys(("foreach", "batch", "max_concurrency", "required"), _OF_COLLECTORS),
     "name": "a step has an id: lower-case letters, digits, _ and -",
 }
-# The required keys that are meant by what has such a hint: they are not missing, too.
+# The required keys that a key with such a hint stands for: they are not reported as missing, too.
 _MEANT = {_ARGV: {"task"}, _STEP_HINTS["name"]: {"id"}}
-# What other languages call the type of an input, and how it is written here.
+# Names of other languages for the type of an input, and how they are written here.
 _INPUT_TYPES = {
     **dict.fromkeys(("date", "day"), r"write type: string, pattern: '^\d{4}-\d\d-\d\d$'"),
     **dict.fromkeys(
@@ -97,7 +97,7 @@ _INPUT_TYPES = {
     **dict.fromkeys(("float", "double", "decimal"), "write number"),
     **dict.fromkeys(("int", "long"), "write integer"),
 }
-# What other systems call it.
+# Names of other systems.
 _SYNONYMS = {
     "args": "with",
     "kwargs": "with",
@@ -117,10 +117,10 @@ def faults(
     language: type[BaseModel],
     takes: Callable[[Loc], Collection[str]] = lambda _: (),
 ) -> list[Fault]:
-    """The faults of a file's data, given the model that it was validated against.
+    """Translate the errors of a file's data, given the model that it was validated against.
 
     Args:
-        takes: what the task of the step at a place takes under ``with``.
+        takes: returns the names that the task of the step at a place takes under ``with``.
     """
     told, meant = [], set()
     for each in errors:
@@ -135,7 +135,7 @@ def faults(
 
 
 def fault(code: str, expected: str, value: Any, loc: Loc, source: Source, *, hint: str = "") -> Fault:
-    """The fault of a value that is not what was expected, with what it is instead, as it is written."""
+    """Return the fault of an unexpected value: what was expected, and what was found, as it is written."""
     written = source.written(loc)
     if code == "E007" and expected == "expected a string" and isinstance(value, bool | int | float):
         return Fault(code, misread(value, written), source.place(loc))
@@ -144,14 +144,14 @@ def fault(code: str, expected: str, value: Any, loc: Loc, source: Source, *, hin
 
 
 def error(code: str, expected: str, hint: str = "") -> PydanticCustomError:
-    """An error for a validator to raise; what was found instead is added where the file is known."""
+    """Return an error for a validator to raise; what was found is added by `faults`, which knows the file."""
     return PydanticCustomError(code, "{expected}", {"expected": expected, "hint": hint})
 
 
 def _unknown_key(
     loc: Loc, source: Source, language: type[BaseModel], takes: Callable[[Loc], Collection[str]]
 ) -> tuple[Fault, Collection[str]]:
-    """The fault of a key that the language does not have, and the keys that it may stand for."""
+    """Return the fault of an unknown key, and the keys that it may stand for."""
     key, good = str(loc[-1]), _keys_at(loc[:-1], language)
     place = source.place(loc, key=True)
     message = f"unknown key {echo(key)}{_owner(loc, source)}"
@@ -169,7 +169,7 @@ def _unknown_key(
 
 
 def _nested(loc: Loc, source: Source) -> tuple[str, ...]:
-    """The required keys of a step that is named by a key of its own: ``- one: {task: …}``; none if that is not so."""
+    """Return the required keys of a step whose name is a key: ``- one: {task: …}``; none for any other step."""
     step, name = step_at(source.draft, loc), str(loc[-1])
     if step is None or step.kind == "gather" or step.loc != loc[:-1] or not re.fullmatch(_SLUG, name):
         return ()
@@ -185,7 +185,7 @@ def _keys_of(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _keys_at(loc: Loc, language: type[BaseModel]) -> tuple[str, ...]:
-    """The keys that the language has at a place."""
+    """Return the keys that the language has at a place."""
     there: Any = language
     for step in loc:
         if isinstance(there, type) and issubclass(there, BaseModel):
@@ -199,7 +199,7 @@ def _keys_at(loc: Loc, language: type[BaseModel]) -> tuple[str, ...]:
 
 
 def _owner(loc: Loc, source: Source) -> str:
-    """Of which step or input a key is, in words."""
+    """Name the step or the input that a key belongs to."""
     step = step_at(source.draft, loc)
     if step is not None and step.kind == "gather":
         return " in gather"
@@ -216,13 +216,13 @@ def _owner(loc: Loc, source: Source) -> str:
 
 
 def _slug_hint(loc: Loc, value: str) -> str:
-    """The name that is nearest to one that has other letters."""
+    """Return the hint for a name with other characters: the nearest name that is allowed."""
     slug = re.sub("[^a-z0-9_]+", "-", value.lower()).strip("-_")[:63].rstrip("-_")
     return f"write {slug}" if loc[-1] in {"name", "id"} and re.fullmatch(_SLUG, slug) else ""
 
 
 def _shape_hint(loc: Loc, value: Any) -> str:
-    """What to write instead of a list or a text where a mapping is expected."""
+    """Return the hint for a list or a text where a mapping is expected."""
     match loc, value:
         case ("inputs",), [str(name), *_] if name.isidentifier():
             return f"write {{{name}: {{type: string}}}}"
@@ -236,7 +236,7 @@ def _shape_hint(loc: Loc, value: Any) -> str:
 
 
 def _list_hint(loc: Loc, value: Any) -> str:
-    """What to write instead of a mapping or a text where a list is expected."""
+    """Return the hint for a mapping or a text where a list is expected."""
     match loc, value:
         case (str(key),), dict() if key in LISTS and any(map(isinstance, value.values(), repeat(dict))):
             name = next(iter(value))

@@ -24,8 +24,8 @@ DEPTH_LIMIT = 32
 ALIAS_LIMIT = 50
 EVENT_LIMIT = 200_000
 STRING_LIMIT = 64 * 1024
-_OF_EVENTS = {"E002", "E003", "E011", "E016", "E019"}  # codes of what ends the reading of the parser's events
-INTEGER_LIMIT = 2**53  # the first integer that a double, and so many a JSON reader, cannot tell from its neighbour
+_OF_EVENTS = {"E002", "E003", "E011", "E016", "E019"}  # codes of faults that stop the parser
+INTEGER_LIMIT = 2**53  # the first integer that a double, and many a JSON reader, confuses with its neighbour
 
 Loc = tuple[str | int, ...]
 
@@ -50,7 +50,7 @@ def read_source(path: str, *, of: str = "workflow", secret: bool = False) -> "So
 
     Args:
         path: of the file; ``-`` is standard input, which faults call ``<stdin>``. With the suffix ``.json``, numbers are JSON's.
-        of: what the file holds, in a word, for the fault of an empty one.
+        of: the file's content in a word, for the fault of an empty one.
         secret: see ``parse_source``.
 
     Raises:
@@ -67,13 +67,13 @@ def read_source(path: str, *, of: str = "workflow", secret: bool = False) -> "So
 
 
 def _content(path: str) -> tuple[bytes, int]:
-    """As much of a file as is worth reading, and its size as far as it is known."""
+    """Return the content of a file, up to the limit, and its size as far as it is known."""
     if path == "-":
         if sys.stdin is None or sys.stdin.closed:
             return b"", 0
         content = sys.stdin.buffer.read(FILE_LIMIT + 1)
         return content, len(content)
-    # Opening a named pipe waits for its other end unless told not to, and reading one may have no end.
+    # Opening a named pipe blocks until its other end is opened, except with O_NONBLOCK, and reading one may never end.
     with open(path, "rb", opener=_without_waiting) as file:
         status = os.fstat(file.fileno())
         if stat.S_ISFIFO(status.st_mode) and not path.startswith(_OPEN_ALREADY):
@@ -85,10 +85,10 @@ def _content(path: str) -> tuple[bytes, int]:
 
 
 class _NamedPipe(OSError):
-    """A pipe by a name in a directory, whose other end may never be opened."""
+    """A pipe with a name in a directory: its other end may never be opened."""
 
 
-# Pipes of the shell's, whose other end is there: of `validate <(…)`, say.
+# Pipes of the shell, whose other end is open: `validate <(…)`, for example.
 _OPEN_ALREADY = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
@@ -118,18 +118,18 @@ def _too_large(name: str, size: int) -> Fault:
 
 
 def parse_source(text: str | bytes, name: str, *, of: str = "workflow", secret: bool = False) -> "Source":
-    """YAML text to a source.
+    """Parse YAML text.
 
     Args:
         text: the whole file.
-        name: of the file, as faults are to call it.
-        of: what it holds, in a word.
-        secret: whether what is raised must quote nothing of it, because values in it are secret (of the faults that are
-            kept, see ``Source.hide``).
+        name: of the file, as faults show it.
+        of: its content in a word.
+        secret: whether an exception must quote nothing of the text, because values in it are secret (for the faults that
+            are kept, see ``Source.hide``).
 
     Raises:
         InvalidWorkflow: not YAML within the limits. Faults that leave the rest readable (a duplicate key, a tag) are
-            not raised but kept in ``Source.faults``, so that they are told together with those of the language.
+            not raised but kept in ``Source.faults``, so that they are reported together with those of the language.
     """
     content = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(content) > FILE_LIMIT:
@@ -137,14 +137,14 @@ def parse_source(text: str | bytes, name: str, *, of: str = "workflow", secret: 
     try:
         return _parsed(text, name, of)
     except InvalidWorkflow as error:
-        # What cannot be read cannot tell which of its values are secret: none is shown.
+        # A text that cannot be parsed does not say which of its values are secret: none is shown.
         if secret or _SECRET_KEY.search(content):  # defence: UNQUOTED
             raise InvalidWorkflow(tuple(map(_unquoted, error.faults))) from error.__cause__
         raise
 
 
 def _unquoted(fault: Fault) -> Fault:
-    """A fault that tells its place and its kind, and nothing that stands there."""
+    """Return the fault with its place and its kind, and without the text at that place."""
     return replace(fault, message=CODES[fault.code], place=replace(fault.place, text=""))
 
 
@@ -164,7 +164,7 @@ def _decoded(text: str | bytes, name: str) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
-        if b"\0" in text:  # an image, an archive, UTF-16: no place in it would help
+        if b"\0" in text:  # an image, an archive, UTF-16: a place in it would not help
             raise InvalidWorkflow((Fault("E015", "binary data, not UTF-8 text", Place(name, 1, 1)),)) from error
         good = text[: error.start].decode()
         lines = _Lines(name, good.removeprefix("\ufeff") + "\ufffd")
@@ -174,13 +174,13 @@ def _decoded(text: str | bytes, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file as plain data, and where each piece of it stands.
+    """A file as plain data, with the place of each piece.
 
     Args:
         name: of the file, as the user wrote it.
         draft: its data as far as it could be read: JSON types only; keys are strings as written, so ``on:`` is the key
-            ``"on"``. For what tells the faults of the text together with its own; everything else takes ``data``.
-        faults: what is wrong with the text although it could be read.
+            ``"on"``. For checks that report the faults of the text together with their own; other code takes ``data``.
+        faults: those of a text that could be read all the same.
     """
 
     name: str
@@ -194,21 +194,21 @@ class Source:
         """The data of a text without faults.
 
         Raises:
-            InvalidWorkflow: it has some, and so the data is not what was written.
+            InvalidWorkflow: the text has faults, so the data is not what was written.
         """
         if self.faults:
             raise InvalidWorkflow(self.faults)
         return self.draft
 
     def place(self, loc: Loc, *, key: bool = False) -> Place:
-        """Where the value at ``loc`` stands, or its key; of what does not exist, the nearest thing around it."""
+        """Return the place of the value at ``loc``, or of its key; if there is none, of the nearest value around it."""
         node, rest = self._find(loc[:-1] if key else loc)
         if key and not rest and loc and loc[-1] in node.keys:
             return self._lines.place(*node.keys[str(loc[-1])])
         return self._lines.place(node.start, node.end)
 
     def first_key(self, loc: Loc) -> Place:
-        """Where the first key of the mapping at ``loc`` stands: the place of a key that is missing from it."""
+        """Return the place of the first key of the mapping at ``loc``: that of a key that is missing from it."""
         node, _ = self._find(loc)
         return self._lines.place(*next(iter(node.keys.values()), (node.start, node.end)))
 
@@ -217,17 +217,17 @@ class Source:
         return not self._find(loc)[1]
 
     def written(self, loc: Loc) -> str | None:
-        """The text of a plain scalar as it stands in the file; None for a quoted one and for what is no scalar."""
+        """Return the text of a plain scalar as it stands in the file; None for a quoted one and for a collection."""
         node, rest = self._find(loc)
         return None if rest else node.written
 
     def lines_of(self, loc: Loc) -> range:
-        """The numbers of the lines that the value at ``loc`` takes."""
+        """Return the numbers of the lines that the value at ``loc`` takes."""
         node, rest = self._find(loc)
         return range(0) if rest else self._lines_of(node)
 
     def hide(self, faults: Iterable[Fault], secret: Iterable[Loc]) -> list[Fault]:
-        """The faults, without the lines and the words that would show the values at these places, which are secret."""
+        """Return the faults without the lines and the words that would show the secret values at these places."""
         nodes = [inner for loc in secret for node in self._all_at(loc) for inner in node.within()]
         lines = {line for node in nodes for line in self._lines_of(node)}
         values = {self._lines.at(node.start) for node in nodes}
@@ -239,7 +239,7 @@ class Source:
         ]
 
     def _all_at(self, loc: Loc) -> Iterator["_Node"]:
-        """The values at ``loc``; of keys that are written twice, all of them."""
+        """Yield the values at ``loc``: for a key that is written twice, both."""
         node = self._root
         for step in loc:
             yield from node.repeated.get(step, ())
@@ -252,7 +252,7 @@ class Source:
         return range(self._lines.number(node.start), self._lines.number(max(node.start, node.end - 1)) + 1)
 
     def _find(self, loc: Loc) -> tuple["_Node", Loc]:
-        """The node at ``loc``, or the deepest one on the way with what is left of the way."""
+        """Return the node at ``loc``, or else the deepest one on the way, with the rest of the way."""
         node = self._root
         for depth, step in enumerate(loc):
             if step not in node.children:
@@ -277,7 +277,7 @@ class _Lines:
         return bisect_right(self.starts, offset)
 
     def at(self, offset: int) -> tuple[int, int]:
-        """The line and the column of an offset."""
+        """Return the line and the column of an offset."""
         place = self.place(offset, offset)
         return place.line, place.column
 
@@ -295,7 +295,7 @@ class _Lines:
 
 @dataclass(slots=True)
 class _Node:
-    """A value with the offsets it stands between, and the values in it."""
+    """A value with its start and end offsets, and the values in it."""
 
     start: int
     end: int
@@ -303,12 +303,12 @@ class _Node:
     written: str | None = None
     keys: dict[str | int, tuple[int, int]] = field(default_factory=dict)
     children: "dict[str | int, _Node]" = field(default_factory=dict)
-    repeated: "dict[str | int, list[_Node]]" = field(default_factory=dict)  # values of keys that were there already
+    repeated: "dict[str | int, list[_Node]]" = field(default_factory=dict)  # values of keys that occurred before
     size: int = 1  # how many values, with aliases expanded
     height: int = 0  # how many collections deep
 
     def within(self) -> "Iterator[_Node]":
-        """The value, and every value in it."""
+        """Yield the value, and every value in it."""
         yield self
         for child in (*self.children.values(), *chain.from_iterable(self.repeated.values())):
             yield from child.within()
@@ -324,7 +324,7 @@ class _Open:
     anchor: str | None
     key: str | None = None
     wanted: bool = False  # a key has been read, and its value has not
-    repeats: bool = False  # it is a key that was there already
+    repeats: bool = False  # the key occurred before
     key_span: tuple[int, int] = (0, 0)
 
 
@@ -395,7 +395,7 @@ class _Builder:
             loader.dispose()
 
     def _fault_before(self, error: yaml.MarkedYAMLError) -> InvalidWorkflow | None:
-        """What ends the reading of the text before a syntax error does, a limit of ours say.
+        """Return the fault that stops the reading before a syntax error does: one of our limits, for example.
 
         A scanner reads ahead of the events that it returns, and libyaml has limits of its own there: that of PyYAML 6.0.4
         refuses 1,001 brackets in a line before the first of them is an event.
@@ -414,7 +414,7 @@ class _Builder:
         if self._aliases > ALIAS_LIMIT:
             raise self._fatal("E003", f"more than {ALIAS_LIMIT} aliases", event)
         if name not in self._anchors and self.faults and self.faults[-1].code == "E004":
-            raise InvalidWorkflow(tuple(self.faults))  # `<<: *base`: there is no use in giving it an anchor
+            raise InvalidWorkflow(tuple(self.faults))  # `<<: *base`: an anchor would not help
         if name not in self._anchors:
             raise self._fatal("E014", f"alias {echo(name)} has no anchor before it", event)
         target = self._anchors[name]
@@ -459,9 +459,9 @@ class _Builder:
         self._add(node)
 
     def _resolve(self, text: str, start: int, end: int) -> Any:
-        """A plain scalar as YAML 1.1 reads it, and a fault if that is not what it looks like; a date stays text.
+        """Return the value that YAML 1.1 reads, and note a fault if the scalar looks different; a date stays text.
 
-        What is written again from what was read must be the same: not so ``NO`` as false, ``0755`` as 493, ``1.10`` as 1.1.
+        The value, written out, must equal the text: ``NO`` as false, ``0755`` as 493 and ``1.10`` as 1.1 do not.
         """
         if self._is_json and _JSON_NUMBER.fullmatch(text):
             return self._number(text, "int" if _INTEGER.fullmatch(text) else "float", start, end)
@@ -490,7 +490,7 @@ class _Builder:
     def _number(self, text: str, name: str, start: int, end: int) -> Any:
         node = yaml.ScalarNode(f"tag:yaml.org,2002:{name}", text)
         try:
-            # No number within the limits is longer, and int() of 5,000 digits raises, of fewer takes long.
+            # No number within the limits is longer, and int() raises at 5,000 digits and is slow for fewer.
             if name == "int":
                 number: float = INTEGER_LIMIT if len(text) > _NUMBER_LIMIT else _CONSTRUCTOR.construct_yaml_int(node)
             else:
@@ -540,7 +540,7 @@ class _Builder:
         return bool(self._open) and self._open[-1].mapping and not self._open[-1].wanted
 
     def _add(self, node: _Node) -> None:
-        """Put a value that is complete where it belongs."""
+        """Add a complete value to the collection that is open."""
         if not self._open:
             self._root = node
             return
@@ -561,7 +561,7 @@ class _Builder:
         frame.key, frame.wanted, frame.repeats = None, False, False
 
     def _span(self, event: yaml.NodeEvent) -> tuple[int, int]:
-        """Where a value begins and ends, after its anchor and its tag; a tag is a fault."""
+        """Return the start and the end of a value, after its anchor and its tag; a tag is a fault."""
         start, end = _offsets(event)
         tag = getattr(event, "tag", None)
         while (event.anchor or tag) and (found := _PROPERTY.match(self.lines.text, start)):
@@ -578,7 +578,7 @@ class _Builder:
         self.faults.append(Fault(code, message, self.lines.place(start, end), hint))
 
     def _brace_hint(self, event: yaml.Event) -> str:
-        """What to write instead of ``{{ inputs.topic }}``, which YAML reads as a mapping whose key is a mapping."""
+        """Return the hint for ``{{ inputs.topic }}``, which YAML reads as a mapping whose key is a mapping."""
         start, _ = _offsets(event)
         return "an expression is written ${{ … }}" if self.lines.text[start - 1 : start + 1] == "{{" else ""
 
@@ -592,7 +592,7 @@ def _offsets(event: yaml.Event) -> tuple[int, int]:
 
 
 def kind(value: Any) -> str:
-    """What a value is, in the words of YAML: ``a list``, ``a boolean``, ``nothing``."""
+    """Name the kind of a value in the words of YAML: ``a list``, ``a boolean``, ``nothing``."""
     match value:
         case None:
             return "nothing"
@@ -613,7 +613,7 @@ def kind(value: Any) -> str:
 
 
 def found(value: Any) -> str:
-    """What a value is, with the value itself where that is short: ``the string "5"``, ``a list``."""
+    """Name the kind of a value, with the value itself if that is short: ``the string "5"``, ``a list``."""
     match value:
         case None | list() | dict():
             return kind(value)
@@ -645,7 +645,7 @@ def is_json(value: Any, depth: int = 0) -> bool:
 
 
 def misread(value: Any, written: str | None) -> str:
-    """Why a plain scalar is not the string it looks like: ``NO is read as a boolean; quote it``."""
+    """Say why a plain scalar is not the string it looks like: ``NO is read as a boolean; quote it``."""
     shown = echo(value if written is None else written).strip('"')
     match value:
         case bool():
@@ -659,14 +659,14 @@ def misread(value: Any, written: str | None) -> str:
 
 
 def _is_written_so(number: float, text: str) -> bool:
-    """Whether a number is what a text says, digit by digit: not ``+5``, ``1.10``, ``0x1F``, ``.5`` or more digits than it has."""
+    """Whether a number, written out, equals the text: not for ``+5``, ``1.10``, ``0x1F``, ``.5`` or excess digits."""
     if not _JSON_NUMBER.fullmatch(text) or _TRAILING_ZERO.search(text) or text == "-0":
         return False
     return Decimal(text) == Decimal(repr(number))
 
 
 def _duration(seconds: float) -> str:
-    """Both ways to write a number of seconds: ``90s or 1m30s``."""
+    """Return both ways to write a number of seconds: ``90s or 1m30s``."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number)
@@ -685,7 +685,7 @@ _SYNTAX_HINTS = {
     "cannot start any token": "quote a value that starts with %, @ or `",
 }
 
-# A quote in the middle of a word has ended the string that it was to be a part of.
+# A quote in the middle of a word has ended the string that it was meant to be part of.
 _QUOTE_WITHIN = re.compile(r"['\"]\w")
 _QUOTE_HINTS = {
     "'": "an apostrophe within single quotes is written twice: 'it''s'",
@@ -709,10 +709,10 @@ def _column(line: str) -> int:
 
 def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     problem = error.problem or "unreadable"
-    # Of a quote that is never closed, the end of the file is the wrong place to look.
+    # A quote that is never closed is reported where it opens, not at the end of the file.
     marks = (error.problem_mark, error.context_mark)
     opened, found = error.context_mark, error.problem_mark
-    # A list or a mapping between brackets that is still open in a later line: it was to end in its own, most likely.
+    # A list or a mapping between brackets that is still open in a later line was most likely meant to end in its own.
     unclosed = bool(opened and found and "flow" in (error.context or "") and found.line > opened.line)
     mark = next(filter(None, reversed(marks) if "end of stream" in problem or unclosed else marks), None)
     offset = mark.index if mark else 0

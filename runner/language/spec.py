@@ -1,4 +1,4 @@
-"""A source to a checked workflow, or to every fault of it: the models here are the language."""
+"""A source to a checked workflow, or to all its faults: the models here are the language."""
 
 import re
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ DAY = 24 * 3600.0
 
 
 def read_workflow(source: Source, tasks: TaskIndex) -> "Workflow":
-    """Check a file's data against the language, and against the tasks there are.
+    """Check a file's data against the language and the tasks.
 
     Raises:
         InvalidWorkflow: with every fault of the file.
@@ -93,7 +93,7 @@ def _seconds(value: Any, least: float) -> float:
         seconds = float(value)
     else:
         raise schema_errors.error("E007", "expected a duration", "write 30s, 5m, 1h30m, 500ms, or a number of seconds")
-    if not least <= seconds <= DAY:  # false for nan, too
+    if not least <= seconds <= DAY:  # nan fails here, too
         raise outside
     return seconds
 
@@ -132,7 +132,7 @@ _PERCENTAGE = "^(100|[1-9]?[0-9])%$"
 
 
 def _min_success(value: Any) -> Any:
-    """A number of collectors, or a percentage of them; whether there are so many, `checks` tells."""
+    """A number of collectors, or a percentage of them; `checks` compares it with the number of collectors."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value >= 0:
             return value
@@ -150,7 +150,7 @@ def _as_foreach(value: Any) -> Any:
     if isinstance(value, str) and not expressions.is_one(value):
         hint = f"write {{items: {{file: {value}}}}}" if _is_file(value) else _items_hint(value)
         raise schema_errors.error(
-            "E007", "expected a list of items, an expression that comes to one, or a mapping", hint
+            "E007", "expected a list of items, an expression whose value is one, or a mapping", hint
         )
     if isinstance(value, list | str):
         return {"items": value}
@@ -169,7 +169,7 @@ def _is_file(text: str) -> bool:
 
 
 def _items_hint(value: Any) -> str:
-    """How to write the items that ``1..10``, ``range(10)``, ``inputs.pages`` or ``10`` are meant as."""
+    """Return the hint for ``1..10``, ``range(10)``, ``inputs.pages`` or ``10``."""
     text = value.strip() if isinstance(value, str) else ""
     if ends := _FROM_TO.fullmatch(text):
         return f"write ${{{{ range({int(ends[1])}, {int(ends[2]) + 1}) }}}}"
@@ -187,7 +187,7 @@ def _items(value: Any) -> Any:
         return ItemsFile.model_validate(value)
     raise schema_errors.error(
         "E007",
-        "expected a list of items, one expression that comes to a list, or a file",
+        "expected a list of items, one expression whose value is a list, or a file",
         f"write {{file: {value}}}" if isinstance(value, str) and _is_file(value) else _items_hint(value),
     )
 
@@ -219,7 +219,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _or_mapping(value: Any) -> Any:
-    """A key with everything beneath it commented out is an empty one."""
+    """Null is an empty mapping: everything beneath the key may be commented out."""
     return {} if value is None else value
 
 
@@ -229,7 +229,7 @@ def _or_list(value: Any) -> Any:
 
 Slug = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_-]{0,62}$")]
 InputName = Annotated[str, StringConstraints(pattern="^[A-Za-z][A-Za-z0-9_]{0,62}$")]
-# The length apart: \w{1,255} is a regular expression of over 10 MiB to Rust.
+# The length is checked apart: \w{1,255} is a regular expression of over 10 MiB to Rust.
 TaskName = Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=255)]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[\w.:-]+$", max_length=255)]
 Timeout = Annotated[float, BeforeValidator(lambda value: _seconds(value, 0.001)), WithJsonSchema(_DURATION_SCHEMA)]
@@ -252,7 +252,7 @@ ErrorNames = Annotated[
 
 
 class _Model(BaseModel):
-    # Strict, as a file that says "5" where a number is meant should hear of it.
+    # Strict: "5" where a number is meant is a fault.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -288,7 +288,7 @@ class Foreach(_Model):
     items: Annotated[
         ItemsFile | list[Any] | str,
         PlainValidator(_items, json_schema_input_type=ItemsFile | list[Any] | str),
-    ] = Field(description="A list, one expression that comes to a list, or a file.")
+    ] = Field(description="A list, one expression whose value is a list, or a file.")
     as_: Annotated[
         str, BeforeValidator(_item_name, json_schema_input_type=Annotated[str, Field(pattern=_IDENTIFIER)])
     ] = Field("item", alias="as", description="What the expressions of the collector call the item.")
@@ -298,7 +298,7 @@ class Foreach(_Model):
 
 
 class StepKeys(_Model):
-    """What any step may say, and the defaults of its kind, too. A key added here works in both."""
+    """The keys of any step, and of the defaults of its kind. A key added here works in both."""
 
     with_: Annotated[dict[str, Any], BeforeValidator(_or_mapping)] = Field(
         {}, alias="with", description="Keyword arguments of the task. ${{ … }} is expanded in its strings."
@@ -316,7 +316,7 @@ class StepKeys(_Model):
 
 
 class _CollectorKeys(_Model):
-    """What only a collector may say, and the defaults of collectors."""
+    """The keys that only a collector has, and the defaults of collectors."""
 
     required: bool | None = Field(
         None, description="Whether the run fails if it does; without this key, if the gather has no min_success."
@@ -359,20 +359,20 @@ class Collector(_CollectorKeys, Step):
 
 
 class Stage(Step):
-    """A step that is handed the value before it as its first argument."""
+    """A step whose first argument is the value before it."""
 
     id: Slug = Field(description="Its name, unique in the workflow: lower-case letters, digits, _ and -.")
 
 
 class Gather(Step):
-    """The fan-in: a step that is handed the list of the collectors' values as its first argument."""
+    """The fan-in: a step whose first argument is the list of the collectors' values."""
 
     id: Slug | None = Field(None, description="Its name, unique in the workflow; without one, the task's name.")
     min_success: MinSuccess | None = Field(
         None, description="How many collectors must succeed: a number, or a percentage of them, 60%."
     )
     deadline: Timeout | None = Field(
-        None, description="Time from the start of the fan-out after which a collector that has not answered is late."
+        None, description="Time from the start of the fan-out; a collector that has not ended by then is late."
     )
 
     @property
@@ -382,7 +382,7 @@ class Gather(Step):
 
 
 class Defaults(_Model):
-    """What steps have when they do not say otherwise."""
+    """Keys that apply to steps without a key of their own."""
 
     collectors: CollectorDefaults | None = Field(None, description="Defaults of every collector.")
     stages: StepDefaults | None = Field(None, description="Defaults of every stage.")
@@ -407,24 +407,24 @@ class Workflow(_Model):
     )
     gather: Gather | None = Field(None, description="The fan-in. Without it, the list of values itself is the value.")
     stages: Annotated[list[Stage], BeforeValidator(_or_list)] = Field(
-        [], max_length=100, description="Steps in a row, each handed the value before it."
+        [], max_length=100, description="Steps in a row; each gets the value before it."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _task_from_defaults(cls, data: Any) -> Any:
-        """A step without a task has that of its defaults; only then can `task` be a required key."""
+        """Fill in the task of the defaults, so that `task` can be a required key."""
         return with_tasks(data) if isinstance(data, dict) else data
 
 
 # All faults of a file together
 
-# Codes that say what is wrong with a value by itself: where another check has told of the same value, they add nothing.
+# Codes of faults in a value by itself: if another check has reported the same value, they add nothing.
 _BY_ITSELF = {"E007", "E018", "E028", "E030"}
 
 
 def _merged(*layers: Iterable[Fault]) -> list[Fault]:
-    """The faults of all checks, those that know most first, without what was told of the same place before."""
+    """Merge the faults of all checks, the most specific first; a place that is reported already is left out."""
     told: dict[tuple[Place, str, str], Fault] = {}
     places: set[Place] = set()
     for layer in layers:
@@ -435,7 +435,7 @@ def _merged(*layers: Iterable[Fault]) -> list[Fault]:
 
 
 def _without_secrets(faults: list[Fault], source: Source) -> list[Fault]:
-    """The faults, without what would show the default of a secret input."""
+    """Return the faults without the words that would show the default of a secret input."""
     written = source.draft.get("inputs")
     names = [
         name for name, declared in (written.items() if isinstance(written, dict) else ()) if checks.is_secret(declared)

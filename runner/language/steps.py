@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:  # a worker reads plans, and has no need of what reads YAML
+if TYPE_CHECKING:  # a worker reads plans, and does not need the YAML parser
     from runner.language.source import Loc
 
 Kind = Literal["collector", "gather", "stage"]
 
-BATCH_LIMIT = 1_000  # collectors in a message: a worker that dies takes so many with it
+BATCH_LIMIT = 1_000  # collectors in a message: as many are repeated if their worker dies
 
-# The keys of a file that have a list of steps; under the same keys of `defaults` is what they have in common.
+# The keys of a file that have a list of steps; the same keys of `defaults` have what those steps share.
 LISTS: Mapping[str, Kind] = {"collectors": "collector", "stages": "stage"}
 
 
@@ -22,8 +22,8 @@ class WrittenStep:
     """A step as it is written, and the defaults of its kind.
 
     Args:
-        loc: where it stands.
-        defaults_loc: where its defaults do, if there are any.
+        loc: its place.
+        defaults_loc: the place of its defaults, if there are any.
     """
 
     kind: Kind
@@ -34,18 +34,18 @@ class WrittenStep:
 
     @property
     def id(self) -> Any:
-        """Its id, of whatever type that is; of a gather that states none, the one that is made of its task's name."""
+        """Its id, of whatever type; for a gather without one, the id made of its task's name."""
         stated, task = self.data.get("id"), self.data.get("task")
         return default_id(task) if self.kind == "gather" and stated is None and isinstance(task, str) else stated
 
     def value(self, key: str) -> tuple[Any, Loc]:
-        """What the step says under a key, or its defaults, and where."""
+        """Return the value of a key in the step, or else in its defaults, and its place."""
         if key in self.data or key not in self.defaults:
             return self.data.get(key), (*self.loc, key)
         return self.defaults[key], (*self.defaults_loc, key)
 
     def arguments(self) -> dict[str, tuple[Any, Loc]] | None:
-        """What the task is given under ``with``, each with its place; None if that cannot be told."""
+        """Return the arguments under ``with``, each with its place; None if they cannot be read."""
         given: dict[str, tuple[Any, Loc]] = {}
         for data, loc in ((self.defaults, self.defaults_loc), (self.data, self.loc)):
             under = data.get("with") or {}
@@ -56,7 +56,7 @@ class WrittenStep:
 
 
 def walk(data: Mapping[str, Any]) -> Iterator[WrittenStep]:
-    """The collectors, the gather and the stages of data that may be malformed; what is no mapping is passed over."""
+    """Yield the collectors, the gather and the stages of data that may be malformed; a step that is no mapping is skipped."""
     for loc in _places(data):
         step = step_at(data, loc)
         if step is not None:
@@ -64,7 +64,7 @@ def walk(data: Mapping[str, Any]) -> Iterator[WrittenStep]:
 
 
 def step_at(data: Mapping[str, Any], loc: Loc) -> WrittenStep | None:
-    """The step that stands at a place, or that the place is in; None if there is none, or if it is no mapping."""
+    """Return the step at a place, or around it; None if there is none, or if it is no mapping."""
     place = next((loc[:depth] for depth in range(1, len(loc) + 1) if kind_at(loc[:depth])), ())
     kind, step = kind_at(place), _value_at(data, place)
     if kind is None or not isinstance(step, dict):
@@ -75,7 +75,7 @@ def step_at(data: Mapping[str, Any], loc: Loc) -> WrittenStep | None:
 
 
 def kind_at(loc: Loc) -> Kind | None:
-    """The kind of the step that belongs at exactly this place; None if none does."""
+    """Return the kind of the step that belongs at exactly this place; None if none does."""
     match loc:
         case (str(key), int()):
             return LISTS.get(key)
@@ -85,7 +85,7 @@ def kind_at(loc: Loc) -> Kind | None:
 
 
 def _value_at(data: Any, loc: Loc) -> Any:
-    """What stands at a place; None if nothing does."""
+    """Return the value at a place; None if there is none."""
     for key in loc:
         match key, data:
             case str(), dict():
@@ -98,7 +98,7 @@ def _value_at(data: Any, loc: Loc) -> Any:
 
 
 def _places(data: Mapping[str, Any]) -> Iterator[Loc]:
-    """Where steps may stand, in the order in which they are executed."""
+    """Yield the places of steps, in the order in which they are executed."""
     yield from _indices(data, "collectors")
     yield ("gather",)
     yield from _indices(data, "stages")
@@ -110,18 +110,18 @@ def _indices(data: Mapping[str, Any], key: str) -> Iterator[Loc]:
 
 
 def defaults_places() -> Iterator[tuple[Kind, Loc]]:
-    """Where defaults may stand, with the kind of the steps that they are for."""
+    """Yield the places of defaults, with the kind of the steps that they are for."""
     return ((kind, ("defaults", key)) for key, kind in LISTS.items())
 
 
 def misshapen(data: Mapping[str, Any]) -> set[str]:
-    """The keys whose steps are not the list or the mapping they should be: what stands beneath is no fault of its own."""
+    """Return the keys whose steps are not the list or the mapping they should be: values beneath are not reported again."""
     shapes: Mapping[str, type] = {**dict.fromkeys(LISTS, list), "gather": dict}
     return {key for key, shape in shapes.items() if not isinstance(data.get(key), shape)}
 
 
 def with_tasks(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The data, whose steps without a task have that of their defaults."""
+    """Return the data with the task of the defaults filled into the steps without one."""
     filled = {key: [*value] if key in LISTS and isinstance(value, list) else value for key, value in data.items()}
     for step in walk(data):
         if "task" in step.defaults:
@@ -133,11 +133,11 @@ def with_tasks(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def default_id(task: str) -> str:
-    """The id of a gather that states none: its task's name in the letters of an id, ``gather.concat`` as ``gather_concat``."""
+    """Return the id of a gather without one, made of its task's name: ``gather.concat`` as ``gather_concat``."""
     name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in task.lower())
     return name.lstrip("_-0123456789")[-63:].lstrip("_-0123456789") or "gather"
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """The value, if it is a mapping; else an empty one."""
+    """Return the value if it is a mapping, and else an empty one."""
     return value if isinstance(value, dict) else {}

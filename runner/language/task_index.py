@@ -18,7 +18,7 @@ from runner.language.source import Source
 from runner.settings import Settings
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
-_WORD_LIMIT = 100  # characters of a text that may be a name
+_WORD_LIMIT = 100  # characters; a longer text is not a name
 _FILE_LIMIT = 4 * 1024 * 1024  # far beyond any module that a person wrote
 
 
@@ -49,10 +49,10 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What can be known of a Celery task without importing it.
+    """The facts about a Celery task that its source shows without importing it.
 
     Args:
-        name: that it is registered under.
+        name: the one it is registered under.
         parameters: without the ``self`` of a bound task.
         takes_any: it has ``**kwargs``.
         takes_more: it has ``*args``.
@@ -84,7 +84,7 @@ class Task:
 
     @property
     def first(self) -> Parameter | None:
-        """The parameter that a gather's values, or a stage's value before, are handed to."""
+        """The parameter that gets a gather's values, or the value before a stage."""
         return next((parameter for parameter in self.parameters if not parameter.keyword_only), None)
 
 
@@ -94,9 +94,9 @@ class TaskIndex(Mapping[str, Task]):
 
     Args:
         tasks: by name.
-        declared: patterns (``myapp.*``) of the names of tasks that workers elsewhere offer; nothing else is known of them.
+        declared: patterns (``myapp.*``) for the names of tasks that workers elsewhere offer; only their names are known.
         problems: why a module could not be read, by its name.
-        replaced: for a name that several modules have a task of, those whose task does not count.
+        replaced: for a task name that several modules define, the modules whose task does not count.
     """
 
     tasks: Mapping[str, Task] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class TaskIndex(Mapping[str, Task]):
         return name in self.tasks or any(fnmatchcase(name, pattern) for pattern in self.declared)
 
     def choice(self, name: str) -> str:
-        """Which of several tasks of one name counts, in words; empty if there is but one."""
+        """Say which of several tasks of one name counts; empty if there is only one."""
         if name not in self.replaced:
             return ""
         counts = self.tasks[name].module
@@ -126,24 +126,24 @@ class TaskIndex(Mapping[str, Task]):
 
 
 def tasks_of(source: Source, settings: Settings) -> TaskIndex:
-    """The tasks that a workflow file may name: those offered everywhere, and those of the modules it includes."""
+    """Return the tasks that a workflow file may name: those offered everywhere, and those of the modules it includes."""
     beside = [] if source.name == "<stdin>" else [Path(source.name).parent]
     return read_tasks([*offered_modules(settings), *included_modules(source)], beside, settings.tasks)
 
 
 def offered_modules(settings: Settings) -> tuple[str, ...]:
-    """The modules whose tasks any workflow may name: built in, from installed packages, and from the settings."""
+    """Return the modules whose tasks any workflow may name: built in, from installed packages, and from the settings."""
     return (*installed_modules(), *settings.include)
 
 
 def not_installed(modules: Iterable[str]) -> list[str]:
-    """Those of the modules that no installed package offers as an entry point: they may be beside a workflow file."""
+    """Return the modules that no installed package offers as an entry point: they may be beside a workflow file."""
     return [module for module in modules if module not in installed_modules()]
 
 
 @cache
 def installed_modules() -> tuple[str, ...]:
-    """The modules of installed packages, the built-in ones first."""
+    """Return the modules of installed packages, the built-in ones first."""
     modules = (point.value for point in entry_points(group="runner.tasks"))
     return tuple(sorted(modules, key=lambda module: (not is_built_in(module), module)))
 
@@ -153,9 +153,9 @@ def is_built_in(module: str) -> bool:
 
 
 def precedence(module: str, include: Sequence[str]) -> int:
-    """Of two modules with a task of one name, the one with the greater precedence is the one whose task counts.
+    """Return the precedence of a module: if two modules define a task of one name, that of the greater precedence counts.
 
-    What is built in gives way to what is installed, and that to modules of the user's, of which the last that is included counts.
+    Installed modules replace built-in ones, and the user's replace both; among the user's, the last that is included counts.
 
     Args:
         include: the modules that are included, those of the settings before those of a workflow.
@@ -168,7 +168,7 @@ def precedence(module: str, include: Sequence[str]) -> int:
 
 
 def included_modules(source: Source) -> tuple[str, ...]:
-    """The modules under ``include``, as far as they are well formed; a name without its list is one, as its tasks are meant."""
+    """Return the well-formed modules under ``include``; a name alone counts as a list of one, because its tasks are meant."""
     written = source.draft.get("include")
     written = [written] if isinstance(written, str) else written
     return tuple(name for name in written if isinstance(name, str)) if isinstance(written, list) else ()
@@ -181,7 +181,7 @@ def read_tasks(
 
     Args:
         modules: dotted names. When two define a task of one name, the later one counts.
-        search_path: folders to look in before ``sys.path``, for what is not installed; the current directory comes last.
+        search_path: folders searched before ``sys.path`` for modules that are not installed; the current directory comes last.
         declared: see ``TaskIndex``.
     """
     folders = tuple(str(folder) for folder in search_path)
@@ -203,7 +203,7 @@ def read_tasks(
 
 @lru_cache(maxsize=64)
 def words_in(file: str) -> frozenset[str]:
-    """The names and the short texts in a Python file; none if it cannot be read."""
+    """Return the names and the short texts in a Python file; none if it cannot be read."""
     try:
         tree = _parsed(Path(file))
     except ValueError:
@@ -245,7 +245,7 @@ def _tasks_of(module: str, folders: tuple[str, ...]) -> list[Task]:
 
 
 def _locate(module: str, folders: tuple[str, ...]) -> Path | None:
-    """The file of a module, found the way Python would, but walking by hand: ``find_spec("a.b")`` imports ``a``."""
+    """Return the file of a module, found as Python would, but without ``find_spec("a.b")``, which imports ``a``."""
     top, *rest = module.split(".")
     path = _beneath([Path(folder) for folder in (*folders, *sys.path, str(Path.cwd()))], [top, *rest])
     if path:
@@ -277,7 +277,7 @@ def _parsed(path: Path) -> ast.Module:
         if path.stat().st_size > _FILE_LIMIT:
             raise ValueError(f"{path} is over {_FILE_LIMIT // 1024**2} MiB")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an invalid escape in it is its author's matter
+            warnings.simplefilter("ignore")  # an invalid escape in the module is its author's problem
             return ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
         raise ValueError(f"{path}:{error.lineno}: {error.msg}") from error
@@ -286,7 +286,7 @@ def _parsed(path: Path) -> ast.Module:
 
 
 def _alias(node: ast.stmt) -> tuple[str, ast.expr] | None:
-    """The name of a type, and what it stands for: ``Keys = str | list[str]``, also with ``: TypeAlias``, or after ``type``."""
+    """Return the name and the value of a type alias: ``Keys = str | list[str]``, with ``: TypeAlias``, or after ``type``."""
     match node:
         case (
             ast.Assign(targets=[ast.Name(id=name)], value=value)
@@ -302,7 +302,7 @@ def _alias(node: ast.stmt) -> tuple[str, ast.expr] | None:
 
 
 class _WithoutAliases(ast.NodeTransformer):
-    """An annotation with what its names stand for: `Format` alone says nothing to who writes YAML."""
+    """Replaces the aliases in an annotation by their values: `Format` alone means nothing to an author of YAML."""
 
     def __init__(self, aliases: Mapping[str, ast.expr]) -> None:
         self._aliases = aliases
@@ -320,7 +320,7 @@ class _WithoutAliases(ast.NodeTransformer):
 def _task(
     node: ast.stmt, module: str, path: Path, constants: Mapping[str, str], aliases: Mapping[str, ast.expr]
 ) -> Task | None:
-    """The task that a statement defines, or None if it defines none, or one whose name only running it would tell."""
+    """Return the task that a statement defines; None if it defines none, or one whose name is known only when it runs."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
     known = [_options(each) for each in node.decorator_list]
@@ -356,7 +356,7 @@ def _task(
 
 
 def _methods(function: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
-    """The methods of its first parameter that a function calls."""
+    """Return the methods of its first parameter that a function calls."""
     arguments = [*function.args.posonlyargs, *function.args.args]
     calls = [each.func for each in ast.walk(function) if isinstance(each, ast.Call)]
     return frozenset(
@@ -388,7 +388,7 @@ def _choices(annotation: str) -> tuple[Any, ...]:
 
 
 def _options(decorator: ast.expr) -> dict[str, ast.expr] | None:
-    """The keywords of ``@shared_task(…)``, ``@celery.shared_task``, ``@app.task(…)``; None for another decorator."""
+    """Return the keywords of ``@shared_task(…)``, ``@celery.shared_task``, ``@app.task(…)``; None for another decorator."""
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
     match called:
         case ast.Name(id="shared_task") | ast.Attribute(attr="shared_task" | "task"):
@@ -432,7 +432,7 @@ def _annotation(node: ast.expr | None, aliases: Mapping[str, ast.expr]) -> str:
 
 
 def _source(node: ast.expr) -> str:
-    """The text of an expression; of one that is nested too deeply to be written again, only that there is one."""
+    """Return the text of an expression, or a placeholder if it is nested too deeply to be unparsed."""
     try:
         return ast.unparse(node)
     except RecursionError:
