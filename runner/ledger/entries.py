@@ -1,11 +1,11 @@
-"""The entries of the ledger: what it tells of a run, and of what happened in it."""
+"""The entries of the ledger: a run, the outcomes of its steps, and its events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
-# The statuses of a step whose value counts: the fan-in gets it, and what follows the step goes on.
+# The statuses of a step whose value counts: the fan-in gets it, and the next step is executed.
 PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 # `unreadable` is no state: the record of such a run is damaged, or of a newer version.
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
@@ -13,7 +13,7 @@ ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "canc
 # The events of a run, then those of its steps.
 EventName = Literal["accepted", "resumed", "waiting", "ended", "started", "postponed", "finished", "answered"]
 Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "unknown"]
-# What became of a step that no worker at hand can execute.
+# The results of parking a step that no worker can execute.
 Parked = Literal["parked", "expired", "ended"]
 
 
@@ -41,9 +41,9 @@ class Outcome:
         started_at: of the last attempt, seconds since the epoch by the broker's clock.
         finished_at: the same.
         worker: the worker that executed it; empty if none did.
-        ref: of a collector, what its message calls it (`Step.ref`): the ledger counts it there. Empty for any other step.
-        json: the value as it is stored (values.py), if somebody has made it already.
-        notes: what the task has noted of itself (notes.py).
+        ref: a collector's name in its message (`Step.ref`), under which the ledger counts it. Empty for any other step.
+        json: the value as it is stored (values.py), if it has been encoded already.
+        notes: the facts that the task has noted (notes.py).
     """
 
     step: str
@@ -60,7 +60,7 @@ class Outcome:
 
     @property
     def passes(self) -> bool:
-        """Whether the step has a value, and what follows it goes on."""
+        """Whether the step has a value, and the next one is executed."""
         return self.status in PASSING
 
     @property
@@ -80,7 +80,7 @@ class Postponed:
         seconds: until the next one.
         started_at: seconds since the epoch by the broker's clock.
         finished_at: the same.
-        ref: of a collector, what its message calls it.
+        ref: a collector's name in its message.
     """
 
     step: str
@@ -118,7 +118,7 @@ class Underway:
     Args:
         status: whether it is being executed, or waits for its next attempt.
         attempts: how often it was started.
-        seconds: until its lease runs out, or until the next attempt; less than nothing if that is due.
+        seconds: until its lease runs out, or until the next attempt; negative if that is due.
         error: why the last attempt failed, if it is retrying.
     """
 
@@ -137,11 +137,11 @@ class Granted:
         attempt: counted from 1.
         started_at: now, seconds since the epoch by the broker's clock.
         first_started_at: when the first attempt was.
-        lost: how many of the attempts ended with their worker, and say nothing about the step.
+        lost: how many of the attempts ended with their worker, which says nothing about the step.
         run_started_at: when the first step of the run was.
-        before: of a stage, the value that it is handed, as JSON, empty if that is missing; of the gather, how many
+        before: for a stage, the value before it, as JSON, empty if that is missing; for the gather, how many
             collectors are absent, and how many outcomes the run has.
-        handed: of a gather of few collectors, their values as JSON.
+        handed: for a gather of few collectors, their values as JSON.
     """
 
     step: str
@@ -156,7 +156,7 @@ class Granted:
 
 @dataclass(slots=True)
 class Follows:
-    """What follows the message of a step, for the ledger to do with its outcome: of its own, Celery takes a round trip for it.
+    """What follows the message of a step, for the ledger to do with its outcome: Celery itself takes a round trip for it.
 
     Args:
         chord: the id of the chord that the message returns to.
@@ -175,12 +175,12 @@ class Follows:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """Why a step is not to be executed by the worker that has asked.
+    """Why a claim of a step is refused.
 
     Args:
         why: ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``; ``later`` (it, or the
-            one before it, is to be executed alone); ``unknown`` (no such run).
-        wait: seconds until it is worth asking again, if it is busy.
+            one before it, must be executed alone); ``unknown`` (no such run).
+        wait: seconds until the next claim may succeed, if the step is busy.
     """
 
     step: str
@@ -193,11 +193,11 @@ Claim = Granted | Refused
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What the ledger knows about a run. Times are seconds since the epoch by the broker's clock.
+    """A run in the ledger. Times are seconds since the epoch by the broker's clock.
 
     Args:
         waits_for: why a step of it is not executed yet.
-        unattended: that nobody goes on with it, and what does; the ledger does not know it (session.py).
+        unattended: says that no process continues the run, and how to; the ledger does not know it (session.py).
     """
 
     id: str
@@ -230,9 +230,9 @@ class Sweep:
     """What has gone wrong in a run, as far as its ledger shows.
 
     Args:
-        lost: refs and steps whose worker has given no sign of life for the time of their lease.
+        lost: refs and steps whose lease has expired.
         overdue: those whose next attempt should have been made by now.
-        held: those that somebody executes, or that wait for their next attempt.
+        held: those that are executed, or wait for their next attempt.
         idle: refs whose collectors have not all ended, if nothing has happened for too long.
         silent: nothing has happened for the grace, or twice as long each time the run was sent again.
         collectors_left: how many have no outcome.

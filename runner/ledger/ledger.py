@@ -37,7 +37,7 @@ class Ledger:
         self.server = Server(client, prefix=prefix, ttl=ttl)
 
     def open(self, run_id: str, plan: Plan | None = None, layout: Layout | None = None) -> RunRecord:
-        """One of its runs, whether it is there or not.
+        """Return one of its runs, whether it exists or not.
 
         Args:
             plan: the run's own, if it is known; otherwise it is read when it is needed.
@@ -50,9 +50,9 @@ class Ledger:
         return cls(client, prefix=settings.key_prefix, ttl=settings.ttl)
 
     def sweeps(self, run_ids: Iterable[str], *, grace: float) -> dict[str, Sweep | UnreadableRun]:
-        """What has gone wrong in each of these runs, in one round trip for a hundred, without those that have ended or expired.
+        """Return what has gone wrong in each of these runs, a hundred a round trip, without those that have ended or expired.
 
-        One that cannot be read is its own problem: in its place stands why.
+        For a run that cannot be read, the error is returned in its place.
         """
         sweeps: dict[str, Sweep | UnreadableRun] = {}
         for some in in_parts(run_ids, 100):
@@ -81,45 +81,45 @@ class Ledger:
             pipe.execute()
 
     def forget_unreadable(self, run_ids: Iterable[str]) -> None:
-        """These runs can be read again, or are gone."""
+        """Forget that these runs could not be read: they can be read again, or are gone."""
         if names := list(run_ids):
             self.client.hdel(self.server.shared("unreadable"), *names)
 
     def unreadable(self) -> dict[str, str]:
-        """The runs that a reconciler could not read, each with the reason."""
+        """Return the runs that a reconciler could not read, each with the reason."""
         return cast("dict[str, str]", self.client.hgetall(self.server.shared("unreadable")))
 
     def active(self) -> dict[str, float]:
-        """The runs that have not been seen to end; since when, in seconds since the epoch."""
+        """Return the runs that have not been seen to end, and since when they are active, in seconds since the epoch."""
         return dict(
             cast("list[tuple[str, float]]", self.client.zrange(self.server.shared("active"), 0, -1, withscores=True))
         )
 
     def retire(self, runs: Mapping[str, float]) -> None:
-        """Take runs that have ended from the active ones, but not those that have been resumed since."""
+        """Remove runs that have ended from the active ones, except those that have been resumed since."""
         for some in in_parts(runs.items(), 100):
             self.server.script(RETIRE)([self.server.shared("active")], [self.server.pack(runs=[*some])])
 
     def lead(self, who: str, seconds: float) -> bool:
-        """Whether this one is to reconcile for so many seconds: one worker of all does it."""
+        """Become the reconciler for ``seconds``, or return False: one worker of all reconciles."""
         return bool(
             self.server.script(LEAD)([self.server.shared("leader")], [self.server.pack(who=who, seconds=seconds)])
         )
 
     def serve(self, who: str, slots: int, tasks: Iterable[str], seconds: float) -> None:
-        """Note that a worker is there, for so many seconds; how many steps it executes at once, and which tasks it has."""
+        """Record for ``seconds`` that a worker exists, how many steps it executes at once, and which tasks it has."""
         now = self.server.now()
         there = {self.server.shared("workers"): [f"{slots} {who}"], self.server.shared("tasks"): tasks}
         with self.client.pipeline(transaction=False) as pipe:
             for key, names in there.items():
                 if until := dict.fromkeys(names, now + seconds):
-                    pipe.zadd(key, until, gt=True)  # a task may be another worker's too, for longer
+                    pipe.zadd(key, until, gt=True)  # another worker may offer the task, too, for longer
                 pipe.zremrangebyscore(key, 0, now)
                 pipe.expire(key, self.server.ttl)
             pipe.execute()
 
     def slots(self) -> int:
-        """How many steps the workers that are there execute at once, all together."""
+        """Return how many steps all workers together execute at once."""
         workers = cast(
             "list[str]", self.client.zrangebyscore(self.server.shared("workers"), self.server.now(), math.inf)
         )
@@ -127,12 +127,12 @@ class Ledger:
         return sum(int(number) for number in numbers if number.isdecimal())
 
     def is_offered(self, task: str) -> bool:
-        """Whether a worker that is there has this task; also one that is busy, and would answer no `inspect`."""
+        """Whether a worker has this task; also one that is busy and would not answer `inspect`."""
         until = self.client.zscore(self.server.shared("tasks"), task)
         return until is not None and until > self.server.now()
 
     def refuse(self, worker: str, reason: str) -> None:
-        """Note why a worker ended instead of executing steps, for `doctor`, which asks for a day at most."""
+        """Record for a day why a worker exited instead of executing steps, for `doctor`."""
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hset(self.server.shared("refused"), worker, reason)
             pipe.expire(self.server.shared("refused"), 86400)
@@ -143,16 +143,16 @@ class Ledger:
         self.client.hdel(self.server.shared("refused"), worker)
 
     def refused(self) -> dict[str, str]:
-        """The workers that were refused lately, each with the reason."""
+        """Return the workers that were refused lately, each with the reason."""
         return cast("dict[str, str]", self.client.hgetall(self.server.shared("refused")))
 
     def is_led(self) -> bool:
-        """Whether there is a worker that reconciles, or was until a moment ago."""
+        """Whether a worker reconciles, or did until a moment ago."""
         until, _, _ = cast("str", self.client.get(self.server.shared("leader")) or "0").partition(" ")
         return float(until) > self.server.now()
 
     def forget(self, run_id: str) -> bool:
-        """Remove all that the ledger has of a run, whatever state it is in; False if there was nothing."""
+        """Delete a run from the ledger, whatever its state; return False if there was nothing."""
         with self.client.pipeline(transaction=False) as pipe:
             pipe.delete(*(self.server.key(run_id, name) for name in KEYS))
             for index in ("runs", "active"):
@@ -161,7 +161,7 @@ class Ledger:
             return any(pipe.execute())
 
     def runs(self, limit: int = 20) -> list[Run]:
-        """The latest runs, newest first; one that cannot be read has the status ``unreadable``, and the reason for its cause."""
+        """Return the latest runs, newest first; one that cannot be read has the status ``unreadable``, and the reason as its cause."""
         index = cast(
             "list[tuple[str, float]]", self.client.zrevrange(self.server.shared("runs"), 0, limit - 1, withscores=True)
         )
@@ -188,7 +188,7 @@ class Ledger:
         return runs
 
     def shares(self, connection: Mapping[str, Any]) -> bool:
-        """Whether a connection made with these parameters, of redis-py, leads to the database that the ledger is in."""
+        """Whether a connection with these parameters of redis-py leads to the ledger's database."""
         ours = self.client.get_connection_kwargs()
         defaults = {"host": "localhost", "port": 6379, "path": None, "db": 0, "username": None}
         return all((connection.get(name) or value) == (ours.get(name) or value) for name, value in defaults.items())

@@ -1,10 +1,10 @@
-"""What every Lua script of a run begins with: the time, the names of its keys, and the transitions that several scripts make.
+"""The common beginning of every Lua script of a run: the time, the names of its keys, and the transitions that several scripts make.
 
 A script has one argument, JSON: `RunRecord` says what is in it, and ``a.token`` reads it. Its one key is how the keys of the
 run begin, up to and with its slot: thirteen of them in every command were 3 % of the default workflow.
 
-    run       what `Run` tells; ``fan_out``, the id of the fan-out that is open; and for each fan-out ``left:ID``, how many of
-              its collectors have no outcome, ``absent:ID``, how many of those that have one go on without a value,
+    run       the fields of `Run`; ``fan_out``, the id of the fan-out that is open; and for each fan-out ``left:ID``, how many of
+              its collectors have no outcome, ``absent:ID``, how many have one without a value for the gather,
               ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on
     plan      the plan, as JSON
     items     for each batch of a `foreach`: its keys and items, as JSON
@@ -12,14 +12,14 @@ run begin, up to and with its slot: thirteen of them in every command were 3 % o
     open      for each step that was begun and has no outcome: until, token, attempts, first start, attempts that were lost
               with their workers, ref, worker. It is leased until then; with "-" for a token, it waits until then.
     failures  for each step that was tried again: its attempts that failed, as JSON with a comma after each
-    waits     for each ref or step that is parked: since when, and until when somebody looks again
+    waits     for each ref or step that is parked: since when, and when it is checked again
     outcomes  for each step that has ended: a line for the scripts (status, whether its task has ended, whether it has a value,
-              attempts, worker), and then what they need not read
+              attempts, worker), and then text that they only store
     values    for each step that has one: its value, as JSON
     absent    for each collector that has ended and is missing in the fan-in: its ref
     tally     for each collector with `foreach` and status: how many have ended so
     events    the story of the run, a stream
-    end       a stream with an entry once the run has ended: it wakes who waits for that alone
+    end       a stream with an entry once the run has ended: it wakes followers that wait for the end alone
     chords    for each chord that was sent: how many messages of its header have not returned, then "last" and the id of the
               last that has; and until then a field for each message that has
 """
@@ -70,7 +70,7 @@ local function event(fields)
   redis.call('XADD', EVENTS, '*', unpack(flat))
   redis.call('HSET', RUN, 'last_at', stamp(now), 'sent_again', 0)
 end
--- The keys that a transition may have made expire as well; all of them begin anew when a tenth of their time has passed.
+-- The keys that a transition may have made expire as well; the time of all of them restarts when a tenth of it has passed.
 local function keep(...)
   local keys = {...}
   if now - tonumber(redis.call('HGET', RUN, 'kept_at') or '0') > TTL / 10 then
@@ -111,9 +111,9 @@ end
 local function opened(step) return read(redis.call('HGET', OPEN, step)) end
 local function open(step, is) redis.call('HSET', OPEN, step, written(is)) end
 
--- A lease begins, or is renewed: until then nobody else is granted the step.
+-- A lease begins, or is renewed: until then no other claim is granted.
 local function grant(is, token, seconds) is.until_, is.token = now + seconds, token end
--- A lease ends: the step is anybody's, or waits for so many seconds.
+-- A lease ends: the step may be claimed, at once or after `seconds`.
 local function let_go(is, seconds) is.until_, is.token = seconds and now + seconds or 0, '-' end
 
 -- A step that has ended.
@@ -126,7 +126,7 @@ local function line_of(group, is)
   return table.concat({is, group.over and 1 or 0, group.values and 1 or 0, group.attempt, group.worker}, ' ') .. '\\n'
 end
 
--- What answers after the deadline stays late: how it went is kept, and its value.
+-- A step that answers after the deadline stays late: its outcome and its value are kept.
 local function answer(group, at, first)
   local before, step = outcome_of(first), group.steps[at]
   if before.status == 'late' and not before.over and group.over then
@@ -137,10 +137,10 @@ local function answer(group, at, first)
   end
 end
 
--- Record outcomes: of every step the first. Returns which were.
+-- Record outcomes: of every step the first. Returns the steps that were recorded.
 local function record(groups)
   local names, recorded, new = {}, {}, {}
-  local outcomes, values, absent, finished, told, order = {}, {}, {}, {}, {}, {}
+  local outcomes, values, absent, finished, counted, order = {}, {}, {}, {}, {}, {}
   for _, group in ipairs(groups) do
     for _, step in ipairs(group.steps) do names[#names + 1] = step end
   end
@@ -169,14 +169,14 @@ local function record(groups)
             absent[#absent + 1] = ref
           end
         end
-        if name and told[name] then told[name].count = told[name].count + 1
+        if name and counted[name] then counted[name].count = counted[name].count + 1
         else
           local message = group.messages and group.messages[at] or ''
           local fields = {event = 'finished', step = step, status = group.status, worker = group.worker, message = message}
           if name then
             fields.step, fields.count = collector, 1
             if message ~= '' then fields.message = step .. ': ' .. message end
-            told[name] = fields
+            counted[name] = fields
             order[#order + 1] = name
           else
             fields.attempt = group.attempt
@@ -203,13 +203,13 @@ local function record(groups)
     if #absent > 0 then redis.call('HINCRBY', RUN, 'absent:' .. fan_out, #absent / 2) end
   end
   for _, name in ipairs(order) do
-    redis.call('HINCRBY', TALLY, name, told[name].count)
-    event(told[name])
+    redis.call('HINCRBY', TALLY, name, counted[name].count)
+    event(counted[name])
   end
   return recorded
 end
 
--- The run ends, whatever it is at.
+-- The run ends, in any state.
 local function conclude(final, cause)
   redis.call('HSET', RUN, 'status', final, 'finished_at', stamp(now), 'cause', cause)
   redis.call('DEL', OPEN, WAITS)
@@ -218,8 +218,8 @@ local function conclude(final, cause)
   redis.call('EXPIRE', END, TTL)
 end
 
--- Note that a message of a chord's header has been executed; whether it was the last. The last is told so each time that it
--- asks: its worker may have been killed before it sent what follows.
+-- Note that a message of a chord's header has been executed; whether it was the last. For the last the answer is the same each
+-- time: its worker may have been killed before it sent the next message.
 local function returned(chord, message)
   local left = redis.call('HGET', CHORDS, chord)
   if not left then return 0 end

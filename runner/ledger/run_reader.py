@@ -1,4 +1,4 @@
-"""What the ledger tells of one run: its plan, items, outcomes and values, and what happens in it."""
+"""One run of the ledger, to be read: its plan, items, outcomes, values and events."""
 
 import math
 import re
@@ -24,7 +24,7 @@ from runner.ledger.statuses import Status
 from runner.system.program import command_line
 from runner.text import listed
 
-# What passes while one waits: nobody answers, too many clients, an old password, a replica that becomes the primary.
+# Errors that pass: no answer, too many clients, an old password, a replica that becomes the primary.
 AWAY = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -32,21 +32,21 @@ AWAY = (
     redis.exceptions.MasterDownError,
 )
 # defence: PATIENCE
-FOLLOW_PATIENCE = 60.0  # seconds for which whoever watches a run waits for a server that does not answer
-# Seconds in which whoever watches is told once what happens, but of the end at once: to be told of each step costs its
-# worker as well, which shares the server and often the machine (5 to 7 % of the default workflow).
+FOLLOW_PATIENCE = 60.0  # seconds for which a follower waits for a server that does not answer
+# Seconds: followers get events in batches (the end at once). Waking them for each cost the worker, which shares the server
+# and often the machine, 5 to 7 % of the default workflow.
 FOLLOW_EVERY = 0.05
 
 
 class FanInTooLarge(RunnerError):
-    """The collectors' values together are more than a gather may be given."""
+    """The collectors' values together are more than a gather may receive."""
 
 
 class RunReader:
     """One run, to be read.
 
     Args:
-        run_id: it need not be there: each method raises `UnknownRun`, or returns nothing.
+        run_id: if there is no such run, each method raises `UnknownRun`, or returns nothing.
         plan: the run's own, if it is known; otherwise it is read once, when it is needed.
         layout: the same.
     """
@@ -93,12 +93,12 @@ class RunReader:
 
     @of_a_run
     def leased(self) -> dict[str, float]:
-        """The steps that somebody is executing, or was when he was lost; the seconds until their leases run out."""
+        """Return the steps with a live lease and its seconds left; a crashed worker's lease counts until it expires."""
         return {step: is_.seconds for step, is_ in self.underway().items() if is_.status == "running"}
 
     @of_a_run
     def underway(self) -> dict[str, Underway]:
-        """The steps that somebody is executing, and those that wait for their next attempt, of the first hundred with the error."""
+        """Return the steps that are executed or wait for their next attempt, with the error of the first hundred."""
         begun = cast("dict[str, str]", self._server.client.hgetall(self._key("open")))
         now = self._server.now()
         steps = {step: encoding.read_underway(text, now) for step, text in begun.items()}
@@ -110,25 +110,25 @@ class RunReader:
 
     @of_a_run
     def failures(self, steps: Sequence[str]) -> dict[str, list[FailedAttempt]]:
-        """For each of the steps that was tried again, the attempts that failed before the last."""
+        """Return, for each step that was tried again, the attempts that failed before the last."""
         texts = cast("list[str | None]", self._server.client.hmget(self._key("failures"), list(steps)) if steps else [])
         return {step: encoding.read_failures(text) for step, text in zip(steps, texts, strict=True) if text}
 
     @of_a_run
     def left(self) -> dict[str, int]:
-        """The refs whose collectors have not all ended; how many of each have not."""
+        """Return the refs whose collectors have not all ended, and how many of each have not."""
         left = cast("dict[str, str]", self._server.client.hgetall(self._key("left")))
         return {ref: int(count) for ref, count in left.items()}
 
     @of_a_run
     def ended(self, steps: Sequence[str]) -> set[str]:
-        """Which of the steps have an outcome."""
+        """Return the steps that have an outcome."""
         texts = cast("list[str | None]", self._server.client.hmget(self._key("outcomes"), list(steps)) if steps else [])
         return {step for step, text in zip(steps, texts, strict=True) if text}
 
     @of_a_run
     def begun(self) -> dict[str, Outcome]:
-        """The steps that were started and have not ended: how often, when first, and where, as outcomes without an end."""
+        """Return the steps that were started and have not ended: how often, when first, and where, as outcomes without an end."""
         found = cast("dict[str, str]", self._server.client.hgetall(self._key("open")))
         begun = {}
         for step, text in found.items():
@@ -140,10 +140,10 @@ class RunReader:
 
     @of_a_run
     def steps(self, ref: str) -> list[Step]:
-        """The collectors that a ref stands for, in their order.
+        """Return the collectors that a ref stands for, in their order.
 
         Raises:
-            UnknownRun: the run has none of it.
+            UnknownRun: the run has no such ref.
         """
         collector, many = of_ref(ref)
         step = self.plan.by_id.get(collector)
@@ -161,14 +161,14 @@ class RunReader:
 
     @of_a_run
     def items(self) -> Iterator[tuple[str, str]]:
-        """Every batch of a run's items, as `accept` takes them."""
+        """Yield every batch of the run's items, as `accept` takes them."""
         many = [step for step in self.plan.collectors if step.foreach]
         for refs in in_parts((ref for step in many for ref in self.layout.refs(step)), 16):
             yield from zip(refs, self._items(refs), strict=True)
 
     @of_a_run
     def ids(self, collectors: Iterable[Step]) -> Iterator[list[str]]:
-        """The ids of collectors in their order, some at a time: a million need not be in memory at once."""
+        """Yield the ids of collectors in their order, some at a time: a million need not be in memory at once."""
         for many, some in groupby(collectors, lambda step: step.foreach is not None):
             if not many:
                 yield [step.id for step in some]
@@ -179,11 +179,11 @@ class RunReader:
 
     @of_a_run
     def outcomes(self, plan: Plan | None = None, *, limit: int = 1000) -> dict[str, Outcome]:
-        """How each step that has ended did, without values.
+        """Return the outcome of each step that has ended, without values.
 
         Args:
-            plan: of the collectors with ``foreach``, tell only those that ended without success; `tally` counts all.
-            limit: how many of those.
+            plan: if given, only the items of its ``foreach`` that ended without success are returned; `tally` counts all.
+            limit: how many items at most.
         """
         key = self._key("outcomes")
         if plan is None or not any(step.foreach for step in plan.collectors):
@@ -196,7 +196,7 @@ class RunReader:
 
     @of_a_run
     def tally(self) -> dict[str, dict[Status, int]]:
-        """For each collector with ``foreach``, how many have ended in which status."""
+        """Return, for each collector with ``foreach``, how many of its items have ended with which status."""
         counts: dict[str, dict[Status, int]] = {}
         for name, count in cast("dict[str, str]", self._server.client.hgetall(self._key("tally"))).items():
             collector, status = name.split(" ")
@@ -205,7 +205,7 @@ class RunReader:
 
     @of_a_run
     def absent(self) -> list[str]:
-        """The collectors that have ended without success, in the order of the YAML; of a `foreach`, of their keys."""
+        """Return the collectors that have ended without success, in the order of the YAML; items in the order of their keys."""
         found = cast("list[str]", self._server.client.hkeys(self._key("absent")))
         places = {step.id: place for place, step in enumerate(self.plan.collectors)}
 
@@ -217,7 +217,7 @@ class RunReader:
 
     @of_a_run
     def outcomes_of(self, steps: Sequence[str], *, values: bool = False) -> dict[str, Outcome]:
-        """The outcomes of those of the steps that have ended, with their values if they are asked for."""
+        """Return the outcomes of the steps that have ended, with their values if ``values`` is true."""
         if not steps:
             return {}
         with self._server.client.pipeline(transaction=False) as pipe:
@@ -238,15 +238,15 @@ class RunReader:
 
     @of_a_run
     def outcome(self, step: str) -> Outcome | None:
-        """One step's outcome, with its value."""
+        """Return a step's outcome, with its value."""
         return self.outcomes_of([step], values=True).get(step)
 
     @of_a_run
     def value(self, step: str) -> Any:
-        """The value of a step that succeeded, as it may be shown; None of any other.
+        """Return the value of a step that succeeded, as it may be shown; None for any other.
 
         Raises:
-            MissingData: it has succeeded, and there is no value.
+            MissingData: the step has succeeded, and its value is missing.
         """
         outcome = self.outcome(step)
         return None if outcome is None else outcome.value
@@ -261,16 +261,16 @@ class RunReader:
         read: Callable[[str], list[Any]] = encoding.shown,
         handed: Mapping[str, str | None] | None = None,
     ) -> Iterator[Any]:
-        """The values of those of the collectors that succeeded, in their order, read some at a time.
+        """Yield the values of the collectors that succeeded, in their order, read some at a time.
 
         Args:
-            absent: those that did not; one that was late may have a value all the same.
-            read: makes of a list of values, as JSON, what they are to the reader.
+            absent: the collectors that did not succeed; a late one may have a value all the same.
+            read: decodes a JSON list of values.
             handed: values that came with the claim.
 
         Raises:
             FanInTooLarge: they are more bytes of JSON than the limit.
-            MissingData: one of them is not there, or is no JSON.
+            MissingData: one of them is missing, or is not JSON.
         """
         gone = set(absent)
         size = 0
@@ -300,7 +300,7 @@ class RunReader:
 
     @of_a_run
     def page(self, step: Step, start: int, number: int) -> list[str]:
-        """The ids of so many collectors of a ``foreach``, from the one at place ``start``; only their batches are read."""
+        """Return the ids of ``number`` collectors of a ``foreach`` from the place ``start`` on; only their batches are read."""
         size = self.layout.sizes[step.id]
         end = min(start + number, self.layout.count(step))
         refs = [batch_ref(step.id, batch) for batch in range(start // size, -(-end // size))]
@@ -309,7 +309,7 @@ class RunReader:
 
     @of_a_run
     def find(self, step_id: str) -> Step | None:
-        """A step of the plan by its id; of a collector of a ``foreach``, with its item. None if there is none."""
+        """Return a step of the plan by its id; the collector of an item has its item. None if there is none."""
         step = self.plan.by_id.get(written(step_id))
         if step is None or step.id == step_id:
             return step
@@ -328,7 +328,7 @@ class RunReader:
 
     @of_a_run
     def unended(self) -> Iterator[str]:
-        """The collectors of every ``foreach`` that have no outcome, in their order; only batches that lack one are read."""
+        """Yield the collectors of every ``foreach`` that have no outcome, in their order; only batches that lack one are read."""
         many = [step for step in self.plan.collectors if step.foreach]
         left = set(self.left()) if many else set()
         for step in many:
@@ -340,7 +340,7 @@ class RunReader:
 
     @of_a_run
     def events(self, after: str = "0", *, wait: float = 0.0) -> list[Event]:
-        """What has happened since the event with the id ``after``; waits up to so many seconds for the first."""
+        """Return the events since the one with the id ``after``; wait up to ``wait`` seconds for the first."""
         block = max(1, int(wait * 1000)) if wait else None
         answer = cast("list[Any]", self._server.client.xread({self._key("events"): after}, block=block))
         return [encoding.read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
@@ -354,13 +354,13 @@ class RunReader:
         away: Callable[[redis.RedisError], None] | None = None,
         after: str = "0",
     ) -> Iterator[Event | None]:
-        """Every event of a run from its beginning, or after the one of an id, until it has ended; None whenever ``beat`` seconds pass without one.
+        """Yield the run's events, from its beginning or after an id, until it has ended; None after each ``beat`` seconds without one.
 
-        They come together every ``FOLLOW_EVERY``.
+        They come in batches, every ``FOLLOW_EVERY``.
 
         Args:
-            patience: seconds for which a server that does not answer is waited for.
-            away: called with the reason, whenever it does not.
+            patience: seconds to wait for a server that does not answer.
+            away: called with the reason whenever the server does not answer.
         """
         gone_since = None
         events: list[Event] = []
@@ -370,7 +370,7 @@ class RunReader:
                     self._server.client.xread({self._key("end"): "0"}, block=int(FOLLOW_EVERY * 1000))
                 events = self.events(after, wait=beat)
             except (*AWAY, redis.ResponseError) as error:
-                # A primary that becomes a replica answers to a command that waits with an error of its own.
+                # A primary that becomes a replica ends a blocking command with an error of its own.
                 if not isinstance(error, AWAY) and not str(error).startswith("UNBLOCKED"):
                     raise
                 gone_since = gone_since or time.monotonic()
@@ -391,7 +391,7 @@ class RunReader:
                 yield None
 
     def _items(self, refs: Sequence[str]) -> list[str]:
-        """Batches of items as they are kept."""
+        """Return batches of items as they are stored."""
         texts = cast("list[str | None]", self._server.client.hmget(self._key("items"), list(refs)) if refs else [])
         if lost := [ref for ref, text in zip(refs, texts, strict=True) if text is None]:
             raise MissingData(self.id, f"the items {listed(lost)} are missing")
@@ -417,7 +417,7 @@ class RunReader:
 
     @of_a_run
     def _read_layout(self) -> Layout:
-        """The layout of a run whose plan was known, or of which the ledger lacks it."""
+        """Read the layout of a run whose plan was known, or whose layout is missing in the ledger."""
         text = cast("str | None", self._server.client.hget(self._key("run"), "layout"))
         if text is None:
             raise MissingData(self.id, "its layout is missing")

@@ -49,15 +49,15 @@ class RunRecord(RunReader):
     def accept(
         self, *, layout: Layout = NO_FOREACH, items: Iterable[tuple[str, str]] = (), kept: Iterable[Outcome] = ()
     ) -> bool:
-        """Record the run with its plan, and begin its first fan-out; False if the id is taken, and then nothing has changed.
+        """Record the run with its plan, and begin its first fan-out; return False, and change nothing, if the id is taken.
 
         Args:
-            layout: of that fan-out; it need not be told of one without ``foreach``.
+            layout: of that fan-out; it may be left out if nothing has ``foreach``.
             items: for each batch of a ``foreach``, its ref and its items as ``packed`` makes them.
-            kept: outcomes, with their values, that are taken from another run; of steps that stand in the YAML.
+            kept: outcomes, with their values, taken over from another run, of steps that the YAML has.
         """
         token, client = uuid.uuid4().hex, self._server.client
-        # Beside the run until it is accepted: the id may be another's.
+        # Beside the run until it is accepted: another run may have the id.
         staged = self._key(f"items:{token}")
         for some in in_parts(items, 16):
             client.hset(staged, mapping=dict(some))
@@ -87,10 +87,10 @@ class RunRecord(RunReader):
         return accepted
 
     def _accept_and_index(self, packed: bytes) -> bool:
-        """In one round trip. The index is not in the run's slot, so it is written beside the script, not in it.
+        """Accept the run in one round trip. The index is not in the run's slot, so it is written beside the script, not in it.
 
-        A run that is in it stays where it is: it may be another's of this id, which is not accepted. One that is in the
-        index and nowhere else is retired by the next reconciler.
+        An entry that exists stays as it is: it may be that of another run with this id, in which case this one is not
+        accepted. The next reconciler retires an entry without a run.
         """
         now = self._server.now()
         while True:
@@ -117,12 +117,12 @@ class RunRecord(RunReader):
         lease: float,
         alone: bool = True,
     ) -> list[Claim]:
-        """Ask to execute these steps; what is granted is leased for ``lease`` seconds.
+        """Claim these steps; those that are granted are leased for ``lease`` seconds.
 
         Args:
-            token: says who holds the lease: another for every execution, the same when a claim is repeated.
+            token: identifies the holder of the lease: new for every execution, the same when a claim is repeated.
             worker: shown beside the step.
-            alone: whether this claimer executes nothing else just now.
+            alone: whether this claimer executes nothing else at the moment.
         """
         wanted = [
             {
@@ -138,13 +138,13 @@ class RunRecord(RunReader):
 
     @of_a_run
     def renew(self, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
-        """Lengthen leases; answers which of the steps are still this claimer's, and the run not ended."""
+        """Renew leases; return the steps that this claimer still holds, none if the run has ended."""
         kept = self._server.do(RENEW, self.id, token=token, lease=lease, steps=[*steps])
         return cast("list[str]", kept)
 
     @of_a_run
     def release(self, steps: Iterable[str], *, token: str) -> None:
-        """Give back what was claimed with this token and has not been begun: it counts as no attempt."""
+        """Release the steps that were claimed with this token and have not begun: they count no attempt."""
         self._server.do(RELEASE, self.id, token=token, steps=[*steps])
 
     @of_a_run
@@ -156,21 +156,21 @@ class RunRecord(RunReader):
         cause: str = "",
         follows: Follows | None = None,
     ) -> list[str]:
-        """Record outcomes, and the end of the run if it ``ends`` with them; answers which were the first of their step.
+        """Record outcomes, and the end of the run if it ``ends`` with them; return the steps of which they were the first.
 
         Args:
-            follows: what is to be done with it, and then says whether it is.
+            follows: the commands to execute with the record; set to whether they have been.
         """
-        told = encoding.dumped(outcomes)
+        dumped = encoding.dumped(outcomes)
         more = {"chord": follows.chord, "message": follows.message, "commands": follows.commands} if follows else None
-        recorded, done, last = self._server.do(FINISH, self.id, outcomes=told, ends=ends, cause=cause, follows=more)
+        recorded, done, last = self._server.do(FINISH, self.id, outcomes=dumped, ends=ends, cause=cause, follows=more)
         if follows is not None:
             follows.done, follows.last = bool(done), bool(last)
         return cast("list[str]", json.loads(recorded))
 
     @of_a_run
     def postpone(self, postponed: Iterable[Postponed]) -> list[str]:
-        """Note failed attempts that are tried again; answers the steps of which there is something left to try."""
+        """Record failed attempts that are tried again; return the steps that have not ended."""
         attempts = [encoding.dumped_attempt(each) for each in postponed]
         return cast("list[str]", self._server.do(POSTPONE, self.id, attempts=attempts))
 
@@ -178,8 +178,8 @@ class RunRecord(RunReader):
     def abandon(self, names: Iterable[str], *, worker: str) -> list[Granted]:
         """End the leases that a worker holds on these refs or steps, because the process that executed them is dead.
 
-        Returns the claims that it had on them; the lease of a step does not end twice. If they are several, nobody
-        knows of which of them the process died: each counts as lost with its worker.
+        Return its claims on them; the lease of a step does not end twice. If they are several, the step that killed the
+        process is unknown: each counts as lost with its worker.
         """
         abandoned = self._server.do(ABANDON, self.id, worker=worker, names=[*names])
         return [
@@ -195,10 +195,10 @@ class RunRecord(RunReader):
 
     @of_a_run
     def sweep(self, *, grace: float) -> Sweep | None:
-        """What has gone wrong in a run; None if it has ended.
+        """Return what has gone wrong in the run; None if it has ended.
 
         Raises:
-            UnknownRun: it is not there: it has expired, or the broker has lost its data.
+            UnknownRun: the run has expired, or the broker has lost its data.
         """
         answer = self._server.do(SWEEP, self.id, grace=grace)
         if answer[0] == "unknown":
@@ -207,18 +207,18 @@ class RunRecord(RunReader):
 
     @of_a_run
     def sent_again(self) -> int:
-        """Note that a part of the run is sent again; answers how often since something last happened in it."""
+        """Record that a part of the run is sent again; return how often it was since the last event."""
         return int(self._server.do(SENT_AGAIN, self.id))
 
     @of_a_run
     def park(self, name: str, reason: str, *, seconds: float, limit: float, restart: bool = False) -> Parked:
-        """Note why a step waits, for `show` and followers: no worker that was asked can execute it.
+        """Record why a step waits, for `show` and followers: no worker that saw it can execute it.
 
         Args:
             name: its id, or the ref of a batch.
-            seconds: until it is looked at again.
+            seconds: until it is checked again.
             limit: seconds that it may wait in all.
-            restart: whether it begins to wait now, as it also does when it has been claimed meanwhile.
+            restart: whether its wait begins now, as it also does if it has been claimed meanwhile.
 
         Returns:
             ``expired`` if it has waited for the limit, ``ended`` if the step or the run has ended.
@@ -228,16 +228,16 @@ class RunRecord(RunReader):
 
     @of_a_run
     def expect(self, chord: str, messages: int, commands: Sequence[Sequence[Any]] = ()) -> None:
-        """Note how many messages the header of a chord has, before the first of them is sent.
+        """Record how many messages the header of a chord has, before the first of them is sent.
 
         Args:
-            commands: those that send them, once, however often this is asked for.
+            commands: those that send the messages; executed once, however often this is called.
         """
         self._server.do(EXPECT, self.id, chord=chord, messages=messages, commands=commands)
 
     @of_a_run
     def returned(self, chord: str, message: str) -> bool:
-        """Note that a message of a chord's header has been executed, as often as it may be; whether it was the last."""
+        """Record, any number of times, that a message of a chord's header was executed; return whether it was the last."""
         return bool(self._server.do(RETURNED, self.id, chord=chord, message=message))
 
     @of_a_run
@@ -248,12 +248,12 @@ class RunRecord(RunReader):
         tail: Iterable[Step],
         lost: Iterable[tuple[str, str]] = (),
     ) -> bool:
-        """Forget how a part of a run that has ended did, so that it is executed again; False if it has not ended.
+        """Delete the outcomes of a part of a run that has ended, so that it is executed again; return False if it has not ended.
 
         Args:
-            collectors: whether those that ended without success are among it.
-            tail: the steps after the collectors that are.
-            lost: of the collectors that `lost` names, the id and the ref.
+            collectors: whether the part has the collectors that ended without success.
+            tail: the steps of the part that come after the collectors.
+            lost: the id and the ref of each collector that `lost` names.
         """
         again = [step.id for step in tail]
         kept = [step.id for step in self.plan.steps if step.id not in again and step.foreach is None]
@@ -272,16 +272,16 @@ class RunRecord(RunReader):
         return bool(reopened)
 
     def cancel(self, cause: str) -> RunStatus:
-        """End a run now: no step of it starts any more. Answers its status, which is another if it had ended before.
+        """Cancel the run: no step of it starts any more. Return its status, which is another if it had ended before.
 
-        Of one that cannot be read nothing is left but that it is cancelled.
+        Of a run that cannot be read, only the fact that it is cancelled is kept.
         """
         try:
-            # Of a `foreach`, and where this program cannot read the steps, what has no outcome says the same.
+            # An item, or a step of a plan that this program cannot read, gets no outcome: its lack says the same.
             steps = [step for step in self._steps() if step.foreach is None]
-            told = encoding.dumped(Outcome(step=step.id, ref=step.ref, status="cancelled") for step in steps)
+            dumped = encoding.dumped(Outcome(step=step.id, ref=step.ref, status="cancelled") for step in steps)
             with readable(self.id):
-                status = self._server.do(CANCEL, self.id, cause=cause, outcomes=told)
+                status = self._server.do(CANCEL, self.id, cause=cause, outcomes=dumped)
         except UnreadableRun:
             status = self._server.do(BURY, self.id, cause=cause)
             self._server.client.hdel(self._server.shared("unreadable"), self.id)
@@ -291,16 +291,16 @@ class RunRecord(RunReader):
 
     @of_a_run
     def end(self, status: RunStatus, cause: str) -> None:
-        """End a run of whose steps nothing more is to be told."""
+        """End a run whose steps get no more outcomes."""
         self._server.do(FINISH, self.id, outcomes=[], ends=status, cause=cause)
 
     @of_a_run
     def lost(self, steps: Sequence[str]) -> set[str]:
-        """Those of the steps that have no outcome, or have succeeded and have no value any more."""
+        """Return the steps that have no outcome, or have succeeded and have no value any more."""
         return {step for some in in_parts(steps, 1000) for step in self._server.do(LOST, self.id, steps=some)}
 
     def _steps(self) -> tuple[Step, ...]:
-        """Its steps; none of one whose plan is of a newer version."""
+        """Return its steps; none if its plan is of a newer version."""
         try:
             return self.plan.steps
         except NewerPlan:
@@ -308,7 +308,7 @@ class RunRecord(RunReader):
 
 
 def _sizes(fan_out: FanOut, layout: Layout) -> dict[str, int]:
-    """How many collectors each ref stands for."""
+    """Return how many collectors each ref stands for."""
     sizes: dict[str, int] = {}
     for step in fan_out.collectors:
         sizes |= {step.id: 1} if step.foreach is None else layout.batches(step)
@@ -316,7 +316,7 @@ def _sizes(fan_out: FanOut, layout: Layout) -> dict[str, int]:
 
 
 def _handed(plan: Plan) -> list[str]:
-    """The collectors whose values a gather is handed with its claim; none, if they may be many."""
+    """Return the collectors whose values a gather gets with its claim; none if they may be many."""
     if len(plan.collectors) > HANDED or any(step.foreach for step in plan.collectors):
         return []
     return [step.id for step in plan.collectors]

@@ -1,7 +1,7 @@
-"""What changes the ledger: Lua scripts, each atomic and one round trip.
+"""The Lua scripts that change the ledger, each atomic and one round trip.
 
-Of every outcome the first write wins, so messages may be delivered as often as they like. The work is done for many
-steps at once, and told in one event for all of a batch: a hundred thousand collectors are as many steps, and a few hundred
+The first outcome of a step wins, so a message may be delivered any number of times. A script works on many steps at once,
+and adds one event for all of a batch: a hundred thousand collectors are as many steps, and a few hundred
 messages. README.md draws the states of steps and runs between them; the keys, and the functions that several scripts use, are
 in prelude.py.
 """
@@ -12,7 +12,7 @@ from runner.ledger.prelude import NOW, PRELUDE
 ACCEPT = (
     PRELUDE
     + """
--- Whoever accepted it asks again when the answer was lost: the token is theirs.
+-- The process that accepted it asks again when the answer was lost: its token is the same.
 if status then return redis.call('HGET', RUN, 'token') == a.token and stamp(now) or 0 end
 -- A fan-out begins: its collectors may be claimed.
 local function begin(fan_out)
@@ -32,8 +32,8 @@ return stamp(now)
 )
 
 # The token is the claimer's own: a claim that is sent again because its answer was lost is answered as the first time, and
-# counts no attempt. Returns the time, when the run began, a letter for each step, what there is to say of some of them, of
-# the gather or a stage what it works on (how many collectors are absent and how many outcomes there are, or the value
+# counts no attempt. Returns the time, when the run began, a letter for each step, the details of some of them, for
+# the gather or a stage its input (how many collectors are absent and how many outcomes there are, or the value
 # before), and the values of the steps that a gather names beside its own.
 CLAIM = (
     PRELUDE
@@ -41,7 +41,7 @@ CLAIM = (
 local letters, more, started, opening, before, handed = {}, {}, {}, {}, '', {}
 local given, last = 0, false
 local ready = {}
--- What a step needs: '' nothing, '*' and a fan-out that all of its collectors have ended, or a step that has.
+-- What a step needs: '' nothing; '*' and a fan-out, all of whose collectors have ended; or a step that has ended.
 local function is_ready(needs)
   if ready[needs] == nil then
     if needs == '' then ready[needs] = true
@@ -107,7 +107,7 @@ return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.c
 """
 )
 
-# Returns which of the steps are still this claimer's to work on.
+# Returns the steps that this claimer still holds.
 RENEW = (
     PRELUDE
     + """
@@ -125,7 +125,7 @@ return kept
 """
 )
 
-# What was claimed with this token and not begun is as it was before.
+# A step that was claimed with this token and has not begun is as it was before.
 RELEASE = (
     PRELUDE
     + """
@@ -141,8 +141,8 @@ return 1
 """
 )
 
-# Returns as JSON which of the outcomes were the first, whether what follows the message is done, and whether the message was
-# the last of its chord.
+# Returns as JSON the steps that were recorded, whether what follows the message is done, and whether the message was the last
+# of its chord.
 FINISH = (
     PRELUDE
     + """
@@ -162,7 +162,7 @@ local follows = a.follows
 if follows and follows.chord ~= '' then
   done, last = 1, returned(follows.chord, follows.message)
 elseif follows and #recorded > 0 then
-  -- Not where there was an outcome: its message is sent with that, and not a second time if only the answer was lost.
+  -- Not if there was an outcome: its message was sent with that, and is not sent twice if only the answer was lost.
   for _, command in ipairs(follows.commands) do
     redis.call(unpack(command))
     done = 1
@@ -173,11 +173,11 @@ return {#recorded > 0 and cjson.encode(recorded) or '[]', done, last}
 """
 )
 
-# Returns which of the steps are waiting now.
+# Returns the steps that wait now.
 POSTPONE = (
     PRELUDE
     + """
-local postponed, told = {}, {}
+local postponed, counted = {}, {}
 if not status or ended then return postponed end
 for _, each in ipairs(a.attempts) do
   local step = each.step
@@ -190,14 +190,14 @@ for _, each in ipairs(a.attempts) do
     local collector = many(is.ref)
     local fields = {event = 'postponed', step = step, attempt = each.attempt, message = each.message, seconds = each.seconds}
     if not collector then event(fields)
-    elseif told[collector] then told[collector].count = told[collector].count + 1
+    elseif counted[collector] then counted[collector].count = counted[collector].count + 1
     else
       fields.step, fields.count, fields.message = collector, 1, step .. ': ' .. fields.message
-      told[collector] = fields
+      counted[collector] = fields
     end
   end
 end
-for _, fields in pairs(told) do event(fields) end
+for _, fields in pairs(counted) do event(fields) end
 keep(OPEN, FAILURES)
 return postponed
 """
@@ -310,7 +310,7 @@ return 'parked'
 """
 )
 
-# The story of the run, which has ended, begins anew; of the steps that are kept and not told by the tally it tells again.
+# A run that has ended starts again, and so do its events; the steps that are kept, and not counted in the tally, get theirs again.
 REOPEN = (
     PRELUDE
     + """
@@ -319,7 +319,7 @@ local function forget(step)
   redis.call('HDEL', OUTCOMES, step)
   redis.call('HDEL', VALUES, step)
 end
--- A collector has no outcome any more.
+-- The outcome of a collector is deleted.
 local function miss(step, ref)
   local text = redis.call('HGET', OUTCOMES, step)
   forget(step)
@@ -377,7 +377,7 @@ return status
 """
 )
 
-# Returns those of the steps that have no outcome, or had a value and have none any more.
+# Returns the steps that have no outcome, or whose value is missing.
 LOST = (
     PRELUDE
     + """
@@ -390,8 +390,8 @@ return lost
 """
 )
 
-# A run that cannot be read is cancelled: whatever stands where its state belongs is replaced, so that no worker executes
-# anything of it and nobody waits for it. The prelude would fail over it.
+# A run that cannot be read is cancelled: its state is replaced, whatever it was, so that no worker executes
+# any of its steps and nobody waits for it. The prelude would fail over it.
 BURY = (
     NOW
     + """

@@ -111,7 +111,7 @@ def snapshot_of(
 
     Args:
         outcomes: of the steps that have ended; of a ``foreach``, of the items that ended without success.
-        layout: of the run; it need not be told of one without ``foreach``.
+        layout: of the run; it may be left out if nothing has ``foreach``.
         counts: for each collector with ``foreach``, how many items have ended with which status.
         running: the steps that are executed, or wait for their next attempt; none of a run that has ended.
         unended: of a run that has ended, the items that it never executed.

@@ -67,7 +67,7 @@ class RunState:
 
     Args:
         plan: the run's, with its inputs, among which the secrets are.
-        layout: the run's; it need not be told of one without ``foreach``.
+        layout: the run's; it may be left out if nothing has ``foreach``.
     """
 
     def __init__(self, plan: Plan, layout: Layout | None = None) -> None:
