@@ -12,14 +12,16 @@ from runner.language.workflow_file import load
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.options import File, broker_options, check_concurrency, concurrency_option, wait_options
+from runner.runs.before_begin import tell_nothing_begun
 from runner.runs.session import open_ledger, open_session
+from runner.runs.source_file import changed_file
 from runner.runs.wait_options import WaitOptions
 from runner.settings import Settings, read_settings
 from runner.system.gc_freeze import frozen_imports
 from runner.system.interrupts import raise_interrupts
 from runner.text import duration, listed, to_json
 from runner.views.screen import screen_of
-from runner.views.words import nothing_to_resume
+from runner.views.words import file_has_changed, nothing_to_resume
 
 
 @click.command
@@ -35,12 +37,14 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
     A run with a result, also a partial one, is left as it is.
 
     --from and --file start a new run that takes over the outcomes of the earlier steps: collect once, then work on the
-    processing. A step that FILE changes is executed again, with everything after it.
+    processing. A step that FILE changes is executed again, with everything after it. Without --file the run continues as
+    it was recorded when it was started, and a file that has changed since is reported.
     """
     check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)
     check_concurrency(concurrency, settings)
-    with raise_interrupts(), open_ledger(settings) as ledger:
+    nothing = f"run {run_id} is left as it is"
+    with raise_interrupts(), tell_nothing_begun(nothing) as begun, open_ledger(settings) as ledger:
         old = ledger.open(run_id).plan
         edited = None if file is None else _edited(file, old, settings)
         plan = edited.plan if edited else old
@@ -64,9 +68,12 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             return show_end(run_id, ledger, old, wait)
         if start:
             before(plan, start)  # before a worker is started, with its log
+        if file is None and (changed := changed_file(old, settings)):
+            click.echo(file_has_changed(run_id, changed, start=start, screen=screen_of(sys.stderr)), err=True)
         with open_session(settings, name, plan) as session:
 
             def begin() -> None:
+                begun()
                 if name == run_id:
                     resume(run_id, session.ledger)
                     if leased := session.ledger.open(run_id).leased():

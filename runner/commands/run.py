@@ -25,6 +25,7 @@ from runner.options import (
     typed_inputs,
     wait_options,
 )
+from runner.runs.before_begin import tell_nothing_begun
 from runner.runs.session import open_ledger, open_session
 from runner.runs.wait_options import WaitOptions
 from runner.settings import read_settings
@@ -126,7 +127,8 @@ def command(
         routed = destination.route(plan)
         layout = lay_out(routed, bound.counts, destination.slots or settings.slots)
         return _show(routed, layout, name, as_json=wait.as_json)
-    with raise_interrupts(), starting_broker(settings):
+    nothing = f"run {name}: nothing was started"
+    with raise_interrupts(), tell_nothing_begun(nothing) as begun, starting_broker(settings):
         # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
         with frozen_imports():
             from runner.celery_app import make_current  # noqa: PLC0415
@@ -142,6 +144,7 @@ def command(
         with open_session(settings, name, plan) as session:
 
             def begin() -> None:
+                begun()
                 if start(bound, name, session.ledger, session.destination):
                     return
                 check_same(name, plan, session.ledger)

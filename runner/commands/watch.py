@@ -3,6 +3,7 @@
 import sys
 from contextlib import suppress
 from functools import partial
+from signal import SIGHUP
 
 import click
 import redis
@@ -14,8 +15,10 @@ from runner.ledger.run_reader import AWAY
 from runner.options import broker_options
 from runner.runs.exit_codes import exit_code
 from runner.runs.outage import Outage
-from runner.runs.session import open_ledger
+from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
+from runner.system.interrupts import Interrupted, raise_interrupts
+from runner.system.program import command_line
 from runner.views.progress import show_progress
 from runner.views.screen import screen_of
 from runner.views.words import summary
@@ -35,17 +38,27 @@ def command(run_id: str) -> int:
     def away(error: redis.RedisError) -> None:
         outage.tell(f"run {run_id} waits for the broker: {broker_problem(error)[0]}")
 
-    with open_ledger(read_settings()) as ledger:
+    settings = read_settings()
+    with raise_interrupts(), open_ledger(settings) as ledger:
         record = ledger.open(run_id)
         plan = record.plan
-        with show_progress(plan, record.layout, run_id) as progress:
-            for event in ledger.open(run_id).follow(away=away):
-                progress.update(event)
-                if event is None:
-                    with suppress(*AWAY):  # `follow` waits for a broker that is away
-                        ledger.open(
-                            run_id
-                        ).info()  # one that is back may have lost its data, and the run  # defence: WATCHED
+        run, note = ledger.open(run_id).info(), ""
+        try:
+            with show_progress(plan, record.layout, run_id) as progress:
+                for event in record.follow(away=away):
+                    progress.update(event)
+                    if event is None:
+                        with suppress(*AWAY):  # `follow` waits for a broker that is away
+                            # One that is back may have lost its data, and the run.
+                            run = ledger.open(run_id).info()  # defence: WATCHED
+                            before, note = note, note_unattended(run, ledger, settings).unattended
+                            if note and note != before:  # once: it stays so until somebody does something
+                                click.echo(f"run {run_id}: {note}", err=True)
+        except Interrupted as interrupted:
+            if interrupted.signal is not SIGHUP:
+                show = command_line("watch", run_id)
+                click.echo(f"\nno longer watching; run {run_id} is not affected: `{show}` watches it again", err=True)
+            raise
         snapshot = read_snapshot(ledger, ledger.open(run_id).info(), plan, complete=False)
         click.echo(summary(snapshot, screen=screen_of(sys.stderr)), err=True)
         return exit_code(snapshot.run.status)

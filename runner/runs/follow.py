@@ -222,7 +222,8 @@ class Following:
                 self.ledger.open(check_run_id(self.run_id)), Verdict("cancelled", f"{interrupted.signal.name} to `run`")
             )
         except UnknownRun:
-            raise Left(interrupted.signal) from None  # it had not been accepted
+            _say(f"run {self.run_id} had not been accepted: nothing was started")
+            raise Left(interrupted.signal) from None
         except Interrupted as again:
             raise self._left(again) from again
 

@@ -26,11 +26,14 @@ from runner.messages.batching import is_wide, lay_out
 from runner.messages.canvas import compose_open
 from runner.messages.destination import Destination
 from runner.messages.send import send
+from runner.runs.source_file import source_path
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.system.program import command_line
 from runner.text import echo, listed
 from runner.worker import application, process
 from runner.worker.conclude import conclude
+
+_OTHER_ID = "another `--run-id` starts a run of its own"
 
 
 class OtherRun(RunnerError):
@@ -69,7 +72,9 @@ def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
     """
     other = ledger.open(check_run_id(run_id)).plan
     if other.name != plan.name:
-        raise OtherRun(f"run {run_id} exists already, of another workflow: {echo(other.name)}, not {echo(plan.name)}")
+        raise OtherRun(
+            f"run {run_id} exists already, of another workflow: {echo(other.name)}, not {echo(plan.name)}", _OTHER_ID
+        )
     names = sorted(other.inputs.keys() | plan.inputs.keys())
     # As JSON: true is no 1.
     before, now = ({name: json.dumps(each.inputs.get(name)) for name in names} for each in (other, plan))
@@ -78,7 +83,10 @@ def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
     if different:
         changed.append(f"it has other inputs: {listed(different)}")
     if changed:
-        raise OtherRun(f"run {run_id} exists already, and {', and '.join(changed)}")
+        # Not with other inputs: `resume --file` keeps those of the run.
+        words = command_line("resume", run_id, "--file", str(source_path(plan) or "FILE"))
+        hint = _OTHER_ID if different else f"{_OTHER_ID}, or `{words}` takes over what has not changed"
+        raise OtherRun(f"run {run_id} exists already, and {', and '.join(changed)}", hint)
 
 
 def resume(run_id: str, ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from runner.ledger.statuses import FAILED, OPEN, Status, together
 
 _WINDOW = 10.0  # seconds that the rate is taken over
 _STEP = 0.5  # seconds between two of the counts that are kept for it
+_PASSED_OVER: tuple[Status, ...] = ("cancelled", "skipped")
 _NAMED = 3  # failures whose messages are kept
 
 
@@ -40,7 +41,13 @@ class ItemCounts:
 
     @property
     def ended(self) -> int:
-        return self.total - sum(self.counts[status] for status in OPEN)
+        """How many were executed to an outcome, without those that the end of the run has cancelled or passed over."""
+        return self.total - sum(self.counts[status] for status in (*OPEN, *_PASSED_OVER))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing happens to any of them any more."""
+        return not any(self.counts[status] for status in OPEN)
 
     @property
     def failed(self) -> int:
@@ -92,7 +99,7 @@ class ItemCounts:
     def remaining_seconds(self, now: float) -> float | None:
         """Seconds until all have ended, at this rate; None if that is not known."""
         rate = self.rate(now)
-        return (self.total - self.ended) / rate if rate and self.ended < self.total else None
+        return (self.total - self.ended) / rate if rate and not self.is_over else None
 
     def seconds(self, now: float) -> float | None:
         """How long they took, or have taken until now."""

@@ -124,6 +124,8 @@ def _notes(step: StepState, state: RunState) -> str:
     if step.status == "pending":
         waits = step.step.kind == "gather" and state.ended_collectors
         return f"{state.ended_collectors:,} of {state.total:,} in" if waits else ""
+    if step.kept:
+        return "kept"
     attempt = f"attempt {step.attempt}" if step.attempt > 1 or step.status == "retrying" else ""
     if step.status == "retrying" and step.ended_at is not None:
         attempt += f", next in {duration(max(0, step.ended_at + step.wait - state.now))}"
@@ -184,9 +186,11 @@ def _items(counts: ItemCounts, state: RunState, name_columns: int, columns: int)
         (f"{counts.failed:,} failed" if counts.failed else "", "red", 5),
         (f"{counts.counts['retrying']:,} retrying" if counts.counts["retrying"] else "", "yellow", 2),
         (f"{counts.counts['running']:,} running" if counts.counts["running"] else "", "dim", 1),
+        (f"{counts.counts['cancelled']:,} cancelled" if counts.counts["cancelled"] else "", "yellow", 4),
+        (f"{counts.counts['skipped']:,} skipped" if counts.counts["skipped"] else "", "dim", 4),
         (rate(each_second) if each_second else "", "dim", 3),
         (f"{duration(remaining)} left" if remaining else "", "dim", 4),
-        (duration(seconds) if seconds is not None and counts.ended == counts.total else "", "dim", 4),
+        (duration(seconds) if seconds is not None and counts.is_over else "", "dim", 4),
     ]
     parts = [each for each in parts if each[0]]
     room = columns - len(" ├─ ✓ ") - name_columns - 1

@@ -179,6 +179,8 @@ def _words(step: StepState, now: float) -> str:
             return f"started (attempt {step.attempt}){worker}"
         case "retrying":
             return f"attempt {step.attempt} failed, again in {duration(step.wait)}{because}"
+        case "succeeded" if step.kept:
+            return "kept"
         case "succeeded":
             return f"succeeded in {duration(step.seconds(now) or 0)}"
         case _:

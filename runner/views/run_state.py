@@ -10,7 +10,7 @@ from typing import cast
 from runner.language.layout import Layout
 from runner.language.plan import Plan, Step
 from runner.language.tolerance import lateness
-from runner.ledger.entries import Event
+from runner.ledger.entries import PASSING, Event
 from runner.ledger.snapshot import redact_event
 from runner.ledger.statuses import OPEN, Status
 from runner.text import printable
@@ -41,6 +41,11 @@ class StepState:
     @property
     def ended(self) -> bool:
         return self.status not in OPEN
+
+    @property
+    def kept(self) -> bool:
+        """Whether the run took over its outcome, from before it was resumed or from another run: it was not executed in this one."""
+        return self.status in PASSING and self.started_at is None
 
     def seconds(self, now: float) -> float | None:
         """How long the last attempt took, or has taken until now; a step that was passed over took none."""

@@ -4,11 +4,11 @@ Nothing here prints. Control characters are escaped; a snapshot has no secrets.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from runner.language.ids import written
-from runner.ledger.entries import PASSING, FailedAttempt, Outcome, Run
+from runner.ledger.entries import PASSING, FailedAttempt, Outcome, Run, StepStatus
 from runner.ledger.item_pages import Page
 from runner.ledger.snapshot import Snapshot, StepSnapshot
 from runner.ledger.statuses import FAILED, Status, count_passing, together
@@ -68,6 +68,20 @@ def nothing_to_resume(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
     if len({written(step_id) for step_id in missing}) > 1:
         again = f"run the workflow again for all of them; {again}"
     return f"{line}\n{hint(again, screen)}"
+
+
+def file_has_changed(run_id: str, file: str, *, start: str | None = None, screen: Screen = PLAIN) -> str:
+    """That a run is continued as it was recorded, though its file has changed since, and how it continues with the file.
+
+    Args:
+        start: the step that the user has named with ``--from``.
+    """
+    again = command_line("resume", run_id, "--file", file, *(["--from", start] if start else []))
+    warning = screen.paint("warning:", "yellow", "bold")
+    line = (
+        f"{warning} {printable(file)} has changed since run {run_id} was started; the run continues without the change"
+    )
+    return f"{line}\n{hint(f'`{again}` executes what has changed, as a new run', screen)}"
 
 
 def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = PLAIN) -> str:
@@ -221,7 +235,9 @@ def _coverage(snapshot: Snapshot) -> str:
 
 def _failures(snapshot: Snapshot, screen: Screen) -> list[str]:
     """The first steps that failed, each with the reason and its place; then where to read on."""
-    run, failed = snapshot.run, snapshot.failed
+    run = snapshot.run
+    # First those that the run could not do without: of forty others that may be late, twenty are not in front of them.
+    failed = sorted(snapshot.failed, key=lambda each: not each.step.required)
     shown = failed[:_MANY]
     # The items of one `foreach` have one place, which is shown once, below the last of them.
     places = [each.step.place for each in shown[1:]]
@@ -230,19 +246,28 @@ def _failures(snapshot: Snapshot, screen: Screen) -> list[str]:
         for each, next_place in zip_longest(shown, places)
         for line in _failure(each, screen, with_place=each.step.place != next_place)
     ]
-    many = {each.id: sum(each.counts.get(status, 0) for status in FAILED) for each in snapshot.steps if each.counts}
-    number = sum(not each.is_item for each in failed) + sum(many.values())
+    many = {
+        each.id: {status: each.counts[status] for status in FAILED if each.counts.get(status)}
+        for each in snapshot.steps
+        if each.counts
+    }
+    number = sum(not each.is_item for each in failed) + sum(sum(counts.values()) for counts in many.values())
     if number > _MANY:
         lines += [f"  … {number - _MANY:,} more"]
     lines += [
-        hint(f"`{command_line('show', run.id, '--step', step_id, '--status', 'failed')}` lists them", screen)
-        for step_id, failures in many.items()
-        if failures > _MANY
+        _listing(run, step_id, counts, screen) for step_id, counts in many.items() if sum(counts.values()) > _MANY
     ]
     traced = [each for each in failed if each.outcome and each.outcome.error and each.outcome.error.traceback]
     if traced:
         lines += [hint(f"`{command_line('show', run.id, '--step', traced[0].id)}` shows the traceback", screen)]
     return lines
+
+
+def _listing(run: Run, step_id: str, counts: Mapping[StepStatus, int], screen: Screen) -> str:
+    """The command that lists the items that failed of a ``foreach``; of one status, by its name."""
+    status = next(iter(counts)) if len(counts) == 1 else "failed"
+    command = command_line("show", run.id, "--step", step_id, "--status", status)
+    return hint(f"`{command}` lists the {sum(counts.values()):,} of {printable(step_id)}", screen)
 
 
 def _failure(step: StepSnapshot, screen: Screen, *, with_place: bool) -> Iterator[str]:

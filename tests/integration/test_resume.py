@@ -142,6 +142,44 @@ def test_an_edited_collector_is_executed_again_and_so_is_all_after_it(folder: Pa
     assert [starts(folder, step) for step in ("good", "better", "bad", "gather")] == [1, 1, 1, 2]
 
 
+BROKEN = yaml_step("a", "command.run", {"argv": ["false"]})
+MENDED = yaml_step("a", "command.run", {"argv": ["echo", "mended"]})
+
+
+@pytest.mark.parametrize("options", [(), ("--from", "a")])
+def test_resume_says_that_the_file_has_changed_and_how_the_run_continues_with_it(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The file was mended, `resume RUN` typed as the failed run said, and the same failure came again without a word."""
+    flow = write_workflow(tmp_path / "flow.yaml", collectors=[BROKEN])
+    assert runner("run", str(flow), "--run-id", "one").code == 1
+    write_workflow(flow, collectors=[MENDED])
+    answer = runner("resume", "one", *options)
+    assert answer.code == 1
+    assert f"{flow} has changed since run one was started; the run continues without the change" in answer.stderr
+    again = ("resume", "one", "--file", str(flow), *options)
+    assert f"hint: `python -m runner {' '.join(again)}` executes what has changed, as a new run" in answer.stderr
+    answer = runner(*again)
+    assert answer.code == 0
+    assert "has changed since" not in answer.stderr
+
+
+def test_resume_of_a_file_that_does_the_same_is_no_change(tmp_path: Path) -> None:
+    flow = write_workflow(tmp_path / "flow.yaml", collectors=[BROKEN])
+    assert runner("run", str(flow), "--run-id", "one").code == 1
+    flow.write_text(f"# a comment\n{flow.read_text()}", encoding="utf-8")
+    assert "has changed since" not in runner("resume", "one").stderr
+
+
+@pytest.mark.parametrize("content", [None, "name: flow\nstages: ["])
+def test_resume_continues_a_run_whose_file_is_gone_or_half_edited(content: str | None, tmp_path: Path) -> None:
+    flow = write_workflow(tmp_path / "flow.yaml", collectors=[BROKEN])
+    assert runner("run", str(flow), "--run-id", "one").code == 1
+    flow.unlink() if content is None else flow.write_text(content, encoding="utf-8")
+    answer = runner("resume", "one")
+    assert (answer.code, "has changed since" in answer.stderr) == (1, False)
+
+
 def test_resume_from_a_step_that_is_not_there_names_it(folder: Path) -> None:
     runner("run", str(folder / "flow.yaml"), "--run-id", "one", "--times", "0")
     answer = runner("resume", "one", "--from", "lst")

@@ -189,9 +189,22 @@ def test_a_run_id_that_another_workflow_or_other_inputs_have_is_refused(
 
     assert first.code == 0, first.stderr
     assert (second.code, second.stdout) == (3, "")
-    assert second.stderr == f"error: run mine exists already, {different}\n"
+    assert second.first_line == f"error: run mine exists already, {different}"
+    assert "hint: another `--run-id` starts a run of its own" in second.stderr
     assert (as_json.code, as_json.json["error"]["type"], as_json.json["exit_code"]) == (3, "OtherRun", 3)
     assert (state_dir / "logs" / "mine.log").read_bytes() == log  # no worker was started for it
+
+
+def test_a_run_id_of_a_workflow_that_has_changed_is_refused_with_the_command_that_continues_it(tmp_path: Path) -> None:
+    """It said that the workflow had changed, and not what to do."""
+    flow = write_workflow(tmp_path / "flow.yaml", collectors=[yaml_step("a", "command.run", {"argv": ["false"]})])
+    assert runner("run", str(flow), "--run-id", "mine").code == 1
+    write_workflow(flow, collectors=[yaml_step("a", "command.run", {"argv": ["echo", "mended"]})])
+    refused = runner("run", str(flow), "--run-id", "mine")
+    assert refused.code == 3
+    again = f"resume mine --file {flow}"
+    assert f"or `python -m runner {again}` takes over what has not changed" in refused.stderr
+    assert runner(*again.split()).code == 0
 
 
 def test_a_run_id_that_another_run_on_a_shared_broker_has_is_refused(valkey: Server) -> None:
@@ -200,7 +213,7 @@ def test_a_run_id_that_another_run_on_a_shared_broker_has_is_refused(valkey: Ser
     second = runner("run", DEFAULT, "--topic", "coffee", "--detach", *words)
     assert (first.code, first.stdout) == (0, "mine\n")
     assert (second.code, second.stdout) == (3, "")
-    assert second.stderr == "error: run mine exists already, and it has other inputs: topic\n"
+    assert second.first_line == "error: run mine exists already, and it has other inputs: topic"
 
 
 def test_a_run_that_has_not_ended_goes_on_when_it_is_started_again(valkey: Server) -> None:
@@ -385,6 +398,15 @@ def test_ctrl_c_with_json_prints_the_cancelled_run(tmp_path: Path) -> None:
     assert "` executes what did not succeed" in told
 
 
+def test_ctrl_c_before_a_run_is_accepted_says_that_nothing_was_started(tmp_path: Path) -> None:
+    """It said that the run was being cancelled, and left open what became of it."""
+    words = ("run", SLOW, "--journal", f"{tmp_path}/j", "--run-id", "mine")
+    answer = runner(*words, RUNNER_CRASHPOINT="submit.before_accept", RUNNER_CRASHPOINT_SIGNAL="SIGINT")
+    assert answer.code == 130
+    assert "run mine had not been accepted: nothing was started" in answer.stderr
+    assert runner("show", "mine").code == 7
+
+
 def test_a_run_whose_command_was_killed_is_said_to_be_executed_by_nobody(tmp_path: Path) -> None:
     """`runs`, `show` and `doctor` told it as running, with no note, for as long as its leases lasted and after."""
     journal = tmp_path / "j"
@@ -395,6 +417,7 @@ def test_a_run_whose_command_was_killed_is_said_to_be_executed_by_nobody(tmp_pat
     process.communicate()
     wait_until(lambda: "nobody executes it" in runner("show", "slow-1").stdout, "`show` says it")
 
+    watching = start("watch", "slow-1")
     shown, as_json, listed, looked = (
         runner(*words) for words in (("show", "slow-1"), ("show", "slow-1", "--json"), ("runs",), ("doctor",))
     )
@@ -402,6 +425,13 @@ def test_a_run_whose_command_was_killed_is_said_to_be_executed_by_nobody(tmp_pat
     note = "nobody executes it: `python -m runner resume slow-1` brings a worker"
     assert ["nobody executes it" in told.stdout + told.stderr for told in before] == [False, False, False]
     assert f"note      {note}\n" in shown.stdout
+    assert watching.stderr
+    lines = watching.stderr
+    wait_until(lambda: lines.readline() == f"run slow-1: {note}\n", "`watch` says it")
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=60)
+    assert watching.returncode == 130
+    assert "no longer watching; run slow-1 is not affected" in told
     assert as_json.json["note"] == note
     assert listed.stderr == f"run slow-1: {note}\n"
     assert "run slow-1 has not ended, and no worker executes it\n" in looked.stdout

@@ -98,6 +98,13 @@ def test_the_end_of_a_run_ends_the_items_that_had_not_ended() -> None:
     assert counts(counted) == {"succeeded": 10, "cancelled": 90}
 
 
+def test_items_that_were_cancelled_have_not_ended_and_are_not_waited_for() -> None:
+    counted = tally(started=30)
+    counted.finish(10, 1, "succeeded")
+    counted.close("cancelled")
+    assert (counted.ended, counted.is_over, counted.remaining_seconds(2)) == (10, True, None)
+
+
 @pytest.mark.parametrize(
     ("counts", "status"),
     [

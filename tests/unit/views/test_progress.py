@@ -121,6 +121,14 @@ def test_without_a_terminal_every_transition_is_a_line() -> None:
     ]
 
 
+def test_a_step_that_is_kept_is_told_as_kept_and_not_as_executed_now() -> None:
+    """`resume` said "hn succeeded in 0s", at the time of now, of a step that it had not executed."""
+    resumed = Event(id="0", event="resumed", at=START)
+    told = lines(NEWS, [resumed, finished("hn", 0), started("lobsters"), finished("lobsters", 2)])
+    assert told == ["hn kept", "lobsters started (attempt 1) on celery@box", "lobsters succeeded in 2s"]
+    assert " ╭─ ✓ hn       succeeded         kept" in drawn(NEWS, [resumed, finished("hn", 0)])
+
+
 def test_of_a_wide_fan_out_only_failures_and_every_tenth_are_lines() -> None:
     events = [each for step in WIDE.collectors for each in (started(step.id), finished(step.id))]
     events[301] = finished("page_150", status="failed", message="E: x")
@@ -261,6 +269,14 @@ def test_in_a_cancelled_run_the_rest_of_a_foreach_is_cancelled() -> None:
         MILLION, [batch("started", 250, 0), batch("finished", 250, 1, status="succeeded"), ended("cancelled")]
     )
     assert shown[2].startswith(" ╰─ ■ page ")
+
+
+def test_the_bar_of_a_cancelled_foreach_is_not_full() -> None:
+    """Eight of twenty had ended at Ctrl-C; the bar was full, beside "20 of 20"."""
+    twenty = make_plan("pages", collectors=(make_collector("page", foreach=Foreach(items="…")),))
+    events = [batch("started", 20, 0), batch("finished", 8, 1, status="succeeded"), ended("cancelled")]
+    shown = drawn(twenty, events, layout=Layout(counts={"page": 20}, sizes={"page": 4}))
+    assert "━  8 of 20  12 cancelled" in shown[1]
 
 
 def test_a_slow_foreach_is_told_of_every_ten_seconds() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import UnknownRun
 from runner.language.layout import Layout
-from runner.language.plan import Item
+from runner.language.plan import Foreach, Item
 from runner.ledger.entries import Error, FailedAttempt, Underway
 from runner.ledger.snapshot import snapshot_of, step_snapshot
 from runner.ledger.statuses import Status
@@ -16,7 +16,7 @@ from runner.views.dry_run import dry_run_words
 from runner.views.problem import problem
 from runner.views.screen import Screen
 from runner.views.words import details, history, nothing_to_resume, page_details, result, step_details, summary
-from tests.plans import change_plan, make_outcome
+from tests.plans import change_plan, make_collector, make_outcome, make_plan
 from tests.snapshots import (
     AT,
     FAILED,
@@ -249,8 +249,21 @@ def test_of_many_failures_of_a_foreach_twenty_are_named_and_the_rest_counted() -
     assert sum("✗ page[" in line for line in told) == 20
     assert told[-2:] == [
         "  … 980 more",
-        "hint: `python -m runner show news-1 --step page --status failed` lists them",
+        "hint: `python -m runner show news-1 --step page --status failed` lists the 1,000 of page",
     ]
+
+
+def test_of_many_failures_those_that_decide_come_first_and_late_items_are_called_late() -> None:
+    """The one collector that was required stood behind 40 late items, of which 20 were named: it was not shown."""
+    steps = (
+        make_collector("page", required=False, foreach=Foreach(items="…")),
+        make_collector("index", place="pages.yaml:9:5"),
+    )
+    plan, layout = make_plan("pages", collectors=steps, gather="fan_in"), Layout(counts={"page": 40}, sizes={"page": 8})
+    late = {each: make_outcome(each, "late") for each in ["index", *(f"page[{at}]" for at in range(40))]}
+    told = summary(snapshot_of(FAILED, plan, late, layout=layout, counts={"page": {"late": 40}})).splitlines()
+    assert next(line for line in told if line.startswith("  !")) == "  ! index late"
+    assert told[-1] == "hint: `python -m runner show news-1 --step page --status late` lists the 40 of page"
 
 
 def test_details_of_a_run_have_one_row_for_a_foreach() -> None:
