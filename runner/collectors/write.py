@@ -154,6 +154,10 @@ def _replaced(path: str) -> Iterator[TextIO]:
 
     A process that is killed meanwhile leaves a hidden `.….tmp` beside it, and never a part of a file under its name.
     """
+    if path.startswith("~") and "/" in path:
+        raise NotWritable(
+            f'cannot write {path}: a leading "~" is not expanded: write the whole path, or ./{path} if the directory is called so'
+        )
     try:
         target = Path(path).resolve()  # so that a symbolic link stays one
         target.parent.mkdir(parents=True, exist_ok=True)

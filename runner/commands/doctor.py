@@ -95,7 +95,7 @@ def _look(
     ]
     warnings: list[Concern] = [*broker_problems(broker.url)]
     if not broker.embedded:  # there each run brings a worker that has what it needs
-        warnings += worker_problems(workers, settings.queue, refused=refused, reconciled=reconciled)
+        warnings += worker_problems(workers, settings, refused=refused, reconciled=reconciled)
         warnings += plan_problems(plan, workers, settings) if plan else ()
     warnings += task_problems(index)
     warnings += reply_problems(unread)

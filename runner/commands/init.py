@@ -35,7 +35,8 @@ def command(directory: str) -> None:
             _write(folder / name, files("runner").joinpath("workflows", name).read_bytes())
     except FileExistsError as error:
         raise NotWritten(
-            f"{error.filename} is there already, and is not replaced", hint=f"`{command_line('init', 'first')}`"
+            f"{error.filename} is there already, and is not replaced",
+            hint=f"`{command_line('init', 'first')}` writes into the folder first/",
         ) from error
     except OSError as error:
         raise NotWritten(f"{error.filename or folder}: {error.strerror}") from error

@@ -120,9 +120,10 @@ def _min_success_faults(plan: Plan, counts: Mapping[str, int], source: Source) -
         least, total = layout.least(fan_out), layout.total(fan_out)
         if least is not None and least > total and any(step.foreach for step in fan_out.collectors):
             _, loc = written[fan_out.id].value("min_success")
-            yield Fault(
-                "E028", f"expected at most {total:,}, the number of collectors, found {least:,}", source.place(loc)
-            )
+            empty = [echo(step.id) for step in fan_out.collectors if step.foreach and not counts[step.id]]
+            why = f": no items for {listed(empty)}" if empty else ""
+            message = f"expected at most {total:,}, the number of collectors, found {least:,}{why}"
+            yield Fault("E028", message, source.place(loc))
 
 
 def _unknown(name: str, workflow: spec.Workflow) -> str:

@@ -306,7 +306,8 @@ def _task_hint(name: str, tasks: TaskIndex) -> str:
     if beside:
         return f"tasks of {printable(module)} are {listed(beside)}"
     own = (
-        f"a module of yours is named under include: [{printable(module)}]; "
+        f"a module of yours is named under include: [{printable(module)}], and a task that only the workers of your application "
+        f"have in RUNNER_TASKS='{printable(module)}.*'; "
         if module.isidentifier() and module not in sys.stdlib_module_names
         else ""
     )

@@ -27,6 +27,7 @@ from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.run_reader import AWAY, FOLLOW_PATIENCE
 from runner.runs.exit_codes import STILL_RUNNING, exit_code
+from runner.runs.missing_worker import how_to_start
 from runner.runs.outage import Outage
 from runner.runs.private_worker import WorkerEnded
 from runner.runs.session import Session
@@ -191,11 +192,12 @@ class Following:
 
     def _say_what_is_missing(self, silence: "_Silence", outage: Outage) -> None:
         """Say why nothing happens: no worker, none with the task, or none that is free."""
-        worker = command_line("worker")
+        settings = self.session.settings
         if not self.ledger.is_led():
-            outage.tell(f"run {self.run_id} waits for a worker, and there is none: `{worker}` starts one")
+            outage.tell(f"run {self.run_id} waits for a worker, and there is none: {how_to_start(settings)}")
         elif silence.waits_for:  # as the ledger says it; a worker may well be free
-            cure = f"`{worker} --include MODULE` starts one with the module of the task"
+            own = f"`{command_line('worker')} --include MODULE` starts one with the module of the task"
+            cure = how_to_start(settings) if settings.tasks else own
             outage.tell(f"run {self.run_id} {printable(silence.waits_for)}: {cure}")
         elif not silence.started:
             outage.tell(f"run {self.run_id} waits for a worker that is free")

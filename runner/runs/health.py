@@ -12,9 +12,10 @@ from runner.language.task_index import TaskIndex
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Run
 from runner.messages.canvas import COLLECT
+from runner.runs.missing_worker import how_to_start
 from runner.settings import Settings
 from runner.system.program import command_line
-from runner.text import count, duration, listed, printable
+from runner.text import count, duration, listed, nearest, printable
 
 SKEW = 2.0  # seconds
 
@@ -60,20 +61,21 @@ def task_problems(tasks: TaskIndex) -> Iterator[Concern]:
 
 
 def worker_problems(
-    workers: Collection[Worker], queue: str, *, refused: Mapping[str, str], reconciled: bool
+    workers: Collection[Worker], settings: Settings, *, refused: Mapping[str, str], reconciled: bool
 ) -> Iterator[Concern]:
     """Yield what is wrong with the workers of the default queue.
 
     Args:
         workers: that have replied.
-        queue: for steps that name none.
+        settings: of this process: the queue for steps that name none, and whether an application has tasks of its own.
         refused: workers that exited instead of executing steps, each with the reason.
         reconciled: a worker reconciles: it sends lost steps again.
     """
+    queue = settings.queue
     if not any(queue in worker.queues for worker in workers):
         yield Concern(
             f'no worker of queue "{queue}" replies: a run would wait for one',
-            f"start `{command_line('worker')}`",
+            how_to_start(settings),
         )
     for worker in workers:
         if queue in worker.queues and COLLECT not in worker.tasks:
@@ -132,8 +134,10 @@ def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -
                 "start it with --pool prefork",
             )
     offered = {task for worker in workers for task in worker.tasks}
-    if workers and (unknown := sorted({step.task for step in plan.steps if step.task} - offered)):
-        yield Concern(f"no worker has {', '.join(unknown)}: a run would wait for one", "start a worker that has it")
+    for unknown in sorted({step.task for step in plan.steps if step.task} - offered) if workers else []:
+        near = nearest(unknown, sorted(offered))
+        meant = f"did you mean {near}? Else " if near else ""
+        yield Concern(f"no worker has {unknown}: a run would wait for one", f"{meant}start a worker that has it")
 
 
 def waiting_run_problems(runs: Iterable[Run]) -> Iterator[Concern]:

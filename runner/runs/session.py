@@ -15,6 +15,7 @@ from runner.language.plan import Plan
 from runner.ledger.entries import Run
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
+from runner.runs.missing_worker import how_to_start
 from runner.runs.private_worker import PrivateWorker
 from runner.settings import Settings
 from runner.system.program import command_line
@@ -75,8 +76,7 @@ def note_unattended(run: Run, ledger: Ledger, settings: Settings) -> Run:
             else f"nobody executes it: `{command_line('resume', run.id)}` brings a worker"
         )
     else:
-        start = command_line("worker")
-        note = "" if ledger.is_led() else f"waits for a worker, and there is none: `{start}` starts one"
+        note = "" if ledger.is_led() else f"waits for a worker, and there is none: {how_to_start(settings)}"
     return replace(run, unattended=note)
 
 

@@ -34,6 +34,7 @@ def test_init_replaces_no_file(tmp_path: Path) -> None:
     answer = runner("init", str(tmp_path))
     assert answer.code == 3
     assert f"{mine} is there already" in answer.stderr
+    assert "hint: `python -m runner init first` writes into the folder first/" in answer.stderr
     assert mine.read_text() == "name: mine\n"
 
 

@@ -82,7 +82,7 @@ def test_a_run_says_that_there_is_no_worker_or_that_none_is_free(
     said_then = next(line for line in second.command.stderr or () if "waits" in line)
     cancelled = [runner("cancel", run.id).code for run in (second, first)]
 
-    nobody = "waits for a worker, and there is none: `python -m runner worker` starts one"
+    nobody = "waits for a worker, and there is none: start `python -m runner worker`"
     assert said == f"run first {nobody}\n"
     assert nobody in shown
     assert said_then == "run second waits for a worker that is free\n"

@@ -307,7 +307,7 @@ def test_a_run_whose_workers_are_gone_says_so_every_few_seconds(
     assert run.command.stderr
     said = [next(line for line in run.command.stderr if "waits" in line) for _ in range(2)]
 
-    assert said == ["run small waits for a worker, and there is none: `python -m runner worker` starts one\n"] * 2
+    assert said == ["run small waits for a worker, and there is none: start `python -m runner worker`\n"] * 2
     assert runner("cancel", "small").code == 0
     assert run.end(within=90).code == 6
     assert ledger.open("small").info().status == "cancelled"

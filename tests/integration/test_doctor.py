@@ -64,6 +64,22 @@ def test_a_worker_that_lacks_a_task_of_the_workflow_is_a_warning(valkey: Server,
     assert "collector_1" not in answer.stdout
 
 
+def test_a_task_that_no_worker_has_is_perhaps_misspelt(valkey: Server, tmp_path: Path) -> None:
+    """RUNNER_TASKS='myapp.*' lets `myapp.snu` pass in validate: only the workers know that it is `myapp.snow`."""
+    file = tmp_path / "misspelt.yaml"
+    file.write_text("name: misspelt\ncollectors: [{id: a, task: files.raed, with: {paths: x}}]\n")
+    with working(tmp_path / "log", "runner", "worker", "--name", "one@here", RUNNER_BROKER_URL=valkey.url):
+        answer = runner("doctor", str(file), "--broker", valkey.url, RUNNER_TASKS="files.*")
+    assert "did you mean files.read? Else start a worker that has it" in answer.stdout
+
+
+def test_an_adopter_without_a_worker_is_told_to_start_theirs(valkey: Server) -> None:
+    """`runner worker` was named, which has none of the application's tasks."""
+    answer = runner("doctor", "--broker", valkey.url, RUNNER_TASKS="myapp.*")
+    assert "to do: start your application's worker, with runner.adopt among its modules" in answer.stdout
+    assert "runner worker" not in answer.stdout
+
+
 def test_a_queue_that_nobody_serves_is_a_warning(valkey: Server, tmp_path: Path) -> None:
     answer = runner("doctor", workflow(tmp_path), "--broker", valkey.url, RUNNER_TASKS="shop.*")
 

@@ -141,6 +141,24 @@ def test_a_path_that_cannot_hold_a_file_is_named(tmp_path: Path, place: str) -> 
         to_json(1, f"{tmp_path}/{place}")
 
 
+@pytest.mark.parametrize("path", ["~/x.csv", "~tea/x.csv"])
+@pytest.mark.parametrize("write", [to_json, to_jsonl, to_csv])
+def test_a_home_directory_is_not_expanded_and_no_directory_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any, path: str
+) -> None:
+    """`path: ~/x.csv` made a directory `~` in the worker's directory, and the step succeeded."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotWritable, match=f'cannot write {path}: a leading "~" is not expanded'):
+        write([], path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_called_as_a_home_is_can_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    to_json(1, "./~/x.json")
+    assert (tmp_path / "~" / "x.json").read_text() == "1\n"
+
+
 def test_a_device_that_is_written_to_is_not_replaced() -> None:
     with pytest.raises(NotWritable, match="cannot write /dev/null: it is there, and is no regular file"):
         to_json(1, "/dev/null")

@@ -99,6 +99,14 @@ def test_a_min_success_beyond_the_number_of_collectors_is_a_fault_once_they_are_
     ]
 
 
+def test_a_min_success_beyond_no_items_names_the_foreach_that_has_none() -> None:
+    """`expected at most 0, the number of collectors` said nothing of the list that was empty."""
+    text = f"{PAGES.format(value='x')}gather: {{task: pure.gather_text, min_success: 1}}\n"
+    assert faults(text, {"pages": []}) == [
+        'made.yaml:5:47: E028 expected at most 0, the number of collectors, found 1: no items for "a"'
+    ]
+
+
 def test_an_expression_that_cannot_be_worked_out_is_placed_where_it_stands() -> None:
     """The fault pointed at the `id:` of its step, of whatever argument it was."""
     text = (
