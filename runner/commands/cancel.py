@@ -1,4 +1,4 @@
-"""`cancel RUN`: no step of it starts any more."""
+"""`cancel RUN`: cancels a run."""
 
 import click
 

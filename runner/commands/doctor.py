@@ -1,4 +1,4 @@
-"""`doctor`: whether runs can be executed here, and what to do where they cannot."""
+"""`doctor`: checks the broker and the workers, and says what to do."""
 
 import base64
 import platform
@@ -46,7 +46,7 @@ def command(file: str | None, *, as_json: bool) -> None:
 def _look(
     settings: Settings, broker: Broker, plan: Plan | None, index: TaskIndex, *, every_letter: bool
 ) -> dict[str, Any]:
-    # Here, not above: Celery takes 0.4 s, and what may fail at once comes before.
+    # Not at the top: Celery takes 0.4 s, and the checks that may fail at once come before.
     from runner.celery_app import make_current  # noqa: PLC0415
     from runner.messages.dead_letters import (  # noqa: PLC0415
         KEPT_DEAD_LETTERS,
@@ -82,7 +82,7 @@ def _look(
     tasks, unread = replies.ask(app, "registered")
     queues = {} if broker.embedded else replies.ask(app, "active_queues")[0]
     stats = {} if broker.embedded or not plan else replies.ask(app, "stats")[0]
-    with connect(broker.url) as client:  # after the workers: one that has just begun leads by now
+    with connect(broker.url) as client:  # after the workers: one that has just started leads by now
         refused, reconciled = Ledger.of(client, settings).refused(), Ledger.of(client, settings).is_led()
     workers = [
         Worker(
@@ -94,7 +94,7 @@ def _look(
         for name in sorted(tasks)
     ]
     warnings: list[Concern] = [*broker_problems(broker.url)]
-    if not broker.embedded:  # there each run brings a worker that has what it needs
+    if not broker.embedded:  # with the private Valkey, each run starts a worker with its tasks
         warnings += worker_problems(workers, settings, refused=refused, reconciled=reconciled)
         warnings += plan_problems(plan, workers, settings) if plan else ()
     warnings += task_problems(index)
@@ -125,7 +125,7 @@ def _look(
 
 
 def _pool(stats: dict[str, Any]) -> str:
-    """The last part of its module: `celery.concurrency.thread:TaskPool`."""
+    """Return the last part of the pool's module: `thread` for `celery.concurrency.thread:TaskPool`."""
     implementation = str(stats.get("pool", {}).get("implementation", ""))
     return implementation.partition(":")[0].rpartition(".")[2]
 

@@ -1,4 +1,4 @@
-"""`explain [CODE]`: the code of a fault to its meaning and an example."""
+"""`explain [CODE]`: explains the code of a fault, with an example."""
 
 import sys
 

@@ -23,13 +23,13 @@ OFF = {"", "0", "f", "false", "n", "no", "off"}
 
 
 class FlowerRefused(RunnerError):
-    """Flower would be open to people who have no business there, or cannot listen where it is told to."""
+    """Flower would be reachable without authentication, or cannot bind its address."""
 
     exit_code = 2
 
 
 def flower_options(command: Command) -> Command:
-    """`--address`, `--port` and `--basic-auth`: where Flower listens, and whom it lets in."""
+    """Add `--address`, `--port` and `--basic-auth`: where Flower listens, and who may use it."""
     address = click.option(
         "--address",
         default="127.0.0.1",
@@ -73,10 +73,10 @@ def command(address: str, port: int, basic_auth: str, *, tether: int | None) -> 
 
 
 def check(address: str, basic_auth: str) -> None:
-    """Return if only those can use Flower who may.
+    """Refuse an address that others can reach unless Flower asks for a password.
 
     Raises:
-        FlowerRefused: others could reach it, and nothing asks them who they are.
+        FlowerRefused: others could reach Flower without authentication.
     """
     for credential in basic_auth.split(",") if basic_auth else ():
         user, _, password = credential.partition(":")
@@ -88,7 +88,7 @@ def check(address: str, basic_auth: str) -> None:
     if basic_auth or os.environ.get("FLOWER_AUTH"):
         return
     if os.environ.get("FLOWER_UNAUTHENTICATED_API", "").lower() not in OFF:
-        # Flower then answers to scripts of any origin, and a task such as command.run can be started by its API.
+        # Flower then accepts scripts of any origin, and its API can start a task such as command.run.
         raise FlowerRefused(
             "FLOWER_UNAUTHENTICATED_API would let every web page that you open execute commands here",
             "unset it, and give --basic-auth user:password to use Flower's API",
@@ -101,7 +101,7 @@ def check(address: str, basic_auth: str) -> None:
 
 
 def _is_loopback(address: str) -> bool:
-    """Whether this machine alone can reach it. An empty address is all of them."""
+    """Whether only this machine can reach an address. An empty address is every address."""
     try:
         found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -111,8 +111,8 @@ def _is_loopback(address: str) -> bool:
 
 
 def _serve(address: str, port: int, basic_auth: str) -> None:
-    # Imported here: both take 0.5 s, after what may fail at once. By parts, and not by `celery flower`, as that would
-    # execute a flowerconfig.py in the current directory, and could be made to listen on a socket open to everyone.
+    # Not at the top: both take 0.5 s, after the checks that may fail at once. Not by `celery flower`, which would execute a
+    # flowerconfig.py in the current directory, and has an option to listen on a socket open to everyone.
     from flower.app import Flower  # noqa: PLC0415
     from flower.command import apply_env_options, extract_settings  # noqa: PLC0415
     from flower.urls import settings as page  # noqa: PLC0415
@@ -123,7 +123,7 @@ def _serve(address: str, port: int, basic_auth: str) -> None:
     app = make_current()
 
     logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/Flower] %(message)s")
-    # The one warns four times whenever no worker answers, the other of every page that is not there.
+    # The first warns four times whenever no worker answers, the second about every page that does not exist.
     for name in ("flower.inspector", "tornado.access"):
         logging.getLogger(name).setLevel(logging.ERROR)
     apply_env_options()
@@ -141,9 +141,9 @@ def _serve(address: str, port: int, basic_auth: str) -> None:
         web.io_loop.asyncio_loop.add_signal_handler(number, web.stop)
     host = f"[{address}]" if ":" in address else address or socket.gethostname()
     scheme = "https" if "ssl_options" in page else "http"
-    # From within the loop: when it is read, the page is there.
+    # In the loop, so that the page exists once the line is read.
     web.io_loop.add_callback(click.echo, f"Flower: {scheme}://{host}:{port}/{(flower.url_prefix or '').strip('/')}")
     web.start()
-    # Python would wait for its threads first, and they for workers, or for a broker that is away: 15 s, measured.
+    # Python would wait for its threads, and they for workers, or for an unreachable broker: 15 s, measured.
     sys.stdout.flush()
     os._exit(0)

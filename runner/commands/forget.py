@@ -1,4 +1,4 @@
-"""`forget RUN`: nothing of it is left in the ledger."""
+"""`forget RUN`: deletes a run from the ledger."""
 
 import click
 
@@ -32,7 +32,7 @@ def command(run_id: str) -> None:
             run = ledger.open(run_id)
             ended = bool(run.plan) and run.info().ended  # both must be readable
         except (UnreadableRun, UnknownRun):
-            ended = True  # or nobody can tell, or only a part of it is there
+            ended = True  # or it cannot be known, or only a part of the run exists
         if not ended:
             raise StillRunning(f"run {run_id} has not ended", hint=f"`{command_line('cancel', run_id)}` ends it")
         if not ledger.forget(run_id):

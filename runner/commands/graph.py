@@ -1,4 +1,4 @@
-"""`graph FILE`: a workflow file to its drawing."""
+"""`graph FILE`: draws a workflow file."""
 
 import sys
 

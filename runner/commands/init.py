@@ -1,4 +1,4 @@
-"""`init [DIR]`: a first workflow, to begin with."""
+"""`init [DIR]`: writes a first workflow."""
 
 from contextlib import suppress
 from importlib.resources import files
@@ -10,7 +10,7 @@ from runner.errors import RunnerError
 from runner.system.program import command_line
 from runner.text import printable
 
-# The second is what an editor completes and checks the first with.
+# An editor completes and checks the first with the second.
 FILES = ("default.yaml", "schema.json")
 
 
@@ -46,10 +46,10 @@ def command(directory: str) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A new file; one with the same content may stay.
+    """Write a new file; one with the same content is kept.
 
     Raises:
-        FileExistsError: there is another of that name.
+        FileExistsError: a file of that name has other content.
     """
     with suppress(FileExistsError), path.open("xb") as file:
         file.write(content)

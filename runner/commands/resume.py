@@ -1,4 +1,4 @@
-"""`resume RUN`: what has no successful outcome is executed."""
+"""`resume RUN`: executes the steps that did not succeed."""
 
 import math
 import sys
@@ -49,7 +49,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
         edited = None if file is None else _edited(file, old, settings)
         plan = edited.plan if edited else old
         name = run_id if start is None and file is None else new_run_id(plan)
-        # As in `run`: before the worker begins.
+        # Before the worker starts, as in `run`.
         with frozen_imports():
             from runner.celery_app import make_current  # noqa: PLC0415
             from runner.runs.follow import follow, show_end  # noqa: PLC0415
@@ -59,7 +59,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             make_current()
 
         if name == run_id and (ended := ledger.open(run_id).info()).status in {"succeeded", "partial"}:
-            # Not followed: all its progress would come again, and look as if something were executed.
+            # Not followed: its progress would be shown again, as if steps were executed.
             snapshot = read_snapshot(ledger, ended, old, complete=False)
             click.echo(nothing_to_resume(snapshot, screen=screen_of(sys.stderr)), err=True)
             if wait.detach:
@@ -67,7 +67,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                 return 0
             return show_end(run_id, ledger, old, wait)
         if start:
-            before(plan, start)  # before a worker is started, with its log
+            before(plan, start)  # before a worker and its log are started
         if file is None and (changed := changed_file(old, settings)):
             click.echo(file_has_changed(run_id, changed, start=start, screen=screen_of(sys.stderr)), err=True)
         with open_session(settings, name, plan) as session:
@@ -94,7 +94,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
 
 
 def _edited(file: str, old: Plan, settings: Settings) -> Bound:
-    """The plan of an edited file, with the inputs of the run as far as the file still declares them."""
+    """Return the plan of an edited file, with the inputs of the run that the file still declares."""
     edited = load(file, settings)
     bound = edited.bind({name: value for name, value in old.inputs.items() if name in edited.workflow.inputs})
     include = tuple(dict.fromkeys([*bound.plan.include, *old.include]))

@@ -1,4 +1,4 @@
-"""`run FILE`: a workflow file to its result."""
+"""`run FILE`: runs a workflow file and prints its result."""
 
 import sys
 from contextlib import suppress
@@ -39,18 +39,18 @@ _OPTIONS = f"{__name__}.options"  # of the inputs, in a context's `meta`
 
 
 class RunCommand(click.Command):
-    """`run`, whose options include the inputs of the workflow that it is given; that file is the context's ``obj``."""
+    """`run`, whose options include the inputs of the workflow; its file is the context's ``obj``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         name = find_file(args, self.params)
-        if ctx.resilient_parsing:  # a shell completes: half a name is no fault, and standard input is the terminal
+        if ctx.resilient_parsing:  # in completion, half a name is not a fault, and standard input is the terminal
             if name not in {None, "-"}:
                 with suppress(RunnerError):
                     self._load(name, ctx)
         elif name is not None:
             self._load(name, ctx)
         elif not set(args) & {"-h", "--help"}:
-            # Else an option of an input is named, which is unknown only because there is no file.
+            # Otherwise the error would name an input's option, which is unknown only because the file is missing.
             raise click.MissingParameter(ctx=ctx, param=next(each for each in self.params if each.name == "file"))
         return super().parse_args(ctx, args)
 
@@ -118,7 +118,7 @@ def command(
     values = {} if inputs_file is None else inputs.read(inputs_file, declared)
     bound = workflow_file.bind(values, words=typed_inputs(declared, words, pairs))
     plan = bound.plan
-    # An empty one is no run id either: with `--run-id "$ID"` and no ID, each start would be another run.
+    # An empty id is refused, too: with `--run-id "$ID"` and no ID, each start would be another run.
     name = new_run_id(plan) if run_id is None else check_run_id(run_id)
     settings = read_settings(concurrency=concurrency)
     check_concurrency(concurrency, settings)
@@ -129,7 +129,7 @@ def command(
         return _show(routed, layout, name, as_json=wait.as_json)
     nothing = f"run {name}: nothing was started"
     with raise_interrupts(), tell_nothing_begun(nothing) as begun, starting_broker(settings):
-        # Here, not above: Celery takes 0.25 s. And before the worker begins, which goes on from where this process is.
+        # Not at the top: Celery takes 0.25 s. Before the worker starts, which is a fork of this process.
         with frozen_imports():
             from runner.celery_app import make_current  # noqa: PLC0415
             from runner.runs.follow import follow  # noqa: PLC0415
@@ -138,7 +138,7 @@ def command(
             make_current()
 
         if run_id and settings.broker_url is None:
-            # Before there is a worker: it would serve the queue of the run that exists, without what its workflow includes.
+            # Before the worker starts: it would serve the queue of the existing run, without the modules of its workflow.
             with open_ledger(settings) as ledger, suppress(UnknownRun):
                 check_same(name, plan, ledger)
         with open_session(settings, name, plan) as session:

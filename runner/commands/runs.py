@@ -1,4 +1,4 @@
-"""`runs`: the history, newest first."""
+"""`runs`: lists the latest runs, newest first."""
 
 import sys
 

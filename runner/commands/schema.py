@@ -1,4 +1,4 @@
-"""`schema`: the language to its JSON Schema."""
+"""`schema`: prints the JSON Schema of the language."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`show RUN`: what the ledger knows about a run, or about one step of it."""
+"""`show RUN`: shows a run, or one step of it."""
 
 import sys
 
@@ -61,7 +61,7 @@ def command(run_id: str, step_id: str | None, page: int | None, only: Status | N
 
 
 def _plan(ledger: Ledger, run: Run) -> Plan:
-    """The plan of a run; where it is of a newer version, what the run waits for is said all the same."""
+    """Return the plan of a run; if it is of a newer version, the error says what the run waits for."""
     try:
         return ledger.open(run.id).plan
     except NewerPlan:
@@ -71,10 +71,10 @@ def _plan(ledger: Ledger, run: Run) -> Plan:
 
 
 def _found(ledger: Ledger, run_id: str, plan: Plan, step_id: str) -> Step:
-    """The step of this id.
+    """Return the step of this id.
 
     Raises:
-        UnknownRun: the run has none.
+        UnknownRun: the run has no such step.
     """
     if step := ledger.open(run_id, plan).find(step_id):
         return step

@@ -1,4 +1,4 @@
-"""`tasks`: what `task:` may name."""
+"""`tasks`: lists the tasks that `task:` may name."""
 
 import re
 import sys
@@ -53,7 +53,7 @@ def command(words: tuple[str, ...]) -> None:
 
 
 def _file_and_name(words: tuple[str, ...], settings: Settings) -> tuple[str | None, str | None]:
-    """Which of one or two words is which: a task of that name, then a file that is there, then what looks like one."""
+    """Sort one or two words into a file and a name: a task's name, then a file that exists, then a word like a file's."""
     if len(words) > 2:
         raise click.UsageError("tasks takes a FILE and a NAME, and no more.")
     if len(words) == 2:
@@ -77,7 +77,7 @@ def _offered(settings: Settings) -> TaskIndex:
 
 
 def _of(written: Source, settings: Settings) -> TaskIndex:
-    """The tasks that a file may name, whatever it says of them: it may not be finished."""
+    """Return the tasks that a file may name, even if the file has faults: it may not be finished."""
     found = tasks_of(written, settings)
     if faults := (*written.faults, *checks.include_faults(written, found)):
         raise InvalidWorkflow(faults)

@@ -1,4 +1,4 @@
-"""`up`: broker, worker and Flower together, in the foreground."""
+"""`up`: starts broker, worker and Flower together, in the foreground."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def command(
 
 @contextmanager
 def _started(*words: str, **environment: str) -> Iterator[Spawned]:
-    """A command of ours beside us, which ends with the block at the latest, and with this process however that ends."""
+    """Start one of our commands, which ends with the block at the latest, and with this process in any case."""
     process = Spawned(*words, environment=environment)
     try:
         yield process
@@ -67,7 +67,7 @@ def _started(*words: str, **environment: str) -> Iterator[Spawned]:
 
 
 def _until_the_end(processes: Processes, settings: Settings) -> int:
-    """Wait for the first to end, or for a signal, and then for the others: 0 if we were asked to end."""
+    """Wait for the first process to exit, or for a signal, and then for the others; return 0 after a signal."""
     code = 0
     try:
         name, code = _first_to_end(processes, settings)
@@ -77,11 +77,11 @@ def _until_the_end(processes: Processes, settings: Settings) -> int:
             _say("ending, after what is being executed; once more to end at once")
     try:  # the second signal may come at once
         for process in processes.values():
-            process.terminate()  # to Celery a warm shutdown
+            process.terminate()  # a warm shutdown of Celery
         for process in processes.values():
             process.wait()
     except Interrupted:
-        processes["worker"].send_signal(signal.SIGQUIT)  # its cold one gives back what it executes, in 1.5 s
+        processes["worker"].send_signal(signal.SIGQUIT)  # a cold shutdown releases its steps, in 1.5 s
         with suppress(subprocess.TimeoutExpired):
             processes["worker"].wait(3)
         raise
@@ -89,7 +89,7 @@ def _until_the_end(processes: Processes, settings: Settings) -> int:
 
 
 def _first_to_end(processes: Processes, settings: Settings) -> tuple[str, int]:
-    """Its name, and its exit code, or 1 if a signal or nothing at all made it end; meanwhile the broker is kept alive."""
+    """Return the first to exit and its exit code, 1 if that is 0 or a signal; meanwhile keep the broker alive."""
     while True:
         for name, process in processes.items():
             if (code := process.poll()) is not None:

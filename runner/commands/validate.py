@@ -1,4 +1,4 @@
-"""`validate FILE…`: workflow files to their faults, all at once."""
+"""`validate FILE…`: lists the faults of workflow files, all at once."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`watch RUN`: the live progress of a run that was started elsewhere."""
+"""`watch RUN`: follows a run that was started elsewhere."""
 
 import sys
 from contextlib import suppress

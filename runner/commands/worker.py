@@ -1,4 +1,4 @@
-"""`worker`: a Celery worker that executes steps."""
+"""`worker`: starts a Celery worker that executes steps."""
 
 import os
 import socket
@@ -71,17 +71,17 @@ def command(
     with open_broker(settings):
         node = app.Worker(
             hostname=name or _node_name(),
-            pool=None if pool == "prefork" else pool,  # ours is in the configuration
+            pool=None if pool == "prefork" else pool,  # our prefork pool is in the configuration
             concurrency=concurrency or settings.slots,
             queues=split_words(queues or "") or [settings.queue],
             include=list(include),
             loglevel=loglevel,
-            # Workers need not know one another; waiting for the others' clocks costs a second at every start.
+            # Workers do not need to know one another; to wait for the others' clocks costs a second at every start.
             without_mingle=True,
             without_gossip=True,
             quiet=tether is not None,
-            # A third of the time of a short step goes into events (measured: the default workflow, 34 to 26 ms). A worker
-            # that lives as long as one run is gone before Flower could ask for them.
+            # Events take a third of the time of a short step (measured: the default workflow, 34 to 26 ms). A worker that
+            # lives as long as one run exits before Flower could ask for them.
             task_events=events or tether is not None,
         )
         node.start()
@@ -94,8 +94,8 @@ def _node_name() -> str:
 
 
 def _app(*, bare: bool, include: Sequence[str]) -> Any:
-    """The Celery application, and all that a worker imports and makes once; none of it connects before it is used."""
-    # Here, not above: 0.25 s, after what may fail at once. The embedded broker may be starting meanwhile.
+    """Return the Celery application, with all that a worker imports and makes once; nothing connects before its first use."""
+    # Not at the top: 0.25 s, after the checks that may fail at once. The embedded broker may be starting meanwhile.
     from runner.celery_app import OURS, make_current  # noqa: PLC0415
     from runner.worker import process  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def _app(*, bare: bool, include: Sequence[str]) -> Any:
     if bare:
         app.conf.include = OURS  # a run's own worker serves that run: httpx alone takes it 0.1 s
         app.conf.runner_alone = True
-    import_tasks(app.conf.include)  # else Celery does, whose traceback does not say which of them fails
+    import_tasks(app.conf.include)  # before Celery does, whose traceback does not say which module fails
     app.loader.init_worker()
-    _ = app.Worker, app.backend, process.ledger()  # else each process of the pool makes the last two for itself
+    _ = app.Worker, app.backend, process.ledger()  # before the fork: else each process of the pool makes the last two
     return app

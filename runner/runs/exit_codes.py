@@ -1,4 +1,4 @@
-"""The status of a run to the exit code of the command that has waited for it."""
+"""The status of a run to the exit code of the command that waited for it."""
 
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import RunStatus
@@ -14,7 +14,7 @@ _EXIT_CODES: dict[RunStatus, int] = {
 
 
 def exit_code(status: RunStatus, *, strict: bool = False) -> int:
-    """Return what the command exits with.
+    """Return the exit code of the command.
 
     Args:
         strict: a partial run is a failure.

@@ -1,4 +1,4 @@
-"""A run under way to its end, for the person who waits: progress, Ctrl-C, the summary, the result, the exit code."""
+"""A run followed to its end for the person who waits: progress, Ctrl-C, the summary, the result, the exit code."""
 
 import logging
 import os
@@ -63,9 +63,9 @@ def follow(run_id: str, session: Session, wait: WaitOptions, begin: Callable[[],
             cancels the run as well.
 
     Raises:
-        Interrupted: by a second signal, or the end of the terminal; the run is left as it is, to be resumed.
-        WorkerEnded: there is no worker any more; the run has failed then.
-        BrokerUnavailable: the broker did not come back in time; `resume` goes on with the run.
+        Interrupted: by a second signal, or the end of the terminal; the run stays as it is, and `resume` continues it.
+        WorkerEnded: the worker has ended for good; the run has failed then.
+        BrokerUnavailable: the broker did not come back in time; `resume` continues the run.
     """
     following = Following(run_id=run_id, session=session, wait=wait)
     try:
@@ -125,11 +125,11 @@ class Following:
             return show_end(self.run_id, self.ledger, plan, self.wait)
         except WorkerEnded as ended:
             conclude(self.ledger.open(self.run_id), Verdict("failed", str(ended)))
-            # The end of its log is in it, and there a task may have written anything.
+            # The message has the end of the log, to which a task may have written anything.
             raise WorkerEnded(f"run {self.run_id} has failed: {redact(str(ended), plan)}", ended.hint) from ended
 
     def _read(self) -> tuple[Plan, Layout]:
-        """What the run does, and how wide it is."""
+        """Return the run's plan and its layout."""
         run = self.ledger.open(self.run_id)
         return run.plan, run.layout
 
@@ -139,7 +139,7 @@ class Following:
         return self._show_cancelled(interrupted)
 
     def _watch(self, plan: Plan, layout: Layout) -> bool | Interrupted:
-        """Show the progress to the end; False if the time is up before, the signal if one has cancelled the run."""
+        """Show the progress to the end; return False at the timeout, the signal if one has cancelled the run."""
         began, silence = time.monotonic(), _Silence(plan)
         outage = Outage(_ignore if self.wait.quiet else _say)
         latest: Event | None = None
@@ -156,7 +156,7 @@ class Following:
                         return False
             except Interrupted as interrupted:
                 self._stop(interrupted)
-                # What is shown last is how the run ended, not where it was.
+                # The last picture shows how the run ended.
                 if latest is None or latest.event != "ended":
                     for event in self.ledger.open(self.run_id).follow(after=latest.id if latest else "0"):
                         progress.update(event)
@@ -164,7 +164,7 @@ class Following:
         return True
 
     def _events(self, outage: Outage) -> Iterator[Event | None]:
-        """The run's events to its end; meanwhile its worker and its broker are kept alive, and what is lost is sent again."""
+        """Yield the run's events to its end; meanwhile keep its worker and its broker alive, and send lost steps again."""
         looked = time.monotonic()
 
         def away(error: redis.RedisError) -> None:
@@ -185,23 +185,23 @@ class Following:
             reconcile(self.run_id, self.ledger, grace=self.session.settings.grace)
             outage.of_broker = False
         except (redis.RedisError, OperationalError) as error:
-            logger.info("cannot reconcile: %s", error)  # the server is away: `Ledger.follow` waits for it
+            logger.info("cannot reconcile: %s", error)  # the server is unreachable: `Ledger.follow` waits for it
             why, _ = broker_problem(error.__cause__ or error)
             outage.of_broker = True
             outage.tell(f"run {self.run_id} waits for the broker, which takes no work: {why}")
 
     def _say_what_is_missing(self, silence: "_Silence", outage: Outage) -> None:
-        """Say why nothing happens: no worker, none with the task, or none that is free."""
+        """Say why no step starts: there is no worker, none with the task, or none that is free."""
         settings = self.session.settings
         if not self.ledger.is_led():
             outage.tell(f"run {self.run_id} waits for a worker, and there is none: {how_to_start(settings)}")
-        elif silence.waits_for:  # as the ledger says it; a worker may well be free
+        elif silence.waits_for:  # in the words of the ledger; a worker may be free
             own = f"`{command_line('worker')} --include MODULE` starts one with the module of the task"
             cure = how_to_start(settings) if settings.tasks else own
             outage.tell(f"run {self.run_id} {printable(silence.waits_for)}: {cure}")
         elif not silence.started:
             outage.tell(f"run {self.run_id} waits for a worker that is free")
-            silence.started = True  # or will be, one day: once is enough
+            silence.started = True  # not yet, but the line is shown once only
 
     def _time_is_up(self, plan: Plan) -> int:
         show = command_line("show", self.run_id)
@@ -214,7 +214,7 @@ class Following:
         """Ctrl-C and SIGTERM cancel; a second one, and the end of the terminal, leave the run to be resumed.
 
         Raises:
-            Left: the run goes on without this process, or there is none.
+            Left: the run continues without this process, or was not accepted.
         """
         if interrupted.signal is signal.SIGHUP:
             raise Left(interrupted.signal) from interrupted
@@ -243,16 +243,16 @@ class Following:
         return Left(again.signal)
 
     def _leave(self, code: int) -> int:
-        """Leave the terminal: this process ends with the code, and a copy of it waits for the end of the run.
+        """Detach: this process exits with the code, and a copy of it waits in the background for the end of the run.
 
-        With a broker of yours nobody has to wait, and nothing is left behind.
+        With a broker of yours no copy is needed.
         """
         if self.session.worker is None:
             return code
         code = exit_code_after_output(code)
         sys.stderr.flush()
         if os.fork():
-            os._exit(code)  # the worker and the server belong to the copy: nothing is to be closed here
+            os._exit(code)  # the worker and the server belong to the copy: this process closes nothing
         os.setsid()
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
@@ -266,7 +266,7 @@ class Following:
 
 
 class _Silence:
-    """How long nothing has been heard of a run, and what its last events said.
+    """The time since the last event of a run, and what its last events said.
 
     ``started`` is whether any step has been started; ``waits_for`` is what the run waits for, as the ledger says it.
     """
@@ -309,7 +309,7 @@ def show_end(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summ
 
 
 def _patiently(read: Callable[[], Answer]) -> Answer:
-    """What is read from the ledger, as soon as its server answers; it is waited for as `Ledger.follow` does."""
+    """Read from the ledger as soon as its server answers; wait for it as long as `Ledger.follow` does."""
     until = time.monotonic() + FOLLOW_PATIENCE
     while True:
         try:
@@ -321,7 +321,7 @@ def _patiently(read: Callable[[], Answer]) -> Answer:
 
 
 def _ignore(_text: str) -> None:
-    """For nobody."""
+    """Show nothing."""
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What keeps a run from going on, to a line every few seconds that names it: the broker, or the workers."""
+"""The reason why a run makes no progress, the broker or the workers, to a line every few seconds."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,12 @@ EVERY = 5.0  # seconds
 
 
 class Outage:
-    """What somebody who waits is told, not too often.
+    """Says why a run makes no progress, at most every ``EVERY`` seconds.
 
     Args:
         say: shows a line.
 
-    ``of_broker`` is whether the broker was last found to be the reason; workers are looked for where it is not.
+    ``of_broker`` is whether the broker was the last reason found; otherwise the workers are checked.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -22,7 +22,7 @@ class Outage:
 
     @property
     def may_say(self) -> bool:
-        """Whether it is time for another line; to be asked before anything is looked up for it."""
+        """Whether it is time for another line; check it before looking up a reason."""
         return time.monotonic() - self._said_at >= EVERY
 
     def tell(self, what: str) -> None:

@@ -1,4 +1,4 @@
-"""A worker process of a run's own: started beside it, and ended with it."""
+"""A run's own worker process: started with the run, and ended with it."""
 
 import os
 import sys
@@ -11,8 +11,8 @@ from pathlib import Path
 from runner.errors import RunnerError
 from runner.system.fork import Fork, Spawned, kill_group
 
-RESTARTS = 5  # of a run's own worker, which its steps may take down with them
-SOON = 1.5  # seconds: a worker that ends within them could not start, and would not the next time
+RESTARTS = 5  # of a run's own worker, which its steps may kill
+SOON = 1.5  # seconds: a worker that exits within them could not start, and another would not either
 
 
 class WorkerEnded(RunnerError):
@@ -22,10 +22,10 @@ class WorkerEnded(RunnerError):
 
 
 class PrivateWorker:
-    """A worker that serves one queue, until `end` or the end of this process, however that comes about.
+    """A worker that serves one queue until `end`, or until this process ends in any way.
 
     Args:
-        directory: of the YAML; the modules it includes are looked for there first (`find_modules`).
+        directory: of the YAML; the modules it includes are searched there first (`find_modules`).
         log: the file its output goes to.
         concurrency: steps at once; None for the worker's own default.
     """
@@ -42,9 +42,9 @@ class PrivateWorker:
         self.start()
 
     def start(self) -> None:
-        """The first time as a copy of this process, which has imported most of what a worker needs (0.4 s, measured).
+        """Fork this process the first time: it has imported most of a worker's modules (0.4 s, measured).
 
-        Not on macOS, whose frameworks do not bear it. Nor a second time: there are threads by then.
+        On macOS, whose frameworks do not survive a fork, and after the first time, when this process has threads, spawn one.
         """
         self._starts += 1
         self._started_at = time.monotonic()
@@ -54,8 +54,8 @@ class PrivateWorker:
     def _serve(self, tether: int) -> None:
         words = [*self._words, "--tether", str(tether)]
         sys.argv[1:] = words
-        # By name, as the command line stands above us. Not by runpy: the installed `runner` has imported __main__
-        # already, and a warning of that would be the first line of the log.
+        # By name, because the command line is a higher layer. Not by runpy: the installed `runner` has imported __main__
+        # already, and a warning about that would be the first line of the log.
         import_module("runner.cli").main(words)
 
     def _spawned(self) -> Spawned:
@@ -63,10 +63,10 @@ class PrivateWorker:
             return Spawned(*self._words, output=output)
 
     def keep(self) -> None:
-        """Start another if it has ended.
+        """Start another worker if it has ended.
 
         Raises:
-            WorkerEnded: it ended as soon as it was started, or one time too many; with the end of its log.
+            WorkerEnded: it ended right after its start, or once more than ``RESTARTS``; with the end of its log.
         """
         if not self._has_ended():
             return
@@ -77,15 +77,15 @@ class PrivateWorker:
         raise WorkerEnded(f"the worker has ended: {reason}", hint=f"its log is {self._log}")
 
     def end(self) -> None:
-        """At once: it is idle by now or its run has ended, and all it did is in the ledger. A warm stop takes 1 to 2.4 s."""
+        """Kill the worker: it is idle or its run has ended, and the ledger has its outcomes. A warm stop takes 1 to 2.4 s."""
         if not self._has_ended():
             kill_group(self._process.pid)
         self._process.wait()
 
     def _has_ended(self) -> bool:
-        """Whether there is no such process any more, also where we were forked from the process that started it.
+        """Whether the process has ended, also if this process was forked from the one that started it.
 
-        Popen takes a process that is not its child for one that has ended (`wait` answers ECHILD).
+        Popen treats a process that is not its child as ended (`wait` fails with ECHILD).
         """
         if self._process.poll() is None:
             return False
@@ -97,7 +97,7 @@ class PrivateWorker:
 
 
 def _last_words(log: str) -> str:
-    """Why a worker has ended: its error, without the warnings before it, or else its last lines; cut at 500 characters."""
+    """Return why a worker has ended: its error, without the warnings before it, or else its last lines; cut at 500 characters."""
     lines = log.splitlines()[-5:]
     errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     return " / ".join(lines[errors[0] if errors else 0 :]).strip()[:500] or "its log is empty"

@@ -1,4 +1,4 @@
-"""A question to all workers to what they answer; an answer in a form that may not be read (pickle) is only counted."""
+"""A question to all workers to their replies; a reply in a format that is not accepted (pickle) is only counted."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _UNREAD = ""  # no worker has that name
 
 
 class _Reply(Message):
-    """Kombu would raise in the middle of all replies."""
+    """A reply that may not be decodable: Kombu would raise in the middle of all replies."""
 
     def decode(self) -> Any:
         try:
@@ -21,10 +21,10 @@ class _Reply(Message):
 
 
 def ask(app: Celery, command: str, *, timeout: float = 1.0) -> tuple[dict[str, Any], int]:
-    """What each worker answers to one of Celery's questions (``registered``, ``active_queues``, ``stats``), by its name.
+    """Send one of Celery's questions (``registered``, ``active_queues``, ``stats``) to all workers.
 
     Returns:
-        The answers, and how many more there were that could not be read: executing a pickle is executing its author.
+        The replies by the worker's name, and the number of those that were not read: to load a pickle is to execute its code.
     """
     with app.connection_for_write() as connection:
         channel = connection.default_channel

@@ -1,4 +1,4 @@
-"""A run to a new one, which takes from it what came of the steps that are not executed again."""
+"""A run to a new run, which takes over the outcomes of the steps that are not executed again."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _EARLIER = "start from an earlier step, or leave `--from` out"
 
 
 class CannotKeep(RunnerError):
-    """What the new run is to take from the earlier one is not there."""
+    """The outcomes that the new run needs from the earlier one do not exist."""
 
     exit_code = 3
 
@@ -39,7 +39,7 @@ def rerun(
     """Start a new run that takes from an earlier one the outcomes of the steps before ``start``.
 
     Args:
-        start: the step from which on everything is executed again; None for what did not succeed or has changed.
+        start: the first step that is executed again; None for the steps that did not succeed or have changed.
         edited: the plan of the new run, if the workflow has changed since.
 
     Raises:
@@ -76,7 +76,7 @@ def rerun(
 
 
 def before(plan: Plan, start: str) -> list[Step]:
-    """The steps that a step needs; of a collector, the other collectors.
+    """Return the steps that a step needs; for a collector, the other collectors.
 
     Raises:
         CannotKeep: the plan has no such step.
@@ -99,7 +99,7 @@ def before(plan: Plan, start: str) -> list[Step]:
 
 
 def _unbroken(plan: Plan, kept: set[str]) -> set[str]:
-    """Without what comes after a step that is executed again."""
+    """Return the kept steps without those that come after a step that is executed again."""
     unbroken: set[str] = set()
     for part in plan.parts:
         steps = [step.id for step in steps_of(part)]
@@ -125,10 +125,10 @@ def _same_items(step: Step, earlier: RunReader, new: Plan) -> bool:
 
 
 def _keep_items(step: Step, earlier: RunReader, later: RunRecord, *, everything: bool) -> None:
-    """Take over what came of those items of a `foreach` that both runs have.
+    """Take over the outcomes of the items of a `foreach` that both runs have.
 
     Args:
-        everything: also of those that did not succeed: the gather has done without them.
+        everything: also of the items that did not succeed: the gather has succeeded without them.
     """
     known = {each.id: _digest(each) for each in _collectors(earlier.plan.by_id[step.id], earlier)}
     for ref in later.layout.refs(step):
@@ -144,6 +144,6 @@ def _collectors(step: Step, run: RunReader) -> Iterator[Step]:
 
 
 def _digest(step: Step) -> bytes:
-    """What tells one item from another, in few bytes: there may be a million."""
+    """Return a short hash that identifies an item: there may be a million."""
     text = json.dumps(step.item and step.item.value, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Settings to what a command works with: the broker, the ledger on it, and a worker if the broker is our own."""
+"""Settings to a session: the broker, the ledger on it, and a worker if the broker is our own."""
 
 import fcntl
 import json
@@ -23,10 +23,10 @@ from runner.system.program import command_line
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """What a run needs from its first step to its end.
+    """The ledger, the destination and the worker of a run, from its first step to its end.
 
     Args:
-        destination: where its steps go.
+        destination: the queues of its steps.
         worker: of our own, listening to that queue alone; None where workers are yours, on a broker of yours.
     """
 
@@ -38,34 +38,34 @@ class Session:
 
 @contextmanager
 def open_ledger(settings: Settings) -> Iterator[Ledger]:
-    """The ledger on the broker that the settings name; the broker is checked, and started if it is our own."""
+    """Open the ledger on the broker of the settings; the broker is checked, and started if it is our own."""
     with open_broker(settings) as broker:
         yield Ledger.of(connect(broker.url), settings)
 
 
 @contextmanager
 def open_session(settings: Settings, run_id: str, plan: Plan) -> Iterator[Session]:
-    """A session for one run.
+    """Open a session for one run.
 
-    With the embedded broker each run brings a worker that serves it alone: it imports this workflow's modules as they
-    are now, and a second run beside it cannot be handed to it.
+    With the embedded broker each run starts a worker that serves it alone: it imports this workflow's modules as they
+    are now, and gets no step of another run.
     """
     log = _log(settings, run_id)
     destination = Destination.of(settings, run_id)
     own = _worker(settings, destination.queue, plan, log) if destination.own else nullcontext()
-    # The worker first: it has something to import yet, while Valkey is started.
+    # The worker first: it imports modules while Valkey starts.
     with own as process, open_ledger(settings) as ledger:
         yield Session(ledger=ledger, destination=destination, worker=process, settings=settings)
-        # Not when we are interrupted: the second Ctrl-C is not to wait for a server that does not answer.
+        # Not after an interrupt: the second Ctrl-C must not wait for a server that does not answer.
         if process is not None:
             process.end()
             _forget_messages(ledger.client, destination.queue)  # defence: OWN_QUEUE
 
 
 def note_unattended(run: Run, ledger: Ledger, settings: Settings) -> Run:
-    """The run, with a note if it has not ended and nobody goes on with it, also of one whose steps are still leased.
+    """Add a note to a run that has not ended and that no process continues, even if its steps are still leased.
 
-    With the embedded broker the worker of another run does not: each serves its own.
+    With the embedded broker the worker of another run does not continue it: each serves its own.
     """
     if run.ended or run.status == "unreadable":
         return run
@@ -81,7 +81,7 @@ def note_unattended(run: Run, ledger: Ledger, settings: Settings) -> Run:
 
 
 def _is_served(settings: Settings, run_id: str) -> bool:
-    """Whether there is a command that follows the run, or its worker: they hold its log."""
+    """Whether a command follows the run, or its worker lives: they hold its log."""
     try:
         with _log(settings, run_id).open("rb") as log:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,11 +97,11 @@ def _log(settings: Settings, run_id: str) -> Path:
 
 
 def _forget_messages(client: redis.Redis, queue: str) -> None:
-    """Delete the messages of a queue that was one run's own: nobody would look into it again, and they never expire.
+    """Delete the messages of a run's own queue: no worker would read them again, and they never expire.
 
     The keys are those of kombu's Redis transport: the queue, one more for each priority, and what is not acknowledged.
     """
-    with suppress(redis.RedisError):  # a server that is away takes them with it, or keeps a few hundred bytes
+    with suppress(redis.RedisError):  # a server that is gone has lost them, or keeps a few hundred bytes
         client.delete(queue, f"_kombu.binding.{queue}", *(f"{queue}\x06\x16{priority}" for priority in (3, 6, 9)))
         for tag, message in client.hscan_iter("unacked"):
             if json.loads(message)[2] == queue:
@@ -113,7 +113,7 @@ def _forget_messages(client: redis.Redis, queue: str) -> None:
 def _worker(settings: Settings, queue: str, plan: Plan, log: Path) -> Iterator[PrivateWorker]:
     prepare_directory(settings.state_dir)
     log.parent.mkdir(exist_ok=True)
-    # Shared: a copy of us that goes on in the background has it too, and the worker. The kernel ends it with the last of them.
+    # Shared with the worker, and with a copy of this process in the background: the kernel releases it with the last of them.
     with log.open("ab") as locked:
         fcntl.flock(locked, fcntl.LOCK_SH)
         with _locked_worker(settings, queue, plan, log) as worker:

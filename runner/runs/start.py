@@ -37,7 +37,7 @@ _OTHER_ID = "another `--run-id` starts a run of its own"
 
 
 class OtherRun(RunnerError):
-    """There is a run of this id, and it is another."""
+    """The id belongs to another run."""
 
     exit_code = 3
 
@@ -46,11 +46,11 @@ def start(bound: Bound, run_id: str, ledger: Ledger, destination: Destination) -
     """Record a run in the ledger and send it on its way.
 
     Returns:
-        False if there is a run of this id already: then nothing is changed and nothing started.
+        False if a run of this id exists already: then nothing is changed or started.
 
     Raises:
         MalformedRunId: the id could not have come from us.
-        ApplicationUnfit: what this process's Celery application sends no worker would find.
+        ApplicationUnfit: no worker would get the messages of this process's Celery application.
         BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
     """
     routed, layout = prepare(bound, ledger, destination)
@@ -67,7 +67,7 @@ def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
     """Return if the run of this id does what the plan does, with the same inputs.
 
     Raises:
-        OtherRun: it does not; its result would be taken for that of another workflow, or of other inputs.
+        OtherRun: it does not: its result would be mistaken for this one's.
         UnknownRun: there is none.
     """
     other = ledger.open(check_run_id(run_id)).plan
@@ -76,7 +76,7 @@ def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
             f"run {run_id} exists already, of another workflow: {echo(other.name)}, not {echo(plan.name)}", _OTHER_ID
         )
     names = sorted(other.inputs.keys() | plan.inputs.keys())
-    # As JSON: true is no 1.
+    # As JSON: true is not 1.
     before, now = ({name: json.dumps(each.inputs.get(name)) for name in names} for each in (other, plan))
     different = [name for name in names if before[name] != now[name]]
     changed = [f"workflow {echo(plan.name)} has changed since"] if other.hash != plan.hash else []
@@ -90,7 +90,7 @@ def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
 
 
 def resume(run_id: str, ledger: Ledger) -> None:
-    """Execute what of a run has no successful outcome, also if it has failed or was cancelled.
+    """Execute the steps of a run that have no successful outcome, also if it has failed or was cancelled.
 
     Steps that are being executed are leased, and not executed twice. A run that has succeeded stays as it is.
     """
@@ -100,7 +100,7 @@ def resume(run_id: str, ledger: Ledger) -> None:
         return
     if run.ended:
         done = succeeded(plan, layout, record.outcomes(plan), record.tally())
-        # A value that is missing is needed by the step after it alone: what is behind the last one that is there is kept.
+        # Only the next step needs a missing value: the steps up to the last value that exists are kept.
         there = done - record.lost([step.id for step in plan.tail])
         parts = plan.parts
         while any(end_of(part).id in there for part in parts):
@@ -114,7 +114,7 @@ def resume(run_id: str, ledger: Ledger) -> None:
 
 
 def ended_refs(plan: Plan, layout: Layout, left: Collection[str]) -> set[str]:
-    """The refs of collectors that have all ended.
+    """Return the refs whose collectors have all ended.
 
     Args:
         left: the others.
@@ -123,20 +123,20 @@ def ended_refs(plan: Plan, layout: Layout, left: Collection[str]) -> set[str]:
 
 
 def _lost(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """The collectors that ended and of which the ledger has lost the value or the outcome, each with its ref."""
+    """Yield the collectors that ended and whose value or outcome the ledger has lost, each with its ref."""
     left, absent = record.left(), set(record.absent())
     for step in record.plan.collectors:
         for ref in record.layout.refs(step):
             ids = [each.id for each in record.steps(ref) if each.id not in absent]
             lost, ended = record.lost(ids), record.ended(ids)
             unended = [each for each in ids if each not in ended]
-            # Those that nobody has executed yet have no outcome either: so many are counted as left.
+            # Collectors that have not been executed have no outcome either: they are counted as left.
             again = [*unended[left.get(ref, 0) :], *(each for each in ids if each in lost & ended)]
             yield from ((each, ref) for each in again)
 
 
 def prepare(bound: Bound, ledger: Ledger, destination: Destination) -> tuple[Plan, Layout]:
-    """The plan with its queues, and its layout."""
+    """Return the plan with its queues, and its layout."""
     application.check(process.app(), process.settings())
     routed = destination.route(bound.plan)
     if not is_wide(routed):
@@ -145,7 +145,7 @@ def prepare(bound: Bound, ledger: Ledger, destination: Destination) -> tuple[Pla
 
 
 def batches(plan: Plan, layout: Layout) -> Iterator[tuple[str, str]]:
-    """Every batch of the plan's items, as the ledger keeps them."""
+    """Yield every batch of the plan's items, as the ledger stores them."""
     for step in plan.collectors:
         if step.foreach is not None:
             items, left = foreach.items(plan, step), layout.count(step)
@@ -162,7 +162,7 @@ def batches(plan: Plan, layout: Layout) -> Iterator[tuple[str, str]]:
 def succeeded(
     plan: Plan, layout: Layout, outcomes: Mapping[str, Outcome], tally: Mapping[str, Mapping[Status, int]]
 ) -> set[str]:
-    """The steps whose outcomes are kept: those that succeeded, and every collector that the gather has worked with.
+    """Return the steps whose outcomes are kept: those that succeeded, and every collector of a gather that did.
 
     One with ``foreach`` is among them if all of its collectors succeeded.
     """
@@ -179,7 +179,7 @@ def succeeded(
 
 
 def mark_lost(run_id: str, plan: Plan, layout: Layout, ledger: Ledger) -> None:
-    """Record as failed a run that the broker has forgotten: `show` knows it again, and `resume` executes it anew."""
+    """Record as failed a run that the broker has lost: `show` finds it again, and `resume` executes it again."""
     record = ledger.open(run_id, plan)
     if record.accept(layout=layout, items=batches(plan, layout)):
         conclude(record, Verdict("failed", "the broker lost its data"))

@@ -1,4 +1,4 @@
-"""What a command is asked to print and to wait for, while a run goes on."""
+"""The options of a command that waits for a run."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class WaitOptions:
     Args:
         as_json: one JSON object on stdout instead of the result.
         detach: print the run's id, and go on in the background.
-        timeout: seconds to wait; the run goes on after them.
+        timeout: seconds to wait; the run continues after them.
         strict: a partial run is a failure.
         quiet: no progress, and a summary only of a run that did not succeed.
     """

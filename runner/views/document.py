@@ -15,7 +15,7 @@ from runner.ledger.statuses import OPEN, Status, count_passing, together
 
 
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
-    """A run with its steps and its result."""
+    """Return a run with its steps and its result."""
     fields = run_document(snapshot.run)
     return {
         **{name: fields.pop(name) for name in ("run_id", "workflow", "status")},
@@ -30,7 +30,7 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def run_document(run: Run) -> dict[str, Any]:
-    """What `snapshot_document` says of a run without its steps: a line of the history."""
+    """Return the fields of a run in `snapshot_document`, without its steps: an entry of the history."""
     return {
         "run_id": run.id,
         "workflow": run.workflow,
@@ -45,7 +45,7 @@ def run_document(run: Run) -> dict[str, Any]:
 
 
 def step_document(step: StepSnapshot) -> dict[str, Any]:
-    """What `snapshot_document` says of a step, its earlier attempts, its item, and its value or its traceback."""
+    """Return the fields of a step in `snapshot_document`, its earlier attempts, its item, and its value or its traceback."""
     fields = _step(step)
     if step.outcome and step.outcome.error:
         fields["error"]["traceback"] = step.outcome.error.traceback
@@ -57,7 +57,7 @@ def step_document(step: StepSnapshot) -> dict[str, Any]:
 
 
 def page_document(page: Page) -> dict[str, Any]:
-    """A page of the items of a ``foreach``, each as `snapshot_document` says it of a step."""
+    """Return a page of the items of a ``foreach``, each with the fields of a step in `snapshot_document`."""
     return {
         **_many(page.step, together(page.counts), page.counts),
         "page": page.number,
@@ -88,7 +88,7 @@ def _step(step: StepSnapshot) -> dict[str, Any]:
 
 
 def _many(step: Step, status: Status, counts: Mapping[Status, int]) -> dict[str, Any]:
-    """A collector with ``foreach``: its items together."""
+    """Return the fields that only a collector with ``foreach`` has: its items together."""
     return {
         "id": step.id,
         "kind": step.kind,
@@ -111,7 +111,7 @@ def _attempt(failure: FailedAttempt) -> dict[str, Any]:
 
 
 def _coverage(snapshot: Snapshot) -> dict[str, Any]:
-    """How much of what was asked for is in the result."""
+    """Return how many collectors are in the result, and which are missing."""
     counts = snapshot.counts
     coverage: dict[str, Any] = {
         "succeeded": count_passing(counts),
@@ -119,7 +119,7 @@ def _coverage(snapshot: Snapshot) -> dict[str, Any]:
         "missing": [each.id for each in snapshot.missing],
     }
     if any(each.counts for each in snapshot.steps):
-        # Of a `foreach` not every item that is missing is named.
+        # Not every missing item of a `foreach` is named.
         coverage["missing_count"] = sum(number for status, number in counts.items() if status not in {*PASSING, *OPEN})
     return coverage
 

@@ -1,4 +1,4 @@
-"""A plan and its messages to what a dry run shows, for people and for programs: nothing has been started."""
+"""A plan and its messages to the output of a dry run, for people and for programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,14 +15,14 @@ from runner.views.drawings.tree import draw_tree
 from runner.views.layout import json_line
 from runner.views.screen import PLAIN, Screen
 
-# Of a message that would be sent: its name in Flower, the Celery task, its arguments, the queue.
+# A message that would be sent: its name in Flower, the Celery task, its arguments, the queue.
 Message = tuple[str, str, Sequence[Any], str]
 
 
 def dry_run_words(
     plan: Plan, layout: Layout, run_id: str, messages: Sequence[Message], *, screen: Screen = PLAIN
 ) -> str:
-    """The graph, the inputs and arguments as they would be bound, and the messages that would be sent."""
+    """Return the graph, the bound inputs and arguments, and the messages that would be sent."""
     hidden = replace(plan, inputs=redact_inputs(plan))
     lines = [draw_tree(plan, screen, layout=layout), "", screen.paint("inputs", "bold")]
     lines += [f"  {printable(name)} = {json_line(value)}" for name, value in hidden.inputs.items()]
@@ -48,7 +48,7 @@ def dry_run_words(
 
 
 def dry_run_document(plan: Plan, layout: Layout, run_id: str, messages: Sequence[Message]) -> dict[str, Any]:
-    """The same for ``--json``, with every step and every message; the arguments of a ``foreach`` are those of its first item."""
+    """Return the same for ``--json``, with every step and message; the arguments of a ``foreach`` are those of its first item."""
     hidden = replace(plan, inputs=redact_inputs(plan))
     return redact(
         {
@@ -76,25 +76,25 @@ def _step_of_dry_run(plan: Plan, layout: Layout, run_id: str, step: Step) -> dic
 
 
 def _first(plan: Plan, step: Step) -> Step:
-    """Of a collector with ``foreach``, that of its first item; the step itself if no item can be shown."""
+    """Return the collector of a ``foreach``'s first item; the step itself if it has no ``foreach``, or no item can be shown."""
     try:
         item = next(items(plan, step), None)
-    except RunnerError:  # items that come from a secret, and are "***"
+    except RunnerError:  # items that are made of a secret, and are "***"
         return step
     return step.of(item) if item else step
 
 
 def _bound(plan: Plan, run_id: str, step: Step) -> Mapping[str, Any]:
-    """A step's arguments as far as they are known before there is a run; as written where they are not."""
+    """Return a step's arguments as far as they are known before a run; as written if they are not."""
     run = {"id": run_id, "name": plan.name, "started_at": datetime.now(UTC).isoformat()}
     try:
         return arguments(plan, step, run)
-    except ValueError:  # an expression that works with the secret, and meets "***"
+    except ValueError:  # an expression over the secret, which is "***" here
         return step.arguments
 
 
 def _ends(things: Sequence[Any]) -> list[Any]:
-    """The things, or the first and last five of more than twelve, with the number of the others between them."""
+    """Return the things; of more than twelve, the first and last five, with the number of the others between them."""
     if len(things) <= 12:
         return list(things)
     return [*things[:5], f"… {len(things) - 10:,} more", *things[-5:]]

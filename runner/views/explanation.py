@@ -1,4 +1,4 @@
-"""What explains a code to text for a terminal."""
+"""The explanation of a code to text for a terminal."""
 
 from collections.abc import Mapping
 
@@ -6,16 +6,16 @@ from runner.language.explanations import Explanation
 from runner.text import wrap
 from runner.views.screen import PLAIN, Screen
 
-_WIDEST = 100  # columns of prose that are still read with ease
+_WIDEST = 100  # columns of prose that are still easy to read
 
 
 def code_list(meanings: Mapping[str, str], *, screen: Screen = PLAIN) -> str:
-    """Every code and its meaning, one a line."""
+    """List every code with its meaning, one a line."""
     return "\n".join(f"{screen.paint(code, 'bold')}  {meaning}" for code, meaning in meanings.items())
 
 
 def explanation(explained: Explanation, *, screen: Screen = PLAIN) -> str:
-    """A code: its meaning, why it is a fault, and an example that is wrong and one that is right."""
+    """Explain a code: its meaning, why it is a fault, an example, and its correction."""
     parts = [
         f"{screen.paint(explained.code, 'bold')}: {explained.meaning}",
         "\n".join(wrap(explained.why, min(screen.width, _WIDEST))),

@@ -9,12 +9,12 @@ _LINE_LIMIT = 128  # columns of the line that a fault shows
 
 
 def describe_faults(faults: Sequence[Fault], limit: int = 20, columns: int = _LINE_LIMIT) -> str:
-    """Faults in the words and the order in which a person reads them.
+    """Describe faults for people, in the order of the file.
 
     Args:
         faults: in any order.
-        limit: how many are described; of the others, only how many there are.
-        columns: of the screen; the line of the file is cut to them, so that the caret stays beneath what it marks.
+        limit: how many are described; the others are only counted.
+        columns: of the screen; the line of the file is cut to them, so that the caret stays beneath the marked text.
 
     Returns:
         For each fault its place, code and message, the line with a caret beneath it, and the hint.
@@ -41,7 +41,7 @@ def _describe(fault: Fault, columns: int) -> list[str]:
 
 
 def _window(place: Place, columns: int) -> tuple[str, str, str]:
-    """The line before, at and after the marked characters, escaped, and cut to what a terminal shows in one row."""
+    """Return the line before, at and after the marked characters, escaped, and cut to one row of the terminal."""
     start = place.column - 1
     before = printable(place.text[:start])
     marked = printable(place.text[start : start + place.length])

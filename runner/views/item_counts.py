@@ -1,4 +1,4 @@
-"""What happens to many collectors, to how many have which status: counted, as they may be a million."""
+"""The events of many collectors to the number in each status: there may be a million."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from heapq import heappop, heappush
 
 from runner.ledger.statuses import FAILED, OPEN, Status, together
 
-_WINDOW = 10.0  # seconds that the rate is taken over
-_STEP = 0.5  # seconds between two of the counts that are kept for it
+_WINDOW = 10.0  # seconds over which the rate is measured
+_STEP = 0.5  # seconds between two counts that are kept for the rate
 _PASSED_OVER: tuple[Status, ...] = ("cancelled", "skipped")
 _NAMED = 3  # failures whose messages are kept
 
@@ -23,7 +23,7 @@ class ItemCounts:
         started_at: when the first of them started, seconds since the epoch.
         ended_at: when the last of them ended.
         failures: the messages of the first that failed.
-        retry: why the latest failed that waits for its next attempt.
+        retry: why the latest item that waits for its next attempt failed.
     """
 
     name: str
@@ -58,14 +58,14 @@ class ItemCounts:
         return together(self.counts)
 
     def move(self, before: Status, after: Status, at: float) -> None:
-        """One of them, whose status is known, gets another."""
+        """Move one collector from a status to another."""
         self._begin(at, after)
         self._move(1, after, before)
         self._note(at)
 
     def start(self, count: int, at: float) -> None:
         self._begin(at, "running")
-        # The event does not say how many are another attempt: as many as were due.
+        # The event does not say how many of them are retries: the number that was due is taken.
         again = min(count, self._due_by(at, count))
         self._move(again, "running", "retrying")
         self._move(count - again, "running", "pending")
@@ -86,7 +86,7 @@ class ItemCounts:
         self._move(self.total, status, *OPEN)
 
     def rate(self, now: float) -> float:
-        """How many end in a second: in the last 10 s, or if all have ended, since the first started. 0 if not known yet."""
+        """Return how many end in a second: over the last 10 s, or, if all have ended, since the first start. 0 if not known yet."""
         if self.started_at is None:
             return 0.0
         if self.ended_at is None:
@@ -97,12 +97,12 @@ class ItemCounts:
         return (self.ended - before) / seconds if seconds > _STEP else 0.0
 
     def remaining_seconds(self, now: float) -> float | None:
-        """Seconds until all have ended, at this rate; None if that is not known."""
+        """Return the seconds until all have ended, at this rate; None if that is not known."""
         rate = self.rate(now)
         return (self.total - self.ended) / rate if rate and not self.is_over else None
 
     def seconds(self, now: float) -> float | None:
-        """How long they took, or have taken until now."""
+        """Return the seconds that they took, or have taken until now."""
         if self.started_at is None:
             return None
         return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
@@ -126,7 +126,7 @@ class ItemCounts:
             count -= some
 
     def _due_by(self, at: float, most: int) -> int:
-        """How many retries were due by then, up to ``most``; each is counted once."""
+        """Return how many retries were due by then, up to ``most``; each is counted once."""
         due = 0
         while self._due and self._due[0][0] <= at and due < most:
             when, count = heappop(self._due)

@@ -12,10 +12,10 @@ from runner.views.signs import sign
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], screen: Screen) -> str:
-    """Columns as wide as their cells, without those that are empty; a line that is too long is cut.
+    """Return a table whose columns are as wide as their cells, without empty columns; a line that is too long is cut.
 
     Args:
-        rows: one with a status under STATUS, which is shown as its word, in its colour.
+        rows: a status under STATUS is shown as its word, in its colour.
     """
     at = headings.index("STATUS")
     signs = [sign(cast("Status | RunStatus", row[at])) for row in rows]
@@ -35,22 +35,22 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], screen: Screen
 
 
 def header(fields: Mapping[str, str], screen: Screen) -> str:
-    """A line for each field that has a value."""
+    """Return a line for each field that has a value."""
     return "\n".join(f"{screen.paint(f'{name:<10}', 'dim')}{value}" for name, value in fields.items() if value)
 
 
 def hint(words: str, screen: Screen) -> str:
-    """What to do next."""
+    """Return a line that says what to do next."""
     return f"{screen.paint('hint:', 'cyan')} {printable(words)}"
 
 
 def json_line(value: Any) -> str:
-    """JSON on one line of at most 300 columns, for people."""
+    """Return JSON on one line of at most 300 columns, for people."""
     return cut(to_json(value, indent=None), 300)
 
 
 def one_line(words: str) -> str:
-    """A text as one line of at most 300 columns: the cause of a run may name 1,000 collectors."""
+    """Return a text as one line of at most 300 columns: the cause of a run may name 1,000 collectors."""
     return cut(printable(words.strip()), 300)
 
 
@@ -59,7 +59,7 @@ def how_long(seconds: float | None) -> str:
 
 
 def local_time(seconds: float | None) -> str:
-    """A time in the time zone of this machine.
+    """Return a time in the time zone of this machine.
 
     Args:
         seconds: since the epoch.

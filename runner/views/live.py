@@ -1,4 +1,4 @@
-"""The state of a run to a picture of it that moves, drawn by Rich at the bottom of a terminal."""
+"""The state of a run to a live picture, drawn by Rich at the bottom of a terminal."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ Line = list[tuple[str, str]]  # texts and their styles
 
 @contextmanager
 def live(state: RunState, run_id: str, stream: TextIO) -> Iterator[Picture]:
-    """The picture, on the terminal behind the stream; its last state stays there."""
+    """Show the picture on the terminal behind the stream; its last state stays there."""
     plain = not screen_of(stream).colour
     console = Console(file=stream, force_terminal=True, no_color=plain, highlight=False, markup=False, emoji=False)
-    # No thread of its own: `Ledger.follow` returns something twice a second. What is printed to stdout is left alone,
-    # because it may go to a file.
+    # Without a thread: `Ledger.follow` yields twice a second. Output on stdout is not redirected, because it may go to a file.
     with Live(console=console, auto_refresh=False, redirect_stdout=False, vertical_overflow="crop") as rich_live:
         picture = Picture(state, run_id, rich_live)
         try:
@@ -44,7 +43,7 @@ def live(state: RunState, run_id: str, stream: TextIO) -> Iterator[Picture]:
 
 
 class Picture:
-    """What is on the terminal."""
+    """The picture on the terminal."""
 
     def __init__(self, state: RunState, run_id: str, rich_live: Live) -> None:
         self._state = state
@@ -67,7 +66,7 @@ class Picture:
 
 
 def picture(state: RunState, run_id: str, *, columns: int, height: int) -> list[Line]:
-    """Every line of the picture: the run, its collectors or bars for them, the gather, the stages."""
+    """Return every line of the picture: the run, its collectors or bars for them, the gather, the stages."""
     ran = f" · {duration(state.now - state.began_at)}" if state.began_at is not None else ""
     header: Line = [("run ", "dim"), (run_id, "bold"), (ran, "dim")]
     if state.waits_for:
@@ -75,10 +74,10 @@ def picture(state: RunState, run_id: str, *, columns: int, height: int) -> list[
     lines = len(state.steps) + 2 * len(state.items)
     wide = bool(state.collectors) and (len(state.collectors) > _WIDE or lines + 2 > height)
     shown = _trouble(state) if wide else state.collectors
-    # Below the header and its bar there are left: the others' bars with a line for each, the tail, and what follows.
+    # The rows below the header and its bar: the others' bars with a line for each, the tail, and the line below.
     spare = height - 5 - len(state.tail) - 2 * len(state.items)
     room = max(1, min(8, spare)) if wide else len(shown)
-    # A wide terminal keeps a quarter for what went wrong, a narrow one shows the names instead.
+    # A wide terminal keeps a quarter for errors, a narrow one shows the names instead.
     most = columns - _BESIDE_NAME - (columns // 4 if columns >= 72 else 0)
     names = [*(each.step.id for each in [*shown[:room], *state.tail]), *state.items]
     name_columns = min(max(width(printable(each)) for each in names), max(8, most))
@@ -93,7 +92,7 @@ def picture(state: RunState, run_id: str, *, columns: int, height: int) -> list[
 
 
 def _railed(collectors: list[list[Line]]) -> Iterator[Line]:
-    """The collectors, tied together at their first lines."""
+    """Yield the lines of the collectors, with a rail along their first lines."""
     last = len(collectors) - 1
     for at, lines in enumerate(collectors):
         rail = "──" if last == 0 else "╭─" if at == 0 else "╰─" if at == last else "├─"
@@ -102,7 +101,7 @@ def _railed(collectors: list[list[Line]]) -> Iterator[Line]:
 
 
 def _line(step: StepState, state: RunState, name_columns: int, columns: int) -> Line:
-    """A step: icon, name, state, time; then as much of its notes as fits."""
+    """Return the line of a step: icon, name, state, time; then as much of its notes as fits."""
     icon, word, style = sign(step.status)
     if step.status == "running":
         icon = _SPINNER[int(state.now * 8) % len(_SPINNER)]
@@ -120,7 +119,7 @@ def _line(step: StepState, state: RunState, name_columns: int, columns: int) -> 
 
 
 def _notes(step: StepState, state: RunState) -> str:
-    """The attempt, and where it runs or why it failed; of the gather, how many collectors have ended."""
+    """Return the attempt, and where it runs or why it failed; for the gather, how many collectors have ended."""
     if step.status == "pending":
         waits = step.step.kind == "gather" and state.ended_collectors
         return f"{state.ended_collectors:,} of {state.total:,} in" if waits else ""
@@ -134,7 +133,7 @@ def _notes(step: StepState, state: RunState) -> str:
 
 
 def _bar(state: RunState, columns: int) -> list[Line]:
-    """A wide fan-out without ``foreach``: a bar, and the counts below it."""
+    """Return the lines of a wide fan-out without ``foreach``: a bar, and the counts below it."""
     counts = state.collector_counts
     label = f"  {counts.ended:,} of {counts.total:,}"
     each_second = counts.rate(state.now)
@@ -149,7 +148,7 @@ def _bar(state: RunState, columns: int) -> list[Line]:
 
 
 def _filled(counts: ItemCounts, length: int) -> Line:
-    """A bar. A failure is always visible, of however many."""
+    """Return a bar. A failure is always visible, among any number of collectors."""
     total = max(counts.total, 1)
     red = -(-length * counts.failed // total)
     full = max(length * counts.ended // total, red) if counts.total else length
@@ -157,7 +156,7 @@ def _filled(counts: ItemCounts, length: int) -> Line:
 
 
 def _many(state: RunState, name_columns: int, columns: int, room: int) -> list[list[Line]]:
-    """Each collector with ``foreach``: a bar, and below it as many of the first failures as there is room for."""
+    """Return each collector with ``foreach``: a bar, and below it the first failures, as many as fit."""
     all_counts = list(state.items.values())
     shown = all_counts if len(all_counts) <= max(room, 1) else all_counts[: max(room - 1, 1)]
     spare = max(0, room - len(shown))
@@ -175,13 +174,13 @@ def _many(state: RunState, name_columns: int, columns: int, room: int) -> list[l
 
 
 def _items(counts: ItemCounts, state: RunState, name_columns: int, columns: int) -> Line:
-    """How far the items of a ``foreach`` are: a bar, the counts, the rate, the time left, as much of it as fits."""
+    """Return the line of a ``foreach``: a bar, the counts, the rate, the time left, as much as fits."""
     icon, _, style = sign(counts.status)
     if counts.status == "running":
         icon = _SPINNER[int(state.now * 8) % len(_SPINNER)]
     each_second, seconds = counts.rate(state.now), counts.seconds(state.now)
     remaining = counts.remaining_seconds(state.now)
-    parts = [  # each with its rank: where there is no room, the lowest is left out first
+    parts = [  # each with its rank: the lowest is left out first
         (f"{counts.ended:,} of {counts.total:,}", "", 6),
         (f"{counts.failed:,} failed" if counts.failed else "", "red", 5),
         (f"{counts.counts['retrying']:,} retrying" if counts.counts["retrying"] else "", "yellow", 2),
@@ -203,12 +202,12 @@ def _items(counts: ItemCounts, state: RunState, name_columns: int, columns: int)
 
 
 def _trouble(state: RunState) -> list[StepState]:
-    """The collectors that failed, or wait for another attempt."""
+    """Return the collectors that failed, or wait for another attempt."""
     return [each for each in state.collectors if each.status in {*FAILED, "retrying"}]
 
 
 def _current(lines: list[Line], state: RunState, room: int) -> list[Line]:
-    """Of more stages than fit, those around the one that is being executed."""
+    """Return the lines of the stages, if they are too many those around the one that is being executed."""
     if len(lines) <= max(room, 3):
         return lines
     at = next((at for at, each in enumerate(state.tail) if not each.ended), len(lines) - 1)

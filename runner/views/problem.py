@@ -1,4 +1,4 @@
-"""An error to words for people: what is wrong, and what to do about it."""
+"""An error to words for people: the message and the hint."""
 
 from runner.errors import RunnerError
 from runner.language.faults import InvalidWorkflow
@@ -9,7 +9,7 @@ from runner.views.screen import PLAIN, Screen
 
 
 def problem(error: RunnerError, *, screen: Screen = PLAIN) -> str:
-    """``error: …``, then ``hint: …`` if there is something to do; of an invalid workflow every fault at its place."""
+    """Return ``error: …``, and ``hint: …`` if there is one; for an invalid workflow, every fault at its place."""
     if isinstance(error, InvalidWorkflow):
         return describe_faults(error.faults, columns=screen.width)
     label = screen.paint("error:", "red", "bold")

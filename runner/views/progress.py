@@ -1,4 +1,4 @@
-"""A run's events to its progress on stderr, as they come: a live picture on a terminal, else a line a transition."""
+"""A run's events to its progress on stderr: a live picture on a terminal, and else a line for each transition."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from runner.views.run_state import RunState, StepState
 from runner.views.screen import screen_of
 from runner.views.signs import sign
 
-_WIDE = 12  # collectors; of more, only failures have a line, and every tenth of them
-_TWENTIETH = 0.05  # of the items of a `foreach`: so many have ended since the last line about them,
-_PATIENCE = 10.0  # or so many seconds have passed
-_SILENCE = 30.0  # seconds without a line, after which one says what runs: a log without it looks like a hang
-_NAMED = 3  # steps that it names
+_WIDE = 12  # collectors; if there are more, only failures and every tenth have a line
+_TWENTIETH = 0.05  # of the items of a `foreach`: a line when as many have ended since the last one,
+_PATIENCE = 10.0  # or these seconds have passed
+_SILENCE = 30.0  # seconds without a line until one says what runs: silence in a log looks like a hang
+_NAMED = 3  # steps that this line names
 
 
 class Progress(Protocol):
     def update(self, event: Event | None) -> None:
-        """Show what has happened, or with None that time has passed."""
+        """Show an event, or, with None, that time has passed."""
 
 
 @contextmanager
 def show_progress(
     plan: Plan, layout: Layout, run_id: str, *, quiet: bool = False, stream: TextIO | None = None
 ) -> Iterator[Progress]:
-    """The progress of a run, for as long as it is followed.
+    """Show the progress of a run while it is followed.
 
     Args:
         quiet: show nothing.
-        stream: by default stderr as it is now. No terminal, or ``TERM=dumb``, makes plain lines.
+        stream: by default stderr as it is now. Without a terminal, or with ``TERM=dumb``, progress is plain lines.
     """
     out = sys.stderr if stream is None else stream
     if quiet:
         yield Silence()
     elif screen_of(out).moves and (out.encoding or "").lower().replace("-", "") == "utf8":
-        # Rich is imported here, not above: it takes 0.05 s, which plain lines need not wait for.
+        # Not at the top: Rich takes 0.05 s, which plain lines do not need.
         from runner.views.live import live  # noqa: PLC0415
 
         with live(RunState(plan, layout), run_id, out) as picture:
@@ -107,10 +107,10 @@ class Lines:
             self._print(event.at, f"{counts.ended:,} of {counts.total:,} collectors have ended{failed}")
 
     def _print_items(self, event: Event, counts: ItemCounts, printed: _Printed) -> None:
-        """The first failures by name, and now and then the counts: there is an event for every batch."""
+        """Print the first failures by name, and sometimes the counts: there is an event for every batch."""
         name = printable(counts.name)
         if printed.at is None:
-            # Of a run that is resumed, how many had ended comes first.
+            # The first event of a resumed run counts the items that had ended.
             if counts.started_at is None:
                 self._print(event.at, f"{name}: {_counts(counts, event.at)}")
             else:
@@ -133,7 +133,7 @@ class Lines:
 
 @dataclass(slots=True)
 class _Printed:
-    """What has been printed of the items of a ``foreach``: when, how many had ended, how many failures."""
+    """The last line about the items of a ``foreach``: when, how many had ended, how many failures."""
 
     at: float | None = None
     ended: int = 0
@@ -141,7 +141,7 @@ class _Printed:
 
 
 def _activity(state: RunState) -> str:
-    """What a run does: ``2 of 3 collectors have ended; hn running for 2m10s, lobsters retrying in 40s``."""
+    """Say what a run does: ``2 of 3 collectors have ended; hn running for 2m10s, lobsters retrying in 40s``."""
     words = []
     if state.collectors:
         words.append(f"{state.ended_collectors:,} of {count(state.total, 'collector')} have ended")
@@ -160,7 +160,7 @@ def _active_words(step: StepState, now: float) -> str:
 
 
 def _counts(counts: ItemCounts, now: float) -> str:
-    """How far the items are: ``720 of 1,000 have ended, 20 failed, 3 retrying, 180/s, 1.6s left``."""
+    """Count the items: ``720 of 1,000 have ended, 20 failed, 3 retrying, 180/s, 1.6s left``."""
     numbers = {"failed": counts.failed, "retrying": counts.counts["retrying"]}
     words = [f"{counts.ended:,} of {counts.total:,} have ended"]
     words += [f"{number:,} {word}" for word, number in numbers.items() if number]

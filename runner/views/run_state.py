@@ -19,7 +19,7 @@ from runner.views.item_counts import ItemCounts
 
 @dataclass(slots=True)
 class StepState:
-    """How far a step is.
+    """The state of a step.
 
     Args:
         status: of its outcome; before it has one, ``pending``, ``running`` or ``retrying``.
@@ -48,7 +48,7 @@ class StepState:
         return self.status in PASSING and self.started_at is None
 
     def seconds(self, now: float) -> float | None:
-        """How long the last attempt took, or has taken until now; a step that was passed over took none."""
+        """Return the seconds that the last attempt took, or has taken until now; none for a skipped step."""
         if self.started_at is None or self.status == "skipped":
             return None
         return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
@@ -56,11 +56,11 @@ class StepState:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What an event has changed.
+    """The change that an event has made.
 
     Args:
         event: without secrets.
-        step: the state of its step, or of the items among which it is; None if the event is about the run, or changes nothing.
+        step: the state of its step, or of its items; None if the event is about the run, or changes nothing.
     """
 
     event: Event
@@ -71,7 +71,7 @@ class RunState:
     """The state of a run. Items of a ``foreach`` are counted; every other step has a state of its own. Without secrets.
 
     Args:
-        plan: the run's, with its inputs, among which the secrets are.
+        plan: the run's, with its inputs, the secret ones included.
         layout: the run's; it may be left out if nothing has ``foreach``.
     """
 
@@ -91,12 +91,12 @@ class RunState:
 
     @property
     def counts(self) -> Counter[Status]:
-        """How many collectors have which status."""
+        """The number of collectors in each status."""
         return sum((each.counts for each in (self.collector_counts, *self.items.values())), Counter())
 
     @property
     def ended_collectors(self) -> int:
-        """How many collectors have ended."""
+        """The number of collectors that have ended."""
         return self.collector_counts.ended + sum(each.ended for each in self.items.values())
 
     @property
@@ -107,7 +107,7 @@ class RunState:
 
     @property
     def now(self) -> float:
-        """This machine's clock, unless the broker's, which stamps the events, is ahead of it."""
+        """The time by this machine's clock, or by the broker's, which stamps the events, if that is ahead."""
         return self._latest if self.ended else max(time.time(), self._latest)
 
     def apply(self, event: Event) -> Change:
@@ -159,7 +159,7 @@ class RunState:
         return counts
 
     def _message(self, event: Event) -> str:
-        """Why it failed, if it did, on one line."""
+        """Return why it failed, if it did, on one line."""
         step = self._plan.by_id.get(event.step)
         late = lateness(self._plan.fan_out_of(step)) if step and event.status == "late" else ""
         return printable((event.message or late).strip().removeprefix("Skipped: "))

@@ -11,12 +11,12 @@ _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34,
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What a view may use.
+    """The abilities of the screen that a view may use.
 
     Args:
         width: in columns.
-        colour: whether colours are understood and wanted: it is a terminal, and ``NO_COLOR`` is not set.
-        moves: whether the cursor can be moved, for a picture that changes.
+        colour: whether to use colours: it is a terminal, and ``NO_COLOR`` is not set.
+        moves: whether the cursor can be moved, for a live picture.
     """
 
     width: int = 80
@@ -24,7 +24,7 @@ class Screen:
     moves: bool = False
 
     def paint(self, text: str, *styles: str) -> str:
-        """The text in these styles (``bold``, ``dim``, ``red`` …), or as it is where there is no colour."""
+        """Return the text in these styles (``bold``, ``dim``, ``red`` …), unchanged on a screen without colour."""
         if not self.colour or not styles or not text:
             return text
         return f"\x1b[{';'.join(str(_CODES[style]) for style in styles)}m{text}\x1b[0m"
@@ -34,7 +34,7 @@ PLAIN = Screen()
 
 
 def screen_of(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Screen:
-    """The screen behind a stream. A file or a pipe takes lines of any width, so that nothing is cut there."""
+    """Return the screen behind a stream. A file or a pipe takes lines of any width: nothing is cut there."""
     if not stream.isatty():
         return Screen(width=1_000)
     dumb = environment.get("TERM") == "dumb"

@@ -1,4 +1,4 @@
-"""A status, of a step or a run, to what a person sees: an icon, a word, a colour."""
+"""The status of a step or a run to its sign: an icon, a word, a colour."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Tasks to words for people: what `task:` may name."""
+"""The tasks that `task:` may name to words for people."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ from runner.views.screen import PLAIN, Screen
 
 
 def task_list(tasks: Iterable[Task], *, screen: Screen = PLAIN) -> str:
-    """The tasks by name, each with the first line of its docstring and its parameters."""
+    """List the tasks by name, each with the first line of its docstring and its parameters."""
     return "\n\n".join(_task(task, screen) for task in sorted(tasks, key=lambda task: task.name))
 
 
 def task_details(task: Task, *, screen: Screen = PLAIN) -> str:
-    """A task with its parameters, all of its docstring, and an example."""
+    """Describe a task: its parameters, all of its docstring, and an example."""
     rest = block(task.doc.partition("\n")[2].strip())
     where = f"{task.file}:{task.line}" if task.file else task.module
     header = f"{_task(task, screen)}\n    {screen.paint(printable(where), 'dim')}"

@@ -22,13 +22,13 @@ _MANY = 20  # failures that a summary names, and succeeded collectors that `show
 
 
 def result(snapshot: Snapshot) -> str:
-    """A run's final value as JSON: on one line if it is short, as a person would write it."""
+    """Return a run's final value as JSON, on one line if it is short."""
     line = to_json(snapshot.result, indent=None)
     return line if len(line) <= 120 else to_json(snapshot.result)
 
 
 def summary(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
-    """After a run: how it ended, who is missing, what failed and why, and where to read on."""
+    """Summarize a run that has ended: its status, the missing collectors, each failure and its cause, and the command for more."""
     run, plan = snapshot.run, snapshot.plan
     icon, word, style = sign(run.status)
     name = screen.paint(printable(run.workflow), "bold")
@@ -40,7 +40,7 @@ def summary(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
     failed = snapshot.failed
     if run.status == "partial":
         lines += [f"{warning} the result is without {listed([each.id for each in snapshot.missing])}"]
-    # Where nothing may fail, the failures below say it, each with its cause.
+    # If no collector may fail, the failures below say it, each with its cause.
     elif run.cause and (any(each.tolerant for each in plan.fan_outs) or not (failed and failed[0].id in run.cause)):
         lines += [f"  {one_line(run.cause)}"]
     if empty := [step.id for step in snapshot.steps if step.counts is not None and not step.counts]:
@@ -54,12 +54,12 @@ def summary(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
 
 
 def resumable(run: Run, *, screen: Screen = PLAIN) -> str:
-    """How a run that has no result goes on."""
+    """Return the hint for a run without a result: how to resume it."""
     return hint(f"`{command_line('resume', run.id)}` executes what did not succeed", screen)
 
 
 def nothing_to_resume(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
-    """That a run with a result stays as it is, and how its missing collectors can be executed again."""
+    """Say that a run with a result stays as it is, and how to execute its missing collectors again."""
     run, missing = snapshot.run, [each.id for each in snapshot.missing]
     without = f", without {listed(missing)}" if missing else ""
     line = f"run {run.id} has ended {sign(run.status).word}{without}: nothing is left to execute"
@@ -85,7 +85,7 @@ def file_has_changed(run_id: str, file: str, *, start: str | None = None, screen
 
 
 def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = PLAIN) -> str:
-    """A table of runs, a line each.
+    """Return a table of runs, a line each.
 
     Args:
         now: seconds since the epoch; by default this machine's clock.
@@ -105,7 +105,7 @@ def history(runs: Iterable[Run], *, now: float | None = None, screen: Screen = P
 
 
 def details(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
-    """One run: how it ended, its inputs, and every step. Of a wide fan-out, the collectors that did not succeed."""
+    """Describe a run: how it ended, its inputs, and every step; of a wide fan-out, only the collectors that did not succeed."""
     run = snapshot.run
     fields = {
         "run": run.id,
@@ -129,7 +129,7 @@ def details(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
 
 
 def page_details(page: Page, *, screen: Screen = PLAIN) -> str:
-    """A page of the items of a ``foreach``: how many have which status, a line for each, and the command for the next page."""
+    """Describe a page of the items of a ``foreach``: the counts by status, a line for each item, the command for the next page."""
     icon, word, style = sign(together(page.counts))
     counts = " · ".join(f"{number:,} {sign(status).word}" for status, number in page.counts.items())
     fields = {
@@ -153,7 +153,7 @@ def page_details(page: Page, *, screen: Screen = PLAIN) -> str:
 
 
 def step_details(step: StepSnapshot, *, screen: Screen = PLAIN) -> str:
-    """One step of a run: how it ended, and its attempts, then its value as JSON, or its error with the traceback."""
+    """Describe a step of a run: how it ended, its attempts, then its value as JSON, or its error with the traceback."""
     fields = {
         "step": f"{printable(step.id)} ({step.step.kind})",
         "task": printable(step.step.task or ""),
@@ -194,7 +194,7 @@ def _row(step: StepSnapshot) -> tuple[str, Status, str, str, str, str]:
 
 
 def _retrying(snapshot: Snapshot, screen: Screen) -> Iterator[str]:
-    """The first steps that wait for their next attempt, each with when, and why the last attempt failed."""
+    """Yield the first steps that wait for their next attempt: when it is due, and why the last one failed."""
     retrying = [each for each in snapshot.running if each.status == "retrying"]
     for each in retrying[:_MANY]:
         icon, _, style = sign(each.status)
@@ -206,7 +206,7 @@ def _retrying(snapshot: Snapshot, screen: Screen) -> Iterator[str]:
 
 
 def _open_words(step: StepSnapshot) -> str:
-    """The status of a step without an outcome: ``retrying after 2 attempts, the next in 40s``."""
+    """Return the status of a step without an outcome: ``retrying after 2 attempts, the next in 40s``."""
     running = step.running
     if running is None or running.status != "retrying":
         return sign(step.status).word
@@ -215,7 +215,7 @@ def _open_words(step: StepSnapshot) -> str:
 
 
 def _attempts(failures: Sequence[FailedAttempt], screen: Screen) -> Iterator[str]:
-    """The attempts before the last, a line each."""
+    """Yield the attempts before the last, a line each."""
     if failures:
         yield screen.paint("earlier attempts", "dim")
     for each in failures:
@@ -225,7 +225,7 @@ def _attempts(failures: Sequence[FailedAttempt], screen: Screen) -> Iterator[str
 
 
 def _notes(outcome: Outcome) -> str:
-    """What the task has noted, on one line."""
+    """Return the facts that the task has noted, on one line."""
     return printable(", ".join(f"{name} = {json_line(value)}" for name, value in outcome.notes.items()))
 
 
@@ -234,12 +234,12 @@ def _coverage(snapshot: Snapshot) -> str:
 
 
 def _failures(snapshot: Snapshot, screen: Screen) -> list[str]:
-    """The first steps that failed, each with the reason and its place; then where to read on."""
+    """Return the first steps that failed, each with its cause and place; then the command for more."""
     run = snapshot.run
     # First those that the run could not do without: of forty others that may be late, twenty are not in front of them.
     failed = sorted(snapshot.failed, key=lambda each: not each.step.required)
     shown = failed[:_MANY]
-    # The items of one `foreach` have one place, which is shown once, below the last of them.
+    # The items of one `foreach` share a place, which is shown once, below the last of them.
     places = [each.step.place for each in shown[1:]]
     lines = [
         line
