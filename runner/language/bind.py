@@ -1,4 +1,4 @@
-"""A plan and what a user gives to a plan that can be run: the inputs bound, the items counted, every expression tried."""
+"""A plan and a user's inputs to a plan that can be run: the inputs bound, the items counted, every expression tried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and wh
     from runner.language import spec
     from runner.language.source import Loc, Source
 
-_TRIED = 20  # items of a `foreach` whose arguments are worked out before a run
+_TRIED = 20  # items of a `foreach` whose arguments are evaluated before a run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Bound:
 
     Args:
         plan: with its inputs.
-        counts: of each collector with ``foreach``, how many items it has with them.
+        counts: for each collector with ``foreach``, the number of its items with these inputs.
     """
 
     plan: Plan
@@ -43,15 +43,15 @@ def bind(
     *,
     words: Mapping[str, Any] | None = None,
 ) -> Bound:
-    """The plan with its inputs: those given, checked against their declarations, and the defaults of the others.
+    """Bind the inputs: the user's values, checked against their declarations, and the defaults of the others.
 
     Args:
         given: JSON values by the input's name.
-        words: what was typed on a command line, by the input's name: ``"5"`` is a number there. They come before ``given``.
+        words: the texts of a command line, by the input's name: ``"5"`` is a number there. They precede ``given``.
 
     Raises:
-        InvalidInputs: one is missing, unknown or does not fit; all of them are told.
-        InvalidWorkflow: with these inputs, an expression cannot be worked out, or the items of a ``foreach`` cannot be used.
+        InvalidInputs: one is missing, unknown or does not fit; the message has all of them.
+        InvalidWorkflow: with these inputs, an expression cannot be evaluated, or the items of a ``foreach`` cannot be used.
     """
     bound: dict[str, Any] = {}
     words = words or {}
@@ -70,14 +70,14 @@ def bind(
         raise InvalidInputs("\n".join(problems))
     plan = replace(plan, inputs=bound)
     counts = foreach.count_items(plan, source)
-    # What is wrong with a default is wrong for every step, and told once.
+    # A fault of a default is one of every step, and is reported once.
     if faults := tuple(dict.fromkeys([*_expression_faults(plan, source), *_min_success_faults(plan, counts, source)])):
         raise InvalidWorkflow(faults)
     return Bound(plan=plan, counts=counts)
 
 
 def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
-    """Work every expression out once, so that what can be known before a run is told before it."""
+    """Evaluate every expression once, so that a fault that can be known before a run is reported before it."""
     run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
     for written in walk(source.data):
         step, stated = plan.by_id[written.id], written.arguments() or {}
@@ -93,7 +93,7 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
 
 
 def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Every string of a JSON value that has an expression, with its place."""
+    """Yield every string of a JSON value that has an expression, with its place."""
     match value:
         case str() if "${{" in value:
             yield loc, value
@@ -106,14 +106,14 @@ def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
 
 
 def _first(plan: Plan, step: Step) -> Iterable[Step]:
-    """The step, or the first of those that a ``foreach`` makes of it."""
+    """Return the step, or the first of its items' collectors."""
     if step.foreach is None:
         return [step]
     return map(step.of, islice(foreach.items(plan, step), _TRIED))
 
 
 def _min_success_faults(plan: Plan, counts: Mapping[str, int], source: Source) -> Iterator[Fault]:
-    """`checks` tells of a number that is too large unless there is a ``foreach``: then it takes the inputs to know."""
+    """`checks` reports a number that is too large, except with a ``foreach``, whose items are counted with the inputs."""
     written = {each.id: each for each in walk(source.data)}
     layout = Layout(counts=counts)
     for fan_out in plan.fan_outs:
@@ -128,5 +128,5 @@ def _min_success_faults(plan: Plan, counts: Mapping[str, int], source: Source) -
 
 def _unknown(name: str, workflow: spec.Workflow) -> str:
     near = nearest(name, workflow.inputs)
-    told = f'did you mean "{near}"?' if near else f"the workflow has {listed(list(workflow.inputs)) or 'none'}"
-    return f"input {echo(name)} is unknown: {told}"
+    hint = f'did you mean "{near}"?' if near else f"the workflow has {listed(list(workflow.inputs)) or 'none'}"
+    return f"input {echo(name)} is unknown: {hint}"

@@ -30,15 +30,15 @@ _ANY_END = re.compile(rb"(?<=\n)|(?<=\r)(?!\n)")
 
 _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 
-# An item with the place that it is called by: in a file the number of its line, elsewhere its index.
+# An item with the number by which messages name it: in a file that of its line, elsewhere its index.
 _Placed = Iterable[tuple[int, Any]]
 
 
 def items(plan: Plan, step: Step) -> Iterator[Item]:
-    """The items of a collector with ``foreach``, in order; a file is read as far as they are asked for.
+    """Yield the items of a collector with ``foreach``, in order; a file is read only as far as needed.
 
     Raises:
-        InvalidExpression: what is written under ``items`` cannot be worked out.
+        InvalidExpression: the expression under ``items`` cannot be evaluated.
         InvalidItems: one cannot be used, or its file cannot be read.
     """
     foreach = step.foreach
@@ -51,7 +51,7 @@ def items(plan: Plan, step: Step) -> Iterator[Item]:
 
 
 def count_items(plan: Plan, source: Source) -> dict[str, int]:
-    """The number of items of every collector with ``foreach`` of a plan whose inputs are bound.
+    """Return the number of items of every collector with ``foreach`` in a plan whose inputs are bound.
 
     Raises:
         InvalidWorkflow: there are too many, two have one key, or one cannot be used.
@@ -75,7 +75,7 @@ def count_items(plan: Plan, source: Source) -> dict[str, int]:
 
 
 def check(plan: Plan, source: Source) -> None:
-    """Tell what is wrong with items that stand in the file, whatever the inputs will be.
+    """Report the faults of items that do not depend on the inputs.
 
     Raises:
         InvalidWorkflow: as `count_items`.
@@ -84,7 +84,7 @@ def check(plan: Plan, source: Source) -> None:
 
 
 def _without_unknown(step: Step) -> Step:
-    """The step without a ``foreach`` that depends on an input, or on a file that need not be there yet."""
+    """Return the step without a ``foreach`` that depends on an input, or on a file that may not exist yet."""
     foreach = step.foreach
     if foreach is None or isinstance(foreach.items, dict):
         return replace(step, foreach=None)
@@ -93,7 +93,7 @@ def _without_unknown(step: Step) -> Step:
 
 
 def _loc(step: WrittenStep, problem: InvalidItems | None = None) -> Loc:
-    """Where what is wrong stands: the items may be written in the defaults, or alone."""
+    """Return the place of a problem: the items may be written in the defaults, or without the key ``items``."""
     written, loc = step.value("foreach")
     within = problem.loc if problem else ("items",)
     return (*loc, *(within if isinstance(written, dict) else within[1:]))
@@ -116,7 +116,7 @@ def _count(foreach: Foreach, inputs: Mapping[str, Any]) -> int:
 
 
 def _called(name: str, place: int) -> str:
-    """An item in words: of a file, ``urls.txt:3``."""
+    """Name an item: ``urls.txt:3`` if it is from a file."""
     return f"{name}:{place}" if name else f"item {place:,} (counted from 0)"
 
 
@@ -135,12 +135,12 @@ def _key(foreach: Foreach, inputs: Mapping[str, Any], value: Any, index: int, ca
 
 
 def _key_loc(foreach: Foreach, index: int) -> Loc:
-    """Where the key of an item is to blame: at the item, if that is in the YAML."""
+    """Return the place of a wrong key: that of its item, if that is in the YAML."""
     return ("items", index) if isinstance(foreach.items, list) else ("key",)
 
 
 def _placed(foreach: Foreach, inputs: Mapping[str, Any]) -> tuple[str, _Placed]:
-    """The name of the file that the items are in, empty if there is none; and the items."""
+    """Return the name of the file with the items, empty if there is none, and the items."""
     if isinstance(foreach.items, dict):
         path = expressions.expand(foreach.items["file"], {"inputs": inputs})
         if not isinstance(path, str):
@@ -162,7 +162,7 @@ def _of_list(listed: list[Any]) -> _Placed:
 
 
 def _check_size(value: Any, called: str, loc: Loc) -> None:
-    # A character takes six bytes of JSON at most, and a number 24: few need be written to be measured.
+    # A character takes at most six bytes of JSON, and a number 24: few values need encoding to be measured.
     if isinstance(value, int | float | None) or (isinstance(value, str) and len(value) < SIZE_LIMIT // 6):
         return
     size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
@@ -170,7 +170,7 @@ def _check_size(value: Any, called: str, loc: Loc) -> None:
         raise InvalidItems(f"{called} has {size:,} bytes of JSON, limit {SIZE_LIMIT:,}", "E040", loc)
 
 
-# Files. None is read as a whole, nor a line that is too long.
+# Files. None is read as a whole, and no line that is too long.
 
 
 def _of_lines(path: str) -> _Placed:
@@ -201,7 +201,7 @@ def _of_csv(path: str) -> _Placed:
         header = next(rows, [])
         if len(set(header)) != len(header):
             raise InvalidItems(f"{name}:1: two columns have one name", "E039")
-        # So many characters of a row are within the limit, whatever they are (see _check_size).
+        # A row of so few characters is within the limit (see _check_size).
         room = SIZE_LIMIT // 6 - sum(len(column) + 3 for column in header)
         for row in rows:
             if row and len(row) != len(header):  # an empty line is none
@@ -220,7 +220,7 @@ _READERS = {"lines": _of_lines, "jsonl": _of_json_lines, "csv": _of_csv}
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers, and their ends."""
+    """Yield the lines of a file, with their ends, and their numbers."""
     name = _shown(path)
     try:
         if Path(path).exists() and not Path(path).is_file():  # a pipe could be read once only, and may never end

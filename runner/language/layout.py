@@ -1,4 +1,4 @@
-"""How many collectors each collector of the file stands for, and which of them share a message: known once a fan-out begins."""
+"""The number of collectors that each collector of the file stands for, and their messages: known once a fan-out begins."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from runner.language.plan import VERSION, FanOut, NewerVersion, Plan, Step, plan
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """The layout of the fan-outs of a run. It stands in the ledger beside the plan, which does not depend on it.
+    """The layout of the fan-outs of a run. The ledger stores it beside the plan, which does not depend on it.
 
     Args:
-        counts: of each collector with ``foreach`` whose items have been counted, how many there are.
-        sizes: of each of them, how many items share a message, at most: its batches have this size.
-        shared: of each other collector that has its message with others, which of the messages that is.
+        counts: for each collector with ``foreach`` whose items have been counted, their number.
+        sizes: for each of them, the most items that share a message: its batches have this size.
+        shared: for each other collector that shares a message, the number of that message.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -26,11 +26,11 @@ class Layout:
     shared: Mapping[str, int] = field(default_factory=dict)
 
     def is_counted(self, step: Step) -> bool:
-        """Whether it is known how many collectors a step stands for; before the inputs are bound it may not be."""
+        """Whether the items of a step are counted; before the inputs are bound they may not be."""
         return step.foreach is None or step.id in self.counts
 
     def count(self, step: Step) -> int:
-        """How many collectors a step stands for; the step of an item for one.
+        """Return how many collectors a step stands for; the step of an item stands for one.
 
         Raises:
             KeyError: its items have not been counted.
@@ -38,43 +38,43 @@ class Layout:
         return 1 if step.foreach is None or step.item else self.counts[step.id]
 
     def batches(self, step: Step) -> Mapping[str, int]:
-        """The batches of a collector with ``foreach``: the ref of each, and how many items it has."""
+        """Return the batches of a collector with ``foreach``: the ref of each, and the number of its items."""
         count, size = self.counts[step.id], self.sizes[step.id]
         return {batch_ref(step.id, at // size): min(size, count - at) for at in range(0, count, size)}
 
     def refs(self, step: Step) -> tuple[str, ...]:
-        """What messages call the collectors of a step: its id, or with ``foreach`` its batches: ``page/0``, ``page/1`` and so on."""
+        """Return the refs of a step's collectors in messages: its id, or with ``foreach`` its batches, ``page/0``, ``page/1`` …."""
         return (step.id,) if step.foreach is None else tuple(self.batches(step))
 
     def refs_of(self, fan_out: FanOut) -> tuple[str, ...]:
-        """What messages call the collectors of a fan-out: each once, alone or in its batch."""
+        """Return the refs of a fan-out's collectors in messages: each once, alone or in its batch."""
         return tuple(ref for step in fan_out.collectors for ref in self.refs(step))
 
     def total(self, fan_out: FanOut) -> int:
-        """How many collectors a fan-out has."""
+        """Return the number of collectors of a fan-out."""
         return sum(map(self.count, fan_out.collectors))
 
     def least(self, fan_out: FanOut) -> int | None:
-        """How many of them must succeed: 60% of 4 are 3. None if the file does not say."""
+        """Return how many of them must succeed: 60% of 4 are 3. None if the file does not say."""
         if isinstance(fan_out.min_success, str):
             return -(-self.total(fan_out) * int(fan_out.min_success.removesuffix("%")) // 100)
         return fan_out.min_success
 
 
 def as_written(plan: Plan) -> Layout:
-    """What the file alone tells: how many items the lists have that stand in it. Enough to draw it."""
+    """Return the layout that the file alone shows: the number of items in its lists. Enough for a drawing."""
     lists = {step.id: step.foreach.items for step in plan.collectors if step.foreach}
     return Layout(counts={step_id: len(items) for step_id, items in lists.items() if isinstance(items, list)})
 
 
 def dump_layout(layout: Layout) -> str:
-    """The layout as the ledger keeps it."""
+    """Return the layout as the ledger stores it."""
     stated = {name: value for name in _NAMES if (value := getattr(layout, name))}
     return json.dumps(stated, separators=(",", ":"))
 
 
 def load_layout(text: str) -> Layout:
-    """The layout that ``dump_layout`` wrote.
+    """Return the layout that ``dump_layout`` wrote.
 
     Raises:
         NewerVersion: it has a key that this version does not know.

@@ -22,10 +22,10 @@ if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the model
 Thing = TypeVar("Thing")
 Jitter = Literal["full", "none"] | float
 
-# Seconds after its timeout that a step which does not let itself be interrupted is ended with its process.
+# Seconds after its timeout until a step that nothing interrupts is killed with its process.
 HARD_LIMIT_AFTER = 1.0
-# Of a stored plan. A worker of a lower version would execute such a plan wrongly, and leaves it to others. A key that is
-# added needs no new version: who does not know it leaves the plan as well, and a plan without it stays as it was.
+# The version of a stored plan. A worker of a lower version would execute the plan wrongly, and leaves it to others. A new
+# key needs no new version: a worker that does not know the key leaves the plan as well, and a plan without it is unchanged.
 VERSION = 1
 
 
@@ -33,7 +33,7 @@ class NewerVersion(ValueError):
     """A stored plan that a newer version of this program has written.
 
     Args:
-        needs: what reads it, in words: ``plans of version 2``.
+        needs: what a worker must read, in words: ``plans of version 2``.
     """
 
     def __init__(self, reason: str, needs: str) -> None:
@@ -42,7 +42,7 @@ class NewerVersion(ValueError):
 
 
 def plans_of(version: int) -> str:
-    """What a worker reads, in words; by these words it offers that to runs."""
+    """Return the words by which a worker offers to read such plans."""
     return f"plans of version {version}"
 
 
@@ -73,11 +73,11 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Foreach:
-    """What a collector is repeated for: one collector for each item.
+    """The items that a collector is repeated for: one collector for each item.
 
     Args:
         items: as written: a list, an expression that gives one, or ``{"file": …}``.
-        name: what an expression calls the item: the key ``as``.
+        name: the item's name in expressions: the key ``as``.
         key: an expression that gives an item its key; None for its place in the list.
     """
 
@@ -92,9 +92,9 @@ class Item:
 
     Args:
         value: anything JSON.
-        key: what tells it from the others: the collector's id is ``page[key]``.
+        key: identifies it among the others: the collector's id is ``page[key]``.
         index: its place among them, from 0.
-        batch: which batch it is in, as the ledger tells when it is read from there.
+        batch: the number of its batch, if it was read from the ledger.
     """
 
     value: Any
@@ -116,9 +116,9 @@ class Step:
         queue: the Celery queue it is sent to; None until the run is submitted, when it is routed.
         required: of a collector, whether the run fails if it does.
         place: ``file:line:col`` of the step in the YAML.
-        batch: how many of a ``foreach`` share a message; None to let that follow from their number.
-        max_concurrency: how many of a batch are executed at once; None to let that follow from the task.
-        item: what this collector of a ``foreach`` is for.
+        batch: how many of a ``foreach`` share a message; None to derive it from their number.
+        max_concurrency: how many of a batch are executed at once; None to derive it from the task.
+        item: the item of this collector of a ``foreach``.
     """
 
     id: str
@@ -138,23 +138,23 @@ class Step:
 
     @property
     def ref(self) -> str:
-        """What the message that it comes with calls it: itself, or its batch; nothing, of a step that is no collector."""
+        """Its name in its message: its id, or its batch; empty for a step that is no collector."""
         if self.kind != "collector":
             return ""
         return self.id if self.item is None else batch_ref(written(self.id), self.item.batch)
 
     def of(self, item: Item) -> Step:
-        """The collector of one of its items."""
+        """Return the collector of one of its items."""
         return replace(self, id=item_id(self.id, item.key), item=item)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FanOut:
-    """Collectors in parallel, and the gather that is handed their values: one chord.
+    """Collectors in parallel, and the gather that gets their values: one chord.
 
     Args:
         min_success: as written, how many collectors must succeed, besides those that are required: a number, or ``60%``.
-        deadline: seconds from the start of the fan-out to when a collector that has not answered is late; None for no limit.
+        deadline: seconds from the start of the fan-out; a collector that has not ended by then is late. None for no limit.
     """
 
     collectors: tuple[Step, ...]
@@ -164,12 +164,12 @@ class FanOut:
 
     @property
     def id(self) -> str:
-        """What it is called: as its gather."""
+        """Its id: that of its gather."""
         return self.gather.id
 
     @property
     def tolerant(self) -> bool:
-        """Whether a collector may fail without the run."""
+        """Whether the run may continue if a collector fails."""
         return self.min_success is not None or not all(step.required for step in self.collectors)
 
 
@@ -178,14 +178,14 @@ Part = FanOut | Step
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will do: its parts one after the other, each handed the value of the part before.
+    """The parts of a run, one after the other; each gets the value of the part before.
 
     Args:
         parts: a fan-out, whose value is its gather's, or a stage.
         include: modules with its tasks, for the worker that `run` starts.
-        directory: of the YAML, where those modules are looked for first.
+        directory: of the YAML, where those modules are searched first.
         secrets: names of the inputs whose values are never shown.
-        version: of the program that is needed to read it from the ledger, at least.
+        version: the least version of the program that can read it from the ledger.
     """
 
     name: str
@@ -213,14 +213,14 @@ class Plan:
 
     @cached_property
     def tail(self) -> tuple[Step, ...]:
-        """The steps that give a part its value, and come one at a time: every gather and stage."""
+        """The steps that make the value of a part, one at a time: every gather and stage."""
         return tuple(map(end_of, self.parts))
 
     @property
     def hash(self) -> str:
-        """Twelve characters that change with what the workflow does: not with the inputs, nor where its steps stand or go.
+        """Twelve characters that change with the workflow, but not with the inputs, nor with the places and queues of its steps.
 
-        Nor do they change when the language gets another key: what has its default is left out.
+        They stay the same if the language gets a new key: a key with its default is left out.
         """
         deeds = [_deed(step) for step in self.steps]
         tolerances = [each for fan_out in self.fan_outs for each in (fan_out.min_success, fan_out.deadline)]
@@ -228,17 +228,17 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def same(self, step: Step, other: Plan) -> bool:
-        """Whether the other plan has this step too, doing the same: wherever it stands and goes, and may fail or not."""
+        """Whether the other plan has the same step; its place, its queue, and whether it may fail are ignored."""
         there = other.by_id.get(step.id)
         return there is not None and replace(_deed(step), required=True) == replace(_deed(there), required=True)
 
     @cached_property
     def by_id(self) -> Mapping[str, Step]:
-        """The steps as they are written, by their ids: ``by_id[written("page[42]")]`` is ``page``."""
+        """The steps of the file by their ids: ``by_id[written("page[42]")]`` is ``page``."""
         return {step.id: step for step in self.steps}
 
     def fan_out_of(self, step: Step) -> FanOut:
-        """The fan-out of a gather, or of a collector, also of one item.
+        """Return the fan-out of a gather, or of a collector, also of one item.
 
         Raises:
             ValueError: it is a stage.
@@ -249,36 +249,36 @@ class Plan:
         return part
 
     def needs(self, step: Step) -> str:
-        """What must have ended before a step may be executed: nothing (empty), a fan-out (``*`` and its id), or the step of an id."""
+        """Return what must have ended before a step is executed: nothing (empty), a fan-out (``*`` and its id), or a step (its id)."""
         if step.kind == "gather":
             return f"*{step.id}"
         at = self._place(step)
         return end_of(self.parts[at - 1]).id if at else ""
 
     def before(self, step: Step) -> Step | None:
-        """The step whose value a stage is handed; None for any other."""
+        """Return the step whose value a stage gets; None for any other step."""
         at = self._place(step)
         return end_of(self.parts[at - 1]) if step.kind == "stage" and at else None
 
     def after(self, step: Step) -> tuple[Step, ...]:
-        """The steps of the parts that run once this gather or stage has ended."""
+        """Return the steps of the parts that run once this gather or stage has ended."""
         rest = self.parts[self._places[step.id] + 1 :]
         return tuple(each for part in rest for each in steps_of(part))
 
     def _place(self, step: Step) -> int:
-        """In which part a step is, or the collector of an item."""
+        """Return the number of the part that has a step, or the collector of an item."""
         at = self._places.get(step.id)
         return self._places[written(step.id)] if at is None else at
 
     @cached_property
     def _places(self) -> Mapping[str, int]:
-        """For each step, by its id, in which part it is."""
+        """The number of each step's part, by the step's id."""
         return {step.id: at for at, part in enumerate(self.parts) for step in steps_of(part)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """What one canvas carries: a fan-out, and the stages up to the next one.
+    """The content of one canvas: a fan-out, and the stages up to the next one.
 
     Args:
         workflow: the name of the plan.
@@ -291,7 +291,7 @@ class Segment:
 
 
 def segments(plan: Plan) -> tuple[Segment, ...]:
-    """The plan cut before each fan-out; exactly one of its segments is open at a time."""
+    """Cut the plan before each fan-out; exactly one of its segments is open at a time."""
     cut: list[Segment] = []
     for part in plan.parts:
         if isinstance(part, FanOut):
@@ -303,17 +303,17 @@ def segments(plan: Plan) -> tuple[Segment, ...]:
 
 
 def steps_of(part: Part) -> tuple[Step, ...]:
-    """The steps of a part, in the order in which they may be executed."""
+    """Return the steps of a part, in the order in which they may be executed."""
     return (*part.collectors, part.gather) if isinstance(part, FanOut) else (part,)
 
 
 def end_of(part: Part) -> Step:
-    """The step whose value is that of the part."""
+    """Return the step whose value is that of the part."""
     return part.gather if isinstance(part, FanOut) else part
 
 
 def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
-    """The plan with each of its steps changed."""
+    """Return the plan with each of its steps changed."""
 
     def changed(part: Part) -> Part:
         if isinstance(part, FanOut):
@@ -324,7 +324,7 @@ def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
 
 
 def _deed(step: Step) -> Step:
-    """A step without what its value does not depend on."""
+    """Return a step without the fields that its value does not depend on."""
     return replace(step, place="", queue=None, batch=None, max_concurrency=None)
 
 
@@ -349,12 +349,12 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
 
 
 def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step:
-    """A step with its defaults applied; what they say was checked by the models at its place and at theirs."""
+    """Return a step with its defaults applied; the models have checked both, each at its place."""
     stated: spec.Step = _model_at(workflow, written.loc)
     defaults: spec.StepDefaults | None = _model_at(workflow, written.defaults_loc) if written.defaults else None
     chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
     chosen |= {name: getattr(stated, name) for name in stated.model_fields_set if name not in {"id", "with_"}}
-    # Who says how many must succeed need not say of each that it may fail.
+    # With min_success, a collector may fail without `required: false`.
     tolerant = workflow.gather is not None and workflow.gather.min_success is not None
     required = not tolerant if chosen.get("required") is None else chosen["required"]
     foreach = _foreach(chosen.get("foreach"))
@@ -377,7 +377,7 @@ def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step
 
 
 def _model_at(workflow: spec.Workflow, loc: Loc) -> Any:
-    """What the models have at a place of the file."""
+    """Return the models' value at a place of the file."""
     there: Any = workflow
     for key in loc:
         there = there[key] if isinstance(key, int) else getattr(there, key)
@@ -385,11 +385,11 @@ def _model_at(workflow: spec.Workflow, loc: Loc) -> Any:
 
 
 def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
-    """A step's keyword arguments, its ``${{ }}`` expanded.
+    """Return a step's keyword arguments, with its ``${{ }}`` expanded.
 
     Args:
-        step: of a collector with ``foreach``, that of one of its items.
-        run: what ``run.*`` means: ``id``, ``name``, ``started_at``.
+        step: for a collector with ``foreach``, that of one of its items.
+        run: the values of ``run.*``: ``id``, ``name``, ``started_at``.
     """
     names: dict[str, Any] = {"inputs": plan.inputs, "run": run}
     if step.foreach and step.item:
@@ -399,9 +399,9 @@ def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
 
 
 def equip(plan: Plan, tasks: TaskIndex) -> Plan:
-    """The plan with what its tasks say of themselves.
+    """Return the plan with the facts that its tasks' source shows.
 
-    That is every module that a worker of its own must import, besides those it includes, and how many collectors are
+    They are every module that a worker of its own must import, besides those it includes, and how many collectors are
     executed at once in one process: a task that awaits can wait 64 times.
     """
     used = [tasks[step.task].module for step in plan.steps if step.task and step.task in tasks]
@@ -418,14 +418,14 @@ def equip(plan: Plan, tasks: TaskIndex) -> Plan:
 
 
 def dump(plan: Plan) -> str:
-    """The plan as the ledger keeps it."""
+    """Return the plan as the ledger stores it."""
     return json.dumps({"version": plan.version, **_stated(plan)}, separators=(",", ":"), default=_stated)
 
 
 def _stated(thing: Any) -> dict[str, Any]:
-    """A dataclass as an object of what has not its default.
+    """Return the fields of a dataclass that differ from their defaults.
 
-    Without the copies that ``asdict`` makes of all that is in it: a plan takes a third of the time.
+    Without the deep copies of ``asdict``: a plan takes a third of the time.
     """
     return {name: value for name, default in _DEFAULTS[type(thing)] if (value := getattr(thing, name)) != default}
 
@@ -441,7 +441,7 @@ _DEFAULTS: Mapping[type, Sequence[tuple[str, Any]]] = {
 
 
 def load(text: str) -> Plan:
-    """The plan that ``dump`` wrote; what it does not state, or an earlier version did not know of, has its default.
+    """Return the plan that ``dump`` wrote; a field that is not stored, or that an earlier version lacked, has its default.
 
     Raises:
         NewerVersion: it is of a newer version, or has a key that this one does not know.
@@ -486,7 +486,7 @@ def _read_item(stored: Any) -> Item | None:
 
 
 def _read(kind: type[Thing], stored: Mapping[str, Any], **readers: Callable[[Any], Any]) -> Thing:
-    """A dataclass from what ``_stated`` made of it; ``readers`` make of some of its values what they were."""
+    """Return a dataclass from its `_stated` fields; ``readers`` convert some of their values."""
     if more := stored.keys() - {name for name, _ in _DEFAULTS[kind]}:
         key = f"{min(more)!r:.80}"
         raise NewerVersion(f"its plan has {key}, which this program does not know", f"plans that have {key}")
@@ -494,7 +494,7 @@ def _read(kind: type[Thing], stored: Mapping[str, Any], **readers: Callable[[Any
 
 
 def _check(plan: Plan) -> None:
-    """Raise if a value has another type than what is done with it takes."""
+    """Raise if a value has a type that the program cannot use."""
     texts = (plan.name, plan.description, plan.directory, *plan.include, *plan.secrets)
     if not all(isinstance(each, str) for each in texts) or not isinstance(plan.inputs, Mapping):
         raise TypeError("it has another shape")

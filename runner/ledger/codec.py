@@ -1,4 +1,4 @@
-"""What the ledger stores as text, and what its transitions answer: entries, and batches of items."""
+"""Entries and batches of items to the text that the ledger stores, and its answers back to entries."""
 
 import json
 import uuid
@@ -30,7 +30,7 @@ from runner.ledger.exceptions import TRACEBACK_LIMIT, valid_text
 
 
 def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
-    """A batch of items as the ledger keeps them: the ref, and JSON of the first one's place, the keys, and the values."""
+    """Return a batch of items as the ledger stores it: the ref, and JSON of the first one's place, the keys, and the values."""
     some = list(items)
     first = some[0].index
     # Most have no key of their own, and need none here.
@@ -40,7 +40,7 @@ def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
 
 
 def unpacked(step: Step, ref: str, text: str) -> list[Step]:
-    """The collectors of the batch with this ref, in their order."""
+    """Return the collectors of the batch with this ref, in their order."""
     batch = batch_number(ref)
     first, keys, values = _batch(text)
     keys = keys or [str(index) for index in range(first, first + len(values))]
@@ -51,7 +51,7 @@ def unpacked(step: Step, ref: str, text: str) -> list[Step]:
 
 
 def ids(step: Step, text: str) -> list[str]:
-    """Their ids alone, which is faster."""
+    """Return their ids alone, which is faster."""
     first, keys, values = _batch(text)
     return [item_id(step.id, key) for key in keys or range(first, first + len(values))]
 
@@ -83,10 +83,10 @@ _REFUSALS: Mapping[str, Refusal] = {
 
 
 def read_claims(steps: Sequence[Step], answer: Sequence[Any], handed: Sequence[str]) -> Iterator[Claim]:
-    """The ledger's answer for each of the steps that were to be claimed.
+    """Yield the ledger's answer to the claim of each step.
 
     Args:
-        handed: the steps whose values a gather is handed.
+        handed: the steps whose values a gather gets with its claim.
     """
     now, began, letters, more, before, texts = answer
     values = dict(zip(handed, texts, strict=True)) if texts else {}
@@ -112,7 +112,7 @@ def read_claims(steps: Sequence[Step], answer: Sequence[Any], handed: Sequence[s
 
 
 def read_sweep(answer: Sequence[Any]) -> Sweep | None:
-    """What has gone wrong in a run; None if it has ended, or is not there."""
+    """Return what has gone wrong in a run; None if it has ended, or does not exist."""
     if len(answer) == 1:
         return None
     _, lost, overdue, held, silent, collectors_left, left, idle = answer
@@ -128,7 +128,7 @@ def read_sweep(answer: Sequence[Any]) -> Sweep | None:
 
 
 def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
-    """A run from its hash."""
+    """Return a run from its hash."""
     inputs = json.loads(fields["inputs"])
     if not isinstance(inputs, dict):
         raise TypeError("inputs have another shape")
@@ -147,18 +147,18 @@ def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
     )
 
 
-# The keys of a value that JSON alone does not have, and the type of a mapping that only looks like one (values.py).
+# The keys of a value that plain JSON lacks, and the type of a mapping that only looks like one (values.py).
 MARKS = frozenset({"__type__", "__value__"})
 PAIRS = "pairs"
 
 
 def shown(text: str) -> Any:
-    """A stored value as it may be shown anywhere: all of it JSON. What it was to its task, ``values.decode_value`` tells."""
+    """Return a stored value as plain JSON, to show it. ``values.decode_value`` returns the task's value."""
     return json.loads(text, object_hook=as_text) if '"__type__"' in text else json.loads(text)
 
 
 def as_text(mapping: Any) -> Any:
-    """A value of another type as its text; anything else as it is."""
+    """Return a value of another type as its text; anything else unchanged."""
     if not isinstance(mapping, dict) or mapping.keys() != MARKS:
         return mapping
     match mapping["__type__"], mapping["__value__"]:
@@ -171,7 +171,7 @@ def as_text(mapping: Any) -> Any:
 
 
 def _one_of(words: Any, word: str) -> Any:
-    """The word, if it is one of a Literal's."""
+    """Return the word, if it is one of a Literal's."""
     if word not in get_args(words):
         raise ValueError(f"unknown word {word!r:.80}")
     return word
@@ -182,9 +182,9 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def dumped(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """Outcomes as the scripts take them: what they need to know, once for all that have it in common, and what they only store.
+    """Return outcomes as the scripts take them: the fields that they read, once for each group, and text that they only store.
 
-    Of a batch that is mostly one group: fields of each were a fourth of the time that recording it took.
+    A batch is mostly one group: fields for each outcome took a fourth of the time of its record.
     """
     return [_group(common, list(some)) for common, some in groupby(outcomes, _in_common)]
 
@@ -226,7 +226,7 @@ def _message(error: Error | None) -> str:
 
 
 def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
-    """An outcome; with its value, if that was read as well."""
+    """Return an outcome, with its value if that was read as well."""
     line, _, rest = text.partition("\n")
     status, _, _, attempts, worker = line.split(" ", 4)
     started_at, finished_at, error, *more = json.loads(rest)
@@ -255,7 +255,7 @@ def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
 
 
 def dumped_attempt(postponed: Postponed) -> dict[str, Any]:
-    """A failed attempt as the scripts take it; stored is the first line of its message, of which there may be a million."""
+    """Return a failed attempt as the scripts take it, with the first line of its message: there may be a million."""
     error = postponed.error
     message = error.message.strip().partition("\n")[0][:FAILURE_LIMIT]
     times = (round(postponed.started_at, 3), round(postponed.finished_at, 3))
@@ -269,7 +269,7 @@ def dumped_attempt(postponed: Postponed) -> dict[str, Any]:
 
 
 def read_failures(text: str) -> list[FailedAttempt]:
-    """The failed attempts of a step, from what was stored of each, with a comma after it."""
+    """Return the failed attempts of a step from their JSON, each with a comma after it."""
     failures = json.loads(f"[{text.removesuffix(',')}]")
     return [
         FailedAttempt(
@@ -280,11 +280,11 @@ def read_failures(text: str) -> list[FailedAttempt]:
 
 
 def read_underway(text: str, now: float) -> Underway | None:
-    """What a step that has no outcome is at; None if nobody is, as its lease has run out or was given back."""
+    """Return the state of a step without an outcome; None if its lease has expired or was released."""
     until, holder, attempts, _, _, _, worker = text.split(" ", 6)
     seconds = float(until) - now
     if holder == "-":
-        # It was postponed; or its process died, or was to begin with others and did not: then it is anyone's at once.
+        # It was postponed; or its process died, or it was claimed with others and did not begin: then it may be claimed at once.
         return (
             Underway(status="retrying", attempts=int(attempts), seconds=seconds, worker=worker)
             if float(until)
@@ -294,7 +294,7 @@ def read_underway(text: str, now: float) -> Underway | None:
 
 
 def read_event(event_id: str, fields: Mapping[str, str]) -> Event:
-    """An event from its entry of the stream."""
+    """Return an event from its entry of the stream."""
     words: dict[str, Any] = {name: fields[name] for name in ("step", "status", "worker", "message") if name in fields}
     numbers: dict[str, Any] = {
         "attempt": int(fields.get("attempt") or 0),

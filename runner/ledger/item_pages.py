@@ -1,4 +1,4 @@
-"""A collector with ``foreach`` to a page of its items: which they are, and the status of each, without secrets."""
+"""A collector with ``foreach`` to a page of its items, each with its status, without secrets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 50
 
 
 class NoSuchPage(RunnerError):
-    """There are fewer pages."""
+    """A page number is too large."""
 
     exit_code = 2
 
@@ -34,10 +34,10 @@ class Page:
 
     Args:
         step: the collector with ``foreach``.
-        counts: how many of all items have which status.
+        counts: the number of items in each status.
         number: from 1.
-        last: how many pages there are; 0 if nothing is on them.
-        status: the only one that is shown, or ``failed`` for `FAILED`; empty for all.
+        last: the number of pages; 0 if there are no items.
+        status: the only one that is shown, ``failed`` for all of `FAILED`; empty for all.
         items: those on the page, without values.
     """
 
@@ -53,12 +53,12 @@ class Page:
 def read_page(
     ledger: Ledger, run: Run, plan: Plan, step: Step, *, number: int = 1, status: Status | None = None
 ) -> Page:
-    """A page of the items of a ``foreach``, or of those of one status.
+    """Return a page of the items of a ``foreach``, or of those in one status.
 
-    No more is read than the page; to find items of a status, also what comes before it.
+    Only the page is read; for the items in a status, also the items before it.
 
     Raises:
-        NoSuchPage: there are fewer.
+        NoSuchPage: the number is too large.
     """
     record = ledger.open(run.id, plan)
     running = {} if run.ended else record.underway()
@@ -101,14 +101,14 @@ def read_page(
 
 
 def _meant(status: Status) -> tuple[Status, ...]:
-    """The statuses that a user means: what missed its deadline has failed as well."""
+    """Return the statuses that a user means: a late item has failed as well."""
     return FAILED if status == "failed" else (status,)
 
 
 def _with_status(
     record: RunReader, run: Run, step: Step, *, status: Status, running: Mapping[str, Underway]
 ) -> Iterator[tuple[str, Outcome | None]]:
-    """The items of a status, in their order, each with its outcome."""
+    """Yield the items in a status, in their order, each with its outcome."""
     for ids in _candidates(record, step, status=status):
         outcomes = record.outcomes_of(ids)
         for each in ids:
@@ -117,7 +117,7 @@ def _with_status(
 
 
 def _candidates(record: RunReader, step: Step, *, status: Status) -> Iterator[list[str]]:
-    """The items that may have a status, some at a time."""
+    """Yield the items that may have a status, some at a time."""
     if status in FAILED:  # few, it is hoped, and listed
         absent = (each for each in record.absent() if written(each) == step.id)
         while some := list(islice(absent, 1000)):

@@ -1,4 +1,4 @@
-"""Many things, some at a time."""
+"""Many things to tuples of some of them."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ Thing = TypeVar("Thing")
 
 
 def in_parts(things: Iterable[Thing], number: int) -> Iterator[tuple[Thing, ...]]:
-    """So many of them at a time (``itertools.batched`` comes with Python 3.12)."""
+    """Yield ``number`` things at a time (``itertools.batched`` comes with Python 3.12)."""
     rest = iter(things)
     while some := tuple(islice(rest, number)):
         yield some

@@ -11,7 +11,7 @@ from runner.ledger.snapshot import ITEMS, Snapshot, StepSnapshot, snapshot_of, s
 
 
 def read_snapshot(ledger: Ledger, run: Run, plan: Plan, *, complete: bool = True) -> Snapshot:
-    """What is known of a run.
+    """Read a run.
 
     Args:
         run: as it was read; it may have a note that the ledger does not know.
@@ -35,7 +35,7 @@ def read_snapshot(ledger: Ledger, run: Run, plan: Plan, *, complete: bool = True
 
 
 def read_step(ledger: Ledger, run: Run, plan: Plan, step: Step) -> StepSnapshot:
-    """What is known of a step, or of an item, with its value and all attempts."""
+    """Read a step or an item, with its value and all attempts."""
     record = ledger.open(run.id, plan)
     return step_snapshot(
         run,
@@ -50,5 +50,5 @@ def read_step(ledger: Ledger, run: Run, plan: Plan, step: Step) -> StepSnapshot:
 def _unended(record: RunReader) -> list[str]:
     try:
         return list(islice(record.unended(), ITEMS))
-    except MissingData:  # which items there were is lost; the cause of the run says it
+    except MissingData:  # the ledger has lost the items; the cause of the run says so
         return []

@@ -1,4 +1,4 @@
-"""The server that the ledger is on: its client, its clock, its scripts, and the names of its keys."""
+"""The ledger's server: its client, its clock, its scripts, and the names of its keys."""
 
 import json
 import re
@@ -14,14 +14,14 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Server:
-    """One server, and what all of its keys begin with.
+    """One server, and the prefix of the ledger's keys.
 
     Args:
         client: with ``decode_responses=True``.
         prefix: what every key begins with.
-        ttl: seconds that a run is kept after the last thing that happened in it.
+        ttl: seconds that a run is kept after its last change.
 
-    ``clock_offset`` sets the clock forward by so many seconds, for tests of what time brings.
+    ``clock_offset`` sets the clock forward by some seconds, for tests.
     """
 
     def __init__(self, client: redis.Redis, *, prefix: str, ttl: float) -> None:
@@ -36,15 +36,15 @@ class Server:
         """Run a script on the keys of a run; in a pipeline, if that is the client.
 
         Args:
-            arguments: what the script reads as ``a.NAME``. None stands for nothing, and is left out.
+            arguments: the script reads them as ``a.NAME``; None is left out.
         """
         return self.script(script)([self.key(run_id, "")], [self.pack(**arguments)], client=client)
 
     def pack(self, **arguments: Any) -> bytes:
-        """The one argument of a script: JSON, which the server reads in a fraction of the microsecond that each argument costs the client."""
+        """Return the one argument of a script: JSON, which the server reads in less than the microsecond that an argument costs the client."""
         offset, now = self.clock.read()
         times = {"ttl": self.ttl, "offset": offset + self.clock_offset, "now": now + self.clock_offset}
-        # Lua's JSON has a value for null that is true.
+        # Null in Lua's JSON is a value that is true.
         text = _compact(times | {name: value for name, value in arguments.items() if value is not None})
         try:
             return text.encode()
@@ -52,19 +52,19 @@ class Server:
             return _SURROGATES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text).encode()
 
     def script(self, text: str) -> Script:
-        """A script, loaded when it is first used."""
+        """Return a script, loaded at its first use."""
         if text not in self._scripts:
             self._scripts[text] = self.client.register_script(text)
         return self._scripts[text]
 
     def now(self) -> float:
-        """The ledger's time: seconds since the epoch."""
+        """Return the ledger's time, in seconds since the epoch."""
         return self.clock.read()[1] + self.clock_offset
 
     def shared(self, name: str) -> str:
-        """A key of all runs together."""
+        """Return the name of a key of all runs together."""
         return f"{self.prefix}:{name}"
 
     def key(self, run_id: str, name: str) -> str:
-        """A key of one run: all of them are in one hash slot."""
+        """Return the name of a key of one run: all of them are in one hash slot."""
         return f"{self.prefix}:{{{run_id}}}:{name}"

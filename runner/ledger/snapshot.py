@@ -1,4 +1,4 @@
-"""What is known of a run at one moment, without its secrets: every view of a run is made of it."""
+"""A run at one moment, without its secrets: every view of a run is made of it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class StepSnapshot:
         outcome: how it ended; None of a collector with ``foreach``, which has `counts`.
         running: while it is executed, or waits for its next attempt.
         failures: the attempts before the last, if they were read.
-        counts: of a collector with ``foreach``, how many of its items have which status; without those that none has.
-        reason: why it did not succeed; of one that waits for its next attempt, why the last one failed.
+        counts: for a collector with ``foreach``, the number of its items in each status, without the empty ones.
+        reason: why it did not succeed; if it waits for its next attempt, why the last one failed.
     """
 
     step: Step
@@ -91,7 +91,7 @@ class Snapshot:
 
     @property
     def counts(self) -> Counter[Status]:
-        """How many collectors have which status, with all items."""
+        """The number of collectors in each status, with all items."""
         alone = Counter(each.status for each in self.steps if each.is_collector and not each.is_item)
         return sum((Counter(each.counts) for each in self.steps if each.counts), alone)
 
@@ -107,12 +107,12 @@ def snapshot_of(
     unended: Iterable[str] = (),
     result: Any = None,
 ) -> Snapshot:
-    """What the ledger has read of a run, without the secrets of its plan.
+    """Return a run as it was read from the ledger, without the secrets of its plan.
 
     Args:
         outcomes: of the steps that have ended; of a ``foreach``, of the items that ended without success.
         layout: of the run; it may be left out if nothing has ``foreach``.
-        counts: for each collector with ``foreach``, how many items have ended with which status.
+        counts: for each collector with ``foreach``, the number of items that have ended in each status.
         running: the steps that are executed, or wait for their next attempt; none of a run that has ended.
         unended: of a run that has ended, the items that it never executed.
         result: the value of the last step.
@@ -158,7 +158,7 @@ def step_snapshot(
     running: Underway | None = None,
     failures: Sequence[FailedAttempt] = (),
 ) -> StepSnapshot:
-    """What the ledger has read of one step, without the secrets of its plan."""
+    """Return one step as it was read from the ledger, without the secrets of its plan."""
     active = None if run.ended else running
     error = outcome.error if outcome else active.error if active else None
     if error is None and active and active.status == "retrying" and failures:
@@ -176,7 +176,7 @@ def step_snapshot(
 
 
 def status_of(run: Run, outcome: Outcome | None, running: Underway | None) -> Status:
-    """The status of a step. A run that has ended without it passed it over."""
+    """Return the status of a step; in a run that has ended, a step without an outcome was skipped."""
     if outcome:
         return outcome.status
     if run.ended:
@@ -187,11 +187,11 @@ def status_of(run: Run, outcome: Outcome | None, running: Underway | None) -> St
 def count_items(
     run: Run, step: Step, total: int, ended: Mapping[Status, int], running: Mapping[str, Underway]
 ) -> dict[Status, int]:
-    """How many items of a ``foreach`` have which status, without those that none has.
+    """Return the number of items of a ``foreach`` in each status, without the empty ones.
 
     Args:
-        total: how many there are.
-        ended: how many have ended with which status.
+        total: the number of items.
+        ended: the number of items that have ended in each status.
         running: the steps and items of the run that are executed, or wait for their next attempt; none if it has ended.
     """
     counts: Counter[Status] = Counter(ended)
@@ -205,7 +205,7 @@ def count_items(
 
 
 def redact_event(event: Event, plan: Plan) -> Event:
-    """An event of a run without the secrets of its plan."""
+    """Return an event of a run without the secrets of its plan."""
     return replace(
         event, step=redact_id(event.step, plan), worker=redact(event.worker, plan), message=redact(event.message, plan)
     )

@@ -19,7 +19,7 @@ def lay_out(plan: Plan, counts: Mapping[str, int], slots: int) -> Layout:
 
     Args:
         plan: with a queue for every step.
-        counts: of each collector with ``foreach``, how many items it has.
+        counts: for each collector with ``foreach``, the number of its items.
         slots: steps that all workers together execute at once; 0 if unknown.
     """
     return Layout(
@@ -58,7 +58,7 @@ def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
 
 
 def _size(step: Step, count: int, slots: int) -> int:
-    """How many of so many items share a message, at most."""
+    """Return the most items of ``count`` that share a message."""
     size = step.batch or -(-count // max(1, _messages(count, slots, step.max_concurrency or 1)))
     return max(1, min(size, BATCH_LIMIT))
 

@@ -1,6 +1,6 @@
 """A segment of a plan to the Celery signature that runs it: the steps that have no outcome yet, and no others.
 
-Messages carry references only, a run's id and steps' ids; what they mean and what comes of them is in the ledger.
+Messages carry references only, a run's id and steps' ids; the ledger has the plan and the outcomes.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str]
 
     Args:
         layout: of its fan-out.
-        done: refs of collectors, and ids of the other steps, that are done with; exactly the others are composed.
+        done: refs of collectors, and ids of the other steps, that have ended; exactly the others are composed.
 
     Always an explicit chord: Celery 5.7 unrolls a group of one in ``chain(group(…), …)`` (canvas.py,
     ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
@@ -46,7 +46,7 @@ def compose_open(plan: Plan, run_id: str, layout: Layout, done: Collection[str] 
 
 
 def _messages(fan_out: FanOut, layout: Layout, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:
-    """What each message is for: the collectors, and their refs that are not done with."""
+    """Return the content of each message: the collectors, and their refs that have not ended."""
     messages: dict[Any, tuple[list[Step], list[str]]] = {}
     for step in fan_out.collectors:
         for ref in layout.refs(step):
@@ -70,12 +70,12 @@ def _immutable(name: str, args: tuple[Any, ...], segment: Segment, steps: list[S
 
 
 def _time_limit(steps: list[Step], layout: Layout) -> float | None:
-    """Seconds after which the process of a message is ended: not before each of its steps has had its timeout."""
+    """Return the seconds after which the process of a message is killed: not before each of its steps has had its timeout."""
     timeouts = [step.timeout for step in steps if step.timeout is not None]
     if len(timeouts) < len(steps):
         return None
     step = steps[0]
-    if len(steps) > 1:  # they are executed together; while the last is, another may be at its retries
+    if len(steps) > 1:  # they are executed together; while the last one is, another may be retried
         in_turn = 2 + max(each.retry.max_retries for each in steps)
     else:
         in_turn = -(-layout.sizes[step.id] // (step.max_concurrency or 1)) if step.foreach else 1
@@ -83,7 +83,7 @@ def _time_limit(steps: list[Step], layout: Layout) -> float | None:
 
 
 def messages_of(canvas: Signature | None) -> list[tuple[str, str, tuple[Any, ...], str]]:
-    """What a canvas sends, in this order: the name shown, the Celery task, its arguments and its queue."""
+    """Return the messages of a canvas in order: the name shown, the Celery task, its arguments and its queue."""
     if canvas is None:
         return []
     match canvas.task:
