@@ -1,4 +1,4 @@
-"""Words to what `python -m runner` does with them, in a process of its own."""
+"""A command line to what `python -m runner` prints and its exit code, in a process of its own."""
 
 import json
 import os

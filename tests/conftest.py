@@ -1,4 +1,4 @@
-"""What every test has: an environment of its own, real servers that end with it, and nothing left behind."""
+"""The fixtures of every test: its own environment, real servers that end with it, and checks that nothing is left."""
 
 import os
 import shutil

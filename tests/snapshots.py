@@ -1,4 +1,4 @@
-"""A run, a page of its items and what became of its steps, as the ledger reads them: what tests of views are made of."""
+"""A run, a page of its items and its steps, as the ledger reads them, for tests of views."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""`tasks`, and what a shell completes."""
+"""`tasks`, and the completions of a shell."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A run of which the ledger's record is damaged or incomplete: its own problem, and never a wrong result."""
+"""A run whose record in the ledger is damaged or incomplete: it affects no other run, and has no wrong result."""
 
 import json
 import math

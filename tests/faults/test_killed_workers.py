@@ -1,4 +1,4 @@
-"""Workers and their children are killed, frozen and told to end while a run is under way."""
+"""Workers and their children are killed, frozen and stopped while a run is under way."""
 
 import os
 import signal

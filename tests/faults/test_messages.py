@@ -1,4 +1,4 @@
-"""Messages that come twice, and messages that are none."""
+"""Messages that are delivered twice, and messages that are malformed."""
 
 import subprocess
 import sys

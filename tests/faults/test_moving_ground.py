@@ -1,4 +1,4 @@
-"""What a run was started with changes under it: its file, its workers, its terminal, or somebody cancels it."""
+"""The surroundings of a run change: its file, its workers, its terminal, or somebody cancels it."""
 
 import os
 import signal

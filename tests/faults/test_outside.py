@@ -1,4 +1,4 @@
-"""What stands around a run: its standard streams, the files beside its YAML, and the server that others end."""
+"""The surroundings of a run: its standard streams, the files beside its YAML, and a server that others end."""
 
 import os
 import shutil

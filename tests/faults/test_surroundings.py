@@ -1,4 +1,4 @@
-"""What a step finds in its process after another step has left it otherwise."""
+"""The state of the process in which a step begins, after another step has changed it."""
 
 import shutil
 from pathlib import Path

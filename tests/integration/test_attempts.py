@@ -1,4 +1,4 @@
-"""What `show` knows of the attempts before the last one."""
+"""`show` has the attempts before the last one."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a fan-out costs, counted and not timed: messages, their bytes, and what the broker is asked for."""
+"""The costs of a fan-out, counted and not timed: messages, their bytes, and commands to the broker."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""`doctor`: what it says of a broker and its workers, and what it makes of it."""
+"""`doctor`: what it reports about a broker and its workers."""
 
 import time
 from collections.abc import Callable

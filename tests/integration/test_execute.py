@@ -1,4 +1,4 @@
-"""What a worker does with a step that the other tests do not show."""
+"""A worker executes a step: the cases that the other tests do not show."""
 
 from pathlib import Path
 

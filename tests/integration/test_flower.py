@@ -1,4 +1,4 @@
-"""`flower`: who may look, and what there is to see."""
+"""`flower`: who may use it, and what it shows."""
 
 import signal
 import subprocess

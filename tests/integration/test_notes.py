@@ -1,4 +1,4 @@
-"""What tasks note of their steps, from a worker through the ledger to what is shown."""
+"""The notes of tasks, from a worker through the ledger to the views."""
 
 import json
 from pathlib import Path

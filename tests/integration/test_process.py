@@ -1,4 +1,4 @@
-"""What a worker's process keeps of the ledger."""
+"""The ledger of a worker's process."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What it costs to look after runs in which nothing is amiss."""
+"""The costs of the reconciler when nothing is wrong."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What came of an attempt, where the ledger refuses it."""
+"""The ledger refuses an outcome: what is recorded instead."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

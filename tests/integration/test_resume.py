@@ -1,4 +1,4 @@
-"""`resume`: what has no successful outcome is executed, in the same run or, from a step on, in a new one."""
+"""`resume` executes the steps that did not succeed, in the same run or, from a step on, in a new one."""
 
 import json
 import re

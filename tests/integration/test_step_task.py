@@ -1,4 +1,4 @@
-"""What Celery gives a task, where the task is called by a step: a request, hooks, signals, limits."""
+"""The request, hooks, signals and limits that Celery gives a task, for a task that a step calls."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Values that JSON alone does not have, from collectors through a gather and stages to what is shown and written."""
+"""Values that plain JSON lacks, from collectors through a gather and stages to views and written files."""
 
 import json
 import shutil

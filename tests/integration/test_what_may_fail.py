@@ -1,4 +1,4 @@
-"""Runs that go on without some of their collectors: what comes of them, and what is told."""
+"""Runs that continue without some of their collectors: their status, their result, and their words."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What holds for the compiler, whatever the workflow: nothing is lost, nothing is doubled, and the result is the plan's."""
+"""Properties of the compiler, whatever the workflow: nothing is lost, nothing is doubled, and the result is the plan's."""
 
 import json
 from collections.abc import Iterator

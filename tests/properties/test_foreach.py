@@ -1,4 +1,4 @@
-"""What holds of the items of any `foreach`: what is written is what is read, and nothing else is."""
+"""Properties of the items of any `foreach`: the items that are written are read, and no others."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What holds of any text and of any workflow, from the file to the checked workflow."""
+"""Properties of any text and of any workflow, from the file to the checked workflow."""
 
 import re
 from collections.abc import Iterator

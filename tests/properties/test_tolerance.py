@@ -1,4 +1,4 @@
-"""What holds of every verdict, whatever the workflow and whoever is absent."""
+"""Properties of every verdict, whatever the workflow, and whichever collectors are absent."""
 
 from dataclasses import replace
 

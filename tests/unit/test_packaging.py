@@ -1,4 +1,4 @@
-"""What pyproject.toml, conda/base.yaml and the tree say of one another, and what a wheel of it holds."""
+"""pyproject.toml, conda/base.yaml and the tree agree with one another, and with the content of a wheel."""
 
 import re
 import shutil

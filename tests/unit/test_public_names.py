@@ -1,4 +1,4 @@
-"""What an application imports from `runner`."""
+"""The names that an application imports from `runner`."""
 
 import subprocess
 import sys

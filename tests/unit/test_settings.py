@@ -1,4 +1,4 @@
-"""Where a setting may stand, which place wins, and what a bad one is answered with."""
+"""The sources of a setting, their precedence, and the errors of bad values."""
 
 import subprocess
 import sys

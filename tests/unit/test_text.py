@@ -1,4 +1,4 @@
-"""What a terminal is shown of any text."""
+"""Any text to the text that a terminal shows."""
 
 import json
 import unicodedata

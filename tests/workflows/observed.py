@@ -1,4 +1,4 @@
-"""Tasks that write down when they start and end, in one file that many processes append to."""
+"""Tasks that record when they start and end, in one file that many processes append to."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Tasks that leave their process another than they found it, and tasks that tell how they found it."""
+"""Tasks that change the state of their process, and tasks that return it."""
 
 import asyncio
 import decimal

@@ -1,4 +1,4 @@
-"""Tasks that return what JSON alone does not have, and tasks that tell what they were handed."""
+"""Tasks that return values that plain JSON lacks, and tasks that return what they received."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime

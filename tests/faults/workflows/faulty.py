@@ -1,4 +1,4 @@
-"""Tasks that write down what they do, and go wrong as they are told to."""
+"""Tasks that record what they do, and fail as their arguments say."""
 
 import json
 import os

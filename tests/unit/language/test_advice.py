@@ -1,4 +1,4 @@
-"""What is no fault of a workflow, and yet has no effect."""
+"""Keys of a valid workflow that have no effect."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A plan and what a user gives: the inputs bound, the items counted, every expression tried."""
+"""A plan and a user's inputs: the inputs bound, the items counted, every expression tried."""
 
 from collections.abc import Mapping
 from typing import Any

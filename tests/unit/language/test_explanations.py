@@ -1,4 +1,4 @@
-"""The codes of faults and what explains them: every example is validated."""
+"""The codes of faults and their explanations: every example is validated."""
 
 import re
 from dataclasses import fields

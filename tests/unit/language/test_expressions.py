@@ -1,4 +1,4 @@
-"""What ``${{ }}`` refers to, and what it comes to."""
+"""The references and the values of ``${{ }}``."""
 
 import json
 import subprocess

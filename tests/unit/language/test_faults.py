@@ -1,4 +1,4 @@
-"""What is wrong with a file: places, faults, their codes, and the error that has them."""
+"""The faults of a file: places, codes, and the error that has them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is written under `foreach` to its items, and to what is wrong with them."""
+"""A `foreach` to its items, and to their faults."""
 
 import json
 import os

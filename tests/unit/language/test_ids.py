@@ -1,4 +1,4 @@
-"""How ids and refs are spelled, and read again."""
+"""Ids and refs are spelled, and parsed."""
 
 import pytest
 

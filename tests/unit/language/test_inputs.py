@@ -1,4 +1,4 @@
-"""What an input accepts, and what it says of what it does not."""
+"""The values that an input accepts, and the messages for others."""
 
 import math
 import os

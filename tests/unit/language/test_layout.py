@@ -1,4 +1,4 @@
-"""How many collectors there are, and in which batches: what a plan does not say."""
+"""The numbers of collectors and their batches, which a plan does not have."""
 
 import pytest
 

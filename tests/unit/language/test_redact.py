@@ -1,4 +1,4 @@
-"""Where a secret is found, and where not."""
+"""Where a secret is recognized, and where not."""
 
 import base64
 import html

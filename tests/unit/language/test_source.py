@@ -1,4 +1,4 @@
-"""What a file is read to, and where its pieces stand."""
+"""A file to its data and the places in it."""
 
 import io
 import os

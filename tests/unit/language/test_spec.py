@@ -1,4 +1,4 @@
-"""What a checked workflow says."""
+"""The values of a checked workflow."""
 
 import pytest
 

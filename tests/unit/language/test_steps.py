@@ -1,4 +1,4 @@
-"""What is found of the steps in a file's data, whatever that is."""
+"""The steps in a file's data, which may be malformed."""
 
 from typing import Any
 

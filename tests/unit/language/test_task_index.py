@@ -1,4 +1,4 @@
-"""What is known of a task from its source."""
+"""The facts about a task that its source shows."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which runs go on without all of their collectors, and what they are told to be."""
+"""The runs that continue without all of their collectors, and their status."""
 
 from dataclasses import replace
 

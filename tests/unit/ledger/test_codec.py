@@ -1,4 +1,4 @@
-"""What the ledger stores as text, written and read again; what is damaged is an error and no value."""
+"""The texts that the ledger stores, written and read; a damaged one is an error, not a value."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What can be told of an exception whose own code goes wrong, and of one that is too large."""
+"""Exceptions whose own code fails, or that are too large, to errors."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""What a snapshot has of a run."""
+"""The fields of a snapshot."""
 
 from dataclasses import replace
 

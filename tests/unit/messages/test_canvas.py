@@ -1,4 +1,4 @@
-"""What a plan is composed to."""
+"""A plan to its canvas."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Where the steps of a run go."""
+"""The queues of a run's steps."""
 
 from runner.messages.destination import Destination
 from runner.settings import Settings

@@ -1,4 +1,4 @@
-"""The name that hints call us by."""
+"""The name of the program in hints."""
 
 import ast
 from collections.abc import Iterator

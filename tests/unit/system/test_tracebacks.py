@@ -1,4 +1,4 @@
-"""The files that an exception nobody expected leaves."""
+"""The files that an unexpected exception leaves."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""What programs are told of a run."""
+"""The JSON of a run, for programs."""
 
 from dataclasses import replace
 

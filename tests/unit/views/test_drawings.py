@@ -1,4 +1,4 @@
-"""What a drawing shows; `tests/cases/drawings` has whole ones."""
+"""The content of drawings; `tests/cases/drawings` has whole ones."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a dry run shows."""
+"""The output of a dry run."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What people are told of an error."""
+"""The words of an error."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is shown of a run while it runs: on a terminal, and where there is none."""
+"""The progress of a run: on a terminal, and without one."""
 
 import io
 import os

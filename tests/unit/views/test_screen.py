@@ -1,4 +1,4 @@
-"""What can be shown on a stream."""
+"""The abilities of a stream's screen."""
 
 import io
 import os

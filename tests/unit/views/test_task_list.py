@@ -1,4 +1,4 @@
-"""What people are told of tasks."""
+"""The words about tasks."""
 
 from runner.language.task_index import Parameter, Task
 from runner.views.task_list import task_list

@@ -1,4 +1,4 @@
-"""What people are told of a run."""
+"""The words about a run."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A Celery application to what keeps it from executing steps, and to the URL of the ledger."""
+"""A Celery application to the reasons why it cannot execute steps, and to the URL of the ledger."""
 
 import ssl
 from typing import Any

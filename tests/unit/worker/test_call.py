@@ -1,4 +1,4 @@
-"""What comes of calling a user's task."""
+"""The endings of a call of a user's task."""
 
 import asyncio
 import threading

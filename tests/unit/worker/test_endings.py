@@ -1,4 +1,4 @@
-"""The list of what may end a step, and what follows of each."""
+"""The ways in which a step may end, and what follows each."""
 
 import asyncio
 import subprocess

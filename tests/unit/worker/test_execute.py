@@ -1,4 +1,4 @@
-"""What a message becomes that a worker cannot deal with."""
+"""Messages that a worker cannot execute."""
 
 import time
 from collections.abc import Callable

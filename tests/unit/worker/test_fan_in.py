@@ -1,4 +1,4 @@
-"""What a gather is handed, by what it asks for."""
+"""The arguments of a gather, by its signature."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

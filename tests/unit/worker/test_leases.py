@@ -1,4 +1,4 @@
-"""How a process keeps the leases that it holds."""
+"""A process renews its leases."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What a task notes of its step, in every way in which it is called."""
+"""A task notes facts about its step, however it is called."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""What a process keeps for itself."""
+"""The state of a worker's process."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Which tasks are called as the plain function that they are."""
+"""Tasks that are called as plain functions, and tasks that are not."""
 
 from collections.abc import Iterator
 
