@@ -162,7 +162,7 @@ def _replaced(path: str) -> Iterator[TextIO]:
         target = Path(path).resolve()  # so that a symbolic link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
-            raise NotWritable(f"cannot write {path}: it is there, and is no regular file")
+            raise NotWritable(f"cannot write {path}: it exists and is not a regular file")
         temporary = target.parent / f".{secrets.token_hex(8)}.tmp"  # defence: BESIDE
         try:
             # A lone surrogate has no UTF-8; with a backslash it is at least JSON again.

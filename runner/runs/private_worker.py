@@ -100,4 +100,5 @@ def _last_words(log: str) -> str:
     """Return why a worker has ended: its error, without the warnings before it, or else its last lines; cut at 500 characters."""
     lines = log.splitlines()[-5:]
     errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    return " / ".join(lines[errors[0] if errors else 0 :]).strip()[:500] or "its log is empty"
+    words = " / ".join(lines[errors[0] if errors else 0 :]).strip()
+    return words.removeprefix("error: ")[:500] or "its log is empty"

@@ -36,7 +36,7 @@ def broken(folder: Path, line: str) -> str:
 @pytest.mark.parametrize(("line", "reason"), REASONS)
 def test_run_says_which_module_cannot_be_imported_and_show_says_it_again(line: str, reason: str, shop: Path) -> None:
     """With `sys.exit` there was a blank line. The installed command had a warning of runpy's first, and `show` no more."""
-    said = f'the worker has ended: error: module "shop" ({broken(shop, line)}): {reason}'
+    said = f'the worker has ended: module "shop" ({broken(shop, line)}): {reason}'
     command = [INSTALLED, "run", str(shop / "shop.yaml"), "--run-id", "shop"]
 
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -53,7 +53,7 @@ def test_a_warning_of_an_included_module_does_not_hide_its_error(shop: Path) -> 
 
     answer = runner("run", str(shop / "shop.yaml"), "--run-id", "shop")
 
-    assert f"the worker has ended: error: module \"shop\" ({place}): it calls sys.exit('no')\n" in answer.stderr
+    assert f"the worker has ended: module \"shop\" ({place}): it calls sys.exit('no')\n" in answer.stderr
 
 
 @pytest.mark.parametrize("words", [("worker",), ("up", "--port", "0")])

@@ -160,7 +160,7 @@ def test_a_directory_that_is_called_as_a_home_is_can_be_meant(tmp_path: Path, mo
 
 
 def test_a_device_that_is_written_to_is_not_replaced() -> None:
-    with pytest.raises(NotWritable, match="cannot write /dev/null: it is there, and is no regular file"):
+    with pytest.raises(NotWritable, match="cannot write /dev/null: it exists and is not a regular file"):
         to_json(1, "/dev/null")
 
 
