@@ -22,6 +22,7 @@ from runner.system.program import program_name, set_program_name
 from runner.system.streams import exit_code_after_output, secure_streams
 from runner.system.tracebacks import save_traceback
 from runner.text import printable, safe
+from runner.views.faults import faults_document
 from runner.views.problem import problem
 from runner.views.screen import screen_of
 
@@ -144,9 +145,5 @@ def _print_json(words: list[str], code: int, error: dict[str, Any]) -> None:
 def _as_json(error: RunnerError) -> dict[str, Any]:
     document: dict[str, Any] = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
     if isinstance(error, InvalidWorkflow):
-        document["faults"] = [
-            {"code": each.code, "message": each.message, "hint": each.hint}
-            | {"file": each.place.file, "line": each.place.line, "column": each.place.column}
-            for each in error.faults
-        ]
+        document["faults"] = faults_document(error.faults)
     return document

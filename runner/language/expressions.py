@@ -688,12 +688,27 @@ _PLAIN_WORDS = (
 )
 
 
+def _syntax_error(words: str) -> str:
+    """Return what the parser (ANTLR) says in words of the language, without the list of what could follow."""
+    words = words.partition(" expecting ")[0].replace("at '<EOF>'", "at its end")
+    if "'<EOF>'" in words:
+        return "it ends too early"
+    if re.match(r"token recognition error at: '['\"]", words):
+        return "a quote that is opened in it is closed nowhere"
+    return re.sub(
+        r"^(token recognition error at:|extraneous input|mismatched input|no viable alternative at input)",
+        "unexpected",
+        words,
+    )
+
+
 def _first_line(error: BaseException) -> str:
-    """Return one line of a message of cel: for a parse error ``1:4: Syntax error: …``, without the list of expected tokens."""
+    """One line of a message of cel; of a parse error ``unexpected '2' at its character 3``, as 1:3 is no place in the file."""
     text = str(error)
-    found = re.search(r"ERROR: <input>:(\d+:\d+: .*)", text)
-    line = found[1] if found else text.partition("\n")[0].partition(". ")[0]
-    line = line.partition(" expecting {")[0].replace("mismatched input '<EOF>'", "it ends too early")
+    found = re.search(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)", text)
+    line = _syntax_error(found[3]) if found else text.partition("\n")[0].partition(". ")[0]
+    if found and found[1] == "1" and line.startswith("unexpected"):
+        line = f"{line} at its character {found[2]}"
     for words, ours in _PLAIN_WORDS:
         line = words.sub(ours, line)
     return printable(line)[:200]

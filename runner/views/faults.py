@@ -1,6 +1,7 @@
 """Faults of a file to words for people: place, code, message, the line with a caret beneath it, and the hint."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from runner.language.faults import WARNINGS, Fault, Place
 from runner.text import beginning, cut, ending, printable, width
@@ -24,6 +25,15 @@ def describe_faults(faults: Sequence[Fault], limit: int = 20, columns: int = _LI
     if len(ordered) > limit:
         lines.append(f"… and {len(ordered) - limit} more")
     return "\n".join(lines)
+
+
+def faults_document(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """Faults for programs; line and column are 0 where a fault is the whole file's."""
+    return [
+        {"code": each.code, "message": each.message, "hint": each.hint}
+        | {"file": each.place.file, "line": each.place.line, "column": each.place.column}
+        for each in faults
+    ]
 
 
 def _describe(fault: Fault, columns: int) -> list[str]:

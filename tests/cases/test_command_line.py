@@ -71,6 +71,19 @@ def test_c04_a_workflow_file_that_is_not_there_is_named(command: str) -> None:
     assert answer.first_line == "nope.yaml: error[E100]: no such file"
 
 
+def test_validate_tells_a_program_of_every_file_in_one_object(tmp_path: Path) -> None:
+    """CI had to take the words apart."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: bad\ncollectors: [{id: a, task: http.gte, with: {url: x}}]\n")
+    answer = runner("validate", "--json", DEFAULT, str(bad))
+    document = json.loads(answer.stdout)
+    assert (answer.code, answer.stderr, document["exit_code"]) == (3, "", 3)
+    assert [(each["file"], each["valid"]) for each in document["files"]] == [(DEFAULT, True), (str(bad), False)]
+    [fault] = document["files"][1]["faults"]
+    assert (fault["code"], fault["file"], fault["line"], fault["column"]) == ("E023", str(bad), 2, 28)
+    assert fault["hint"] == 'did you mean "http.get"?'
+
+
 def test_c04_a_directory_is_no_workflow_file(tmp_path: Path) -> None:
     answer = runner("run", str(tmp_path))
     assert answer.code == 3

@@ -360,6 +360,15 @@ def test_every_command_is_listed_in_the_readme() -> None:
     assert sorted(codes(row[0])[0].split()[0] for row in table(README, "commands")) == sorted(names)
 
 
+def test_the_commands_with_json_are_those_that_the_readme_names() -> None:
+    """It said so of every command, and `tasks` and `validate` had none."""
+    with cli.cli.make_context("runner", ["doctor"], resilient_parsing=True) as context:
+        commands = {name: cli.cli.get_command(context, name) for name in cli.cli.list_commands(context)}
+    having = {name for name, each in commands.items() if each and any("--json" in param.opts for param in each.params)}
+    sentence = README.read_text("utf-8").split("With `--json`, which", 1)[1].split(" have,", 1)[0]
+    assert set(codes(sentence)) == having
+
+
 def test_every_exit_code_of_an_error_is_listed_in_the_readme() -> None:
     listed = {int(row[0]) for row in table(README, "exit codes")}
     assert {error.exit_code for error in kinds(errors.RunnerError)} <= listed
