@@ -163,9 +163,11 @@ if follows and follows.chord ~= '' then
   done, last = 1, returned(follows.chord, follows.message)
 elseif follows and #recorded > 0 then
   -- Not if there was an outcome: its message was sent with that, and is not sent twice if only the answer was lost.
+  -- One that fails is no fault of the outcome, which stands: Celery sends the message then, and has the server's reason.
   for _, command in ipairs(follows.commands) do
-    redis.call(unpack(command))
-    done = 1
+    local reply = redis.pcall(unpack(command))
+    done = type(reply) == 'table' and reply.err and 0 or 1
+    if done == 0 then break end
   end
 end
 keep(OUTCOMES, VALUES, ABSENT, TALLY, CHORDS)
@@ -413,8 +415,8 @@ return 'cancelled'
 """
 )
 
-# The commands that send the messages of a chord's header write to queues, which are no keys of the run; all of them are
-# sent, or none, and once.
+# The commands that send the messages of a chord's header write to queues, which are no keys of the run. They are sent once,
+# however often this is asked for; a queue that refuses its message is raised, and the header is not counted then.
 EXPECT = (
     PRELUDE
     + """

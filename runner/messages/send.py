@@ -1,4 +1,4 @@
-"""A canvas to the broker, every message of a fan-out in one round trip.
+"""A canvas to the broker, every message of a small fan-out in one round trip, of a large one in some.
 
 `apply_async` of Celery 5.7 takes a round trip, and a client object, for each: 0.72 ms a message against 0.05 to 0.1 here
 (tests/benchmarks).
@@ -15,6 +15,7 @@ from celery import Celery, Signature
 from celery.canvas import maybe_signature
 from celery.utils import uuid
 from kombu import pools
+from kombu.connection import Connection, ConnectionPool
 from kombu.exceptions import BatchPublishError, OperationalError
 from kombu.transport import redis as transport
 from kombu.utils.functional import retry_over_time
@@ -23,6 +24,11 @@ from runner.brokers.external import UNNAMED
 from runner.ledger.ledger import Ledger
 
 logger = logging.getLogger(__name__)
+
+# Messages that the ledger sends in the script that counts them. More of them are composed for so long (10,000: 14 s on two
+# busy cores) that the reconciler took the run for lost, and are one argument so large (27 MB) that the server was blocked
+# for a second: they go in kombu's batches of 1,000, and the first is executed while the others are composed.
+TOGETHER = 200
 
 
 class SendingChannel(transport.Channel):
@@ -91,6 +97,22 @@ class SendingTransport(transport.Transport):
     Channel = SendingChannel
 
 
+class SendingPool(ConnectionPool):
+    """Connections over that transport: kombu 5.7 makes each from the URL, and ``redis+socket`` has its own transport there."""
+
+    def new(self) -> Any:
+        connection = super().new()  # type: ignore[no-untyped-call]
+        connection.transport_cls = SendingTransport
+        return connection
+
+
+class SendingConnection(Connection):
+    """A connection whose pool is one of those."""
+
+    def Pool(self, limit: int | None = None, **options: Any) -> SendingPool:  # noqa: N802 - kombu's name
+        return SendingPool(self, limit, **options)  # type: ignore[no-untyped-call]
+
+
 def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
     """Publish the first messages of a canvas with this application; the ledger counts those that return to a chord.
 
@@ -121,7 +143,10 @@ def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
 def _publish(canvas: Signature, group_id: str, app: Celery, ledger: Ledger) -> None:
     run_id, count = canvas.tasks[0].args[0], len(canvas.tasks)
     with _producer(app) as producer:
-        if (commands := _commands(producer, ledger, lambda: _publish_all(canvas, app, producer))) is None:
+        commands = None
+        if count <= TOGETHER:
+            commands = _commands(producer, ledger, lambda: _publish_all(canvas, app, producer))
+        if commands is None:
             ledger.open(run_id).expect(group_id, count)
             with producer.batch():
                 _publish_all(canvas, app, producer)
@@ -178,5 +203,6 @@ def _producer(app: Celery) -> AbstractContextManager[Any]:
     """Return a producer of the application, over that transport if its broker is a Redis or Valkey."""
     connection = app.connection_for_write()
     if connection.transport_cls in {"redis", "rediss"}:  # `redis+socket:` is "redis" as well
-        connection.transport_cls = f"{__name__}:SendingTransport"
+        connection.transport_cls = f"{__name__}:SendingTransport"  # a pool of its own: this is part of the pool's key
+        connection.__class__ = SendingConnection
     return cast("AbstractContextManager[Any]", pools.producers[connection].acquire(block=True))

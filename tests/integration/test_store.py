@@ -649,6 +649,13 @@ def test_the_next_message_is_sent_with_the_first_outcome_alone(accepted: Ledger)
     assert accepted.client.llen("queue") == 1
 
 
+def test_an_outcome_stands_where_the_next_message_cannot_be_sent(accepted: Ledger) -> None:
+    """A queue of another type refused the message: the stage was recorded as succeeded, and its run ended as "stage failed"."""
+    accepted.client.set("queue", "no list")
+    assert not send_next(accepted, FIRST).done
+    assert accepted.open("run-1").outcomes()[FIRST.id].status == "succeeded"
+
+
 def test_nothing_is_sent_after_the_end_of_a_run(accepted: Ledger) -> None:
     accepted.open("run-1").cancel("why")
     assert not send_next(accepted, FIRST).done
