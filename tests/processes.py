@@ -27,6 +27,11 @@ def is_running(pid: int) -> bool:
     return not PROC.is_dir() or bool(_read(PROC / str(pid) / "cmdline"))
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has stopped it."""
+    return _stat(PROC / str(pid))[:1] == [b"T"]
+
+
 def children(parent: int) -> list[int]:
     """The processes that a process has started, such as a worker its pool; not zombies."""
     return _where(1, parent)
@@ -46,13 +51,18 @@ def kill(pid: int) -> None:
 
 
 def _where(field: int, value: int) -> list[int]:
-    """Those whose `stat` (proc(5)) has this value in this field, counted from the state behind the name."""
+    """Those whose `stat` has this value in this field, counted from the state."""
     found = []
     for folder in PROC.glob("[0-9]*"):
-        words = _read(folder / "stat").rpartition(b")")[2].split()
+        words = _stat(folder)
         if words and words[0] != b"Z" and int(words[field]) == value:
             found.append(int(folder.name))
     return found
+
+
+def _stat(folder: Path) -> list[bytes]:
+    """The fields of `stat` (proc(5)) behind the name: the state, the parent, the group, the session."""
+    return _read(folder / "stat").rpartition(b")")[2].split()
 
 
 def _read(path: Path) -> bytes:

@@ -5,13 +5,14 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
 from runner.brokers import connect
 from runner.ledger.ledger import Ledger
+from runner.system.crashpoints import Crashpoint
+from tests import processes
 from tests.command_line import ROOT, Answer, runner, start
 from tests.faults.journal import Journal
 from tests.waiting import SLACK, wait_until
@@ -29,6 +30,12 @@ SETTINGS = {
 }
 # ROOT, as the workers that a command starts do not look in the current directory: test_defences.py tries a copy of it.
 WITH_OUR_TASKS = {"PYTHONPATH": f"{FOLDER}{os.pathsep}{ROOT}", "RUNNER_INCLUDE": "faulty"}
+WAITS_FOR_A_MINUTE = {"RUNNER_INCLUDE": "faulty,patient"}
+# Before the run is accepted: no reconciler sends one that the ledger does not have.
+STOPS_BEFORE_IT_SENDS = {
+    "RUNNER_CRASHPOINT": str(Crashpoint.SUBMIT_BEFORE_ACCEPT),
+    "RUNNER_CRASHPOINT_SIGNAL": "SIGSTOP",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +66,10 @@ class Flow:
         return Answer(self.command.returncode, out, err)
 
 
-def begin(folder: Path, *words: str, file: str = FLOW, run_id: str = "flow") -> Flow:
+def begin(folder: Path, *words: str, file: str = FLOW, run_id: str = "flow", **env: str) -> Flow:
     """Start a run; its journal is in the folder, and named like it."""
     journal = Journal(folder / f"{run_id}.journal")
-    command = start("run", file, "--journal", str(journal.path), "--run-id", run_id, "--json", *words)
+    command = start("run", file, "--journal", str(journal.path), "--run-id", run_id, "--json", *words, cwd=ROOT, **env)
     return Flow(run_id, journal, command)
 
 
@@ -71,23 +78,47 @@ def begin_with_a_frozen_worker(
 ) -> Flow:
     """Begin a run of which an idle worker that is frozen has one message, that nobody else will ever see.
 
-    The worker's BRPOP ends after a second at most, on the server: what is sent later is not taken, and another run is begun.
+    A BRPOP of kombu's ends after a second, on the server, and a busy machine takes longer to start a program: it is stopped
+    right before it sends, and the worker's is longer. What is sent too late nevertheless is not taken, and another run begun.
 
     Args:
+        worker: started with `WAITS_FOR_A_MINUTE` in its environment.
         messages: that the run sends at first.
-        begin: what begins a run, given which try it is.
+        begin: what begins a run, with `STOPS_BEFORE_IT_SENDS` in its environment, given which try it is.
     """
     for number in range(20):
-        wait_until(lambda: ledger.client.info("clients")["blocked_clients"], "the worker waits for a message (BRPOP)")
-        worker.send_signal(signal.SIGSTOP)
         run = begin(number)
-        wait_until(partial(ledger.client.exists, f"runner:{{{run.id}}}:run"), "the run is accepted")
-        time.sleep(0.3)  # as the case says
+        try:
+            _freeze_and_send(worker, run.command, ledger, messages)
+        except BaseException:
+            run.command.kill()
+            raise
         if ledger.client.llen("celery") < messages:
             return run
         worker.send_signal(signal.SIGCONT)
         run.end(within=30)
     raise AssertionError("20 runs were sent when no BRPOP was open")
+
+
+def _freeze_and_send(worker: "Popen[bytes]", command: Popen[str], ledger: Ledger, messages: int) -> None:
+    """Freeze the worker while it waits for a message, then let the command send its own."""
+    wait_until(lambda: processes.is_stopped(command.pid), "the command stops before it sends", 30)
+    sent = _sent(ledger)
+    wait_until(lambda: _blocked(ledger), "the worker waits for a message (BRPOP)")
+    worker.send_signal(signal.SIGSTOP)
+    command.send_signal(signal.SIGCONT)
+    wait_until(lambda: _sent(ledger) >= sent + messages, "every message is sent")
+
+
+def _sent(ledger: Ledger) -> int:
+    """How many messages the server was sent since it started, also those that were taken at once."""
+    commands: dict[str, dict[str, int]] = ledger.client.info("commandstats")
+    return commands.get("cmdstat_lpush", {}).get("calls", 0)
+
+
+def _blocked(ledger: Ledger) -> bool:
+    """Whether a worker's BRPOP is open."""
+    return any(client["cmd"] == "brpop" and "b" in client["flags"] for client in ledger.client.client_list())
 
 
 def show(run_id: str) -> dict[str, Any]:

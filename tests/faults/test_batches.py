@@ -41,12 +41,14 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
     tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F06."""
-    idle = start_worker()
+    idle = start_worker(**flow.WAITS_FOR_A_MINUTE)
     run = flow.begin_with_a_frozen_worker(
         idle,
         ledger,
         messages=3,
-        begin=lambda number: flow.begin(tmp_path, "--seconds", "0", file=WIDE, run_id=f"wide-{number}"),
+        begin=lambda number: flow.begin(
+            tmp_path, "--seconds", "0", file=WIDE, run_id=f"wide-{number}", **flow.STOPS_BEFORE_IT_SENDS
+        ),
     )
     os.killpg(idle.pid, signal.SIGKILL)
     start_worker()

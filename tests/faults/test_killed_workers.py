@@ -126,12 +126,14 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
 
     kombu pops a message before it records it (BRPOP), and Celery by itself loses 6 of 6.
     """
-    idle = start_worker()
+    idle = start_worker(**flow.WAITS_FOR_A_MINUTE)
     run = flow.begin_with_a_frozen_worker(
         idle,
         ledger,
         messages=1,
-        begin=lambda number: flow.begin(tmp_path, file=flow.SMALL, run_id=f"small-{time_}-{number}"),
+        begin=lambda number: flow.begin(
+            tmp_path, file=flow.SMALL, run_id=f"small-{time_}-{number}", **flow.STOPS_BEFORE_IT_SENDS
+        ),
     )
     os.killpg(idle.pid, signal.SIGKILL)
     start_worker()

@@ -29,7 +29,7 @@ def test_messages_that_come_twice_execute_each_step_once(
     run.journal.await_start("gather")
     again = (
         "from runner import celery_app\nfrom runner.worker import execute as e\n"
-        "celery_app.make_current(); e.gather.delay('flow'); e.stage.delay('flow', 'stage')"
+        "celery_app.make_current(); e.gather.delay('flow', 'gather'); e.stage.delay('flow', 'stage')"
     )
     subprocess.run([sys.executable, "-c", again], check=True, cwd=ROOT)
 

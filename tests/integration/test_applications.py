@@ -16,7 +16,7 @@ from runner.settings import read_settings
 from tests import processes, tls
 from tests.command_line import DEFAULT, ROOT, Answer, runner
 from tests.servers import Server, free_port
-from tests.waiting import wait_until
+from tests.waiting import SLACK, wait_until
 from tests.workers import working
 from tests.workflow import write_workflow, yaml_step
 
@@ -585,7 +585,7 @@ def serving(log: Path, *command: str, **env: str) -> Iterator[None]:
     with working(log, *command, C_FORCE_ROOT="1", **env) as process:
         yield
         process.terminate()
-        process.wait(10)
+        process.wait(10 * SLACK)
 
 
 def shop(folder: Path, server: Server, include: str = "", configuration: str = "") -> None:

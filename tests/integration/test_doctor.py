@@ -132,7 +132,7 @@ def test_a_worker_that_answers_in_pickle_is_a_warning_and_the_others_are_looked_
     ):
         answer = runner("doctor", "--broker", valkey.url)
         shop.terminate()
-        shop.wait(10)
+        shop.wait(60)
 
     assert answer.code == 0, answer.stderr
     assert "1 worker of another app replied with a serializer that is refused" in answer.stdout
