@@ -67,7 +67,7 @@ def collector_gathering(results: list[list[Item]], request_id: str) -> list[Item
 
 @shared_task(name="cleanup", **_TRANSIENT)
 def cleanup(collected: list[Item], request_id: str) -> list[Item]:
-    """Drop items without a number, and numbers that a subcollector told twice."""
+    """Drop items without a number, and numbers that a subcollector returned twice."""
     kept = {(item["source"], item["number"]): item for item in collected if item.get("number") is not None}
     logger.info("request %s: kept %d of %d items", request_id, len(kept), len(collected))
     return list(kept.values())

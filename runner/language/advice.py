@@ -28,15 +28,15 @@ def warnings(source: Source, tasks: TaskIndex) -> list[Fault]:
 
 def _celery_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """Warn of a task's options for Celery that have no effect in a step: its rate, its own retries, replacing itself."""
-    told = set()
+    reported = set()
     for step in walk(source.data):
         name, loc = step.value("task")
         task = tasks.get(name)
-        if task is None or name in told:
+        if task is None or name in reported:
             continue
         retry, _ = step.value("retry")
         for said, hint in _without_effect(task, is_retried=retry is not None):
-            told.add(name)
+            reported.add(name)
             yield Fault("W003", f"task {echo(name)}: {said} has no effect in a workflow", source.place(loc), hint)
 
 
@@ -63,23 +63,23 @@ def _choice_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
 
 def _item_warnings(source: Source) -> Iterator[Fault]:
     """Warn of collectors that are repeated for items which their task does not get: each of them does the same."""
-    told = set()
+    reported = set()
     for step in walk(source.data):
         foreach, loc = step.value("foreach")
         given = step.arguments() if step.kind == "collector" and foreach is not None else None
-        if given is None or loc in told:
+        if given is None or loc in reported:
             continue
         name = checks.item_name(foreach)
         used = {each.partition(".")[0] for each in expressions.references([value for value, _ in given.values()])}
         if not used & {name, "item_index"}:
-            told.add(loc)
+            reported.add(loc)
             message = f"{name} is not used under `with`: every collector of the foreach does the same"
             yield Fault("W004", message, source.place(loc), f"write ${{{{ {name} }}}} where the task needs it")
 
 
 def _retry_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """Warn of exceptions under ``retry`` that the task does not raise: nothing is retried, or everything is."""
-    told = set()
+    reported = set()
     for step in walk(source.draft):
         name, _ = step.value("task")
         retry, loc = step.value("retry")
@@ -91,8 +91,8 @@ def _retry_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
             names = enumerate(written) if isinstance(written, list) else [(None, written)]
             for index, each in names:
                 where = (*loc, key) if index is None else (*loc, key, index)
-                if isinstance(each, str) and (where, name) not in told and not _raises(task, each):
-                    told.add((where, name))
+                if isinstance(each, str) and (where, name) not in reported and not _raises(task, each):
+                    reported.add((where, name))
                     near = nearest(each, sorted(_OF_PYTHON | _OF_ANY_STEP | _classes(task)))
                     message = f"task {echo(name)} raises nothing that is called {echo(each)}"
                     yield Fault("W001", message, source.place(where), f"did you mean {near}?" if near else "")

@@ -491,12 +491,12 @@ def _is_much(reading: _Reading, longest: int, weight: int) -> bool:
 def _apart(text: str, names: dict[str, Any]) -> Any:
     """Evaluate an expression in a process that can be killed: nothing can interrupt CEL."""
     try:
-        told = _SANDBOX.call([text, names])
+        reply = _SANDBOX.call([text, names])
     except TooMuch as problem:
         raise InvalidExpression(f"{_shown(text)} {problem}") from problem
-    if "problem" in told:
-        raise InvalidExpression(told["problem"], told["hint"])
-    return told["value"]
+    if "problem" in reply:
+        raise InvalidExpression(reply["problem"], reply["hint"])
+    return reply["value"]
 
 
 def worked_out(argument: list[Any]) -> dict[str, Any]:

@@ -54,10 +54,10 @@ class Sandbox:
         line = json.dumps(argument).encode() + b"\n"
         with self._lock:
             answer = self._answer(line) or self._answer(line)  # the process may just have exited, being idle
-        told = json.loads(answer or b'{"exceeded": "was ended"}')
-        if "value" not in told:
-            raise TooMuch(told["exceeded"])
-        return told["value"]
+        reply = json.loads(answer or b'{"exceeded": "was ended"}')
+        if "value" not in reply:
+            raise TooMuch(reply["exceeded"])
+        return reply["value"]
 
     def _answer(self, line: bytes) -> bytes:
         """Return one line of the process; empty if it had exited by itself."""

@@ -71,5 +71,5 @@ def _least(fan_out: FanOut, layout: Layout) -> str:
 
 
 def lateness(fan_out: FanOut) -> str:
-    """What is told of a collector that was late."""
+    """Return the error of a collector that was late."""
     return f"had not answered when the deadline of {duration(fan_out.deadline or 0)} passed"
