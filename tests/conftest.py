@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from runner.system import program
 from tests import processes, servers
 from tests.waiting import wait_until
 
@@ -46,6 +47,9 @@ def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
         (folder / variable.lower()).mkdir(mode=0o700)
         monkeypatch.setenv(variable, str(folder / variable.lower()))
     monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(
+        program, "_name", "python -m runner"
+    )  # a test that calls the command line in this process sets it
     yield folder
     try:
         wait_until(lambda: not processes.carrying(folder.name), "the processes of the test have ended")

@@ -98,7 +98,8 @@ class PrivateWorker:
 
 def _last_words(log: str) -> str:
     """Return why a worker has ended: its error, without the warnings before it, or else its last lines; cut at 500 characters."""
-    lines = log.splitlines()[-5:]
-    errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    words = " / ".join(lines[errors[0] if errors else 0 :]).strip()
-    return words.removeprefix("error: ")[:500] or "its log is empty"
+    lines = log.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    # What its modules have printed may come after it: standard output is flushed when the process exits.
+    words = errors[-1].removeprefix("error: ") if errors else " / ".join(lines[-5:]).strip()
+    return words[:500] or "its log is empty"

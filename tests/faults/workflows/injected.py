@@ -36,7 +36,7 @@ PLACES = (
     "runner.ledger.run_record:RunRecord.postpone",
     "runner.worker.process:run",
     "runner.worker.reconcile:Reconciler._look",
-    "runner.messages.dead_letters:add",
+    "runner.messages.dead_letters:add_dead_letter",
 )
 # Those that only a pool of processes meets: one of them has died, or is to.
 OF_PROCESSES = (
