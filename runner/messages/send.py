@@ -136,7 +136,7 @@ def send(canvas: Signature, app: Celery, ledger: Ledger) -> None:
         # If the reply was lost, all are published again with the same ids: a duplicate does no harm.
         again: Callable[..., None] = retry_over_time
         again(_publish, (OperationalError, BatchPublishError), args=(canvas, group_id, app, ledger), **policy)
-    except BatchPublishError as error:
+    except (BatchPublishError, redis.RedisError) as error:  # the latter at once: a full disk is not waited for
         raise OperationalError(str(error)) from error
 
 
@@ -153,7 +153,7 @@ def _publish(canvas: Signature, group_id: str, app: Celery, ledger: Ledger) -> N
             return
     try:
         ledger.open(run_id).expect(group_id, count, commands)
-    except redis.RedisError as error:
+    except (redis.ConnectionError, redis.TimeoutError) as error:
         raise OperationalError(str(error)) from error
 
 
