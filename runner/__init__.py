@@ -12,7 +12,8 @@ A folder for each part of that line:
     views/       a snapshot of a run to what people and programs read
 
 `brokers/` has the private Valkey and the one at your URL, `collectors/` the built-in tasks, `commands/` one file a command,
-`system/` what the operating system gives: streams, signals, processes. Imports go down only; `pyproject.toml` says which way.
+`settings/` what the environment and pyproject.toml say, `system/` what the operating system gives: streams, signals,
+processes. Imports go down only; `pyproject.toml` says which way.
 """
 
 TYPE_CHECKING = False  # what `typing` says: nothing may be imported here before __main__ has its own libraries

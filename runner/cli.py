@@ -47,10 +47,10 @@ class Context(click.Context):
 
 
 class Commands(click.Group):
-    """A command for each file of `runner/commands`, imported when it is called: `graph` must not wait for Celery."""
+    """A command for each file of `runner/commands`, but not for its folders; imported when it is called: `graph` must not wait for Celery."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return [module.name for module in pkgutil.iter_modules(commands.__path__)]
+        return [module.name for module in pkgutil.iter_modules(commands.__path__) if not module.ispkg]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):

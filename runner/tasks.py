@@ -11,7 +11,7 @@ from typing import Any
 from celery import shared_task
 from celery.utils.log import get_task_logger
 
-DEFAULT_WORKFLOW = Path(__file__).parent / "workflows" / "default.yaml"
+DEFAULT_WORKFLOW = Path(__file__).parent / "language" / "workflows" / "default.yaml"
 
 logger = get_task_logger(__name__)
 

@@ -17,8 +17,8 @@ from redis import connection, exceptions
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from runner.broker_url import celery_url, without_password
 from runner.errors import BrokerUnavailable, BrokerUnsafe
+from runner.settings.broker_url import celery_url, without_password
 
 CONNECT_WITHIN = 2.0  # seconds
 CHECK_WITHIN = 4.0  # seconds; with the start of the interpreter, less than 5

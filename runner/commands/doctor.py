@@ -12,22 +12,23 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from runner.broker_url import without_password
 from runner.brokers import Broker, Concern, connect, open_broker
+from runner.commands.options.completed import FILE
+from runner.commands.options.shared import broker_options
 from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
-from runner.options import File, broker_options
 from runner.runs.session import note_unattended
 from runner.settings import Settings, read_settings, unknown_variables
+from runner.settings.broker_url import without_password
 from runner.system.program import command_line
 from runner.text import cut, printable, to_json
 
 
 @click.command
-@click.argument("file", required=False, type=File())
+@click.argument("file", required=False, type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @broker_options
 def command(file: str | None, *, as_json: bool) -> None:

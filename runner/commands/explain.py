@@ -5,6 +5,7 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
+from runner.commands.options.completed import Completed
 from runner.language.explanations import MEANINGS, explain
 from runner.system.program import command_line
 from runner.text import nearest
@@ -12,26 +13,15 @@ from runner.views.explanation import code_list, explanation
 from runner.views.screen import screen_of
 
 
-class Code(click.types.StringParamType):
-    """A code, in capitals or not."""
-
-    name = "code"
-
-    def shell_complete(
-        self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
-        param: click.Parameter,  # noqa: ARG002
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        return [
-            CompletionItem(code, help=meaning)
-            for code, meaning in MEANINGS.items()
-            if code.startswith(incomplete.upper())
-        ]
+def _codes(incomplete: str) -> list[CompletionItem]:
+    """Return the codes that begin so, in capitals or not."""
+    return [
+        CompletionItem(code, help=meaning) for code, meaning in MEANINGS.items() if code.startswith(incomplete.upper())
+    ]
 
 
 @click.command
-@click.argument("code", required=False, type=Code())
+@click.argument("code", required=False, type=Completed("code", _codes))
 def command(code: str | None) -> None:
     """Explain a code of `validate`: its meaning, and an example.
 

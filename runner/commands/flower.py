@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import click
 
 from runner.brokers import open_broker
+from runner.commands.options.shared import broker_options
 from runner.errors import RunnerError
-from runner.options import broker_options
 from runner.settings import read_settings
 from runner.system.interrupts import SIGNALS
 from runner.system.tether import end_with_parent

@@ -2,10 +2,10 @@
 
 import click
 
+from runner.commands.options.shared import broker_options
 from runner.errors import RunnerError, UnknownRun
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.run_ids import check_run_id
-from runner.options import broker_options
 from runner.runs.session import open_ledger
 from runner.settings import read_settings
 from runner.system.program import command_line

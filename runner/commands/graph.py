@@ -4,14 +4,14 @@ import sys
 
 import click
 
+from runner.commands.options.completed import FILE
 from runner.language.workflow_file import load
-from runner.options import File
 from runner.views.drawings import FORMATS
 from runner.views.screen import screen_of
 
 
 @click.command
-@click.argument("file", type=File())
+@click.argument("file", type=FILE)
 @click.option(
     "--format",
     "format_",

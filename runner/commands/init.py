@@ -32,7 +32,7 @@ def command(directory: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            _write(folder / name, files("runner").joinpath("workflows", name).read_bytes())
+            _write(folder / name, files("runner.language").joinpath("workflows", name).read_bytes())
     except FileExistsError as error:
         raise NotWritten(
             f"{error.filename} is there already, and is not replaced",

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import click
 
+from runner.commands.options.completed import FILE
+from runner.commands.options.shared import broker_options, check_concurrency, concurrency_option, wait_options
 from runner.language.bind import Bound
 from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id, new_run_id
-from runner.options import File, broker_options, check_concurrency, concurrency_option, wait_options
 from runner.runs.before_begin import tell_nothing_begun
 from runner.runs.session import open_ledger, open_session
 from runner.runs.source_file import changed_file
@@ -27,7 +28,7 @@ from runner.views.words import file_has_changed, nothing_to_resume
 @click.command
 @click.argument("run_id", metavar="RUN")
 @click.option("--from", "start", metavar="STEP", help="Execute STEP and everything after it again, as a new run.")
-@click.option("--file", metavar="FILE", type=File(), help="Continue with this version of the workflow, as a new run.")
+@click.option("--file", metavar="FILE", type=FILE, help="Continue with this version of the workflow, as a new run.")
 @concurrency_option
 @wait_options
 @broker_options

@@ -7,6 +7,9 @@ from typing import Any
 import click
 
 from runner.brokers import starting_broker
+from runner.commands.options.completed import FILE
+from runner.commands.options.inputs import find_file, input_options, typed_inputs
+from runner.commands.options.shared import broker_options, check_concurrency, concurrency_option, wait_options
 from runner.errors import RunnerError, UnknownRun
 from runner.language import inputs
 from runner.language.layout import Layout
@@ -15,16 +18,6 @@ from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.messages.batching import lay_out
 from runner.messages.destination import Destination
-from runner.options import (
-    File,
-    broker_options,
-    check_concurrency,
-    concurrency_option,
-    find_file,
-    input_options,
-    typed_inputs,
-    wait_options,
-)
 from runner.runs.before_begin import tell_nothing_begun
 from runner.runs.session import open_ledger, open_session
 from runner.runs.wait_options import WaitOptions
@@ -72,7 +65,7 @@ class RunCommand(click.Command):
 
 
 @click.command(cls=RunCommand)
-@click.argument("file", type=File())
+@click.argument("file", type=FILE)
 @click.option(
     "--input",
     "pairs",
@@ -83,7 +76,7 @@ class RunCommand(click.Command):
 @click.option(
     "--inputs-file",
     metavar="FILE",
-    type=File(),
+    type=FILE,
     help="Read inputs from a YAML or JSON file; options take precedence.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and start nothing.")

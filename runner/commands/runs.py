@@ -4,8 +4,8 @@ import sys
 
 import click
 
+from runner.commands.options.shared import broker_options
 from runner.ledger.damage import UnreadableRun
-from runner.options import broker_options
 from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
 from runner.text import printable, to_json

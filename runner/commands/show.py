@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from runner.commands.options.shared import broker_options
 from runner.errors import UnknownRun
 from runner.language.ids import is_item, written
 from runner.language.plan import Plan, Step
@@ -14,7 +15,6 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.reading import read_snapshot, read_step
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.statuses import ORDER, Status
-from runner.options import broker_options
 from runner.runs.session import note_unattended, open_ledger
 from runner.settings import read_settings
 from runner.system.program import command_line

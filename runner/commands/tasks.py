@@ -8,30 +8,28 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from runner.commands.options.completed import Completed, files
 from runner.errors import RunnerError
 from runner.language import checks
 from runner.language.faults import InvalidWorkflow
 from runner.language.source import Source, read_source
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
-from runner.options import File
 from runner.settings import Settings, read_settings
 from runner.text import nearest, printable
 from runner.views.screen import screen_of
 from runner.views.task_list import task_details, task_list
 
 
-class FileOrName(File):
-    """The name of a task, or a file."""
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        with suppress(RunnerError):
-            names = sorted(name for name in _offered(read_settings()) if name.startswith(incomplete))
-            return [*map(CompletionItem, names), *super().shell_complete(ctx, param, incomplete)]
-        return super().shell_complete(ctx, param, incomplete)
+def _names_and_files(incomplete: str) -> list[CompletionItem]:
+    """Return the tasks that begin so, and let the shell add files."""
+    with suppress(RunnerError):
+        names = sorted(name for name in _offered(read_settings()) if name.startswith(incomplete))
+        return [*map(CompletionItem, names), *files(incomplete)]
+    return files(incomplete)
 
 
 @click.command
-@click.argument("words", metavar="[FILE] [NAME]", nargs=-1, type=FileOrName())
+@click.argument("words", metavar="[FILE] [NAME]", nargs=-1, type=Completed("file_or_name", _names_and_files))
 def command(words: tuple[str, ...]) -> None:
     """List the tasks that a workflow may use.
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from runner.broker_url import without_password
 from runner.brokers import open_broker, restart_broker
 from runner.commands import flower
-from runner.options import broker_options
+from runner.commands.options.shared import broker_options
 from runner.settings import Settings, read_settings
+from runner.settings.broker_url import without_password
 from runner.system.fork import Spawned
 from runner.system.interrupts import Interrupted, raise_interrupts
 

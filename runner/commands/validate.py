@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import click
 
+from runner.commands.options.completed import FILE
 from runner.language import advice, foreach
 from runner.language.faults import Fault, InvalidWorkflow
 from runner.language.workflow_file import load
-from runner.options import File
 from runner.settings import read_settings
 from runner.text import printable, to_json
 from runner.views.faults import describe_faults, faults_document
@@ -17,7 +17,7 @@ from runner.views.screen import screen_of
 
 
 @click.command
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=File())
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: faults and warnings of each file.")
 def command(files: tuple[str, ...], *, as_json: bool) -> int:
     """List every fault of workflow files, each at its place.

@@ -9,10 +9,10 @@ import click
 import redis
 
 from runner.brokers import broker_problem
+from runner.commands.options.shared import broker_options
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.run_reader import AWAY
-from runner.options import broker_options
 from runner.runs.exit_codes import exit_code
 from runner.runs.outage import Outage
 from runner.runs.session import note_unattended, open_ledger

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from runner.brokers import open_broker
+from runner.commands.options.shared import broker_options
 from runner.language.task_index import not_installed
-from runner.options import broker_options
 from runner.settings import read_settings, split_words
 from runner.system.gc_freeze import frozen_imports
 from runner.system.tether import end_with_parent

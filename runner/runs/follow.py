@@ -14,7 +14,6 @@ import click
 import redis
 from kombu.exceptions import OperationalError
 
-from runner.broker_url import without_password
 from runner.brokers import broker_problem, locate_broker, restart_broker
 from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.layout import Layout
@@ -33,6 +32,7 @@ from runner.runs.private_worker import WorkerEnded
 from runner.runs.session import Session
 from runner.runs.start import mark_lost
 from runner.runs.wait_options import WaitOptions
+from runner.settings.broker_url import without_password
 from runner.system.interrupts import Interrupted
 from runner.system.program import command_line
 from runner.system.streams import exit_code_after_output

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from celery import Celery
 from kombu.serialization import prepare_accept_content
 
-from runner.broker_url import celery_url
 from runner.brokers import Concern
 from runner.errors import RunnerError
 from runner.settings import Settings
+from runner.settings.broker_url import celery_url
 
 # What kombu puts into the names of keys, by default: a client of another application reads and writes these.
 SEPARATOR, PRIORITIES = "\x06\x16", {0, 3, 6, 9}

@@ -76,7 +76,7 @@ def test_a_wheel_holds_every_file_of_the_package(wheel: set[str]) -> None:
 
 def test_a_wheel_holds_the_shipped_workflows(wheel: set[str]) -> None:
     """`collector_request` runs the default one, wherever it is installed."""
-    assert {f"runner/workflows/{path.name}" for path in (ROOT / "workflows").iterdir()} <= wheel
+    assert {f"runner/language/workflows/{path.name}" for path in (ROOT / "workflows").iterdir()} <= wheel
 
 
 @pytest.fixture(scope="module")

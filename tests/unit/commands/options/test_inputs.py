@@ -5,8 +5,8 @@ from typing import Any
 import click
 import pytest
 
+from runner.commands.options.inputs import find_file, input_options, typed_inputs
 from runner.language.inputs import Input
-from runner.options import find_file, input_options, typed_inputs
 
 INPUTS = {
     "n": Input.model_validate({"type": "integer"}),

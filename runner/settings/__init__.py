@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from runner.broker_url import celery_url, without_password
 from runner.errors import InvalidSettings
+from runner.settings.broker_url import celery_url, without_password
 
 MIB = 1024 * 1024
 TEN_YEARS = 10 * 365 * 24 * 3600  # seconds; the broker accepts no unlimited number

@@ -1,6 +1,6 @@
 import pytest
 
-from runner.broker_url import celery_url, without_password
+from runner.settings.broker_url import celery_url, without_password
 
 
 @pytest.mark.parametrize(
