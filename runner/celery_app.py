@@ -185,7 +185,7 @@ def _use_the_broker(instance: Any, **_: Any) -> None:
     try:
         in_use.enter_context(open_broker(read_settings()))
     except RunnerError as error:
-        sys.exit(f"error: {error}")  # Celery logs any other exception of a signal handler, and goes on
+        sys.exit(f"error: {error}")  # Celery logs any other exception of a signal handler, and continues
 
 
 @worker_init.connect

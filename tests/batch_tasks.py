@@ -26,7 +26,7 @@ async def fussy_async(value: Any, dislikes: list[Any]) -> Any:
 
 @shared_task(name="batch.meet")
 async def meet(folder: str, name: str, number: int) -> str:
-    """Return once so many have begun: never, if they are not executed at once."""
+    """Return once this many have begun: never, if they are not executed at the same time."""
     Path(folder, name).touch()  # noqa: ASYNC240 - of no time
     while len(os.listdir(folder)) < number:  # noqa: ASYNC110, PTH208 - they are in several processes
         await asyncio.sleep(0.01)

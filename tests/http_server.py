@@ -3,7 +3,7 @@
     with serve({"/news": [{"title": "a"}]}) as server:
         server.url("/news?fail=2&delay=0.5")
 
-Pages of the caller answer with their JSON; one with a query answers to that query alone. To any of them, the query adds: `delay`, seconds before the answer; `fail`, how
+Pages of the caller return their JSON; one with a query is found by that query alone. To any of them, the query adds: `delay`, seconds before the answer; `fail`, how
 many times it fails first, with `status` (default 503) and `retry_after`, if given. Beside them:
 
     /status/404     that status              /text    "grüße" in ISO 8859-1

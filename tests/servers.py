@@ -1,4 +1,4 @@
-"""Options to a real Valkey, on a socket and on a free TCP port, that ends with the test."""
+"""Options to a real Valkey, on a socket and on a free TCP port, which lasts as long as the test."""
 
 import signal
 import socket

@@ -34,7 +34,7 @@ def svg(recording: str) -> str:
 
 
 def lines(picture: str) -> list[str]:
-    """The lines of a picture. Rich draws no spaces that stand alone: the places of the others tell of them."""
+    """The lines of a picture. Rich draws no spaces that stand alone: they follow from the places of the other characters."""
     found: dict[str, str] = {}
     for x, y, part in re.findall(r'<text class="session-r\d+" x="([\d.]+)" y="([\d.]+)"[^>]*>(.*?)</text>', picture):
         column = round(float(x) / 12.2)  # Rich's width of a character

@@ -13,7 +13,7 @@ CHUNK = 65536
 
 @contextmanager
 def terminated(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
-    """The port at which TLS is spoken, and the file with the certificate to trust; what comes there goes on to the port."""
+    """The port at which TLS is spoken, and the file with the certificate to trust; what arrives there is forwarded to the port."""
     certificate, key = folder / "server.pem", folder / "server.key"
     subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""A broker to a real worker process on it, ready for work, that ends with the block."""
+"""A broker to a real worker process on it, ready for work, which lasts as long as the block."""
 
 import os
 import signal

@@ -53,7 +53,7 @@ def command(words: tuple[str, ...]) -> None:
 def _file_and_name(words: tuple[str, ...], settings: Settings) -> tuple[str | None, str | None]:
     """Sort one or two words into a file and a name: a task's name, then a file that exists, then a word like a file's."""
     if len(words) > 2:
-        raise click.UsageError("tasks takes a FILE and a NAME, and no more.")
+        raise click.UsageError("tasks takes at most a FILE and a NAME.")
     if len(words) == 2:
         return words
     [word] = words or [None]

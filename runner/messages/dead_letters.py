@@ -1,4 +1,4 @@
-"""A message that no worker can read to the list of dead letters; the worker goes on.
+"""A message that no worker can read to the list of dead letters; the worker continues.
 
 Celery 5.7 exits on a message of an unexpected shape, gets it again after a restart, and loses others with a line in its log.
 `worker_consumer` names the `Consumer` here; an application that includes `runner.adopt` keeps its own.

@@ -68,7 +68,7 @@ class Batch:
     held: Held = field(init=False)
 
     def execute(self) -> dict[str, float]:
-        """Execute the steps that this worker may; return the seconds after which each of the others may be."""
+        """Execute the steps that this worker can; return the seconds until each of the others is due."""
         first = self.steps[0]
         for step in self.steps:
             self.callee(step)
@@ -236,7 +236,7 @@ class Batch:
 
 
 def _affordable(seconds: float | None) -> int:
-    """Return how many steps to claim at once, if each takes so long; one if that is not known."""
+    """Return how many steps to claim at once, given the seconds that each takes; one if that is unknown."""
     return max(1, min(MOST, int(SLICE / seconds))) if seconds else 1
 
 

@@ -153,7 +153,7 @@ async def _ended(awaitable: Awaitable[Any], timeout: float | None) -> _Ended:  #
         async with asyncio.timeout(timeout):
             try:
                 ended = _Ended(await awaitable)
-            finally:  # before the loop goes on: its selector is the parent's, too
+            finally:  # before the loop continues: its selector is the parent's, too
                 end_copies(pid)
     except BaseException as error:  # noqa: BLE001 - as in `call`, which raises it again outside of the loop
         ended = _Ended(error=error)
@@ -200,14 +200,14 @@ def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
             result: Result = loop.run_until_complete(work)
         except (KeyboardInterrupt, SystemExit) as error:
             # Raised in a task that a step has started, it stops asyncio's loop as well, but not what runs in it: that
-            # goes on, and the step that awaits the task gets the exception.
+            # continues, and the step that awaits the task gets the exception.
             if work.done() or _stops(error):
                 raise
         except SoftTimeLimitExceeded:
             # Ours, that came while the loop waited: asyncio's own timeout, of the same length, has passed as well.
             if work.done() or not own(_Interruption).happened:
                 raise
-        except RuntimeError:  # a step has stopped the loop, which others may be executed in: it goes on
+        except RuntimeError:  # a step has stopped the loop, which others may be executed in: it continues
             if work.done() or loop.is_closed():
                 raise
         else:
@@ -259,7 +259,7 @@ class _Interruption:
         self._seconds = 0.0
 
     def after(self, seconds: float | None) -> bool:
-        """Raise it after so many seconds, unless ``never`` is called before; return False in any thread but the main one."""
+        """Raise it after this many seconds, unless ``never`` is called before; return False in any thread but the main one."""
         if seconds is None or not _in_main_thread():
             return False
         self.happened, self._seconds = False, seconds

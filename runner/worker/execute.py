@@ -127,7 +127,7 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
 
 @shared_task(name=GATHER, base=StepTask, bind=True)
 def gather(self: Task, run_id: str, step_id: str) -> None:
-    """Hand the collectors' values to the gather, or end the run if one is missing that it cannot do without."""
+    """Hand the collectors' values to the gather, or end the run if a required one is missing."""
     _execute_next(self, run_id, step_id)
 
 
@@ -147,7 +147,7 @@ def _execute_next(message: Task, run_id: str, step_id: str) -> None:
             raise UnknownRun(f"run {run_id} has no step {step_id} after its collectors")
 
         def next_() -> Follows:
-            """Write the next message of the chain once it is known that it is sent."""
+            """Write the next message of the chain only when it is sent."""
             if message.request.chain:
                 follows.commands = next_of(message.request, process.app(), ledger) or ()
             return follows
@@ -167,7 +167,7 @@ def _again(message: Task, seconds: float, **what: Any) -> None:
 
 @contextmanager
 def _ledger(message: Task, run_id: str, names: Sequence[str]) -> Iterator[Ledger]:
-    """Give the ledger; what cannot be done with it, or with a run's plan, is no failure of a step, and none of the chord.
+    """Yield the ledger. An error of the ledger, or of a run's plan, fails neither a step nor the chord.
 
     A run of which the ledger lacks a part ends here; the message has then done what it can. A plan that this worker cannot
     read is left to another.
@@ -216,7 +216,7 @@ def _end_a_spent_process() -> None:
 
 
 def _together(message: Task, run: RunRecord, refs: list[str]) -> Batch | None:
-    """Return a batch of the collectors of a message that only wait; None if there are not several."""
+    """Return a batch of the message's collectors that wait for a retry; None if fewer than two do."""
     tasks = process.app().tasks
     named = (run.plan.by_id.get(ref) for ref in refs)
     steps = [
@@ -301,7 +301,7 @@ def _seconds_to_another() -> float:
 
 
 def _park(run: RunRecord, name: str, reason: str, seconds: float, *, offered: str) -> Parked:
-    """Return whether a step goes on waiting for a worker that offers something."""
+    """Return whether a step may wait longer for a worker that offers something."""
     limit = process.settings().wait_for_task
     parked: Parked = run.park(name, reason, seconds=seconds, limit=limit)
     if parked == "expired" and process.ledger().is_offered(

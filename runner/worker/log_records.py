@@ -15,7 +15,7 @@ from runner.worker.process import secret_plans
 
 
 def clean_all() -> None:
-    """Clean every record of this process, and of those that it forks, whatever handles it."""
+    """Clean every record of this process and of its forks, whatever handles it."""
     made = logging.getLogRecordFactory()
     # defence: CLEAN_RECORDS
     if not isinstance(made, CleanRecords):  # a test, or an application, may start two workers in one process

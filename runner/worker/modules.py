@@ -1,4 +1,4 @@
-"""The modules with tasks of the user's to imported ones, wherever they are: installed, beside the workflow, or here."""
+"""The user's modules of tasks to imported ones: installed, beside the workflow, or in the current directory."""
 
 import sys
 import traceback
@@ -41,7 +41,7 @@ def import_tasks(modules: Iterable[str]) -> None:
 
 
 def find_modules(modules: Iterable[str], beside: str | None) -> None:
-    """Have modules found that are not installed: beside a YAML, or in the current directory, as Celery finds them there.
+    """Let imports find modules that are not installed: beside a YAML, or in the current directory, as Celery does.
 
     Both come last on the path: a ``queue.py`` or an ``httpx.py`` there is no module of anybody else's. But the modules
     that were asked for are looked for beside the YAML first.

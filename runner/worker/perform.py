@@ -54,7 +54,7 @@ def perform(attempt: Attempt, callee: Callee, held: Held, settings: Settings) ->
 
 
 async def perform_async(attempt: Attempt, callee: Callee, held: Held, settings: Settings) -> Result:
-    """Do the same in an event loop, with a collector whose task is a coroutine, beside others."""
+    """Do the same in an event loop, for a collector whose task is a coroutine."""
     with held.limited(attempt.step.id, callee.limits.hard), notes.kept() as facts:
         prepared = _prepare(attempt, callee, settings)
         if not isinstance(prepared, tuple):
@@ -89,7 +89,7 @@ def open_gate(attempt: Attempt) -> list[str] | Skip:
 
 
 def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> Call | Result:
-    """Return what is called, or the result of a step that is not."""
+    """Return the callee of a step, or its result if the step is not called."""
     absent = open_gate(attempt)
     if isinstance(absent, Skip):
         return absent
@@ -127,7 +127,7 @@ def _handed(
 
 
 def _value_limit(attempt: Attempt, settings: Settings) -> int:
-    """Return the bytes that the step's value may have: a gather that is left out returns all values."""
+    """Return the limit of the step's value in bytes: a gather without a task returns all values."""
     return settings.value_limit if attempt.step.task else settings.fan_in_limit
 
 

@@ -99,7 +99,7 @@ def ledger() -> Ledger:
 
 
 def is_child() -> bool:
-    """Whether this is a process of a pool, which another takes the place of when it ends."""
+    """Whether this is a child of a pool, which the pool replaces when it exits."""
     return hasattr(current_process(), "index")
 
 
@@ -126,7 +126,7 @@ def run(run_id: str) -> RunRecord:
 
 
 def secret_plans() -> list[Plan]:
-    """Return the plans with secrets that this process has used lately: none of its log records may show them."""
+    """Return the plans with secrets that this process has used lately: no log record may show these secrets."""
     return list(_secret_plans.values())
 
 

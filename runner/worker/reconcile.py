@@ -50,7 +50,7 @@ def reconcile(run_id: str, ledger: Ledger, *, grace: float) -> None:
 
 
 def _mend(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
-    """Do what the sweep of a run calls for; a run of which the ledger lacks a part cannot go on, and is failed."""
+    """Act on the sweep of a run; a run of which the ledger lacks a part cannot continue, and fails."""
     try:
         _do(run, ledger, sweep)
     except MissingData as error:
@@ -77,13 +77,13 @@ def _do(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
 
 
 def _open_part(run: RunRecord) -> Part | None:
-    """The part of the plan that is being executed: the first without a value. None if all have one."""
+    """Return the part of the plan that is being executed: the first without a value; None if all have one."""
     ended = run.ended([end_of(part).id for part in run.plan.parts])
     return next((part for part in run.plan.parts if end_of(part).id not in ended), None)
 
 
 def _due(part: Part, layout: Layout, sweep: Sweep) -> list[str]:
-    """What of a part could be executed now and is in nobody's hands: refs of its collectors, or the step that gives its value."""
+    """Return what of a part is ready, and neither leased nor waiting: refs of its collectors, or the step that returns its value."""
     known = sweep.lost | sweep.overdue
     if isinstance(part, FanOut) and sweep.collectors_left:
         due = known | (sweep.idle - sweep.held)
@@ -173,7 +173,7 @@ class Reconciler:
         for run_id, sweep in sweeps.items():
             try:
                 if isinstance(sweep, UnreadableRun):
-                    raise sweep  # noqa: TRY301 - one place tells of it
+                    raise sweep  # noqa: TRY301 - one place reports it
                 _mend(ledger.open(run_id), ledger, sweep)
             except UnknownRun:  # it has expired since
                 continue
@@ -209,7 +209,7 @@ class Reconciler:
 
 
 class _Reconcilers(list[Reconciler]):
-    """Those of this process: an application, or a test, may start two workers in one."""
+    """Return the reconcilers of this process: an application, or a test, may start two workers in one."""
 
 
 @worker_ready.connect

@@ -95,7 +95,7 @@ def _record(
 
 
 def _end(run: RunRecord, outcome: Outcome) -> Verdict | None:
-    """Return how the run ends with this outcome; None if it goes on, as it does after a collector."""
+    """Return how the run ends with this outcome; None if it continues, as it does after a collector."""
     plan = run.plan
     step = plan.by_id.get(outcome.step)
     if step is None or step.kind == "collector" or (outcome.passes and plan.after(step)):

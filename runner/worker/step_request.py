@@ -1,4 +1,4 @@
-"""A message whose process is gone to its steps' outcomes: the worker's main process records what a dead child cannot."""
+"""A message whose process has died to its steps' outcomes: the worker's main process records what a dead child cannot."""
 
 import threading
 import time

@@ -1,7 +1,7 @@
 """The state of the process that a step begins with: that of the worker, whatever the steps before have changed.
 
 Restored is what would affect another step unseen: the directory that its relative paths are meant for, the umask of the
-files that it writes, the handlers of signals (a process that ignores SIGCHLD is told 0 by every command) and those that
+files that it writes, the handlers of signals (a process that ignores SIGCHLD gets 0 from every command) and those that
 are blocked, a pending alarm, the standard streams, the precision of decimals, and a current event loop. Environment
 variables, the locale, logging and the like are left as a task leaves them, as in any Celery worker: libraries set them for
 good when they are imported.

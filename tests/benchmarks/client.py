@@ -1,6 +1,6 @@
-"""Runs that are asked for on standard input to seconds on standard output: one process that submits, and waits.
+"""Requests for runs on standard input to seconds on standard output: one process submits each run and waits for it.
 
-Each side has one, so that neither pays for the other's imports, and the memory that submitting takes can be told.
+Each side has one, so that neither pays for the other's imports, and the memory that submitting takes can be measured.
 """
 
 import json
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-# A work takes what it was asked for, and answers the seconds that it took.
+# A work takes its count, and returns the seconds that it took.
 Work = Callable[..., float]
 
 
@@ -19,7 +19,7 @@ class WrongResult(Exception):
 
 
 def main(works: Mapping[str, Work]) -> None:
-    """Answer each line, `{"work": "numbers", "count": 1000}`, with a number, until there are no more."""
+    """Print a number for each line, `{"work": "numbers", "count": 1000}`, until the input ends."""
     for line in sys.stdin:
         asked: dict[str, Any] = json.loads(line)
         seconds = works[asked.pop("work")](**asked)

@@ -62,7 +62,7 @@ class Results:
     lines: tuple[Line, ...]
 
     def and_(self, lines: Sequence[Line], *, order: Sequence[str]) -> Results:
-        """With these lines in place of those that their rows had."""
+        """Return the results with these lines in place of the earlier ones of the same rows."""
         rows = {line.row for line in lines}
         all_ = [*(line for line in self.lines if line.row not in rows), *lines]
         return replace(self, lines=tuple(sorted(all_, key=lambda line: order.index(line.row))))

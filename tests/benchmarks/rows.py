@@ -85,7 +85,7 @@ def _wide(bench: Bench, full: int, ratio: float, *, chunks: int = 0, times: int 
 
 
 def _written_out(bench: Bench) -> Iterator[Line]:
-    """A file of so many collectors: what a worker looks up in the plan at each message would show here."""
+    """A file with this many collectors: what a worker looks up in the plan at each message would show here."""
     count, fewer = bench.count(10_000), bench.count(1000)
     with sides.ours(bench.folder) as ours:
         many, some = bench.in_turns(*(partial(ours.seconds, "written_out", count=each) for each in (count, fewer)))
@@ -140,7 +140,7 @@ def _memory(ours: Side, before: float, runs: int) -> dict[str, float]:
 
 
 def _each(seconds: Iterable[float], count: int) -> tuple[float, ...]:
-    """Millionths for each of so many collectors."""
+    """Microseconds for each of this many collectors."""
     return tuple(taken / count * 1e6 for taken in seconds)
 
 

@@ -25,7 +25,7 @@ _BY_HAND = ("celery", "-A", "tests.benchmarks.by_hand", "worker")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of those that are compared, ready to run something."""
+    """One side of the comparison, ready to run something."""
 
     broker: servers.Server
     worker: Popen[str] | None

@@ -1,4 +1,4 @@
-"""Each `bad/*.yaml` to the faults in the `.txt` beside it, as `validate` tells them; inputs too large to keep are made here."""
+"""Each `bad/*.yaml` to the faults in the `.txt` beside it, as `validate` prints them; inputs too large to keep are made here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ MADE: dict[str, Callable[[], str]] = {
 
 
 def told(content: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a user is told of a file called bad.yaml."""
+    """What a user reads about a file called bad.yaml."""
     monkeypatch.chdir(TESTS)
     with pytest.raises(InvalidWorkflow) as raised:  # noqa: PT012  either may raise, as for a user
         source = parse_source(content, "bad.yaml")

@@ -373,7 +373,7 @@ def _running(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def _http_server() -> Iterator[int]:
-    """Answers whatever it is told as a web server would."""
+    """Sends the reply of a web server, whatever it receives."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:

@@ -15,7 +15,7 @@ SCRIPT = Path(sys.executable).with_name("runner")
 
 
 def completed(words: str, **env: str) -> list[str]:
-    """What bash is told to offer for the last of the words."""
+    """What bash offers for the last of the words."""
     number = len(words.split(" ")) - 1
     done = subprocess.run(
         [SCRIPT],

@@ -1,4 +1,4 @@
-"""What a fault test has: settings with which faults are soon over, a broker of one's own, and workers to be killed."""
+"""Fixtures of the fault tests: settings under which faults pass quickly, a broker of the test's own, and workers to kill."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def start_worker(pool: str, tmp_path: Path) -> Iterator[StartWorker]:
 
 
 @pytest.fixture
-def workers(broker: Server, start_worker: StartWorker) -> "list[Popen[bytes]]":  # noqa: ARG001 - it is to be up first
+def workers(broker: Server, start_worker: StartWorker) -> "list[Popen[bytes]]":  # noqa: ARG001 - it must be up first
     """Two of them."""
     return [start_worker(), start_worker()]
 

@@ -57,7 +57,7 @@ MISSED_BEFORE = Change("MISSED_BEFORE", "if False:")
 MISSED_PLAN = Change("MISSED_PLAN", "if False:")
 MISSED_ITEMS = Change("MISSED_ITEMS", "except ZeroDivisionError as error:")
 MISSED_RESULT = Change("MISSED_RESULT", "if False:")
-# The ledger's time goes on by the clocks of those who ask, whatever the server's says.
+# The ledger's time advances by the clocks of its clients, whatever the server's clock shows.
 EXPECTED = Change("EXPECTED")
 AGREED = Change("AGREED")
 AWAKE = Change("AWAKE", "local is_awake = expected")
@@ -138,7 +138,7 @@ LEFT = Change("LEFT", "if True:")
 OFFERED = Change("OFFERED", "if False:")
 LIMIT = Change("WAIT_FOR_TASK", "return seconds")
 UNWANTED = Change("WAIT_FOR_TASK", 'return None if parked == "expired" else seconds')
-# Who ends with whom. Celery finishes what is being executed when it is told to end, unless that signal means another.
+# Which process ends with which. A terminated Celery finishes what it is executing, unless the signal means another shutdown.
 WARM = Change("WARM", 'env=os.environ | env | {"REMAP_SIGTERM": "SIGQUIT"}')
 TETHER = Change("TETHER")
 KEEPER = Change("KEEPER", "signal.pause()")

@@ -1,4 +1,4 @@
-"""A run that has met faults to the certainty that the promise was kept: I1 to I7 of the fault list.
+"""A run that has met faults to the invariants that it kept: I1 to I7.
 
 I1  the run has a recorded end
 I2  the gather was handed one entry per collector, in the order of the YAML
@@ -36,7 +36,7 @@ def check(
     """Fail with the first invariant that does not hold.
 
     Args:
-        told: what the waiting `run --json` said.
+        told: what the waiting `run --json` printed.
         retries: that each step of the workflow has.
         faults: how many touched which step; a step that is not named was touched by none.
     """
@@ -46,7 +46,7 @@ def check(
 
 
 def check_told(run_id: str, ledger: Ledger, *, told: Answer | None = None) -> None:
-    """I3, as far as it is told."""
+    """I3, as far as the commands show it."""
     shown = show(run_id)
     assert shown["status"] == ledger.open(run_id).info().status, "I3: `show` and the ledger"
     assert statuses(shown) == {step: each.status for step, each in ledger.open(run_id).outcomes().items()}, "I3: steps"
@@ -57,7 +57,7 @@ def check_told(run_id: str, ledger: Ledger, *, told: Answer | None = None) -> No
 def check_recorded(
     run_id: str, ledger: Ledger, journal: Journal, *, retries: int = 0, faults: Mapping[str, int]
 ) -> None:
-    """I1 to I6 as far as the ledger and the journal tell."""
+    """I1 to I6, as far as the ledger and the journal show them."""
     run, plan = ledger.open(run_id).info(), ledger.open(run_id).plan
     assert run.ended, f"I1: the run is {run.status}"
     assert len(ledger.open(run_id).outcomes()) == len(plan.steps), "I3: every step has an outcome"

@@ -40,7 +40,7 @@ class Journal:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def await_start(self, step: str, *, times: int = 1, within: float = 15) -> Line:
-        """The latest start of a step, once it has been started so many times."""
+        """Return the latest start of a step, once it has been started this many times."""
         wait_until(lambda: len(self.starts(step)) >= times, f"{step} has started {times} times", within)
         return self.starts(step)[-1]
 

@@ -1,4 +1,4 @@
-"""A fault to what became of the run that it happened to, on either side: `SCENES`, in the order of the table."""
+"""A fault to the end of the run that it hit, on either side: `SCENES`, in the order of the table."""
 
 import json
 import os
@@ -160,5 +160,5 @@ SCENES = (
     Scene("F16", "a collector kills its process each time, 2 retries", collector_kills_its_process),
     Scene("F17", "a message that nobody can read is in the queue, ten kinds", hostile_message, len(HOSTILE)),
     Scene("partial", "one collector of four fails", collector_fails),
-    Scene("F25", "a worker is told to end (SIGTERM)", worker_told_to_end),
+    Scene("F25", "a worker is terminated (SIGTERM)", worker_told_to_end),
 )

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.submit FOLDER COUNT NAME [EVERY]`: so many small runs, accepted and sent; prints their ids.
+"""`python -m tests.faults.submit FOLDER COUNT NAME [EVERY]`: accepts and sends COUNT small runs, and prints their ids.
 
 A broker that is away is asked again: an id that was recorded meanwhile is not recorded twice.
 """

@@ -143,7 +143,7 @@ collectors:
 
 @pytest.mark.usefixtures("workers")
 def test_a_collector_that_lets_nothing_interrupt_it_ends_alone(tmp_path: Path, ledger: Ledger) -> None:
-    """F14 b. Its process ends with it; the others of the batch are executed in another."""
+    """F14 b. The process ends with the collector; the rest of the batch is executed in another."""
     workflow = tmp_path / "stubborn.yaml"
     workflow.write_text(STUBBORN)
     run = flow.begin(tmp_path, file=str(workflow), run_id="stubborn")

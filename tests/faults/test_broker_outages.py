@@ -24,9 +24,9 @@ StartValkey = Callable[..., Server]
 
 @pytest.mark.usefixtures("workers")
 def test_a_killed_broker_that_keeps_a_file_loses_no_run(tmp_path: Path, broker: Server, ledger: Ledger) -> None:
-    """F07: the run under way. Proves that what is to be recorded is sent again while the broker restarts.
+    """F07: the run under way. Proves that writes to the ledger are repeated while the broker restarts.
 
-    What cannot be recorded even so is given back, to be executed again; behind that stands the reconciler.
+    What still cannot be recorded is given back and executed again; the reconciler is the last resort.
     """
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
@@ -62,7 +62,7 @@ def test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs(
 def test_a_broker_that_lost_its_data_is_told_and_the_run_fails(
     tmp_path: Path, start_valkey: StartValkey, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F08. Proves the look at the ledger by whoever waits: without it, `run` would wait for ever."""
+    """F08. Proves that a waiting `run` reads the ledger: without it, `run` would wait for ever."""
     broker = start_valkey("--appendonly", "no")
     monkeypatch.setenv("RUNNER_BROKER_URL", broker.url)
     assert "append-only" in runner("doctor").stdout
@@ -99,7 +99,7 @@ def test_who_watches_a_run_that_the_broker_lost_is_told(tmp_path: Path, ledger: 
 
 @pytest.mark.usefixtures("workers")
 def test_a_frozen_broker_is_waited_for(tmp_path: Path, broker: Server, ledger: Ledger) -> None:
-    """F10. Proves that whoever watches a run has patience, and that `show` has less."""
+    """F10. Proves that a command which follows a run retries for long, and `show` for a shorter time."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
     broker.freeze()
@@ -164,7 +164,7 @@ class Link:
 
 @contextmanager
 def link() -> Iterator[Link]:
-    """A namespace that ends with the block."""
+    """A namespace that lasts as long as the block."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("cutting a link takes a network namespace: root, and iproute2")
     name = f"rt{os.getpid()}"
@@ -192,7 +192,7 @@ def _ip(*words: str) -> None:
 
 
 def submit(folder: Path, count: int, name: str = "queued") -> list[str]:
-    """Accept and send so many small runs; answers their ids."""
+    """Accept and send this many small runs, and return their ids."""
     command = [sys.executable, "-m", "tests.faults.submit", str(folder), str(count), name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -87,7 +87,7 @@ class Chaos:
         """F25."""
         worker = self._a_worker()
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0, "a worker that is told to end is not at fault"
+        assert worker.wait(60) == 0, "a worker that is terminated exits with 0"
         self._replace(worker)
 
     def _a_worker(self) -> "Popen[bytes]":
@@ -133,7 +133,7 @@ def test_every_accepted_run_ends_as_promised_whatever_happens(
 
 @contextmanager
 def submitting(folder: Path, count: int, every: float) -> "Iterator[Popen[str]]":
-    """A process that submits so many runs, `every` seconds one; its standard output has their ids."""
+    """A process that submits this many runs, one in `every` seconds; its standard output has their ids."""
     command = [sys.executable, "-m", "tests.faults.submit", str(folder), str(count), "chaos", str(every)]
     with Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:

@@ -1,4 +1,4 @@
-"""The broker's clock is set, back and forward: the ledger's time goes on as if nothing had happened."""
+"""The broker's clock is set, back and forward: the ledger's time advances as if nothing had happened."""
 
 import shutil
 import subprocess
@@ -24,7 +24,7 @@ PLAN = make_plan(collectors=(A, B), deadline=60)
 
 @pytest.fixture
 def set_clock(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Set the clock of every server that is started from now on, by so many seconds to what it would be."""
+    """Set the clock of every server that is started from now on, this many seconds ahead."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler")

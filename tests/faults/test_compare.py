@@ -13,7 +13,7 @@ from tests.integration.test_documents import FAULTS, README, table
 
 
 def test_celery_and_this_project_are_put_through_a_fault_and_measured(tmp_path: Path) -> None:
-    """The quickest of them: a chord fails with one collector, and a workflow goes on with the other three."""
+    """The quickest of them: a chord fails with one collector, and a workflow continues with the other three."""
     file = tmp_path / "measured.json"
     command = [sys.executable, "-m", "tests.faults.compare", "--only", "partial", "--tries", "1", "--json", str(file)]
     done = subprocess.run([*command, "--markdown"], cwd=ROOT, capture_output=True, text=True, check=False)

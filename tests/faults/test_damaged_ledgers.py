@@ -96,7 +96,7 @@ def test_a_key_of_another_type_is_the_problem_of_its_run(
 
 
 class Broken(Ledger):
-    """A ledger whose methods raise what they are told to, each so many times."""
+    """A ledger whose methods raise the given exceptions, each a given number of times."""
 
     raises: BaseException
     times: int

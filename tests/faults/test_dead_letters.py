@@ -1,4 +1,4 @@
-"""F17: messages that no worker can read. Each is kept with its bytes, and the worker that took it goes on.
+"""F17: messages that no worker can read. Each is kept with its bytes, and the worker that took it continues.
 
 They fail without the consumer of dead_letters.py. Celery 5.7 ends the worker over six of
 the ten: an envelope without a body and a wrong body, which it puts back and ends over at every start, and deep JSON, what is

@@ -42,7 +42,7 @@ ONE_OF_EACH = ("exit", "own", "half_a_pair")
 
 
 @pytest.fixture
-def worker(start_worker: StartWorker, broker: object) -> object:  # noqa: ARG001 - it is to be up first
+def worker(start_worker: StartWorker, broker: object) -> object:  # noqa: ARG001 - it must be up first
     return start_worker("--include", "ends")
 
 
@@ -149,7 +149,7 @@ def foreach(task: str, ways: Iterable[str], **keys: Any) -> dict[str, Any]:
 
 
 def outcomes(folder: Path, ledger: Ledger, workflows: Mapping[str, Any]) -> dict[str, dict[str, Outcome]]:
-    """What became of every step of a run of each workflow, once all of them have ended."""
+    """Return the outcome of every step of a run of each workflow, once all runs have ended."""
     files = {
         run_id: write_workflow(folder / f"{run_id}.yaml", name="ends", include=["ends"], **workflow)
         for run_id, workflow in workflows.items()
@@ -169,7 +169,7 @@ def told_one(outcome: Outcome) -> Ended:
 
 
 def messages(ended: Mapping[str, Outcome], ways: Iterable[str]) -> dict[str, str]:
-    """Of those whose message is ours to keep."""
+    """Of the endings whose message we keep."""
     plain = {"exit", "exit_0", "own", "cancelled", "text_raises", "half_a_pair", "huge"}
     return {way: error_of(ended[way]).message for way in ways if way in plain}
 

@@ -87,7 +87,7 @@ def test_tasks_of_an_application_in_an_included_module_are_executed(own: str) ->
 def test_tasks_of_an_application_that_a_worker_includes_late_are_executed(
     own: str, valkey: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Celery imports what ``-I`` names when the tasks of our application are settled, and there tells it of none."""
+    """Celery imports what ``-I`` names when the tasks of our application are final, and registers none of them there."""
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 

@@ -47,7 +47,7 @@ def test_a_full_disk_of_the_broker_is_told_and_outlived(
 def test_a_broker_that_has_reached_maxmemory_is_told_and_outlived(
     tmp_path: Path, broker: Server, ledger: Ledger
 ) -> None:
-    """F21 a. Proves that a write which is refused is tried again, by whoever has something to record."""
+    """F21 a. Proves that every writer retries a write that is refused."""
     run = flow.begin(tmp_path)
     run.journal.await_start("three")
     run.journal.await_start("four")  # what has not started yet cannot, as long as nothing can be written

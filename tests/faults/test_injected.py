@@ -26,7 +26,7 @@ def armed(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def worker(start_worker: StartWorker, broker: object, armed: Path) -> object:  # noqa: ARG001 - it is to be up first
+def worker(start_worker: StartWorker, broker: object, armed: Path) -> object:  # noqa: ARG001 - it must be up first
     return start_worker("--include", "injected", INJECTED=str(armed))
 
 

@@ -70,9 +70,9 @@ def test_with_the_default_settings_a_killed_worker_costs_at_most_its_lease_and_f
 def test_a_killed_child_of_the_pool_costs_one_attempt(
     tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
-    """F02 a. Proves the requests: Celery's late acknowledgement gives the message back, and they the lease.
+    """F02 a. Proves the requests: Celery's late acknowledgement returns the message, and the requests release the lease.
 
-    Without them whoever gets the message waits for the lease to run out.
+    Without them the next worker with the message waits until the lease runs out.
     """
     start_worker(RUNNER_LEASE="30")
     start_worker(RUNNER_LEASE="30")
@@ -146,7 +146,7 @@ def test_what_a_frozen_and_killed_worker_had_taken_is_sent_again(
 
 @pytest.mark.usefixtures("workers")
 def test_a_worker_that_thaws_after_its_leases_records_nothing_twice(tmp_path: Path, ledger: Ledger) -> None:
-    """F06, but thawed instead of killed. Proves that the first outcome of a step is the one."""
+    """F06, but thawed instead of killed. Proves that the first outcome of a step is kept."""
     run = flow.begin(tmp_path)
     group, held = freeze_who_executes_three(run, ledger)
     run.journal.await_start("three", times=2)
@@ -163,7 +163,7 @@ def test_a_worker_that_thaws_after_its_leases_records_nothing_twice(tmp_path: Pa
 def test_a_collector_that_kills_its_process_is_stopped_after_its_retries(
     tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
-    """F16. Proves the requests that record what became of a process.
+    """F16. Proves the requests that record how a process ended.
 
     And the pool that notices its death: with Celery's own the lease may run out first, and 6 of 10 times it is executed
     four or five times.

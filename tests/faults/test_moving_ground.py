@@ -126,7 +126,7 @@ def test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why(
 def test_a_step_does_not_fail_while_the_worker_that_has_its_task_is_busy(
     pool: str, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
-    """One of a single process answers nobody then, but its reconciler goes on telling the ledger what it has."""
+    """A worker of a single process replies to no command meanwhile, but its reconciler still announces its tasks to the ledger."""
     start_worker("--concurrency", "1", "--pool", pool)
     busy = flow.begin(tmp_path, "--seconds", "8", file=flow.SMALL, run_id="busy")
     busy.journal.await_start("only")
@@ -164,7 +164,7 @@ def two_kinds(folder: Path) -> str:
 def test_a_shared_worker_ends_the_fan_out_of_a_detached_run_at_its_deadline(
     tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
-    """Not before; that it is not long after it either is told by a reconciler's next look (test_reconcile.py)."""
+    """Not before it; that it is not long after it either is shown by a reconciler's next look (test_reconcile.py)."""
     arguments = {"journal": f"{tmp_path}/j", "step": "slow", "seconds": 60}
     file = write_workflow(
         tmp_path / "late.yaml",
@@ -237,7 +237,7 @@ def test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again(
 
 @pytest.mark.usefixtures("workers")
 def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: Ledger) -> None:
-    """F26 d. Proves that nothing is recorded after the end: the gather goes on, and what it returns comes to nothing."""
+    """F26 d. Proves that nothing is recorded after the end: the gather continues, and its value is dropped."""
     run = flow.begin(tmp_path, "--slow", "1", "--gather-seconds", "2")
     run.journal.await_start("gather")
     answer = runner("cancel", "flow")

@@ -98,7 +98,7 @@ def test_a_run_whose_plan_no_worker_reads_for_too_long_fails_and_can_be_resumed(
 
 
 def test_a_run_whose_plan_is_of_a_newer_version_is_cancelled_and_stays_readable(tmp_path: Path, ledger: Ledger) -> None:
-    """A damaged run loses its inputs then, as nobody can tell what of it is right."""
+    """A damaged run loses its inputs then, as no part of it can be relied on."""
     _, text = submit(tmp_path, ledger, of_version_2)
 
     answer = runner("cancel", "newer")

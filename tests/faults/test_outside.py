@@ -55,7 +55,7 @@ def written(path: Path, text: str) -> str:
 
 @pytest.mark.usefixtures("state_dir")
 def test_a_program_that_reads_standard_input_ends_in_the_worker_of_run(reads: str) -> None:
-    """rq#2187: descriptor 0 was the pipe that tells the worker of the end of `run`, and `cat`, ssh or ffmpeg read it."""
+    """rq#2187: descriptor 0 was the pipe by which the worker notices the end of `run`, and `cat`, ssh or ffmpeg read it."""
     assert runner("run", reads).stdout == '["", "", "", ""]\n'
 
 

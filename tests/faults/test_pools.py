@@ -70,7 +70,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.usefixtures("workers")
 def test_an_attempt_in_a_pool_without_processes_ends_at_its_timeout(tmp_path: Path, ledger: Ledger) -> None:
-    """F14 a. Where there is no process to end, a thread that sleeps on is left behind, and the run goes on."""
+    """F14 a. Where there is no process to end, a thread that sleeps on is left behind, and the run continues."""
     arguments = {"journal": f"{tmp_path}/j", "step": "bad", "seconds": 60}
     retry = {"max_retries": 1, "delay": "100ms"}
     file = write_workflow(
@@ -89,7 +89,7 @@ def test_an_attempt_in_a_pool_without_processes_ends_at_its_timeout(tmp_path: Pa
 
 @pytest.mark.usefixtures("broker")
 def test_a_worker_without_children_does_not_end_with_whoever_started_it(tmp_path: Path) -> None:
-    """Celery tells a solo worker that it is a child of a pool; those are to end with their worker, and it did."""
+    """Celery marks a solo worker as a child of a pool; such children exit with their worker, and so it did."""
     command = [sys.executable, "-m", "runner", "worker", "--pool", "solo"]
     log = tmp_path / "log"
     shell = subprocess.run(

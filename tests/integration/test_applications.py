@@ -581,7 +581,7 @@ def track(instance, **_):
 
 @contextmanager
 def serving(log: Path, *command: str, **env: str) -> Iterator[None]:
-    """A worker of an application of the user's, told to end with the block: one that is killed leaves Celery's directory."""
+    """A worker of a user's application, terminated at the end of the block: one that is killed leaves Celery's directory."""
     with working(log, *command, C_FORCE_ROOT="1", **env) as process:
         yield
         process.terminate()

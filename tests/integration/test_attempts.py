@@ -49,7 +49,7 @@ def workflow(folder: Path, delay: str) -> str:
 
 
 @pytest.fixture
-def retrying(tmp_path: Path, state_dir: Path) -> Iterator[None]:  # noqa: ARG001 - it is to be set first
+def retrying(tmp_path: Path, state_dir: Path) -> Iterator[None]:  # noqa: ARG001 - it must be set first
     """A run called "mine", of which every collector has failed once and waits for five minutes."""
     words = ("run", workflow(tmp_path, "5m"), "--folder", str(tmp_path), "--times", "9", "--run-id", "mine")
     process = start(*words)

@@ -20,7 +20,7 @@ QUEUE = "celery"
 
 
 def written(folder: Path, count: int, *, stages: int = 0, batch: int = BATCH) -> str:
-    """A workflow of collectors that do nothing, in batches, with so many stages after the gather."""
+    """A workflow of collectors that do nothing, in batches, with this many stages after the gather."""
     collector = {
         "id": "number",
         "task": "pure.echo",
@@ -59,7 +59,7 @@ def longest(messages: list[str]) -> int:
 
 
 def tail(message: str) -> list[Any]:
-    """The signatures of the gather and the stages that a message carries, for whoever is the last."""
+    """The signatures of the gather and the stages that a message carries, as any collector may be the last."""
     _, _, embedded = json.loads(base64.b64decode(json.loads(message)["body"]))
     body = embedded["chord"]
     return body["kwargs"]["tasks"] if body["task"] == "celery.chain" else [body]
@@ -127,7 +127,7 @@ def test_a_small_run_takes_few_round_trips_before_and_after_it(broker: Server, t
     """At 20 ms each a run of 0.06 s took a second: 31 of them, most to open two connections, and to read what is not there.
 
     While it is followed it waits (XREAD), and for how often that is depends on how fast it goes. What sends its messages goes
-    with the ledger's count of them: kombu asks whether the server is there, how long the queue is, and tells who listens to it.
+    with the ledger's count of them: kombu asks whether the server is there and how long the queue is, and announces who listens to it.
     """
     with (
         working(tmp_path / "worker.log", "runner", "worker", "--concurrency", "2"),

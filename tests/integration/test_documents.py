@@ -1,6 +1,6 @@
-"""The documents: what they show is run, and what they list is compared with the code.
+"""The documents: what they show is executed, and what they list is compared with the code.
 
-The comment above a block says what becomes of it: `file: NAME` is a file for the blocks that follow, `test: run` is
+The comment above a block says how it is used: `file: NAME` is a file for the blocks that follow, `test: run` is
 executed, `test: session` is executed and compared, and `command: NAME` is executed by `.ci/run`.
 """
 

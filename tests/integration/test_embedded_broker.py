@@ -160,7 +160,7 @@ class TestItsLife:
         assert not (state_dir / "valkey.sock").exists()
 
     def test_a_forked_child_is_a_user_of_the_private_valkey_too(self, state_dir: Path) -> None:
-        """The children of a worker's prefork pool are not served by a server that ends with the worker's main process."""
+        """The children of a worker's prefork pool need the server longer than the worker's main process lives."""
         with forked_within(state_dir) as (child, server):
             assert processes.is_running(server)
             processes.kill(child)

@@ -302,7 +302,7 @@ class TestTls:
     def test_a_url_without_tls_of_a_broker_with_tls_is_told_so(
         self, password: str, authority: Authority, valkey: Server
     ) -> None:
-        """It was told that the connection was reset, and to start a server, or to take a private one."""
+        """The message said that the connection was reset, and to start a server, or to take a private one."""
         with (
             listening(in_tls(authority, valkey)) as url,
             pytest.raises(BrokerUnavailable, match="it requires TLS") as refused,
@@ -319,7 +319,7 @@ class TestTls:
     def test_a_tls_file_that_is_missing_or_no_certificate_is_named(
         self, file: str, reason: str, option: str, authority: Authority, valkey: Server
     ) -> None:
-        """It was told "no such file or directory", and to start a server, or that no TLS is spoken there."""
+        """The message said "no such file or directory", and to start a server, or that no TLS is spoken there."""
         path = authority.folder / file
         with (
             listening(in_tls(authority, valkey)) as url,
@@ -331,7 +331,7 @@ class TestTls:
     def test_a_missing_client_certificate_is_asked_for(
         self, version: ssl.TLSVersion, authority: Authority, valkey: Server
     ) -> None:
-        """It was told to write `redis://`."""
+        """The message said to write `redis://`."""
         with (
             listening(in_tls(authority, valkey, asks=True, version=version)) as url,
             pytest.raises(BrokerUnavailable) as refused,

@@ -173,7 +173,7 @@ def test_an_api_of_flower_open_to_every_web_page_is_refused() -> None:
 
 
 def test_a_flowerconfig_of_the_current_directory_is_not_executed(flower: Start, tmp_path: Path) -> None:
-    """`celery flower` does, and could be told there to listen on a socket open to everyone."""
+    """`celery flower` does, and a file could make it listen on a socket open to everyone."""
     (tmp_path / "flowerconfig.py").write_text("open('executed', 'w')\nunix_socket = 'open.sock'\n")
 
     flower(cwd=tmp_path, PYTHONPATH=str(ROOT))

@@ -45,7 +45,7 @@ def told(run: RunRecord) -> dict[str, tuple[str, str]]:
 
 
 def test_half_a_surrogate_pair_is_escaped_wherever_it_stands(run: RunRecord) -> None:
-    """Lua's JSON refuses it, and with it the outcomes of all others that came with it."""
+    """Lua's JSON refuses it, and with it every other outcome of the same call."""
     run.finish([make_outcome("a", "succeeded", 1, ref="a", worker=HALF)])
     outcome = run.outcome("a")
     assert outcome is not None
@@ -86,7 +86,7 @@ def test_a_retry_that_the_ledger_refuses_is_the_end_of_its_step(
 def test_an_item_whose_retry_the_ledger_refuses_counts_as_ended(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody had told the ledger which batch it was of: the gather waited for it until the run expired."""
+    """The ledger did not know which batch it was in: the gather waited for it until the run expired."""
     item = Item("x", "0", 0)
     page = make_collector("page", foreach=Foreach(items=["x"]), retry=Retry(max_retries=1))
     wide = make_plan("wide", collectors=[page], gather="g")

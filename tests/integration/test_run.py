@@ -217,7 +217,7 @@ def test_a_run_id_that_another_run_on_a_shared_broker_has_is_refused(valkey: Ser
 
 
 def test_a_run_that_has_not_ended_goes_on_when_it_is_started_again(valkey: Server) -> None:
-    """It was said "this is what came of it" of a run of which nothing had come yet."""
+    """`run` printed "this is what came of it" about a run that had no result yet."""
     words = ("run", DEFAULT, "--topic", "tea", "--detach", "--run-id", "mine", "--broker", valkey.url)
     runner(*words)
     again = runner(*words)
@@ -399,7 +399,7 @@ def test_ctrl_c_with_json_prints_the_cancelled_run(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_before_a_run_is_accepted_says_that_nothing_was_started(tmp_path: Path) -> None:
-    """It said that the run was being cancelled, and left open what became of it."""
+    """It said that the run was being cancelled, and not whether it was."""
     words = ("run", SLOW, "--journal", f"{tmp_path}/j", "--run-id", "mine")
     answer = runner(*words, RUNNER_CRASHPOINT="submit.before_accept", RUNNER_CRASHPOINT_SIGNAL="SIGINT")
     assert answer.code == 130
@@ -408,7 +408,7 @@ def test_ctrl_c_before_a_run_is_accepted_says_that_nothing_was_started(tmp_path:
 
 
 def test_a_run_whose_command_was_killed_is_said_to_be_executed_by_nobody(tmp_path: Path) -> None:
-    """`runs`, `show` and `doctor` told it as running, with no note, for as long as its leases lasted and after."""
+    """`runs`, `show` and `doctor` showed it as running, without a note, for as long as its leases lasted and after."""
     journal = tmp_path / "j"
     process = start("run", SLOW, "--journal", str(journal), "--seconds", "60", "--run-id", "slow-1")
     wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")

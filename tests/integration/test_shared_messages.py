@@ -23,7 +23,7 @@ def written(folder: Path, *collectors: dict[str, Any]) -> str:
 
 
 def meeting(folder: Path, number: int, **keys: Any) -> list[dict[str, Any]]:
-    """So many collectors, each of which ends once all have begun."""
+    """This many collectors, each of which ends once all have begun."""
     arguments = {"folder": str(folder / "met"), "number": number}
     return [
         {"task": "batch.meet", "timeout": 20, "with": {**arguments, "name": f"c{at}"}, **keys} for at in range(number)

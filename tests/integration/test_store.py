@@ -362,7 +362,7 @@ def end(ledger: Ledger, step: Step, status: Any = "succeeded") -> None:
 
 
 def lose(ledger: Ledger, steps: list[Step], times: int) -> None:
-    """Let so many workers claim these steps and be heard of no more."""
+    """Let this many workers claim these steps and then vanish."""
     for time_ in range(times):
         claims(ledger, steps, token=f"lost-{time_}", lease=1)
         ledger.server.clock_offset += 2
@@ -425,7 +425,7 @@ def test_what_happens_to_a_batch_at_once_is_one_event(wide: Ledger) -> None:
 
 
 def test_a_step_that_was_lost_twice_is_executed_alone(wide: Ledger) -> None:
-    """Of steps that one process had claimed, nobody knows which it died of: none is to be blamed for another."""
+    """It is unknown which of the steps that a process had claimed killed it: none may be blamed for another."""
     lose(wide, PAGES[:3], 2)
     assert claims(wide, [PAGES[3], *PAGES[:3]]) == ["granted", "later", "later", "later"]
     assert claims(wide, PAGES[:3], token="other", alone=False) == ["later", "later", "later"]
@@ -598,7 +598,7 @@ def test_the_last_message_returns_to_its_chord_with_its_outcome(accepted: Ledger
 def test_the_last_message_of_a_chord_is_told_so_again(accepted: Ledger) -> None:
     """Its worker may have been killed before it sent what follows: the message is delivered again, and finds its steps done.
 
-    Told so once, the fan-in waited for the reconciler.
+    When that was reported only once, the fan-in waited for the reconciler.
     """
     accepted.open("run-1").expect("chord", 2)
     answers = [accepted.open("run-1").returned("chord", message) for message in ("one", "one", "two", "two", "one")]

@@ -136,7 +136,7 @@ def test_up_ends_if_the_port_of_flower_is_taken(valkey: Server) -> None:
 
 
 def main_process(command: str, word: str) -> int:
-    """The process of one of its commands; those of a worker's pool come later, and look the same."""
+    """The process of one of its commands; the children of a worker's pool start later, and look the same."""
     return min(pid for pid, line in processes.carrying(word).items() if f"runner {command} " in line)
 
 

@@ -66,7 +66,7 @@ def test_a_collector_that_has_not_answered_by_the_deadline_is_late_and_the_rest_
 def test_a_late_collector_is_shown_as_it_works_and_its_value_when_it_comes(
     tmp_path: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker of a run's own ends with the run; one that several share goes on."""
+    """A run's own worker ends with the run; one that several runs share continues."""
     monkeypatch.setenv("RUNNER_BROKER_URL", valkey.url)
     late = yaml_step("slowly", "command.run", {"argv": ["sh", "-c", "sleep 4; echo cocoa"]})
     with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", "--name", "one@here"):

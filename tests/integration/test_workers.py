@@ -1,4 +1,4 @@
-"""The same YAML on a broker of one's own, with as many workers as wanted, and on an existing Celery app."""
+"""The same YAML on an external broker, with any number of workers, and on an existing Celery app."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Whatever stands in the ledger: a command ends with a line and a documented exit code, and another run is as it was."""
+"""Any data in the ledger to a command that prints a line and exits with a documented code; other runs are unchanged."""
 
 import contextlib
 import io
@@ -71,7 +71,7 @@ def fill(ledger: Ledger, run_id: str, *, ended: bool) -> None:
 
 
 def damaged(client: Any, key: str, damage: Callable[[bytes], bytes], choice: int) -> None:
-    """Damage one value of a key, or put a text there if it holds none of its own."""
+    """Damage one value of a key, or write a text there if it is empty."""
     kind = client.type(key)
     if kind == b"hash":
         fields = sorted(client.hkeys(key))

@@ -34,7 +34,7 @@ def wait(journal: str, step: str, file: str) -> list[str]:
 
 @shared_task(name="observed.fail")
 def fail(journal: str, step: str, times: int = 1000) -> str:
-    """Fail so many times, then succeed."""
+    """Fail this many times, then succeed."""
     note(journal, "START", step)
     starts = sum(line.split()[2:] == ["START", step] for line in Path(journal).read_text(encoding="utf-8").splitlines())
     if starts <= times:

@@ -42,7 +42,7 @@ def recurse() -> None:
     recurse()
 
 
-# What a task does that is told to end so; what it returns.
+# What a task does to end in this way; its value, if any.
 WAYS: dict[str, Callable[[], object]] = {
     "value": lambda: "well",
     "exception": lambda: fail(ValueError("no")),

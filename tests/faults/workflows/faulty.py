@@ -20,7 +20,7 @@ def note(journal: str, word: str, step: str, attempt: int) -> None:
 
 
 def begin(journal: str, step: str) -> int:
-    """Note the start of a step; answers which it is."""
+    """Note the start of a step, and return its number."""
     lines = Path(journal).read_text(encoding="utf-8").splitlines() if Path(journal).exists() else []
     attempt = 1 + sum(line.split()[2:4] == ["START", step] for line in lines)
     note(journal, "START", step, attempt)
@@ -53,7 +53,7 @@ def poisoned(
 
 @shared_task(name="faulty.gather")
 def gather(values: list[Any], journal: str, seconds: float = 0, dies: int = 0) -> list[Any]:
-    """Write the values down, and return them as they are; the first so many times, take the worker down after that."""
+    """Write the values down, and return them as they are; kill the worker after the first `dies` times."""
     attempt = begin(journal, "gather")
     time.sleep(seconds)
     with Path(f"{journal}.gathered").open("ab", buffering=0) as file:
@@ -141,7 +141,7 @@ def reads_input(value: Any = None) -> str:  # noqa: ARG001 - so that it can be a
 
 @shared_task(name="faulty.flaky")
 def flaky(journal: str, step: str, times: int = 1, seconds: float = 0) -> str:
-    """Take some time and fail, so many times, then succeed."""
+    """Take some time and fail, this many times, then succeed."""
     attempt = begin(journal, step)
     time.sleep(seconds)
     if attempt <= times:

@@ -27,7 +27,7 @@ def failure(argv: Any, **arguments: Any) -> CommandFailure:
 
 
 def members(group: int) -> list[str]:
-    """The processes of a group; a zombie has ended, whoever is to reap it."""
+    """The processes of a group; a zombie has ended, even before it is reaped."""
     table = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in table.splitlines()]
     return [" ".join(row) for row in rows if int(row[0]) == group and not row[1].startswith("Z")]

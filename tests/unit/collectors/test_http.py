@@ -390,7 +390,7 @@ def test_a_failure_of_http_get_survives_the_way_from_a_pool_process() -> None:
 
 
 def test_part_of_a_body_that_nobody_asked_for_is_a_failure(server: Server) -> None:
-    """ansible#68843: a server, or a cache before it, that answers with a part of the file although no range was asked for."""
+    """ansible#68843: a server, or a cache before it, that sends a part of the file although no range was requested."""
     error = failure(server.url("/status/206"))
     assert "206 Partial Content, a part of what it has" in str(error)
     assert error.retryable

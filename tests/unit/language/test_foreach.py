@@ -49,7 +49,7 @@ def _in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def told(text: str, **inputs: Any) -> list[str]:
-    """What is wrong with the items of a collector, given its `foreach`: each after the text that it is told at."""
+    """What is wrong with the items of a collector, given its `foreach`: each after the text at its place."""
     declared = "{pages: {type: array, default: []}, path: {default: p}}"
     written = parse_source(
         f"name: a\ninputs: {declared}\ncollectors:\n  - {{id: page, task: pure.echo, foreach: {text}}}\n", "a.yaml"

@@ -89,7 +89,7 @@ def test_the_hash_of_a_plan_changes_with_what_the_workflow_does_alone() -> None:
 
 
 def test_a_key_that_the_language_gets_changes_no_hash_of_a_workflow_without_it() -> None:
-    """They are in the ledgers of those who use this: `run --run-id` and `resume` would take each for another workflow."""
+    """They are in the ledgers of users: `run --run-id` and `resume` would take each for another workflow."""
     full = (
         "collectors:\n  - {id: a, task: pure.echo, with: {value: 1}, timeout: 5s, retry: {max_retries: 2, on: [OSError]}}\n"
         "  - {id: b, task: pure.echo, with: {value: '${{ item }}'}, foreach: [1, 2], batch: 2, required: false}\n"

@@ -205,7 +205,7 @@ def test_a_default_of_a_parameter_that_is_nested_deeply_is_not_written_out(tmp_p
 
 @pytest.mark.parametrize("arguments", ["", "with: {branch: ulm}", "with: {other: 1}"])
 def test_of_a_task_with_a_decorator_of_its_own_no_argument_is_missed(arguments: str, tmp_path: Path) -> None:
-    """Celery PR 10281: a decorator that injects an argument was told as `needs "session"`."""
+    """Celery PR 10281: a decorator that injects an argument was reported as `needs "session"`."""
     (tmp_path / "shop.py").write_text(
         "@shared_task(name='w')\n@with_session\ndef work(session, branch): ...", encoding="utf-8"
     )

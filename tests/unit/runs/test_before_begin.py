@@ -1,4 +1,4 @@
-"""A signal before a run begins: what the user is told."""
+"""A signal before a run begins, to the message for the user."""
 
 import signal
 from contextlib import suppress

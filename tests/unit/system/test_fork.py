@@ -1,4 +1,4 @@
-"""A copy of a process that goes on with something else: tried from processes with one thread, as it is meant for."""
+"""A copy of a process that does something else: tried from processes with one thread, as it is meant for."""
 
 import signal
 import subprocess

@@ -41,7 +41,7 @@ def test_an_item_whose_retry_is_due_counts_once() -> None:
 
 @pytest.mark.parametrize("started", [1, 100, 1000])
 def test_items_counted_never_exceed_the_total(started: int) -> None:
-    """One whose worker is lost starts again, and what is told of it comes again, too."""
+    """An item whose worker is lost starts again, and its events come again, too."""
     counted = tally(started=started)
     counted.start(started, 1)
     counted.finish(started, 2, "succeeded")

@@ -185,7 +185,7 @@ def test_what_a_run_waits_for_is_in_the_picture_as_long_as_nothing_runs() -> Non
 
 
 def batch(event: EventName, count: int, at: float, **told: Any) -> Event:
-    """What happened to so many pages."""
+    """An event of this many pages."""
     return Event(id="0", event=event, at=START + at, step="page", worker="celery@box", count=count, **told)
 
 
@@ -431,7 +431,7 @@ print("warning", file=sys.stderr)
 
 
 def on_a_terminal(columns: int, **environment: str) -> tuple[str, str]:
-    """A program that shows progress, its stderr a terminal so wide, its stdout a pipe: what both were told."""
+    """Return what a program with progress wrote, to a terminal of this width on stderr and to a pipe on stdout."""
     main, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, columns))
     process = subprocess.Popen(
