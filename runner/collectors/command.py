@@ -18,6 +18,7 @@ from celery import shared_task
 
 from runner.collectors.labels import add_labels
 from runner.ledger.values import text_of
+from runner.system.home import at_home
 from runner.text import parse_json
 
 Result = TypeVar("Result")
@@ -108,7 +109,7 @@ def run(
     Args:
         stdin: the command's standard input; empty by default. In a gather or a stage it is the value before.
         argv: the program and its arguments. Numbers become text.
-        cwd: the directory to run it in.
+        cwd: the directory to run it in; a leading `~` is the worker's home directory.
         env: variables for the command. Numbers and booleans become text; null leaves a variable out, also an inherited one.
         pass_env: names of more variables that it inherits from the worker, with `*` for any characters.
         stdin_format: how `stdin` is written: text, lines (a list of texts, one a line), json, or jsonl (a list, one JSON
@@ -126,7 +127,7 @@ def run(
     """
     words = _words(argv)
     environment = _environment(env or {}, pass_env or [])
-    with _file_of(_input(stdin, stdin_format)) as given, _group(words, cwd, environment, given) as process:
+    with _file_of(_input(stdin, stdin_format)) as given, _group(words, at_home(cwd), environment, given) as process:
         printed, complaint = _output(process, words[0], max_bytes)
     if process.returncode not in ok_codes:
         message = f"{words[0]} {_ending(process.returncode)}{_said(complaint)}"

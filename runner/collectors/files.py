@@ -15,6 +15,7 @@ from celery import shared_task
 from runner import note
 from runner.collectors.charsets import text_codec
 from runner.collectors.labels import add_labels
+from runner.system.home import at_home
 from runner.text import count, parse_json
 
 Format = Literal["text", "json", "jsonl", "csv", "yaml"]
@@ -74,7 +75,7 @@ def read(
         paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. A path
             without any of these must exist; a pattern that is also the name of a file means that file alone. `**` does
             not follow symbolic links to directories.
-        root: the directory to look in, relative to the worker's.
+        root: the directory to look in, relative to the worker's; a leading `~` is the worker's home directory.
         exclude: patterns of files and whole directories that `paths` with patterns leave out.
         hidden: `*`, `?` and `**` also find files and directories whose names begin with a dot. Without it a pattern finds
             them where it begins with a dot itself (`.github/*.yaml`), and `.git` only where it is written.
@@ -88,6 +89,7 @@ def read(
     Raises:
         FilesFailure: naming the file, and the line where there is one.
     """
+    root = at_home(root)
     found = _find(root, _listed(paths), _listed(exclude), hidden=hidden, allow_none=allow_none)
     if len(found) > max_files:
         raise FilesFailure(f"{len(found):,} files match {paths}, more than {max_files:,} (max_files)", retryable=False)
@@ -126,7 +128,7 @@ def search(
         paths: patterns below `root`, with `/`: `*`, `?`, `[a-z]` within a name, and `**` for any directories. A path
             without any of these must exist; a pattern that is also the name of a file means that file alone. `**` does
             not follow symbolic links to directories.
-        root: the directory to look in, relative to the worker's.
+        root: the directory to look in, relative to the worker's; a leading `~` is the worker's home directory.
         exclude: patterns of files and whole directories that `paths` with patterns leave out.
         hidden: `*`, `?` and `**` also find files and directories whose names begin with a dot. Without it a pattern finds
             them where it begins with a dot itself (`.github/*.yaml`), and `.git` only where it is written.
@@ -139,6 +141,7 @@ def search(
     Raises:
         FilesFailure: naming the file or the argument.
     """
+    root = at_home(root)
     wanted = _compiled(pattern, regex=regex, ignore_case=ignore_case)
     records: list[dict[str, Any]] = []
     for path in _find(root, _listed(paths), _listed(exclude), hidden=hidden, allow_none=allow_none):
@@ -214,7 +217,7 @@ def _refuse_directory(error: OSError) -> NoReturn:
 
 def _parts(pattern: str) -> tuple[str, ...]:
     parts = tuple(part for part in pattern.split("/") if part not in {"", "."})
-    if not parts or pattern.startswith("/") or ".." in parts:
+    if not parts or pattern.startswith(("/", "~/")) or ".." in parts:
         raise FilesFailure(f"{pattern!r} is not a pattern below root; set root to look elsewhere", retryable=False)
     return parts
 

@@ -15,6 +15,7 @@ from runner import note
 from runner.collectors.keys import named
 from runner.language.source import kind
 from runner.ledger.values import text_of
+from runner.system.home import at_home
 
 
 class NotWritten(Exception):
@@ -36,7 +37,7 @@ def to_json(value: Any, path: str, *, indent: int | None = 2, receipt: bool = Fa
 
     Args:
         value: the value.
-        path: the file, relative to the worker's directory.
+        path: the file, relative to the worker's directory; a leading `~` is the worker's home directory.
         indent: spaces a level; null for one line.
         receipt: return `{path, count}`, and not the value.
 
@@ -58,7 +59,7 @@ def to_jsonl(records: list[Any], path: str, *, receipt: bool = False) -> Any:
 
     Args:
         records: the list.
-        path: the file, relative to the worker's directory.
+        path: the file, relative to the worker's directory; a leading `~` is the worker's home directory.
         receipt: return `{path, count}`, and not the list.
 
     Raises:
@@ -80,7 +81,7 @@ def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | Non
 
     Args:
         records: objects. Null is an empty cell; lists, objects and booleans are written as JSON.
-        path: the file, relative to the worker's directory.
+        path: the file, relative to the worker's directory; a leading `~` is the worker's home directory.
         columns: the keys to write; by default all, in the order in which they first appear. A column that no record has
             is a failure, unless it is written with a `?`.
         receipt: return `{path, count}`, and not the records.
@@ -110,8 +111,9 @@ def to_csv(records: list[dict[str, Any]], path: str, *, columns: list[str] | Non
 
 
 def _written(value: Any, path: str, count: int, *, receipt: bool) -> Any:
-    note(path=path, count=count)
-    return {"path": path, "count": count} if receipt else value
+    place = at_home(path)  # another program opens it: no `~` is expanded there
+    note(path=place, count=count)
+    return {"path": place, "count": count} if receipt else value
 
 
 def _require_list(value: object, wanted: str, path: str) -> None:
@@ -154,12 +156,12 @@ def _replaced(path: str) -> Iterator[TextIO]:
 
     A process that is killed meanwhile leaves a hidden `.….tmp` beside it, and never a part of a file under its name.
     """
-    if path.startswith("~") and "/" in path:
+    if path.startswith("~") and "/" in path and at_home(path) == path:
         raise NotWritable(
-            f'cannot write {path}: a leading "~" is not expanded: write the whole path, or ./{path} if the directory is called so'
+            f"cannot write {path}: there is no user {path[1:].partition('/')[0]}; write ./{path} if the directory is called so"
         )
     try:
-        target = Path(path).resolve()  # so that a symbolic link stays one
+        target = Path(at_home(path)).resolve()  # so that a symbolic link stays one
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
             raise NotWritable(f"cannot write {path}: it exists and is not a regular file")

@@ -16,6 +16,7 @@ from runner.language.faults import Fault, InvalidExpression, InvalidItems, Inval
 from runner.language.plan import Foreach, Item, Plan, Step, change_steps
 from runner.language.source import Source, found, is_json, kind
 from runner.language.steps import WrittenStep, walk
+from runner.system.home import at_home
 from runner.text import count, cut_middle, echo, printable
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _placed(foreach: Foreach, inputs: Mapping[str, Any]) -> tuple[str, _Placed]:
         if not isinstance(path, str):
             raise InvalidItems(f"expected the path of a file, found {found(path)}", "E007", ("items", "file"))
         format_ = foreach.items["format"] or _FORMATS.get(Path(path).suffix.lower(), "lines")
-        return _shown(path), _READERS[format_](path)
+        return _shown(path), _READERS[format_](at_home(path))
     listed = expressions.expand(foreach.items, {"inputs": inputs})
     if not isinstance(listed, list):
         raise InvalidItems(f"expected a list of items, found {kind(listed)}", "E007")

@@ -185,6 +185,15 @@ def test_a_command_runs_in_its_directory(tmp_path: Path) -> None:
     assert run(argv=["ls"], cwd=str(tmp_path)) == "here\n"
 
 
+def test_a_leading_tilde_of_the_directory_is_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "here").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert run(argv=["ls"], cwd="~/data") == "here\n"
+
+
 def test_a_command_that_fails_shows_the_code_and_the_end_of_standard_error() -> None:
     error = failure(["sh", "-c", "seq 100000 >&2; echo because >&2; exit 3"])
     assert str(error).startswith("sh exited with code 3: ")

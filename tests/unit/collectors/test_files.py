@@ -92,9 +92,16 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
     assert "there is no file none.md in " in str(failure(paths="none.md", root=str(tmp_path)))
 
 
-@pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../b", "."])
+@pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../b", ".", "~/x"])
 def test_a_pattern_stays_below_its_root(tmp_path: Path, pattern: str) -> None:
     assert "is not a pattern below root" in str(failure(paths=pattern, root=str(tmp_path)))
+
+
+def test_a_leading_tilde_of_the_root_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, TREE)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert [each["path"] for each in read(root="~/src", paths="*.py")] == ["c.py"]
+    assert [each["path"] for each in search(root="~", pattern="", paths="src/*.py")] == ["src/c.py"]
 
 
 def test_a_root_of_files_that_is_not_there_is_named() -> None:

@@ -141,15 +141,23 @@ def test_a_path_that_cannot_hold_a_file_is_named(tmp_path: Path, place: str) -> 
         to_json(1, f"{tmp_path}/{place}")
 
 
-@pytest.mark.parametrize("path", ["~/x.csv", "~tea/x.csv"])
 @pytest.mark.parametrize("write", [to_json, to_jsonl, to_csv])
-def test_a_home_directory_is_not_expanded_and_no_directory_is_called_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any, path: str
+def test_a_leading_tilde_of_a_path_is_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any
 ) -> None:
     """`path: ~/x.csv` made a directory `~` in the worker's directory, and the step succeeded."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotWritable, match=f'cannot write {path}: a leading "~" is not expanded'):
-        write([], path)
+    monkeypatch.setenv("HOME", f"{tmp_path}/home")
+    assert write([{"a": 1}], "~/x.csv", receipt=True) == {"path": f"{tmp_path}/home/x.csv", "count": 1}
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.csv")] == ["home/x.csv"]
+
+
+def test_a_home_directory_of_nobody_is_refused_and_no_directory_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotWritable, match=r"cannot write ~tea/x\.csv: there is no user tea; write \./~tea/x\.csv"):
+        to_csv([], "~tea/x.csv")
     assert list(tmp_path.iterdir()) == []
 
 

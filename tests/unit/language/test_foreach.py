@@ -118,6 +118,14 @@ def test_the_path_of_a_file_of_items_may_be_an_input() -> None:
     assert values({"file": "${{ inputs.which }}.txt", "format": None}, which="urls") == ["a"]
 
 
+def test_a_leading_tilde_of_a_file_of_items_is_the_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "urls.txt").write_text("a\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert values({"file": "~/urls.txt", "format": None}) == ["a"]
+
+
 def test_a_file_of_items_is_read_no_further_than_it_is_asked_for() -> None:
     made = plan(file("x.jsonl", "1\n2\nno JSON"))
     assert [item.value for item in islice(items(made, made.collectors[0]), 2)] == [1, 2]
