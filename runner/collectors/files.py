@@ -212,7 +212,9 @@ def _walk(
 
 
 def _refuse_directory(error: OSError) -> NoReturn:
-    raise FilesFailure(f"{error.filename} cannot be listed: {error.strerror}; exclude it to go on without") from error
+    raise FilesFailure(
+        f"{error.filename} cannot be listed: {error.strerror}; exclude it to continue without"
+    ) from error
 
 
 def _parts(pattern: str) -> tuple[str, ...]:

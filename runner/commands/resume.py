@@ -89,7 +89,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
                         edited=edited,
                         destination=session.destination,
                     )
-                    click.echo(f"run {name} goes on from run {run_id}", err=True)
+                    click.echo(f"run {name} continues run {run_id}", err=True)
 
             return follow(name, session, wait, begin)
 

@@ -15,9 +15,9 @@ from runner.language.faults import InvalidWorkflow
 from runner.language.source import Source, read_source
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks, tasks_of
 from runner.settings import Settings, read_settings
-from runner.text import nearest, printable
+from runner.text import nearest, printable, to_json
 from runner.views.screen import screen_of
-from runner.views.task_list import task_details, task_list
+from runner.views.task_list import task_details, task_list, tasks_document
 
 
 def _names_and_files(incomplete: str) -> list[CompletionItem]:
@@ -30,7 +30,10 @@ def _names_and_files(incomplete: str) -> list[CompletionItem]:
 
 @click.command
 @click.argument("words", metavar="[FILE] [NAME]", nargs=-1, type=Completed("file_or_name", _names_and_files))
-def command(words: tuple[str, ...]) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: each task with its parameters and an example."
+)
+def command(words: tuple[str, ...], *, as_json: bool) -> None:
     """List the tasks that a workflow may use.
 
     With NAME, describe this one, with an example. With FILE, include the tasks of its modules.
@@ -38,16 +41,18 @@ def command(words: tuple[str, ...]) -> None:
     settings = read_settings()
     file, name = _file_and_name(words, settings)
     found = _of(read_source(file), settings) if file else _offered(settings)
-    for each in sorted(found.replaced):
-        click.echo(f"warning: {printable(found.choice(each))}", err=True)
-    here = screen_of(sys.stdout)
-    if name is None:
-        click.echo(task_list(found.values(), screen=here))
-    elif name in found:
-        click.echo(task_details(found[name], screen=here))
-    else:
+    if name is not None and name not in found:
         near = nearest(name, found)
         raise click.UsageError(f"There is no task {name}." + (f" Did you mean {near}?" if near else ""))
+    if as_json:
+        click.echo(to_json(tasks_document(found.values() if name is None else [found[name]], found)))
+        return
+    for each in sorted(found.replaced):
+        click.echo(f"warning: {printable(found.choice(each))}", err=True)
+    shown_on = screen_of(sys.stdout)
+    click.echo(
+        task_list(found.values(), screen=shown_on) if name is None else task_details(found[name], screen=shown_on)
+    )
 
 
 def _file_and_name(words: tuple[str, ...], settings: Settings) -> tuple[str | None, str | None]:

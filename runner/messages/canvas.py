@@ -46,9 +46,13 @@ def compose_open(plan: Plan, run_id: str, layout: Layout, done: Collection[str] 
 
 
 def _messages(fan_out: FanOut, layout: Layout, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:
-    """Return the content of each message: the collectors, and their refs that have not ended."""
+    """Return the content of each message: the collectors, and their refs that have not ended.
+
+    Collectors that are written out come first: a worker takes messages in order, and one of them, perhaps the longest,
+    would begin only after all items of a wide `foreach`. The results keep the order of the file.
+    """
     messages: dict[Any, tuple[list[Step], list[str]]] = {}
-    for step in fan_out.collectors:
+    for step in sorted(fan_out.collectors, key=lambda step: step.foreach is not None):
         for ref in layout.refs(step):
             if ref not in done:
                 steps, refs = messages.setdefault(layout.shared.get(step.id, ref), ([], []))

@@ -79,7 +79,7 @@ def follow(run_id: str, session: Session, wait: WaitOptions, begin: Callable[[],
         broker = without_password(locate_broker(session.settings))
         raise BrokerUnavailable(
             f"run {run_id} is left as it is: broker {broker}: {why}",
-            f"`{command_line('resume', run_id)}` goes on with it, once the broker does",
+            f"`{command_line('resume', run_id)}` continues it, once the broker is back",
         ) from error
 
 
@@ -205,7 +205,7 @@ class Following:
 
     def _time_is_up(self, plan: Plan) -> int:
         show = command_line("show", self.run_id)
-        _say(f"run {self.run_id} has not ended after {self.wait.timeout:g} s, and goes on: `{show}`")
+        _say(f"run {self.run_id} has not ended after {self.wait.timeout:g} s, and continues: `{show}`")
         if self.wait.as_json:
             show_end(self.run_id, self.ledger, plan, self.wait, summary=False)
         return self._leave(STILL_RUNNING)

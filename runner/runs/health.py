@@ -130,7 +130,7 @@ def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -
         if timed and worker.pool in {"thread", "solo"}:
             yield Concern(
                 f"worker {worker.name} has no child processes that a timeout could kill ({listed(timed)}): code that cannot"
-                " be interrupted goes on",
+                " be interrupted continues",
                 "start it with --pool prefork",
             )
     offered = {task for worker in workers for task in worker.tasks}

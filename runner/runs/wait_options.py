@@ -9,7 +9,7 @@ class WaitOptions:
 
     Args:
         as_json: one JSON object on stdout instead of the result.
-        detach: print the run's id, and go on in the background.
+        detach: print the run's id, and continue in the background.
         timeout: seconds to wait; the run continues after them.
         strict: a partial run is a failure.
         quiet: no progress, and a summary only of a run that did not succeed.

@@ -1,9 +1,10 @@
-"""The tasks that `task:` may name to words for people."""
+"""The tasks that `task:` may name to words for people and to JSON for programs."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from runner.language.examples import example
-from runner.language.task_index import Task
+from runner.language.task_index import Task, TaskIndex
 from runner.text import block, printable
 from runner.views.screen import PLAIN, Screen
 
@@ -19,6 +20,46 @@ def task_details(task: Task, *, screen: Screen = PLAIN) -> str:
     where = f"{task.file}:{task.line}" if task.file else task.module
     header = f"{_task(task, screen)}\n    {screen.paint(printable(where), 'dim')}"
     return "\n\n".join(filter(None, [header, rest, _example(task, screen)]))
+
+
+def tasks_document(tasks: Iterable[Task], index: TaskIndex) -> dict[str, Any]:
+    """Return the tasks by name, each as `task_details` describes it, as an object for JSON.
+
+    Args:
+        tasks: those to describe.
+        index: all of them; it knows which names several modules define, and the names of tasks that workers elsewhere offer.
+    """
+    return {
+        "tasks": [_document(task) for task in sorted(tasks, key=lambda task: task.name)],
+        "elsewhere": list(index.declared),
+        "warnings": [index.choice(name) for name in sorted(index.replaced)],
+    }
+
+
+def _document(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "module": task.module,
+        "file": task.file,
+        "line": task.line,
+        "async": task.is_async,
+        "parameters": [
+            {
+                "name": each.name,
+                "annotation": each.annotation,
+                "required": each.required,
+                "default": each.default,
+                "choices": list(each.choices),
+                "keyword_only": each.keyword_only,
+                "positional_only": each.positional_only,
+            }
+            for each in task.parameters
+        ],
+        "any_other_name": task.takes_any,
+        "summary": task.summary,
+        "doc": task.doc,
+        "example": example(task),
+    }
 
 
 def _example(task: Task, screen: Screen) -> str:

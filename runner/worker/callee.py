@@ -89,7 +89,7 @@ def _registered(step: Step, worker: str) -> Callable[..., Any]:
             raise TaskNotRegistered(f'"{step.task}" is not registered on {worker}: name its module in `include`')
         waited = duration(process.settings().wait_for_task)
         raise TaskNotRegistered(
-            f'no worker has offered "{step.task}" for {waited}: start one with --include and its module, then resume the run'
+            f'no worker has offered "{step.task}" for {waited}: start one that has it (ours: --include MODULE), then resume the run'
         )
     task: Callable[..., Any] = _undecorated(app.tasks[step.task])
     return task

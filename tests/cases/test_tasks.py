@@ -61,6 +61,30 @@ def test_a_task_of_a_file_is_shown_with_where_it_stands(tmp_path: Path) -> None:
     assert "task: shop.prices\n" in told
 
 
+def test_the_tasks_of_a_file_are_one_json_object_with_their_parameters_and_examples(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "from celery import shared_task\n\n@shared_task(name='shop.prices')\n"
+        'async def prices(city: str, *, unit: Literal["kg", "t"] = "kg", **more):\n    """Prices."""\n'
+    )
+    file = tmp_path / "w.yaml"
+    file.write_text("name: w\ninclude: [shop]\n")
+    document = runner("tasks", str(file), "shop.prices", "--json", RUNNER_TASKS="elsewhere.*").json
+    [task] = document["tasks"]
+    assert (document["elsewhere"], document["warnings"]) == (["elsewhere.*"], [])
+    assert (task["name"], task["file"], task["line"], task["async"]) == ("shop.prices", f"{tmp_path}/shop.py", 4, True)
+    assert [(each["name"], each["required"], each["choices"]) for each in task["parameters"]] == [
+        ("city", True, []),
+        ("unit", False, ["kg", "t"]),
+    ]
+    assert (task["summary"], task["any_other_name"]) == ("Prices.", True)
+    assert "task: shop.prices" in task["example"]
+
+
+def test_the_json_of_tasks_has_every_task_of_the_list() -> None:
+    names = [task["name"] for task in runner("tasks", "--json").json["tasks"]]
+    assert names == [line.split()[0] for line in runner("tasks").stdout.splitlines() if line[:1].strip()]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

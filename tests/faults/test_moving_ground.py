@@ -116,7 +116,10 @@ def test_a_step_whose_task_nobody_offers_fails_at_last_and_says_why(
     assert (told.code, told.json["status"]) == (0, "partial")
     unknown = next(step for step in told.json["steps"] if step["id"] == "unknown")
     assert (unknown["status"], unknown["attempts"]) == ("failed", 1)
-    assert 'no worker has offered "faulty.collect" for 3s: start one with --include' in unknown["error"]["message"]
+    assert (
+        'no worker has offered "faulty.collect" for 3s: start one that has it (ours: --include MODULE)'
+        in unknown["error"]["message"]
+    )
     invariants.check_told("two", ledger, told=told)
     invariants.check_nothing_left(ledger)
 

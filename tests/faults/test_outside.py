@@ -331,7 +331,7 @@ def test_a_run_whose_broker_was_waited_for_in_vain_says_how_to_go_on(
             lambda: None,
         )
 
-    assert refused.value.hint == "`python -m runner resume small` goes on with it, once the broker does"
+    assert refused.value.hint == "`python -m runner resume small` continues it, once the broker is back"
 
 
 def kill_twice(state_dir: Path) -> None:

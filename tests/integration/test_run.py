@@ -222,7 +222,7 @@ def test_a_run_that_has_not_ended_goes_on_when_it_is_started_again(valkey: Serve
     runner(*words)
     again = runner(*words)
     assert (again.code, again.stdout) == (0, "mine\n")
-    assert again.stderr == "run mine exists already, and has not ended: going on with it\n"
+    assert again.stderr == "run mine exists already, and has not ended: it continues\n"
 
 
 def test_an_empty_run_id_is_refused_and_starts_nothing() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from celery.canvas import _chain, _chord
 
 from runner.language.layout import Layout
-from runner.language.plan import HARD_LIMIT_AFTER, Plan, Retry
+from runner.language.plan import HARD_LIMIT_AFTER, Foreach, Plan, Retry
 from runner.messages.canvas import GATHER, STAGE, compose_open, messages_of
 from tests.plans import change_plan, make_collector, make_gather, make_plan, make_stage
 
@@ -36,6 +36,15 @@ def test_a_message_of_several_collectors_has_a_time_limit_with_room_for_all() ->
     assert message.args == ("run-1", ["c0", "c2", "c3"])
     assert message.options["shadow"] == "news.c0"
     assert message.options["time_limit"] == (4 + HARD_LIMIT_AFTER) * 3
+
+
+def test_collectors_that_are_written_out_are_sent_before_the_items_of_a_foreach() -> None:
+    """A single required collector below a `foreach` of 10,000 items began when they had ended."""
+    wide = make_collector("page", foreach=Foreach(items=list(range(4)), name="item", key=None))
+    news = change_plan(plan(collectors=2), collectors=(make_collector("a"), wide, make_collector("b")))
+    composed = compose_open(news, "run-1", Layout(counts={"page": 4}, sizes={"page": 2}))
+    assert isinstance(composed, _chord)
+    assert [refs for each in composed.tasks for refs in each.args[1]] == ["a", "b", "page/0", "page/1"]
 
 
 def test_the_canvas_of_one_collector_is_a_chord_too() -> None:
