@@ -180,10 +180,11 @@ def test_no_collector_of_a_batch_starts_after_the_run_is_cancelled(tmp_path: Pat
 
 @pytest.mark.usefixtures("workers")
 def test_a_cancelled_run_is_resumed_with_what_has_no_outcome(tmp_path: Path, ledger: Ledger) -> None:
-    run = flow.begin(tmp_path, file=WIDE, run_id="wide")
+    run = flow.begin(tmp_path, "--held-from", "12", file=WIDE, run_id="wide")
     run.journal.await_end("page[9]")
     runner("cancel", "wide")
     assert run.end(within=15).code == 6
+    Path(f"{run.journal.path}.go").touch()
     # What was under way when it was cancelled has its end in the journal, and no outcome.
     succeeded = ledger.open("wide").tally()["page"]["succeeded"]
 

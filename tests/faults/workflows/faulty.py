@@ -38,10 +38,18 @@ def collect(journal: str, step: str, seconds: float = 0) -> list[str]:
 
 @shared_task(name="faulty.poisoned")
 def poisoned(
-    journal: str, step: str, seconds: float = 0, *, poisoned: bool = False, whole_worker: bool = False
+    journal: str,
+    step: str,
+    seconds: float = 0,
+    *,
+    poisoned: bool = False,
+    whole_worker: bool = False,
+    held: bool = False,
 ) -> list[str]:
-    """As `faulty.collect`; or kill the process that executes this, or its whole worker."""
+    """As `faulty.collect`; or kill the process that executes this, or its whole worker; or wait for a file beside the journal."""
     attempt = begin(journal, step)
+    while held and not Path(f"{journal}.go").exists():
+        time.sleep(0.02)
     if poisoned and whole_worker:
         os.killpg(0, signal.SIGKILL)
     if poisoned:
