@@ -1,4 +1,6 @@
-"""What went wrong to its message, its hint and its exit code."""
+"""What went wrong to its message, its hint and its exit code; what may go wrong to how to fix it."""
+
+from dataclasses import dataclass
 
 
 class RunnerError(Exception):
@@ -9,6 +11,14 @@ class RunnerError(Exception):
     def __init__(self, message: str = "", hint: str = "") -> None:
         super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
         self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong or unsafe, but stops no command, and how to fix it."""
+
+    problem: str
+    remedy: str
 
 
 class MalformedRunId(RunnerError):

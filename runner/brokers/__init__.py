@@ -11,12 +11,11 @@ from runner.brokers.embedded import (
     starting_valkey,
     valkey_url,
 )
-from runner.brokers.external import Concern, broker_problem, broker_warnings, check_broker, connect
+from runner.brokers.external import broker_problem, broker_warnings, check_broker, connect
 from runner.settings import Settings
 
 __all__ = [
     "Broker",
-    "Concern",
     "broker_problem",
     "broker_warnings",
     "connect",

@@ -6,7 +6,6 @@ import socket
 import ssl
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -17,7 +16,7 @@ from redis import connection, exceptions
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from runner.errors import BrokerUnavailable, BrokerUnsafe
+from runner.errors import BrokerUnavailable, BrokerUnsafe, Finding
 from runner.settings.broker_url import celery_url, without_password
 
 CONNECT_WITHIN = 2.0  # seconds
@@ -38,14 +37,6 @@ UNNAMED: dict[str, Any] = (
 )
 # defence: ANSWERED_WITHIN
 ONCE: dict[str, Any] = {"named": True, "socket_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 0)}
-
-
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """Something that is wrong or unsafe, and how to fix it."""
-
-    problem: str
-    remedy: str
 
 
 def connect(url: str, *, named: bool = False, **options: Any) -> redis.Redis:
@@ -108,12 +99,12 @@ def check_broker(url: str, *, insecure: bool = False) -> None:
         raise BrokerUnavailable(f"broker {without_password(url)}: no answer within {CHECK_WITHIN:g} s") from None
 
 
-def broker_warnings(url: str) -> list[Concern]:
+def broker_warnings(url: str) -> list[Finding]:
     """Return the warnings of `doctor` about a broker that can be used."""
     found = []
     if not _authenticates(url) and not all(ip.is_loopback for ip in _addresses(url)):
         found.append(
-            Concern("no password: anyone who reaches its port can send work to the workers", "set requirepass")
+            Finding("no password: anyone who reaches its port can send work to the workers", "set requirepass")
         )
     try:
         with connect(url, **ONCE) as client:
@@ -121,18 +112,18 @@ def broker_warnings(url: str) -> list[Concern]:
     except exceptions.RedisError as error:
         return [
             *found,
-            Concern(f"INFO cannot be read: {broker_problem(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
+            Finding(f"INFO cannot be read: {broker_problem(error)[0]}", "let its user read INFO: ACL SETUSER … +info"),
         ]
     if not info["aof_enabled"]:
         lost = "no append-only file: a restart loses the work since its last snapshot"
-        found.append(Concern(lost, "set appendonly yes"))
+        found.append(Finding(lost, "set appendonly yes"))
     if info["role"] == "slave":
-        found.append(Concern("a replica: what is written to it is lost", "use the address of its primary"))
+        found.append(Finding("a replica: what is written to it is lost", "use the address of its primary"))
     if (limit := info.get("maxmemory", 0)) and info["used_memory"] > 0.8 * limit:
-        found.append(Concern(f"{info['used_memory'] / limit:.0%} of its maxmemory is used", "raise maxmemory"))
+        found.append(Finding(f"{info['used_memory'] / limit:.0%} of its maxmemory is used", "raise maxmemory"))
     version = str(info.get("valkey_version", info["redis_version"]))
     if [int(number) for number in version.split(".")[:2]] < [6, 2]:
-        found.append(Concern(f"version {version}: tested are Redis 6.2 and later, and Valkey", "update it"))
+        found.append(Finding(f"version {version}: tested are Redis 6.2 and later, and Valkey", "update it"))
     return found
 
 

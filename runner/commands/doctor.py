@@ -12,9 +12,10 @@ from typing import Any
 import click
 from redis.exceptions import RedisError
 
-from runner.brokers import Broker, Concern, connect, open_broker
+from runner.brokers import Broker, connect, open_broker
 from runner.commands.options.completed import FILE
 from runner.commands.options.shared import broker_options
+from runner.errors import Finding
 from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks
 from runner.language.workflow_file import load
@@ -94,7 +95,7 @@ def _look(
         )
         for name in sorted(tasks)
     ]
-    warnings: list[Concern] = [*broker_problems(broker.url)]
+    warnings: list[Finding] = [*broker_problems(broker.url)]
     if not broker.embedded:  # with the private Valkey, each run starts a worker with its tasks
         warnings += worker_problems(workers, settings, refused=refused, reconciled=reconciled)
         warnings += plan_problems(plan, workers, settings) if plan else ()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any
 
 from runner.language import expressions
 from runner.language.expressions import ITEM_LIMIT
@@ -17,7 +17,7 @@ from runner.language.plan import Foreach, Item, Plan, Step, change_steps
 from runner.language.source import Source, found, is_json, kind
 from runner.language.steps import WrittenStep, walk
 from runner.system.home import at_home
-from runner.text import count, cut_middle, echo, printable
+from runner.text import count, cut_middle, echo, parse_json, printable
 
 if TYPE_CHECKING:
     from runner.language.source import Loc
@@ -186,7 +186,7 @@ def _of_json_lines(path: str) -> _Placed:
         if line.isspace():
             continue
         try:
-            value = _JSON.decode(line)
+            value = parse_json(line)
         except (ValueError, RecursionError) as error:
             raise InvalidItems(f"{_called(_shown(path), number)}: not JSON: {error}", "E039") from error
         if not is_json(value):
@@ -271,10 +271,3 @@ def _unreadable(path: str, why: str) -> InvalidItems:
 
 def _shown(path: str) -> str:
     return cut_middle(printable(path), 80)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no value of JSON")
-
-
-_JSON = json.JSONDecoder(parse_constant=_refuse)

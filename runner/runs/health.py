@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import redis
 
-from runner.brokers import Concern, broker_warnings, connect
+from runner.brokers import broker_warnings, connect
+from runner.errors import Finding
 from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex
 from runner.ledger.damage import UnreadableRun
@@ -37,7 +38,7 @@ class Worker:
     pool: str
 
 
-def broker_problems(url: str) -> Iterator[Concern]:
+def broker_problems(url: str) -> Iterator[Finding]:
     """Yield the risks of a broker that can be used: lost work, other users, a wrong clock."""
     yield from broker_warnings(url)
     try:
@@ -47,22 +48,22 @@ def broker_problems(url: str) -> Iterator[Concern]:
         return
     skew = seconds + micros / 1e6 - time.time()
     if abs(skew) > SKEW:
-        yield Concern(
+        yield Finding(
             f"its clock is {duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's:"
             " retries come early or late by that much",
             "let NTP set the clocks of the broker and of all workers",
         )
 
 
-def task_problems(tasks: TaskIndex) -> Iterator[Concern]:
+def task_problems(tasks: TaskIndex) -> Iterator[Finding]:
     """Yield the names that several modules give to a task: those of the settings, and those of a workflow."""
     for name in sorted(tasks.replaced):
-        yield Concern(tasks.choice(name), "rename yours, unless it should replace the other")
+        yield Finding(tasks.choice(name), "rename yours, unless it should replace the other")
 
 
 def worker_problems(
     workers: Collection[Worker], settings: Settings, *, refused: Mapping[str, str], reconciled: bool
-) -> Iterator[Concern]:
+) -> Iterator[Finding]:
     """Yield what is wrong with the workers of the default queue.
 
     Args:
@@ -73,41 +74,41 @@ def worker_problems(
     """
     queue = settings.queue
     if not any(queue in worker.queues for worker in workers):
-        yield Concern(
+        yield Finding(
             f'no worker of queue "{queue}" replies: a run would wait for one',
             how_to_start(settings),
         )
     for worker in workers:
         if queue in worker.queues and COLLECT not in worker.tasks:
-            yield Concern(
+            yield Finding(
                 f'worker {worker.name} serves the queue "{queue}" without the tasks of runner: it drops steps',
                 "have its app include runner.adopt, or give runs a queue of their own (RUNNER_QUEUE)",
             )
     executing = [worker.name for worker in workers if COLLECT in worker.tasks]
     if executing and not reconciled:
-        yield Concern(
+        yield Finding(
             f"no worker reconciles ({listed(executing)}): the steps of a killed worker are not sent again, and no deadline ends a fan-in",
             "have their app include runner.adopt",
         )
     for name, reason in refused.items():
-        yield Concern(f"worker {name} was refused: {reason}", "change its application, and restart it")
+        yield Finding(f"worker {name} was refused: {reason}", "change its application, and restart it")
 
 
-def reply_problems(unread: int) -> Iterator[Concern]:
+def reply_problems(unread: int) -> Iterator[Finding]:
     """Yield a problem if workers replied with a serializer that is not accepted.
 
     Args:
         unread: how many did.
     """
     if unread:
-        yield Concern(
+        yield Finding(
             f"{count(unread, 'worker')} of another app replied with a serializer that is refused, such as pickle, which may"
             " execute anything: their tasks and queues are unknown",
             "set task_serializer and result_serializer to json there, or give runs a database of their own (redis://HOST/1)",
         )
 
 
-def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iterator[Concern]:
+def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -> Iterator[Finding]:
     """Yield what a run of this plan would wait for, or lack.
 
     Args:
@@ -118,17 +119,17 @@ def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -
     yield from _too_long(plan, settings)
     for queue in sorted({str(step.queue) for step in plan.steps} - {settings.queue}):
         if not any(queue in worker.queues for worker in workers):
-            yield Concern(f'no worker of queue "{queue}" replies', f"start one with --queues {queue}")
+            yield Finding(f'no worker of queue "{queue}" replies', f"start one with --queues {queue}")
     for worker in workers:
         wanted = {step.task for step in plan.steps if step.task and step.queue in worker.queues}
         if lacking := sorted(wanted - worker.tasks):
-            yield Concern(
+            yield Finding(
                 f"worker {worker.name} lacks {', '.join(lacking)}: it leaves those steps to other workers",
                 "start it with --include and the module of the task, or name that in RUNNER_INCLUDE",
             )
         timed = [step.id for step in plan.steps if step.timeout is not None and step.queue in worker.queues]
         if timed and worker.pool in {"thread", "solo"}:
-            yield Concern(
+            yield Finding(
                 f"worker {worker.name} has no child processes that a timeout could kill ({listed(timed)}): code that cannot"
                 " be interrupted continues",
                 "start it with --pool prefork",
@@ -137,41 +138,41 @@ def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -
     for unknown in sorted({step.task for step in plan.steps if step.task} - offered) if workers else []:
         near = nearest(unknown, sorted(offered))
         meant = f"did you mean {near}? Else " if near else ""
-        yield Concern(f"no worker has {unknown}: a run would wait for one", f"{meant}start a worker that has it")
+        yield Finding(f"no worker has {unknown}: a run would wait for one", f"{meant}start a worker that has it")
 
 
-def waiting_run_problems(runs: Iterable[Run]) -> Iterator[Concern]:
+def waiting_run_problems(runs: Iterable[Run]) -> Iterator[Finding]:
     """Yield the runs with steps that no worker can execute."""
     for run in runs:
         if not run.ended and run.waits_for:
-            yield Concern(f"run {run.id} {printable(run.waits_for)}", command_line("show", run.id))
+            yield Finding(f"run {run.id} {printable(run.waits_for)}", command_line("show", run.id))
 
 
-def unattended_run_problems(runs: Iterable[Run]) -> Iterator[Concern]:
+def unattended_run_problems(runs: Iterable[Run]) -> Iterator[Finding]:
     """Yield the runs whose own worker has exited, as after `kill -9` of `run`."""
     for run in runs:
         if run.unattended:
-            yield Concern(f"run {run.id} has not ended, and no worker executes it", command_line("resume", run.id))
+            yield Finding(f"run {run.id} has not ended, and no worker executes it", command_line("resume", run.id))
 
 
-def variable_problems(unknown: Mapping[str, str]) -> Iterator[Concern]:
+def variable_problems(unknown: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the variables that look like a misspelt setting.
 
     Args:
         unknown: each with the setting that it resembles.
     """
     for name, near in unknown.items():
-        yield Concern(f"{printable(name)} is no setting, and has no effect", f"did you mean {near}?")
+        yield Finding(f"{printable(name)} is no setting, and has no effect", f"did you mean {near}?")
 
 
-def unreadable_run_problems(reasons: Mapping[str, str]) -> Iterator[Concern]:
+def unreadable_run_problems(reasons: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the runs whose record cannot be read, each with the reason."""
     for run_id, reason in reasons.items():
         error = UnreadableRun(run_id, printable(reason))
-        yield Concern(str(error), error.hint.replace("`", ""))
+        yield Finding(str(error), error.hint.replace("`", ""))
 
 
-def dead_letter_problems(total: int, key: str) -> Iterator[Concern]:
+def dead_letter_problems(total: int, key: str) -> Iterator[Finding]:
     """Yield a problem if there are dead letters.
 
     Args:
@@ -179,16 +180,16 @@ def dead_letter_problems(total: int, key: str) -> Iterator[Concern]:
         key: of their list in the broker.
     """
     if total:
-        yield Concern(
+        yield Finding(
             f"{count(total, 'dead letter')}: messages that no worker could read or execute",
             f"find their sender (`doctor --json` has them all), then send them again, or DEL {key}",
         )
 
 
-def _too_long(plan: Plan, settings: Settings) -> Iterator[Concern]:
+def _too_long(plan: Plan, settings: Settings) -> Iterator[Finding]:
     for step in plan.steps:
         if step.timeout is not None and step.timeout + 60 > settings.visibility:
-            yield Concern(
+            yield Finding(
                 f"{step.id} may take {duration(step.timeout)}, and its message is delivered again after"
                 f" {duration(settings.visibility)}: nothing is executed twice, but a worker reads it in vain",
                 f"RUNNER_VISIBILITY={step.timeout + 60:.0f}",

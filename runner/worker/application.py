@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from celery import Celery
 from kombu.serialization import prepare_accept_content
 
-from runner.brokers import Concern
-from runner.errors import RunnerError
+from runner.errors import Finding, RunnerError
 from runner.settings import Settings
 from runner.settings.broker_url import celery_url
 
@@ -29,40 +28,40 @@ def check(app: Celery, settings: Settings) -> None:
     Raises:
         ApplicationUnfit: they would be lost, or sent again for ever.
     """
-    for concern in concerns(app, settings):
-        raise ApplicationUnfit(f"the Celery application {app.main}: {concern.problem}", concern.remedy)
+    for finding in findings(app, settings):
+        raise ApplicationUnfit(f"the Celery application {app.main}: {finding.problem}", finding.remedy)
 
 
-def concerns(app: Celery, settings: Settings) -> Iterator[Concern]:
+def findings(app: Celery, settings: Settings) -> Iterator[Finding]:
     """Yield each reason why an application cannot send or execute steps."""
     with app.connection_for_write() as connection:
         transport, urls, options = connection.transport_cls, connection.alt, connection.transport_options or {}
     if transport not in {"redis", "rediss"}:
-        yield Concern(f"its broker is {transport}", "steps need one Redis or Valkey")
+        yield Finding(f"its broker is {transport}", "steps need one Redis or Valkey")
         return
     if len(urls) > 1 or app.conf.broker_read_url != app.conf.broker_write_url:
-        yield Concern("it has several brokers", "steps need one Redis or Valkey: name one URL in broker_url")
+        yield Finding("it has several brokers", "steps need one Redis or Valkey: name one URL in broker_url")
         return
     if prefix := options.get("global_keyprefix"):
-        yield Concern(
+        yield Finding(
             f"broker_transport_options has global_keyprefix={prefix!r}: a run is sent to queues without it, and would wait for ever",
             "leave it out, and give the application a database of its own",
         )
     if options.get("sep", SEPARATOR) != SEPARATOR or not set(options.get("priority_steps", PRIORITIES)) >= PRIORITIES:
-        yield Concern(
+        yield Finding(
             "broker_transport_options has another sep, or other priority_steps: what a run sends would not be found",
             "leave sep out, and have 0, 3, 6 and 9 among the priority_steps",
         )
     accepted: set[str] = prepare_accept_content(app.conf.accept_content)  # type: ignore[no-untyped-call]
     if "application/json" not in accepted:
-        yield Concern(
+        yield Finding(
             "accept_content is without json: it would drop every message of a run",
             'accept_content = ["json", …]; its own tasks may keep their serializer',
         )
     try:
         ledger_url(app, settings)
     except ValueError as error:
-        yield Concern(
+        yield Finding(
             f"its broker_url, with broker_use_ssl, is none that the ledger can be reached by: {error}",
             "name the same server in RUNNER_BROKER_URL",
         )

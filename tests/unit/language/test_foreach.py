@@ -256,7 +256,7 @@ def test_a_line_of_more_than_64_kib_is_refused_before_it_is_read_to_its_end() ->
     ("name", "content", "message"),
     [
         ("x.jsonl", b"1\n{", "x.jsonl:2: not JSON: "),
-        ("x.jsonl", b"NaN", "x.jsonl:1: not JSON: NaN is no value of JSON"),
+        ("x.jsonl", b"NaN", "x.jsonl:1: not JSON: NaN is not JSON"),
         ("x.jsonl", b"[" * 5000, "x.jsonl:1: not JSON: "),
         ("x.jsonl", b"[9007199254740992]", "x.jsonl:1: a number or a text that JSON cannot carry exactly"),
         ("x.jsonl", b'"\\ud800"', "x.jsonl:1: a number or a text that JSON cannot carry exactly"),

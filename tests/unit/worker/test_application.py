@@ -41,7 +41,7 @@ def test_the_ledger_is_on_its_broker(configuration: dict[str, Any], url: str) ->
     app = made(**configuration)
 
     assert application.ledger_url(app, Settings()) == url
-    assert list(application.concerns(app, Settings())) == []
+    assert list(application.findings(app, Settings())) == []
 
 
 def test_the_ledger_is_where_the_settings_say_if_they_do() -> None:
@@ -50,16 +50,16 @@ def test_the_ledger_is_where_the_settings_say_if_they_do() -> None:
     assert application.ledger_url(app, Settings(broker_url="redis://other:2/0")) == "redis://other:2/0"
 
 
-def test_a_broker_that_the_ledger_cannot_be_reached_by_is_a_concern() -> None:
+def test_a_broker_that_the_ledger_cannot_be_reached_by_is_a_finding() -> None:
     app = made(broker_url="redis://h:1/0", broker_use_ssl={"ssl_ca_data": "…"})
 
-    (concern,) = application.concerns(app, Settings())
+    (finding,) = application.findings(app, Settings())
 
-    assert "none that the ledger can be reached by" in concern.problem
-    assert "RUNNER_BROKER_URL" in concern.remedy
+    assert "none that the ledger can be reached by" in finding.problem
+    assert "RUNNER_BROKER_URL" in finding.remedy
 
 
-def test_the_password_of_a_broker_is_in_no_concern() -> None:
-    concerns = application.concerns(made(broker_url="sentinel://:s3cret@h:1;sentinel://:s3cret@i:1"), Settings())
+def test_the_password_of_a_broker_is_in_no_finding() -> None:
+    found = application.findings(made(broker_url="sentinel://:s3cret@h:1;sentinel://:s3cret@i:1"), Settings())
 
-    assert "s3cret" not in str(list(concerns))
+    assert "s3cret" not in str(list(found))
