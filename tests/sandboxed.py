@@ -1,4 +1,4 @@
-"""Functions that a sandbox is asked to call: one that answers, and some that have to be ended."""
+"""Functions for a sandbox to call: one that returns, and some that must be ended."""
 
 import os
 from typing import Any

@@ -19,7 +19,7 @@ from tests.workflow import write_workflow, yaml_step
 
 
 def freeze_who_executes_three(run: flow.Flow, ledger: Ledger) -> tuple[int, dict[str, int]]:
-    """Freeze a worker in the middle of a step; answers its process group, and what it holds: one more execution each is due.
+    """Freeze a worker in the middle of a step; return its process group and what it holds, each to be executed once more.
 
     What it holds is looked up when it is frozen: until then it may take another step.
     """

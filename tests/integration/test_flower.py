@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("state_dir")
 
 @pytest.fixture
 def flower() -> Iterator[Start]:
-    """Start Flower at a free port; answers a client of its pages."""
+    """Start Flower at a free port, and return a client of its pages."""
     started: list[subprocess.Popen[str]] = []
 
     def serve(*words: str, cwd: Path | None = None, **env: str) -> httpx.Client:
