@@ -52,8 +52,8 @@ def faults(source: Source, tasks: TaskIndex, unknown: Collection[Loc] = ()) -> l
 
 def include_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """Yield a fault for each module under ``include`` that cannot be read."""
-    written = source.draft.get("include")
-    for index, module in enumerate(written if isinstance(written, list) else []):
+    modules = source.draft.get("include")
+    for index, module in enumerate(modules if isinstance(modules, list) else []):
         if isinstance(module, str) and module in tasks.problems:
             hint = _include_hint(module, source)
             message = f"cannot include {echo(module)}: {tasks.problems[module]}"
@@ -74,15 +74,15 @@ def _include_hint(module: str, source: Source) -> str:
 def takes(source: Source, tasks: TaskIndex, loc: Loc) -> tuple[str, ...]:
     """Return the names that the task of the step at ``loc`` takes under ``with``; none if it is not known."""
     step = step_at(source.draft, loc)
-    task = step.value("task")[0] if step and step.loc == loc else None
-    known = tasks.get(task) if isinstance(task, str) else None
-    return tuple(parameter.name for parameter in known.parameters) if known else ()
+    name = step.value("task")[0] if step and step.loc == loc else None
+    task = tasks.get(name) if isinstance(name, str) else None
+    return tuple(parameter.name for parameter in task.parameters) if task else ()
 
 
 def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fault]:
     inputs = source.draft.get("inputs") or {}
-    told = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
-    known: Known = {"inputs": tuple(inputs) if told else None}
+    listable = isinstance(inputs, dict) and len(inputs) <= INPUT_LIMIT
+    known: Known = {"inputs": tuple(inputs) if listable else None}
     secrets = {f"inputs.{name}" for name, declared in mapping(inputs).items() if is_secret(declared)}
     types = _types(mapping(inputs))
     called = _called(source.draft)
@@ -275,19 +275,19 @@ def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     include = source.draft.get("include") or []
     named = isinstance(include, str) or (isinstance(include, list) and all(isinstance(each, str) for each in include))
     complete = named and not tasks.problems
-    told: set[Loc] = set()  # a fault of a default is one of every step, and is reported once
+    reported: set[Loc] = set()  # a fault of a default is one of every step, and is reported once
     for step in walk(source.draft):
         name, loc = step.value("task")
-        if not isinstance(name, str) or "${{" in name or loc in told:
+        if not isinstance(name, str) or "${{" in name or loc in reported:
             continue
         if task := tasks.get(name):
-            for where, fault in _given_faults(source, step, task):
-                if where not in told:
+            for where, fault in _argument_faults(source, step, task):
+                if where not in reported:
                     yield fault
-                told |= {where} if where[:1] == ("defaults",) else set()
+                reported |= {where} if where[:1] == ("defaults",) else set()
         elif complete and not tasks.knows(name):
             hint = _task_hint(name, tasks)
-            told.add(loc)
+            reported.add(loc)
             yield Fault("E023", f"unknown task {echo(name)}", source.place(loc), hint)
 
 
@@ -314,7 +314,7 @@ def _task_hint(name: str, tasks: TaskIndex) -> str:
     return f"{own}known tasks: {listed(sorted(tasks))}"
 
 
-def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tuple[Loc, Fault]]:
+def _argument_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tuple[Loc, Fault]]:
     """Yield the faults of a step's ``with``, compared with the parameters of its task."""
     if task.is_wrapped:
         return
@@ -328,8 +328,8 @@ def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tup
             return
         filled = {task.first.name} if task.first else set()
         filled |= {"outcomes"} if step.kind == "gather" else set()
-    given = step.arguments()
-    if given is None:
+    arguments = step.arguments()
+    if arguments is None:
         return
     parameters = {each.name: each for each in task.parameters if not each.positional_only or each.name in filled}
     for each in task.parameters:
@@ -342,8 +342,10 @@ def _given_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[tup
             )
     # A misspelt name is one fault: the parameter that it stands for is not reported as missing; likewise one beside `with`.
     meant = set(step.data)
-    missing = [name for name, each in parameters.items() if each.required and name not in filled and name not in given]
-    for name, (value, loc) in given.items():
+    missing = [
+        name for name, each in parameters.items() if each.required and name not in filled and name not in arguments
+    ]
+    for name, (value, loc) in arguments.items():
         if name in filled and name in parameters:
             message = f"{echo(name)} is filled by the runner in a {step.kind}"
             yield loc, Fault("E035", message, source.place(loc, key=True), _FILLED_HINTS.get(name, _FIRST_HINT))

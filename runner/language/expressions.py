@@ -402,9 +402,9 @@ def _unknown(path: tuple[str, ...], known: Known) -> Problem | None:
         near = near or (f"{root}.{member}" if (member := nearest(members[0], sorted(of_root))) else "")
     else:
         near = near or nearest(name, good) or nearest(root, [each for each in known if known[each] is None])
-    told = "" if root == "item" and "item_index" in known else _ELSEWHERE.get(root, "")
-    told = f"{told}; " if told else f"did you mean {near}? " if near else ""
-    hint = f"{told}names are {listed(good)}"
+    elsewhere = "" if root == "item" and "item_index" in known else _ELSEWHERE.get(root, "")
+    advice = f"{elsewhere}; " if elsewhere else f"did you mean {near}? " if near else ""
+    hint = f"{advice}names are {listed(good)}"
     return Problem("E024", f"{echo(name)[1:-1]} is not a name that an expression can use", hint)
 
 

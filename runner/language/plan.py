@@ -352,27 +352,27 @@ def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step
     """Return a step with its defaults applied; the models have checked both, each at its place."""
     stated: spec.Step = _model_at(workflow, written.loc)
     defaults: spec.StepDefaults | None = _model_at(workflow, written.defaults_loc) if written.defaults else None
-    chosen = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
-    chosen |= {name: getattr(stated, name) for name in stated.model_fields_set if name not in {"id", "with_"}}
+    values = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
+    values |= {name: getattr(stated, name) for name in stated.model_fields_set if name not in {"id", "with_"}}
     # With min_success, a collector may fail without `required: false`.
     tolerant = workflow.gather is not None and workflow.gather.min_success is not None
-    required = not tolerant if chosen.get("required") is None else chosen["required"]
-    foreach = _foreach(chosen.get("foreach"))
-    batch = chosen.get("batch")
+    required = not tolerant if values.get("required") is None else values["required"]
+    foreach = _foreach(values.get("foreach"))
+    batch = values.get("batch")
     return Step(
         id=written.id,
         kind=written.kind,
-        task=chosen["task"],
+        task=values["task"],
         arguments={**(defaults.with_ if defaults else {}), **stated.with_},
-        timeout=chosen.get("timeout"),
-        retry=_retry(chosen.get("retry")),
-        queue=chosen.get("queue"),
-        priority=chosen.get("priority"),
+        timeout=values.get("timeout"),
+        retry=_retry(values.get("retry")),
+        queue=values.get("queue"),
+        priority=values.get("priority"),
         required=written.kind != "collector" or required,
         place=str(source.place(written.loc)),
         foreach=foreach,
         batch=None if foreach is None or batch == "auto" else batch,
-        max_concurrency=chosen.get("max_concurrency") if foreach else None,
+        max_concurrency=values.get("max_concurrency") if foreach else None,
     )
 
 
@@ -417,7 +417,7 @@ def equip(plan: Plan, tasks: TaskIndex) -> Plan:
     return replace(change_steps(plan, equipped), include=tuple(dict.fromkeys([*plan.include, *used])))
 
 
-def dump(plan: Plan) -> str:
+def dump_plan(plan: Plan) -> str:
     """Return the plan as the ledger stores it."""
     return json.dumps({"version": plan.version, **_stated(plan)}, separators=(",", ":"), default=_stated)
 
@@ -440,8 +440,8 @@ _DEFAULTS: Mapping[type, Sequence[tuple[str, Any]]] = {
 }
 
 
-def load(text: str) -> Plan:
-    """Return the plan that ``dump`` wrote; a field that is not stored, or that an earlier version lacked, has its default.
+def load_plan(text: str) -> Plan:
+    """Return the plan that ``dump_plan`` wrote; a field that is not stored, or that an earlier version lacked, has its default.
 
     Raises:
         NewerVersion: it is of a newer version, or has a key that this one does not know.

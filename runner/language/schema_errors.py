@@ -122,24 +122,25 @@ def faults(
     Args:
         takes: returns the names that the task of the step at a place takes under ``with``.
     """
-    told, meant = [], set()
+    unknown_keys, meant = [], set()
     for each in errors:
         if each["type"] == "extra_forbidden":
             unknown, suggestion = _unknown_key(each["loc"], source, language, takes)
-            told.append(unknown)
+            unknown_keys.append(unknown)
             meant |= {(*each["loc"][:-1], key) for key in suggestion}
     others = (each for each in errors if each["type"] != "extra_forbidden")
     # A misspelt required key is one fault, not two.
-    told += [_translated(each, source) for each in others if each["type"] != "missing" or each["loc"] not in meant]
-    return told
+    return unknown_keys + [
+        _translated(each, source) for each in others if each["type"] != "missing" or each["loc"] not in meant
+    ]
 
 
 def fault(code: str, expected: str, value: Any, loc: Loc, source: Source, *, hint: str = "") -> Fault:
     """Return the fault of an unexpected value: what was expected, and what was found, as it is written."""
-    written = source.written(loc)
+    text = source.written(loc)
     if code == "E007" and expected == "expected a string" and isinstance(value, bool | int | float):
-        return Fault(code, misread(value, written), source.place(loc))
-    shown = echo(written).strip('"') if written and not isinstance(value, str) else found(value)
+        return Fault(code, misread(value, text), source.place(loc))
+    shown = echo(text).strip('"') if text and not isinstance(value, str) else found(value)
     return Fault(code, f"{expected}, found {shown}", source.place(loc), hint)
 
 
@@ -159,9 +160,9 @@ def _unknown_key(
         return Fault("E020", message, place, "put it under `with`"), ()
     if nested := _nested(loc, source):
         return Fault("E020", message, place, f'write "- id: {key}", and its keys below'), nested
-    told = (_STEP_HINTS if "task" in good else _HINTS if len(loc) == 1 else {}).get(key)
-    if told:
-        return Fault("E020", message, place, told), _MEANT.get(told, ())
+    translation = (_STEP_HINTS if "task" in good else _HINTS if len(loc) == 1 else {}).get(key)
+    if translation:
+        return Fault("E020", message, place, translation), _MEANT.get(translation, ())
     synonym = _SYNONYMS.get(key, "")
     near = synonym if synonym in good else nearest(key, good)
     hint = f"did you mean {echo(near)}?" if near else f"keys are {listed(good)}"

@@ -21,7 +21,7 @@ from runner.language import checks, expressions, inputs, schema_errors
 from runner.language.faults import Fault, InvalidWorkflow, Place
 from runner.language.inputs import Input
 from runner.language.source import Loc, Source
-from runner.language.steps import BATCH_LIMIT, default_id, with_tasks
+from runner.language.steps import BATCH_LIMIT, default_id, mapping, with_tasks
 from runner.language.task_index import TaskIndex
 
 DAY = 24 * 3600.0
@@ -40,9 +40,9 @@ def read_workflow(source: Source, tasks: TaskIndex) -> "Workflow":
         errors = error.errors(include_url=False)[: checks.FAULT_LIMIT]
         wrong = schema_errors.faults(errors, source, Workflow, partial(checks.takes, source, tasks))
         unknown = {each["loc"] for each in errors if each["type"] == "extra_forbidden"}
-    told = _merged(checks.faults(source, tasks, unknown), [*wrong, *inputs.faults(source)], source.faults)
-    if told or workflow is None:
-        raise InvalidWorkflow(tuple(_without_secrets(told, source)))
+    all_faults = _merged(checks.faults(source, tasks, unknown), [*wrong, *inputs.faults(source)], source.faults)
+    if all_faults or workflow is None:
+        raise InvalidWorkflow(tuple(_without_secrets(all_faults, source)))
     return workflow
 
 
@@ -425,19 +425,16 @@ _BY_ITSELF = {"E007", "E018", "E028", "E030"}
 
 def _merged(*layers: Iterable[Fault]) -> list[Fault]:
     """Merge the faults of all checks, the most specific first; a place that is reported already is left out."""
-    told: dict[tuple[Place, str, str], Fault] = {}
+    merged: dict[tuple[Place, str, str], Fault] = {}
     places: set[Place] = set()
     for layer in layers:
         kept = [fault for fault in layer if fault.code not in _BY_ITSELF or fault.place not in places]
-        told |= {(fault.place, fault.code, fault.message): fault for fault in kept}
+        merged |= {(fault.place, fault.code, fault.message): fault for fault in kept}
         places |= {fault.place for fault in kept}
-    return sorted(told.values(), key=lambda fault: (fault.place.line, fault.place.column, fault.code))
+    return sorted(merged.values(), key=lambda fault: (fault.place.line, fault.place.column, fault.code))
 
 
 def _without_secrets(faults: list[Fault], source: Source) -> list[Fault]:
     """Return the faults without the words that would show the default of a secret input."""
-    written = source.draft.get("inputs")
-    names = [
-        name for name, declared in (written.items() if isinstance(written, dict) else ()) if checks.is_secret(declared)
-    ]
+    names = [name for name, declared in mapping(source.draft.get("inputs")).items() if checks.is_secret(declared)]
     return source.hide(faults, [("inputs", name, key) for name in names for key in ("default", "enum")])

@@ -12,7 +12,7 @@ import redis
 
 from runner.language.layout import Layout
 from runner.language.plan import Plan
-from runner.ledger import codec as encoding
+from runner.ledger import codec
 from runner.ledger.damage import UnreadableRun, readable
 from runner.ledger.entries import Run, Sweep
 from runner.ledger.parts import in_parts
@@ -65,7 +65,7 @@ class Ledger:
                     with readable(run_id):
                         if isinstance(answer, Exception):
                             raise answer
-                        sweep = encoding.read_sweep(answer)
+                        sweep = codec.read_sweep(answer)
                 except UnreadableRun as error:
                     sweeps[run_id] = error
                 else:
@@ -179,7 +179,7 @@ class Ledger:
                 with readable(run_id):
                     if isinstance(fields, Exception):
                         raise fields
-                    run = encoding.read_run(run_id, fields)
+                    run = codec.read_run(run_id, fields)
                 if not run.ended and run_id in reasons:
                     run = replace(run, status="unreadable", cause=reasons[run_id])
             except UnreadableRun as error:

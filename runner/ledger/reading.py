@@ -25,7 +25,7 @@ def read_snapshot(ledger: Ledger, run: Run, plan: Plan, *, complete: bool = True
     return snapshot_of(
         run,
         plan,
-        record.outcomes(plan),
+        record.notable_outcomes(plan),
         layout=layout,
         counts=record.tally() if layout else {},
         running={} if run.ended else record.underway(),

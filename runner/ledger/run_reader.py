@@ -11,11 +11,10 @@ from typing import Any, cast
 import redis
 
 from runner.errors import RunnerError, UnknownRun
-from runner.language import plan as plans
 from runner.language.ids import batch_ref, item_key, of_ref, written
 from runner.language.layout import Layout, load_layout
-from runner.language.plan import NewerVersion, Plan, Step
-from runner.ledger import codec as encoding
+from runner.language.plan import NewerVersion, Plan, Step, load_plan
+from runner.ledger import codec
 from runner.ledger.damage import MissingData, NewerPlan, of_a_run
 from runner.ledger.entries import Event, FailedAttempt, Outcome, Run, Underway
 from runner.ledger.parts import in_parts
@@ -89,7 +88,7 @@ class RunReader:
         fields = cast("dict[str, str]", self._server.client.hgetall(self._key("run")))
         if not fields:
             raise UnknownRun(f'no run "{self.id}", or it has expired', hint=_lost())
-        return encoding.read_run(self.id, fields)
+        return codec.read_run(self.id, fields)
 
     @of_a_run
     def leased(self) -> dict[str, float]:
@@ -101,7 +100,7 @@ class RunReader:
         """Return the steps that are executed or wait for their next attempt, with the error of the first hundred."""
         begun = cast("dict[str, str]", self._server.client.hgetall(self._key("open")))
         now = self._server.now()
-        steps = {step: encoding.read_underway(text, now) for step, text in begun.items()}
+        steps = {step: codec.read_underway(text, now) for step, text in begun.items()}
         there = {step: is_ for step, is_ in steps.items() if is_ is not None}
         again = [step for step, is_ in there.items() if is_.status == "retrying"]
         for step, failures in self.failures(again[:100]).items():
@@ -112,7 +111,7 @@ class RunReader:
     def failures(self, steps: Sequence[str]) -> dict[str, list[FailedAttempt]]:
         """Return, for each step that was tried again, the attempts that failed before the last."""
         texts = cast("list[str | None]", self._server.client.hmget(self._key("failures"), list(steps)) if steps else [])
-        return {step: encoding.read_failures(text) for step, text in zip(steps, texts, strict=True) if text}
+        return {step: codec.read_failures(text) for step, text in zip(steps, texts, strict=True) if text}
 
     @of_a_run
     def left(self) -> dict[str, int]:
@@ -157,7 +156,7 @@ class RunReader:
             if ref not in self.layout.refs(step):
                 raise UnknownRun(f"run {self.id} has no batch {ref}") from None
             raise
-        return encoding.unpacked(step, ref, text)
+        return codec.unpacked(step, ref, text)
 
     @of_a_run
     def items(self) -> Iterator[tuple[str, str]]:
@@ -175,23 +174,27 @@ class RunReader:
                 continue
             for step in some:
                 for refs in in_parts(self.layout.refs(step), 16):
-                    yield [each for text in self._items(refs) for each in encoding.ids(step, text)]
+                    yield [each for text in self._items(refs) for each in codec.ids(step, text)]
 
     @of_a_run
-    def outcomes(self, plan: Plan | None = None, *, limit: int = 1000) -> dict[str, Outcome]:
-        """Return the outcome of each step that has ended, without values.
+    def outcomes(self) -> dict[str, Outcome]:
+        """Return the outcome of each step that has ended, and of each item, without values."""
+        stored = cast("dict[str, str]", self._server.client.hgetall(self._key("outcomes")))
+        return {step: codec.read_outcome(step, text) for step, text in stored.items()}
+
+    @of_a_run
+    def notable_outcomes(self, plan: Plan, *, limit: int = 1000) -> dict[str, Outcome]:
+        """Return the outcome of each step that has ended, without values; of items only those that did not succeed.
 
         Args:
-            plan: if given, only the items of its ``foreach`` that ended without success are returned; `tally` counts all.
-            limit: how many items at most.
+            plan: of the run.
+            limit: how many such items at most; `tally` counts all items.
         """
-        key = self._key("outcomes")
-        if plan is None or not any(step.foreach for step in plan.collectors):
-            stored = cast("dict[str, str]", self._server.client.hgetall(key))
-            return {step: encoding.read_outcome(step, text) for step, text in stored.items()}
+        if not any(step.foreach for step in plan.collectors):
+            return self.outcomes()
         ids = [step.id for step in plan.steps if step.foreach is None]
-        written = set(ids)
-        ids += [step for step in self.absent() if step not in written][:limit]
+        alone = set(ids)
+        ids += [step for step in self.absent() if step not in alone][:limit]
         return self.outcomes_of(ids)
 
     @of_a_run
@@ -227,7 +230,7 @@ class RunReader:
             texts, *more = pipe.execute()
         given = more[0] if values else [None] * len(steps)
         outcomes = {
-            step: encoding.read_outcome(step, text, value)
+            step: codec.read_outcome(step, text, value)
             for step, text, value in zip(steps, texts, given, strict=True)
             if text
         }
@@ -258,7 +261,7 @@ class RunReader:
         *,
         absent: Iterable[str] = (),
         limit: float = math.inf,
-        read: Callable[[str], list[Any]] = encoding.shown,
+        read: Callable[[str], list[Any]] = codec.shown,
         handed: Mapping[str, str | None] | None = None,
     ) -> Iterator[Any]:
         """Yield the values of the collectors that succeeded, in their order, read some at a time.
@@ -292,7 +295,7 @@ class RunReader:
             try:
                 values = read(f"[{','.join(texts)}]")
             except ValueError as error:
-                bad = [step for step, text in zip(wanted, texts, strict=True) if not encoding.is_json(text)]
+                bad = [step for step, text in zip(wanted, texts, strict=True) if not codec.is_json(text)]
                 if bad:
                     raise MissingData(self.id, f"the value of {listed(bad)} is damaged") from error
                 raise
@@ -305,7 +308,7 @@ class RunReader:
         end = min(start + number, self.layout.count(step))
         refs = [batch_ref(step.id, batch) for batch in range(start // size, -(-end // size))]
         texts = self._items(refs)
-        return [each for text in texts for each in encoding.ids(step, text)][start % size :][: end - start]
+        return [each for text in texts for each in codec.ids(step, text)][start % size :][: end - start]
 
     @of_a_run
     def find(self, step_id: str) -> Step | None:
@@ -322,8 +325,8 @@ class RunReader:
             refs = refs[place // self.layout.sizes[step.id] :][:1] if place < count else ()
         for some in in_parts(refs, 16):
             for ref, text in zip(some, self._items(some), strict=True):
-                if step_id in encoding.ids(step, text):
-                    return next(each for each in encoding.unpacked(step, ref, text) if each.id == step_id)
+                if step_id in codec.ids(step, text):
+                    return next(each for each in codec.unpacked(step, ref, text) if each.id == step_id)
         return None
 
     @of_a_run
@@ -343,7 +346,7 @@ class RunReader:
         """Return the events since the one with the id ``after``; wait up to ``wait`` seconds for the first."""
         block = max(1, int(wait * 1000)) if wait else None
         answer = cast("list[Any]", self._server.client.xread({self._key("events"): after}, block=block))
-        return [encoding.read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
+        return [codec.read_event(event_id, fields) for _, entries in answer or [] for event_id, fields in entries]
 
     @of_a_run
     def follow(
@@ -408,7 +411,7 @@ class RunReader:
         if text is None:
             raise UnknownRun(f'no run "{self.id}", or it has expired', hint=_lost())
         try:
-            plan = plans.load(text)
+            plan = load_plan(text)
             if layout is not None:
                 self._layout = load_layout(layout)
         except NewerVersion as error:

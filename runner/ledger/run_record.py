@@ -10,11 +10,10 @@ from typing import Any, cast
 import redis
 
 from runner.errors import UnknownRun
-from runner.language import plan as plans
 from runner.language.layout import Layout, dump_layout
-from runner.language.plan import FanOut, Plan, Step, segments
+from runner.language.plan import FanOut, Plan, Step, dump_plan, segments
 from runner.language.redact import redact_inputs
-from runner.ledger import codec as encoding
+from runner.ledger import codec
 from runner.ledger.damage import NewerPlan, UnreadableRun, of_a_run, readable
 from runner.ledger.entries import Claim, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
 from runner.ledger.parts import in_parts
@@ -73,13 +72,13 @@ class RunRecord(RunReader):
         }
         packed = self._server.pack(
             token=token,
-            plan=plans.dump(plan),
+            plan=dump_plan(plan),
             workflow=plan.name,
             hash=plan.hash,
             layout=dump_layout(layout),
             inputs=json.dumps(redact_inputs(plan), separators=(",", ":")),
             fan_out=first,
-            kept=encoding.dumped(replace(each, ref=plan.by_id[each.step].ref) for each in kept),
+            kept=codec.dumped(replace(each, ref=plan.by_id[each.step].ref) for each in kept),
         )
         accepted = self._accept_and_index(packed)
         if not accepted:
@@ -134,7 +133,7 @@ class RunRecord(RunReader):
             for (ref, needs), some in groupby(steps, lambda step: (step.ref, self.plan.needs(step)))
         ]
         answer = self._server.do(CLAIM, self.id, token=token, lease=lease, worker=worker, alone=alone, wanted=wanted)
-        return list(encoding.read_claims(steps, answer, _handed(self.plan)))
+        return list(codec.read_claims(steps, answer, _handed(self.plan)))
 
     @of_a_run
     def renew(self, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
@@ -161,7 +160,7 @@ class RunRecord(RunReader):
         Args:
             follows: the commands to execute with the record; set to whether they have been.
         """
-        dumped = encoding.dumped(outcomes)
+        dumped = codec.dumped(outcomes)
         more = {"chord": follows.chord, "message": follows.message, "commands": follows.commands} if follows else None
         recorded, done, last = self._server.do(FINISH, self.id, outcomes=dumped, ends=ends, cause=cause, follows=more)
         if follows is not None:
@@ -171,7 +170,7 @@ class RunRecord(RunReader):
     @of_a_run
     def postpone(self, postponed: Iterable[Postponed]) -> list[str]:
         """Record failed attempts that are tried again; return the steps that have not ended."""
-        attempts = [encoding.dumped_attempt(each) for each in postponed]
+        attempts = [codec.dumped_attempt(each) for each in postponed]
         return cast("list[str]", self._server.do(POSTPONE, self.id, attempts=attempts))
 
     @of_a_run
@@ -203,7 +202,7 @@ class RunRecord(RunReader):
         answer = self._server.do(SWEEP, self.id, grace=grace)
         if answer[0] == "unknown":
             raise UnknownRun(f'no run "{self.id}", or it has expired')
-        return encoding.read_sweep(answer)
+        return codec.read_sweep(answer)
 
     @of_a_run
     def sent_again(self) -> int:
@@ -279,7 +278,7 @@ class RunRecord(RunReader):
         try:
             # An item, or a step of a plan that this program cannot read, gets no outcome: its lack says the same.
             steps = [step for step in self._steps() if step.foreach is None]
-            dumped = encoding.dumped(Outcome(step=step.id, ref=step.ref, status="cancelled") for step in steps)
+            dumped = codec.dumped(Outcome(step=step.id, ref=step.ref, status="cancelled") for step in steps)
             with readable(self.id):
                 status = self._server.do(CANCEL, self.id, cause=cause, outcomes=dumped)
         except UnreadableRun:

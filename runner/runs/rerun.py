@@ -52,7 +52,7 @@ def rerun(
     else:
         new, layout = prepare(edited, ledger, destination)
         items = batches(new, layout)
-    done = succeeded(old, earlier.layout, earlier.outcomes(old), earlier.tally())
+    done = succeeded(old, earlier.layout, earlier.notable_outcomes(old), earlier.tally())
     kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
     if edited is not None:
         kept -= {step.id for step in old.collectors if step.id in kept and not _same_items(step, earlier, new)}

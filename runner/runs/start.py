@@ -99,7 +99,7 @@ def resume(run_id: str, ledger: Ledger) -> None:
     if run.status in {"succeeded", "partial"}:
         return
     if run.ended:
-        done = succeeded(plan, layout, record.outcomes(plan), record.tally())
+        done = succeeded(plan, layout, record.notable_outcomes(plan), record.tally())
         # Only the next step needs a missing value: the steps up to the last value that exists are kept.
         there = done - record.lost([step.id for step in plan.tail])
         parts = plan.parts

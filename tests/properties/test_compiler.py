@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from runner.brokers import connect
 from runner.celery_app import configuration
-from runner.language import plan as plans
 from runner.language.bind import Bound
 from runner.language.layout import Layout, dump_layout, load_layout
-from runner.language.plan import Plan, Step
+from runner.language.plan import Plan, Step, dump_plan, load_plan
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check
@@ -125,7 +124,7 @@ def test_a_canvas_has_exactly_the_steps_that_are_not_done(case: tuple[Plan, Layo
 @given(PLANS)
 def test_a_plan_and_its_layout_survive_the_ledger(case: tuple[Plan, Layout]) -> None:
     plan, layout = case
-    assert plans.load(plans.dump(plan)) == plan
+    assert load_plan(dump_plan(plan)) == plan
     assert load_layout(dump_layout(layout)) == layout
 
 

@@ -9,12 +9,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.language import plan as plans
 from runner.language.bind import Bound
 from runner.language.faults import InvalidItems
 from runner.language.foreach import items
 from runner.language.ids import written
-from runner.language.plan import Foreach, Plan, Step
+from runner.language.plan import Foreach, Plan, Step, arguments, dump_plan, load_plan
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check
@@ -59,10 +58,10 @@ def test_every_item_of_a_foreach_has_a_collector_that_is_found_again(plan: Plan)
 @NO_DEADLINE
 @given(PLANS)
 def test_a_plan_with_items_survives_the_ledger(plan: Plan) -> None:
-    assert plans.load(plans.dump(plan)) == plan
+    assert load_plan(dump_plan(plan)) == plan
     made = [step.of(item) for step in wide(plan) for item in items(plan, step)]
-    assert [plans.arguments(plans.load(plans.dump(plan)), step, {}) for step in made] == [
-        plans.arguments(plan, step, {}) for step in made
+    assert [arguments(load_plan(dump_plan(plan)), step, {}) for step in made] == [
+        arguments(plan, step, {}) for step in made
     ]
 
 

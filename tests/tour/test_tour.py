@@ -11,7 +11,7 @@ from celery.canvas import _chord
 from runner.language import expressions
 from runner.language.faults import InvalidWorkflow
 from runner.language.layout import Layout
-from runner.language.plan import Plan, dump, load, segments
+from runner.language.plan import Plan, dump_plan, load_plan, segments
 from runner.language.source import Source, parse_source
 from runner.language.task_index import TaskIndex, tasks_of
 from runner.language.workflow_file import WorkflowFile, check
@@ -98,7 +98,7 @@ def test_5_a_plan_is_every_step_in_order_with_the_inputs_bound(plan: Plan) -> No
         ("count", "stage"),
     ]
     assert plan.inputs == {"topic": "tea"}
-    assert load(dump(plan)) == plan
+    assert load_plan(dump_plan(plan)) == plan
 
 
 def test_6_a_drawing_shows_the_fan_out_and_the_fan_in(plan: Plan) -> None:

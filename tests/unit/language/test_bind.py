@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from runner.language import plan as plans
 from runner.language.faults import InvalidInputs, InvalidWorkflow
-from runner.language.plan import Plan
+from runner.language.plan import Plan, arguments
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check
@@ -56,7 +55,7 @@ def test_an_expression_that_cannot_be_worked_out_is_told_before_the_run() -> Non
         bound(text, {"n": 0})
     [fault] = told.value.faults
     assert (fault.code, str(fault.place)) == ("E038", "made.yaml:4:44")
-    assert plans.arguments(bound(text, {"n": 5}), bound(text, {"n": 5}).collectors[0], {"id": "r"}) == {"value": 2}
+    assert arguments(bound(text, {"n": 5}), bound(text, {"n": 5}).collectors[0], {"id": "r"}) == {"value": 2}
 
 
 PAGES = (

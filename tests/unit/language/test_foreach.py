@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from runner.language import foreach
-from runner.language import plan as plans
 from runner.language.faults import InvalidItems, InvalidWorkflow, Place
 from runner.language.foreach import count_items, items
-from runner.language.plan import Foreach, Plan
+from runner.language.plan import Foreach, Plan, make
 from runner.language.source import parse_source
 from runner.language.spec import read_workflow
 from runner.language.task_index import read_tasks
@@ -55,7 +54,7 @@ def told(text: str, **inputs: Any) -> list[str]:
         f"name: a\ninputs: {declared}\ncollectors:\n  - {{id: page, task: pure.echo, foreach: {text}}}\n", "a.yaml"
     )
     workflow = read_workflow(written, PURE)
-    made = replace(plans.make(workflow, written), inputs={"pages": [], "path": "p", **inputs})
+    made = replace(make(workflow, written), inputs={"pages": [], "path": "p", **inputs})
     with pytest.raises(InvalidWorkflow) as raised:
         count_items(made, written)
     return [f"{marked(each.place)}: {each.code} {each.message}" for each in raised.value.faults]
@@ -213,7 +212,7 @@ def test_a_fault_of_a_foreach_in_the_defaults_is_told_there() -> None:
     text = "name: a\ncollectors: [{id: b, task: pure.echo}]\ndefaults: {collectors: {foreach: {items: '${{ 5 }}'}}}\n"
     written = parse_source(text, "a.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
-        count_items(plans.make(read_workflow(written, PURE), written), written)
+        count_items(make(read_workflow(written, PURE), written), written)
     assert str(raised.value.faults[0].place) == "a.yaml:3:42"
 
 

@@ -7,10 +7,20 @@ from typing import Any
 
 import pytest
 
-from runner.language import plan as plans
 from runner.language.ids import written
 from runner.language.layout import Layout, as_written
-from runner.language.plan import Foreach, Item, Plan, Retry, segments
+from runner.language.plan import (
+    Foreach,
+    Item,
+    NewerVersion,
+    Plan,
+    Retry,
+    arguments,
+    dump_plan,
+    equip,
+    load_plan,
+    segments,
+)
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import WorkflowFile, check
@@ -162,14 +172,14 @@ def test_a_step_is_the_same_in_a_plan_that_tolerates_more() -> None:
 
 def test_a_plan_of_an_earlier_version_has_the_defaults_of_what_it_does_not_know() -> None:
     plan = made(ECHO)
-    stored = json.loads(plans.dump(plan))
+    stored = json.loads(dump_plan(plan))
     del stored["version"]
-    assert plans.load(json.dumps(stored)) == plan
+    assert load_plan(json.dumps(stored)) == plan
 
 
 def test_a_stored_plan_has_its_version_and_no_defaults() -> None:
     plan = made(ECHO)
-    stored = json.loads(plans.dump(plan))
+    stored = json.loads(dump_plan(plan))
     assert stored["version"] == 1
     assert stored["parts"][0]["collectors"] == [
         {"id": "a", "kind": "collector", "task": "pure.echo", "arguments": {"value": 1}, "place": "made.yaml:3:5"}
@@ -177,11 +187,9 @@ def test_a_stored_plan_has_its_version_and_no_defaults() -> None:
 
 
 def test_a_plan_of_a_newer_version_says_what_reads_it() -> None:
-    stored = json.loads(plans.dump(made(ECHO))) | {"version": 2, "fan_outs": []}
-    with pytest.raises(
-        plans.NewerVersion, match="its plan is of version 2, and this program reads version 1"
-    ) as raised:
-        plans.load(json.dumps(stored))
+    stored = json.loads(dump_plan(made(ECHO))) | {"version": 2, "fan_outs": []}
+    with pytest.raises(NewerVersion, match="its plan is of version 2, and this program reads version 1") as raised:
+        load_plan(json.dumps(stored))
     assert raised.value.needs == "plans of version 2"
 
 
@@ -199,10 +207,10 @@ NEWER: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 def test_a_plan_with_a_key_that_is_unknown_is_of_a_newer_version(part: str) -> None:
     """Of a step it was a TypeError, which a collector raised into the chord."""
     plan = made("collectors: [{id: a, task: pure.echo, with: {value: 1}, retry: 1, foreach: [1]}]")
-    stored = json.loads(plans.dump(plan))
+    stored = json.loads(dump_plan(plan))
     NEWER[part](stored)["when"] = "${{ inputs.deep }}"
-    with pytest.raises(plans.NewerVersion, match="its plan has 'when', which this program does not know") as raised:
-        plans.load(json.dumps(stored))
+    with pytest.raises(NewerVersion, match="its plan has 'when', which this program does not know") as raised:
+        load_plan(json.dumps(stored))
     assert raised.value.needs == "plans that have 'when'"
 
 
@@ -266,12 +274,12 @@ def test_the_arguments_of_an_items_collector_have_the_item_and_its_index() -> No
         "collectors:\n  - {id: a, task: pure.add, with: {a: '${{ n.x }}', b: '${{ item_index }}'}, "
         "foreach: {items: [{x: 5}], as: n}}\n"
     )
-    assert plans.arguments(plan, plan.collectors[0].of(Item({"x": 5}, "0", 7)), {}) == {"a": 5, "b": 7}
+    assert arguments(plan, plan.collectors[0].of(Item({"x": 5}, "0", 7)), {}) == {"a": 5, "b": 7}
 
 
 def test_a_plan_with_items_survives_the_ledger() -> None:
     plan = made(PAGES)
-    assert plans.load(plans.dump(plan)) == plan
+    assert load_plan(dump_plan(plan)) == plan
 
 
 def test_the_collector_of_an_item_is_found_as_it_is_written() -> None:
@@ -294,7 +302,7 @@ def test_neither_the_hash_of_a_plan_nor_what_is_stored_of_it_depends_on_how_many
     few, many = (checked(text).bind({"n": count}) for count in (1, 900))
     assert (few.counts, many.counts) == ({"page": 1}, {"page": 900})
     assert few.plan.hash == many.plan.hash
-    assert plans.dump(replace(few.plan, inputs={})) == plans.dump(replace(many.plan, inputs={}))
+    assert dump_plan(replace(few.plan, inputs={})) == dump_plan(replace(many.plan, inputs={}))
 
 
 def test_a_collector_is_the_same_however_many_items_there_are() -> None:
@@ -311,9 +319,9 @@ def test_a_task_that_awaits_waits_64_times_at_once() -> None:
         "collectors:\n  - {id: a, task: pure.echo_async}\n  - {id: b, task: pure.echo}\n"
         "  - {id: c, task: pure.echo_async, max_concurrency: 3}\n"
     )
-    equipped = plans.equip(plan, TASKS)
+    equipped = equip(plan, TASKS)
     assert [step.max_concurrency for step in equipped.collectors] == [64, 1, 3]
-    assert [step.max_concurrency for step in plans.equip(plan, read_tasks(())).collectors] == [None, None, 3]
+    assert [step.max_concurrency for step in equip(plan, read_tasks(())).collectors] == [None, None, 3]
 
 
 def test_a_plan_is_cut_into_segments_before_each_fan_out() -> None:
@@ -339,7 +347,7 @@ def test_what_a_step_of_a_later_part_needs_is_the_value_of_the_part_before() -> 
     assert [plan.needs(step) for step in plan.steps] == ["", "*first", "first", "s", "*second"]
     assert [step.id for step in plan.after(plan.by_id["s"])] == ["b", "second"]
     assert plan.fan_out_of(plan.by_id["b"]).id == "second"
-    assert plans.load(plans.dump(plan)) == plan
+    assert load_plan(dump_plan(plan)) == plan
 
 
 def test_a_step_is_found_in_its_part_whatever_its_id_looks_like() -> None:

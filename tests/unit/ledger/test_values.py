@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
-from runner.ledger import codec as encoding
+from runner.ledger import codec
 from runner.ledger.values import UnknownType, decode_value, encode_value, text_of
 
 AT = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=2)))
@@ -87,7 +87,7 @@ def test_a_value_that_celerys_json_carries_comes_back_as_what_it_was(value: Any)
     ids=str,
 )
 def test_a_value_that_json_lacks_is_shown_as_text(value: Any, text: str) -> None:
-    assert encoding.shown(encode_value([{"a": value}])) == [{"a": text}]
+    assert codec.shown(encode_value([{"a": value}])) == [{"a": text}]
     assert text_of(value) == text
 
 
@@ -97,7 +97,7 @@ def test_a_type_that_an_application_has_registered_is_carried_and_handed_on(monk
     kombu_json.register_type(Money, "money", lambda money: {"cents": money.cents}, lambda stored: Money(**stored))
     stored = encode_value([Money(110)])
     assert decode_value(stored) == [Money(110)]
-    assert encoding.shown(stored) == [{"cents": 110}]
+    assert codec.shown(stored) == [{"cents": 110}]
     monkeypatch.undo()
     with pytest.raises(UnknownType, match="a value of the type 'money' cannot be read here"):
         decode_value(stored)
@@ -119,7 +119,7 @@ def test_a_mapping_that_looks_like_a_stored_value_stays_a_mapping(imitation: Any
     """What `http.get` returns may be anything; kombu's JSON would take it for what it says it is, or fail to read it."""
     value = {"answer": [imitation, AT]}
     assert decode_value(encode_value(value)) == value
-    assert encoding.shown(encode_value([imitation])) == [imitation]
+    assert codec.shown(encode_value([imitation])) == [imitation]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_any_value_that_is_stored_comes_back_as_what_it_was(value: Any) -> None:
 
 @given(_VALUES)
 def test_any_value_is_shown_as_json_alone(value: Any) -> None:
-    shown = encoding.shown(encode_value(value))
+    shown = codec.shown(encode_value(value))
     assert json.loads(json.dumps(shown)) == shown
 
 
