@@ -54,12 +54,12 @@ def told(content: bytes, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("case", sorted(path.stem for path in BAD.glob("*.yaml")))
-def test_a_bad_workflow_is_told_as_expected(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_workflow_is_reported_as_expected(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told((BAD / f"{case}.yaml").read_bytes(), monkeypatch) == (BAD / f"{case}.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("case", MADE)
-def test_a_made_bad_workflow_is_told_as_expected(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_made_bad_workflow_is_reported_as_expected(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(MADE[case]().encode(), monkeypatch) == (BAD / f"{case}.txt").read_text(encoding="utf-8")
 
 

@@ -71,7 +71,7 @@ def test_c04_a_workflow_file_that_is_not_there_is_named(command: str) -> None:
     assert answer.first_line == "nope.yaml: error[E100]: no such file"
 
 
-def test_validate_tells_a_program_of_every_file_in_one_object(tmp_path: Path) -> None:
+def test_validate_prints_every_file_in_one_object_for_a_program(tmp_path: Path) -> None:
     """CI had to take the words apart."""
     bad = tmp_path / "bad.yaml"
     bad.write_text("name: bad\ncollectors: [{id: a, task: http.gte, with: {url: x}}]\n")

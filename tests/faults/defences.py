@@ -215,8 +215,8 @@ PROOFS = {
             STILL,
         ),
         Proof("F01 I5", "test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up", (UNCOUNTED,), "assert 3 == "),
-        Proof("F25 Celery", "test_a_worker_told_to_end_finishes_what_it_executes[1]", (WARM,), TWICE),
-        Proof("F25 lease", "test_a_worker_told_to_end_finishes_what_it_executes[1]", (LEASES,), TWICE),
+        Proof("F25 Celery", "test_a_terminated_worker_finishes_what_it_executes[1]", (WARM,), TWICE),
+        Proof("F25 lease", "test_a_terminated_worker_finishes_what_it_executes[1]", (LEASES,), TWICE),
     ],
     "bad_steps": [
         Proof("F03", "test_a_collector_that_runs_out_of_memory_fails_alone", (ANY_ERROR,), STILL),
@@ -296,7 +296,7 @@ PROOFS = {
         ),
         Proof("F51 plan", "test_a_run_whose_plan_is_lost_fails_and_says_so", (MISSED_PLAN,), UNENDED),
         Proof("F51 items", "test_a_run_whose_items_are_lost_fails_and_names_them", (MISSED_ITEMS,), UNENDED),
-        Proof("F51 result", "test_a_result_that_is_lost_is_not_told_as_null", (MISSED_RESULT,), "0 == 7"),
+        Proof("F51 result", "test_a_result_that_is_lost_is_not_shown_as_null", (MISSED_RESULT,), "0 == 7"),
     ],
     "endings": [
         Proof(
@@ -362,7 +362,7 @@ PROOFS = {
     "commands": [
         Proof(
             "argv",
-            "test_what_a_server_answers_is_never_executed[stage]",
+            "test_the_reply_of_a_server_is_never_executed[stage]",
             FROM_THE_FILE,
             "the server's words were executed",
         ),
@@ -384,8 +384,8 @@ PROOFS = {
         Proof(
             "F07 queued", "test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs", (KEPT,), "UnknownRun"
         ),
-        Proof("F08", "test_a_broker_that_lost_its_data_is_told_and_the_run_fails", (LOOKED_FOR,), STILL),
-        Proof("F08 watch", "test_who_watches_a_run_that_the_broker_lost_is_told", (WATCHED,), STILL),
+        Proof("F08", "test_a_broker_that_lost_its_data_is_reported_and_the_run_fails", (LOOKED_FOR,), STILL),
+        Proof("F08 watch", "test_watch_reports_a_run_that_the_broker_lost", (WATCHED,), STILL),
         Proof("F10 run", "test_a_frozen_broker_is_waited_for", (PATIENCE,), "assert 4 == 0"),
         Proof(
             "F10 show",
@@ -404,10 +404,10 @@ PROOFS = {
         ),
     ],
     "full_disks": [
-        Proof("F19", "test_a_full_disk_of_the_broker_is_told_and_outlived", (REFUSED_WRITES,), STILL),
+        Proof("F19", "test_a_full_disk_of_the_broker_is_reported_and_outlived", (REFUSED_WRITES,), STILL),
         Proof(
             "F21a",
-            "test_a_broker_that_has_reached_maxmemory_is_told_and_outlived",
+            "test_a_broker_that_has_reached_maxmemory_is_reported_and_outlived",
             (GIVEN_BACK, RECONCILER, VISIBILITY),
             f"four has ended|{STILL}",  # whichever of its messages was thrown away
         ),
@@ -418,7 +418,7 @@ PROOFS = {
         Proof("F13 busy", "test_messages_that_come_twice_execute_each_step_once", (BUSY,), "I5"),
         Proof(
             "F17",
-            "test_a_hostile_message_is_kept_aside_and_the_worker_goes_on[non-JSON envelope]",
+            "test_a_hostile_message_is_kept_aside_and_the_worker_continues[non-JSON envelope]",
             (CONSUMER,),
             "the message is in the list",
         ),
@@ -482,7 +482,7 @@ PROOFS = {
             (FIRST, NOT_AFTER_THE_END),
             "'succeeded' == 'cancelled'|I3",
         ),
-        Proof("F26e", "test_cancelling_twice_answers_the_same", (ENDS_ONCE,), "I3"),
+        Proof("F26e", "test_cancelling_twice_returns_the_same", (ENDS_ONCE,), "I3"),
         Proof("F26f", "test_cancelling_what_has_ended_changes_nothing", (ENDS_ONCE,), "already ended: cancelled"),
         Proof("F27 worker", "test_a_killed_run_leaves_nothing_and_is_resumed", (TETHER,), "no process of it is left"),
         Proof("F27 broker", "test_a_killed_run_leaves_nothing_and_is_resumed", (KEEPER,), "no process of it is left"),
@@ -518,13 +518,13 @@ PROOFS = {
         ),
         Proof(
             "streams",
-            "test_a_run_whose_streams_are_closed_full_or_gone_goes_on_to_its_end[2>&-]",
+            "test_a_run_whose_streams_are_closed_full_or_gone_continues_to_its_end[2>&-]",
             (SILENCE,),
             "assert 70 == 0",
         ),
         Proof(
             "output",
-            "test_a_run_whose_result_cannot_be_delivered_goes_on_to_its_end_and_says_so_by_its_exit_code[>/dev/full]",
+            "test_a_run_whose_result_cannot_be_delivered_continues_to_its_end_and_says_so_by_its_exit_code[>/dev/full]",
             (NO_DELIVERY,),
             r"\(0, 0\) == \(141, 0\)",
         ),
@@ -544,13 +544,13 @@ PROOFS = {
         Proof("link", "test_a_socket_directory_that_is_a_link_is_refused[ours]", (LINKS,), "DID NOT RAISE"),
         Proof(
             "valkey ended",
-            "test_a_private_valkey_that_somebody_ends_is_started_again_and_the_run_goes_on[SIGTERM]",
+            "test_a_private_valkey_that_is_stopped_is_started_again_and_the_run_continues[SIGTERM]",
             (STARTED_AGAIN, REVIVED),
             f"{STILL}|assert .4, ",
         ),
         Proof(
             "keeper killed",
-            "test_a_private_valkey_that_somebody_ends_is_started_again_and_the_run_goes_on[keeper killed]",
+            "test_a_private_valkey_that_is_stopped_is_started_again_and_the_run_continues[keeper killed]",
             (REVIVED,),
             f"{STILL}|assert .4, ",
         ),
@@ -569,11 +569,13 @@ PROOFS = {
     ],
     "crashpoints": [
         Proof("not accepted", "test_a_run_that_was_not_accepted_is_unknown", (WHOLE,), "0 == 7"),
-        Proof("not sent", "test_a_run_ends_whoever_dies_and_where[submit.before_send]", (RECONCILER,), UNENDED),
+        Proof(
+            "not sent", "test_a_run_ends_whichever_process_dies_and_where[submit.before_send]", (RECONCILER,), UNENDED
+        ),
         # Where a child of the pool dies, one defence stands behind the other: the run hangs only without all of them.
-        Proof("claimed", "test_a_run_ends_whoever_dies_and_where[claim.after]", EVERYTHING, UNENDED),
-        Proof("finished", "test_a_run_ends_whoever_dies_and_where[finish.after]", EVERYTHING, UNENDED),
-        Proof("postponed", "test_a_run_ends_whoever_dies_and_where[postpone.after]", EVERYTHING, UNENDED),
+        Proof("claimed", "test_a_run_ends_whichever_process_dies_and_where[claim.after]", EVERYTHING, UNENDED),
+        Proof("finished", "test_a_run_ends_whichever_process_dies_and_where[finish.after]", EVERYTHING, UNENDED),
+        Proof("postponed", "test_a_run_ends_whichever_process_dies_and_where[postpone.after]", EVERYTHING, UNENDED),
     ],
     "untrusted_text": [
         Proof(
@@ -628,7 +630,7 @@ PROOFS = {
             (SOFT_LIMIT,),
             "'succeeded'",
         ),
-        Proof("shell", "test_a_worker_without_children_does_not_end_with_whoever_started_it", (NO_CHILD,), STILL),
+        Proof("shell", "test_a_worker_without_children_does_not_end_with_its_parent", (NO_CHILD,), STILL),
         Proof("other pools", "test_a_pool_that_is_not_supported_is_refused_with_a_line", (POOLS,), STILL),
     ],
     "surroundings": [

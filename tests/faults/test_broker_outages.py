@@ -59,7 +59,7 @@ def test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs(
     invariants.check_nothing_left(ledger)
 
 
-def test_a_broker_that_lost_its_data_is_told_and_the_run_fails(
+def test_a_broker_that_lost_its_data_is_reported_and_the_run_fails(
     tmp_path: Path, start_valkey: StartValkey, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """F08. Proves that a waiting `run` reads the ledger: without it, `run` would wait for ever."""
@@ -83,7 +83,7 @@ def test_a_broker_that_lost_its_data_is_told_and_the_run_fails(
     assert runner("resume", "flow", "--json").json["status"] == "succeeded"
 
 
-def test_who_watches_a_run_that_the_broker_lost_is_told(tmp_path: Path, ledger: Ledger) -> None:
+def test_watch_reports_a_run_that_the_broker_lost(tmp_path: Path, ledger: Ledger) -> None:
     """F08, where nobody waits for the run: it would be watched for ever."""
     flow.begin(tmp_path, "--detach").end(within=10)
     watching = start("watch", "flow")

@@ -33,7 +33,7 @@ def words(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
         pytest.param({"stages": [yaml_step("s", "command.run")]}, id="stage"),
     ],
 )
-def test_what_a_server_answers_is_never_executed(
+def test_the_reply_of_a_server_is_never_executed(
     place: dict[str, Any], words: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     """The value before was `argv`: a URL that answered `["touch", "pwned"]` was executed, and `validate` said "valid"."""

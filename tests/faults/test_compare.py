@@ -25,7 +25,7 @@ def test_celery_and_this_project_are_put_through_a_fault_and_measured(tmp_path: 
     assert done.stdout.startswith("| fault | plain Celery | this project |\n| --- | --- | --- |\n| one collector")
 
 
-def test_the_table_of_faults_tells_tries_that_ended_differently_apart() -> None:
+def test_the_table_of_faults_has_a_line_for_each_way_in_which_tries_ended() -> None:
     endings = [
         Ending("succeeded", 4.0, {"one": 1, "two": 2, "gather": 2}, (4, 4)),
         Ending("succeeded", 6.0, {"one": 1, "two": 2, "gather": 1}, (4,)),

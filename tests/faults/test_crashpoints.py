@@ -36,7 +36,7 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("point", [point for point in Crashpoint if point is not Crashpoint.SUBMIT_BEFORE_ACCEPT])
-def test_a_run_ends_whoever_dies_and_where(
+def test_a_run_ends_whichever_process_dies_and_where(
     point: Crashpoint, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """Proves the reconciler, at a publish. Elsewhere one defence stands behind the other: late acknowledgement, requests, it."""

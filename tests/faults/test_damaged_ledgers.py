@@ -263,7 +263,7 @@ def test_a_run_whose_items_are_lost_fails_and_names_them(
     )
 
 
-def test_a_result_that_is_lost_is_not_told_as_null(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_result_that_is_lost_is_not_shown_as_null(tmp_path: Path, ledger: Ledger) -> None:
     """F51 result: `run --json` and `show` printed null for a run that had succeeded with something else."""
     ready_to_gather(ledger, tmp_path)
     ledger.open("one").finish([make_outcome("gather", "succeeded", 1)])

@@ -14,7 +14,7 @@ from tests.servers import Server
 from tests.waiting import SLACK, wait_until
 
 
-def test_a_full_disk_of_the_broker_is_told_and_outlived(
+def test_a_full_disk_of_the_broker_is_reported_and_outlived(
     tmp_path: Path,
     disk: Path,
     start_valkey: Callable[..., Server],
@@ -44,7 +44,7 @@ def test_a_full_disk_of_the_broker_is_told_and_outlived(
 
 
 @pytest.mark.usefixtures("workers")
-def test_a_broker_that_has_reached_maxmemory_is_told_and_outlived(
+def test_a_broker_that_has_reached_maxmemory_is_reported_and_outlived(
     tmp_path: Path, broker: Server, ledger: Ledger
 ) -> None:
     """F21 a. Proves that every writer retries a write that is refused."""

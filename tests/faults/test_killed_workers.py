@@ -229,7 +229,7 @@ def test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up(tmp_path: Path
 
 
 @pytest.mark.parametrize("time_", [1, *(pytest.param(number, marks=pytest.mark.soak) for number in (2, 3))])
-def test_a_worker_told_to_end_finishes_what_it_executes(
+def test_a_terminated_worker_finishes_what_it_executes(
     time_: int, tmp_path: Path, ledger: Ledger, workers: "list[Popen[bytes]]"
 ) -> None:
     """F25. Proves Celery's own warm shutdown, and that leases are renewed: the collectors take longer than one lasts."""

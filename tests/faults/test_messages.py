@@ -40,7 +40,7 @@ def test_messages_that_come_twice_execute_each_step_once(
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_message_is_kept_aside_and_the_worker_goes_on(
+def test_a_hostile_message_is_kept_aside_and_the_worker_continues(
     name: str, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
 ) -> None:
     """F17. Proves the dead letters.

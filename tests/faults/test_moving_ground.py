@@ -257,7 +257,7 @@ def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: 
 
 
 @pytest.mark.usefixtures("workers")
-def test_cancelling_twice_answers_the_same(tmp_path: Path, ledger: Ledger) -> None:
+def test_cancelling_twice_returns_the_same(tmp_path: Path, ledger: Ledger) -> None:
     """F26 e. Proves that a run ends once."""
     run = flow.begin(tmp_path)
     run.journal.await_start("one")

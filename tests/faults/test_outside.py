@@ -100,7 +100,7 @@ def test_a_program_that_reads_standard_input_ends_in_the_worker_of_up(reads: str
 
 @pytest.mark.usefixtures("state_dir")
 @pytest.mark.parametrize("streams", ["2>&-", ">&-", "<&- >&- 2>&-", "2> >(head -n 1)", "2>/dev/full"])
-def test_a_run_whose_streams_are_closed_full_or_gone_goes_on_to_its_end(streams: str, tmp_path: Path) -> None:
+def test_a_run_whose_streams_are_closed_full_or_gone_continues_to_its_end(streams: str, tmp_path: Path) -> None:
     """`run` ended in the middle with exit code 70 or 141, and with it the run that it had accepted."""
     ended = shell(f"run {flow.SMALL} --journal {tmp_path}/j --seconds 0.5 --run-id small {streams}")
 
@@ -110,7 +110,7 @@ def test_a_run_whose_streams_are_closed_full_or_gone_goes_on_to_its_end(streams:
 
 @pytest.mark.usefixtures("state_dir")
 @pytest.mark.parametrize("output", [">/dev/full", "| true; exit ${PIPESTATUS[0]}", "--json >/dev/full 2>/dev/full"])
-def test_a_run_whose_result_cannot_be_delivered_goes_on_to_its_end_and_says_so_by_its_exit_code(
+def test_a_run_whose_result_cannot_be_delivered_continues_to_its_end_and_says_so_by_its_exit_code(
     output: str, tmp_path: Path
 ) -> None:
     """Its exit code was 70 for a full disk; silence is not success."""
@@ -355,7 +355,7 @@ def kill_twice(state_dir: Path) -> None:
     ],
     ids=["SIGTERM", "killed twice", "SIGTERM to its keeper", "keeper killed"],
 )
-def test_a_private_valkey_that_somebody_ends_is_started_again_and_the_run_goes_on(
+def test_a_private_valkey_that_is_stopped_is_started_again_and_the_run_continues(
     fault: Callable[[Path], None], tmp_path: Path, state_dir: Path
 ) -> None:
     """`run` waited for 60 seconds, and never said `resume`."""

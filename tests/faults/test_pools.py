@@ -22,7 +22,7 @@ from tests.faults.test_bad_steps import (  # noqa: F401
     test_a_server_that_never_ends_is_left_at_the_timeout,
 )
 from tests.faults.test_broker_outages import (  # noqa: F401
-    test_a_broker_that_lost_its_data_is_told_and_the_run_fails,
+    test_a_broker_that_lost_its_data_is_reported_and_the_run_fails,
     test_a_frozen_broker_is_waited_for,
     test_a_killed_broker_that_keeps_a_file_loses_no_run,
     test_a_killed_broker_that_keeps_a_file_loses_none_of_200_queued_runs,
@@ -31,17 +31,17 @@ from tests.faults.test_broker_outages import (  # noqa: F401
 from tests.faults.test_chaos import (  # noqa: F401
     test_every_accepted_run_ends_as_promised_whatever_happens,
 )
-from tests.faults.test_crashpoints import test_a_run_ends_whoever_dies_and_where  # noqa: F401
-from tests.faults.test_full_disks import test_a_full_disk_of_the_broker_is_told_and_outlived  # noqa: F401
+from tests.faults.test_crashpoints import test_a_run_ends_whichever_process_dies_and_where  # noqa: F401
+from tests.faults.test_full_disks import test_a_full_disk_of_the_broker_is_reported_and_outlived  # noqa: F401
 from tests.faults.test_killed_workers import (
     test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recoveries,  # noqa: F401
     test_a_gather_whose_worker_died_after_its_effect_is_recorded_once,  # noqa: F401
+    test_a_terminated_worker_finishes_what_it_executes,  # noqa: F401
     test_a_worker_killed_in_a_collector_costs_seconds,
-    test_a_worker_told_to_end_finishes_what_it_executes,  # noqa: F401
     test_what_a_frozen_and_killed_worker_had_taken_is_sent_again,  # noqa: F401
 )
 from tests.faults.test_messages import (
-    test_a_hostile_message_is_kept_aside_and_the_worker_goes_on,  # noqa: F401
+    test_a_hostile_message_is_kept_aside_and_the_worker_continues,  # noqa: F401
     test_messages_that_come_twice_execute_each_step_once,  # noqa: F401
 )
 from tests.faults.test_moving_ground import (
@@ -88,7 +88,7 @@ def test_an_attempt_in_a_pool_without_processes_ends_at_its_timeout(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("broker")
-def test_a_worker_without_children_does_not_end_with_whoever_started_it(tmp_path: Path) -> None:
+def test_a_worker_without_children_does_not_end_with_its_parent(tmp_path: Path) -> None:
     """Celery marks a solo worker as a child of a pool; such children exit with their worker, and so it did."""
     command = [sys.executable, "-m", "runner", "worker", "--pool", "solo"]
     log = tmp_path / "log"

@@ -547,7 +547,7 @@ def track(instance, **_):
 """
 
     @pytest.mark.usefixtures("state_dir")
-    def test_an_error_tracker_is_told_of_each_failed_step_once_and_under_its_name(self, tmp_path: Path) -> None:
+    def test_an_error_tracker_gets_each_failed_step_once_and_under_its_name(self, tmp_path: Path) -> None:
         write(tmp_path, "tracker.py", self.TRACKER)
         twice = {"max_retries": 2, "delay": "10ms"}
         once = {"max_retries": 1, "delay": "10ms"}

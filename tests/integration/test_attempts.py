@@ -87,7 +87,7 @@ def test_show_of_a_step_that_retries_has_its_attempts_and_when_the_next_is(step:
 
 
 @pytest.mark.usefixtures("retrying")
-def test_a_page_of_those_that_retry_has_their_errors() -> None:
+def test_a_page_of_retrying_items_has_their_errors() -> None:
     told = runner("show", "mine", "--step", "page", "--status", "retrying").stdout
     assert re.search(r"^page\[0\] +retrying +1 +worker-\S+ +OSError: try 1 of a: no answer$", told, re.MULTILINE)
     assert re.search(r"^page\[1\] +retrying +1 +worker-\S+ +OSError: try 1 of b: no answer$", told, re.MULTILINE)

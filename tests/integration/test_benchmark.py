@@ -56,7 +56,7 @@ def test_a_line_of_the_benchmark_says_whether_its_target_is_met() -> None:
     ]
 
 
-def test_rows_of_the_benchmark_that_are_measured_again_take_the_place_of_those_before() -> None:
+def test_rows_of_the_benchmark_that_are_measured_again_replace_the_earlier_ones() -> None:
     kept = results.here(LINES)
     again = kept.and_([Line("100", "100 collectors", (0.1,))], order=list(rows.ROWS))
     assert [(line.row, line.ours[0]) for line in again.lines] == [

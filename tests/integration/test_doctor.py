@@ -73,7 +73,7 @@ def test_a_task_that_no_worker_has_is_perhaps_misspelt(valkey: Server, tmp_path:
     assert "did you mean files.read? Else start a worker that has it" in answer.stdout
 
 
-def test_an_adopter_without_a_worker_is_told_to_start_theirs(valkey: Server) -> None:
+def test_the_hint_for_an_adopter_without_a_worker_names_their_own(valkey: Server) -> None:
     """`runner worker` was named, which has none of the application's tasks."""
     answer = runner("doctor", "--broker", valkey.url, RUNNER_TASKS="myapp.*")
     assert "to do: start your application's worker, with runner.adopt among its modules" in answer.stdout
@@ -117,7 +117,7 @@ def test_a_worker_of_another_app_on_our_queue_is_a_warning(valkey: Server, tmp_p
     assert "include runner.adopt" in answer.stdout
 
 
-def test_a_worker_that_answers_in_pickle_is_a_warning_and_the_others_are_looked_at(
+def test_a_worker_that_replies_in_pickle_is_a_warning_and_the_others_are_checked(
     valkey: Server, tmp_path: Path
 ) -> None:
     """`doctor` failed by itself, as kombu refuses to read a pickle."""
@@ -140,7 +140,7 @@ def test_a_worker_that_answers_in_pickle_is_a_warning_and_the_others_are_looked_
     assert "replies" not in answer.stdout
 
 
-def test_doctor_tells_an_invalid_workflow_before_it_asks_the_broker(tmp_path: Path) -> None:
+def test_doctor_reports_an_invalid_workflow_before_it_asks_the_broker(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("name: x\ncolectors: []\n")
 
     answer = runner("doctor", str(tmp_path / "bad.yaml"), "--broker", f"redis://127.0.0.1:{free_port()}")

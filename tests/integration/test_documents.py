@@ -311,7 +311,7 @@ def test_every_folder_of_the_package_is_listed() -> None:
     assert {codes(row[0])[0] for row in table(OPERATING, "folders")} == folders
 
 
-def test_every_script_of_the_ledger_is_told_of() -> None:
+def test_every_script_of_the_ledger_is_documented() -> None:
     """`Redis or Valkey` and the like are no scripts: a script is a name in capitals whose value is Lua."""
     text = LEDGER.read_text(encoding="utf-8")
     shared = vars(prelude).keys()

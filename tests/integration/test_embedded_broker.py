@@ -345,7 +345,7 @@ class TestTheBinary:
 
         assert embedded.valkey_binary() == server
 
-    def test_without_any_valkey_the_user_is_told_what_to_install(
+    def test_without_any_valkey_the_hint_says_what_to_install(
         self, state_dir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

@@ -9,7 +9,7 @@ from tests.command_line import ROOT, runner
 pytestmark = pytest.mark.usefixtures("state_dir")
 
 
-def test_a_gather_with_a_parameter_outcomes_is_told_how_each_collector_ended(tmp_path: Path) -> None:
+def test_a_gather_with_a_parameter_outcomes_gets_how_each_collector_ended(tmp_path: Path) -> None:
     workflow = tmp_path / "told.yaml"
     (tmp_path / "telling.py").write_text(
         "from celery import shared_task\n\n@shared_task\ndef tell(values: list, outcomes: list) -> list:\n    return outcomes\n"
@@ -45,7 +45,7 @@ def test_a_secret_reaches_the_task_and_is_shown_nowhere(tmp_path: Path) -> None:
     assert [answer for answer in answers if "hunter2" in answer.stdout + answer.stderr] == []
 
 
-def test_a_task_that_the_worker_does_not_have_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_task_that_the_worker_does_not_have_is_named(tmp_path: Path) -> None:
     workflow = tmp_path / "elsewhere.yaml"
     workflow.write_text("name: elsewhere\ncollectors: [{id: a, task: far.away}]\n")
     answer = runner("run", str(workflow), "--json", RUNNER_TASKS="far.*")

@@ -139,7 +139,7 @@ class TestOneThatServes:
 
         use(f"redis://:s3cret%2F%40@127.0.0.1:{server.port}/0")
 
-    def test_a_broker_is_used_by_a_user_who_may_not_read_info(self, valkey: Server) -> None:
+    def test_a_user_of_a_broker_need_not_be_allowed_to_read_info(self, valkey: Server) -> None:
         with valkey.client() as client:
             commands = ["+@all", "-info"]
             client.acl_setuser("app", enabled=True, passwords=["+x"], keys=["*"], channels=["*"], commands=commands)
@@ -154,7 +154,7 @@ class TestOneThatServes:
 
 
 class TestOneThatIsNotThere:
-    def test_a_closed_port_of_a_broker_is_told_in_one_line(self) -> None:
+    def test_a_closed_port_of_a_broker_is_reported_in_one_line(self) -> None:
         """C08."""
         with pytest.raises(BrokerUnavailable) as refused:
             use("redis://:s3cret@127.0.0.1:1/0")
@@ -206,7 +206,7 @@ class TestOneThatIsNoRedis:
 
         assert "rediss://" in refused.value.hint
 
-    def test_a_broker_that_speaks_no_tls_is_told_from_one_that_does(self) -> None:
+    def test_a_broker_without_tls_is_distinguished_from_one_with_tls(self) -> None:
         with (
             listening(without_tls) as url,
             pytest.raises(BrokerUnavailable, match="does not speak TLS") as refused,
@@ -233,7 +233,7 @@ class TestOneThatTakesNoWork:
         assert f"redis://{user}:***@127.0.0.1:{server.port}/0" in str(refused.value)
         assert "wr0ng" not in str(refused.value)
 
-    def test_a_user_of_a_broker_who_may_not_write_is_told_so(self, valkey: Server) -> None:
+    def test_a_broker_whose_user_may_not_write_is_reported_as_that(self, valkey: Server) -> None:
         with valkey.client() as client:
             client.acl_setuser("reader", enabled=True, passwords=["+x"], keys=["*"], commands=["+@read", "+info"])
 
@@ -241,7 +241,7 @@ class TestOneThatTakesNoWork:
             use(f"redis://reader:x@127.0.0.1:{valkey.port}/0")
 
     @pytest.mark.parametrize("rights", ["-eval", "-@scripting", "-publish", "-psubscribe", "resetchannels"])
-    def test_a_user_of_a_broker_who_lacks_what_a_run_needs_is_refused_and_the_hint_mends_it(
+    def test_a_user_of_a_broker_without_the_rights_that_a_run_needs_is_refused_and_the_hint_mends_it(
         self, rights: str, valkey: Server
     ) -> None:
         """Without scripts the worker died with RestartFreqExceeded; without channels (`&*`) a run waited silently."""
@@ -299,7 +299,7 @@ class TestTls:
     """A server that speaks TLS, each mistake that a URL can make with it, and what the hint leads to."""
 
     @pytest.mark.parametrize("password", ["", ":s3cret@"])
-    def test_a_url_without_tls_of_a_broker_with_tls_is_told_so(
+    def test_a_url_without_tls_of_a_broker_with_tls_is_reported_as_that(
         self, password: str, authority: Authority, valkey: Server
     ) -> None:
         """The message said that the connection was reset, and to start a server, or to take a private one."""

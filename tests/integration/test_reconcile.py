@@ -93,7 +93,7 @@ def test_a_reconciler_lets_one_lead_that_reads_the_plans_that_it_cannot_read(
     assert ledger.unreadable() == {}
 
 
-def test_a_reconciler_goes_on_where_nobody_reads_the_plans_that_it_cannot_read(
+def test_a_reconciler_continues_where_no_other_reads_the_plans_that_it_cannot_read(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "settings", lambda: Settings(reconcile_every=2))

@@ -216,7 +216,7 @@ def test_a_run_id_that_another_run_on_a_shared_broker_has_is_refused(valkey: Ser
     assert second.first_line == "error: run mine exists already, and it has other inputs: topic"
 
 
-def test_a_run_that_has_not_ended_goes_on_when_it_is_started_again(valkey: Server) -> None:
+def test_a_run_that_has_not_ended_continues_when_it_is_started_again(valkey: Server) -> None:
     """`run` printed "this is what came of it" about a run that had no result yet."""
     words = ("run", DEFAULT, "--topic", "tea", "--detach", "--run-id", "mine", "--broker", valkey.url)
     runner(*words)
@@ -284,7 +284,7 @@ def observed_step(folder: Path, step_id: str, task: str, **arguments: Any) -> di
     return yaml_step(step_id, f"observed.{task}", {"journal": f"{folder}/j", "step": step_id, **arguments})
 
 
-def test_a_failed_collector_fails_the_run_and_is_told_with_its_place(tmp_path: Path) -> None:
+def test_a_failed_collector_fails_the_run_and_is_reported_with_its_place(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
     workflow = write_workflow(
         tmp_path / "failing.yaml",
@@ -316,7 +316,7 @@ def test_a_failed_attempt_is_tried_again_as_the_yaml_says(tmp_path: Path) -> Non
     assert document["steps"][0]["attempts"] == 3
 
 
-def test_an_attempt_past_its_timeout_is_told_as_timed_out(tmp_path: Path) -> None:
+def test_an_attempt_past_its_timeout_is_reported_as_timed_out(tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
     slow = observed_step(tmp_path, "slow", "collect", seconds=60)
     workflow = write_workflow(tmp_path / "late.yaml", include=["observed"], collectors=[{**slow, "timeout": "100ms"}])
@@ -331,7 +331,7 @@ def test_two_runs_at_once_on_one_state_directory_both_succeed() -> None:
     assert [json.loads(process.communicate()[0])["item_count"] for process in both] == [12, 12]
 
 
-def test_a_detached_run_goes_on_without_its_command(tmp_path: Path, own_directory: Path) -> None:
+def test_a_detached_run_continues_without_its_command(tmp_path: Path, own_directory: Path) -> None:
     answer = runner("run", SLOW, "--journal", str(tmp_path / "j"), "--seconds", "1", "--detach")
     assert answer.code == 0
     run_id = answer.stdout.strip()
@@ -339,7 +339,7 @@ def test_a_detached_run_goes_on_without_its_command(tmp_path: Path, own_director
     wait_until(lambda: not processes.carrying(own_directory.name), "nothing is left of it")
 
 
-def test_past_its_timeout_run_stops_waiting_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_past_its_timeout_run_stops_waiting_and_the_run_continues(tmp_path: Path) -> None:
     journal = str(tmp_path / "j")
     answer = runner("run", SLOW, "--journal", journal, "--seconds", "2", "--timeout", "1", "--run-id", "slow-1")
     assert answer.code == 5
@@ -347,7 +347,7 @@ def test_past_its_timeout_run_stops_waiting_and_the_run_goes_on(tmp_path: Path) 
     wait_until(lambda: runner("show", "slow-1", "--json").json["status"] == "succeeded", "the run has succeeded")
 
 
-def test_a_worker_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "from celery import shared_task\n\n@shared_task(name='x.y')\ndef y(): ...\n\nimport not_there\n"
     )

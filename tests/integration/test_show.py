@@ -69,7 +69,7 @@ def test_progress_has_one_line_for_a_foreach(ended: tuple[Answer, str]) -> None:
 
 
 @pytest.mark.usefixtures("show")
-def test_show_has_the_run_as_run_told_it(ended: tuple[Answer, str]) -> None:
+def test_show_prints_the_run_as_run_did(ended: tuple[Answer, str]) -> None:
     assert shown("--json").json == ended[0].json
 
 

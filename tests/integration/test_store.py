@@ -128,7 +128,7 @@ def test_the_gather_is_not_ready_until_every_collector_has_an_outcome(accepted: 
     assert claim(accepted, PLAN.fan_outs[0].gather) == "granted"
 
 
-def test_an_outcome_told_twice_counts_once_for_the_gather(accepted: Ledger) -> None:
+def test_an_outcome_recorded_twice_counts_once_for_the_gather(accepted: Ledger) -> None:
     succeed(accepted, A)
     succeed(accepted, A)
     assert claim(accepted, PLAN.fan_outs[0].gather) == "not ready"
@@ -187,7 +187,7 @@ def test_an_ended_run_takes_no_more_outcomes(accepted: Ledger) -> None:
     assert (run.status, run.cause) == ("failed", "why")
 
 
-def test_a_collector_that_answers_after_the_deadline_stays_late_with_its_value(accepted: Ledger) -> None:
+def test_a_collector_that_ends_after_the_deadline_stays_late_with_its_value(accepted: Ledger) -> None:
     accepted.open("run-1").finish([make_outcome("a", "late", ref="a", attempts=1, started_at=1.5, worker="w1")])
     answered = make_outcome("a", "succeeded", 7, attempts=1, started_at=1.5, finished_at=9.5, worker="w1")
     assert accepted.open("run-1").finish([answered]) == []
@@ -205,7 +205,7 @@ def test_the_first_late_answer_wins(accepted: Ledger) -> None:
     assert accepted.open("run-1").outcome("a") == replace(failed, status="late", ref="")
 
 
-def test_leased_steps_are_told_with_the_seconds_that_are_left(accepted: Ledger) -> None:
+def test_leased_steps_are_returned_with_the_seconds_that_are_left(accepted: Ledger) -> None:
     claim(accepted, A)
     claim(accepted, B, lease=0.02)
     time.sleep(0.03)
@@ -595,7 +595,7 @@ def test_the_last_message_returns_to_its_chord_with_its_outcome(accepted: Ledger
     assert [first.done, first.last, last.done, last.last] == [True, False, True, True]
 
 
-def test_the_last_message_of_a_chord_is_told_so_again(accepted: Ledger) -> None:
+def test_the_last_message_of_a_chord_is_the_last_when_it_comes_again(accepted: Ledger) -> None:
     """Its worker may have been killed before it sent what follows: the message is delivered again, and finds its steps done.
 
     When that was reported only once, the fan-in waited for the reconciler.

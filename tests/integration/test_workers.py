@@ -91,7 +91,7 @@ def test_collector_request_starts_a_run_and_returns_its_id_at_once(tmp_path: Pat
     assert run_id.startswith("request-")
 
 
-def test_a_worker_told_to_end_drains_first(tmp_path: Path) -> None:
+def test_a_terminated_worker_drains_first(tmp_path: Path) -> None:
     journal = tmp_path / "j"
     with working(tmp_path / "log", "runner", "worker", **WITH_OUR_TASKS) as process:
         runner("run", SLOW, "--journal", str(journal), "--seconds", "1", "--detach")

@@ -70,7 +70,7 @@ def test_2_the_task_index_knows_tasks_without_importing_them(tasks: TaskIndex) -
     assert [parameter.name for parameter in tasks["collector_1"].parameters] == ["topic"]
 
 
-def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_told_at_once(tasks: TaskIndex) -> None:
+def test_3_a_workflow_is_what_the_file_means_and_every_fault_is_reported_at_once(tasks: TaskIndex) -> None:
     wrong = parse_source(
         TEXT.replace("task: collector_2", "task: colector_2").replace("gather:", "gahter:"), "news.yaml"
     )

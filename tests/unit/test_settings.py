@@ -129,7 +129,7 @@ def test_an_unknown_setting_in_pyproject_is_refused_with_the_nearest_name(projec
         read_settings()
 
 
-def test_all_bad_settings_are_told_at_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_bad_settings_are_reported_at_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(project, "[tool.runner]\nlease = -1\nqueue = 'two words'\n")
     monkeypatch.setenv("RUNNER_TTL", "a week")
 

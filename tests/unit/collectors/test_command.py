@@ -60,7 +60,7 @@ def test_the_jsonl_that_a_command_prints_is_a_value_per_line() -> None:
     assert run(argv=["printf", r'{"a": 1}\n\n{"a": 2}\n'], format="jsonl") == [{"a": 1}, {"a": 2}]
 
 
-def test_output_of_a_command_that_is_not_json_is_told_with_its_start() -> None:
+def test_output_of_a_command_that_is_not_json_is_reported_with_its_start() -> None:
     assert "the output of echo is not JSON" in str(failure(["echo", "NaN"], format="json"))
 
 
@@ -257,7 +257,7 @@ def test_what_the_command_left_behind_ends_with_it(tmp_path: Path) -> None:
     wait_until(lambda: not members(group), "the sleep has ended")
 
 
-def test_a_child_of_a_command_that_goes_on_printing_does_not_keep_the_step() -> None:
+def test_a_child_of_a_command_that_keeps_printing_does_not_hold_the_step() -> None:
     output = run(argv=["sh", "-c", "echo first; (while :; do sleep 0.001; echo x; done) &"])
     assert output.startswith("first\n")
 

@@ -42,7 +42,7 @@ def test_select_takes_the_list_out_of_the_json(server: Server) -> None:
     assert got(server.url("/news"), select="hits") == NEWS["hits"]
 
 
-def test_select_of_a_missing_key_tells_the_keys_there_are(server: Server) -> None:
+def test_select_of_a_missing_key_names_the_existing_keys(server: Server) -> None:
     error = failure(server.url("/news"), select="items")
     assert 'no "items"' in str(error)
     assert "there are the keys page, hits" in str(error)
@@ -62,7 +62,7 @@ def test_select_takes_an_item_out_of_a_list_by_its_place(server: Server) -> None
 
 
 @pytest.mark.parametrize("place", ["2", "-3", "first", ""])
-def test_select_of_a_place_that_a_list_does_not_have_tells_how_long_it_is(server: Server, place: str) -> None:
+def test_select_of_a_place_beyond_a_list_names_its_length(server: Server, place: str) -> None:
     assert "there is a list of 2" in str(failure(server.url("/news"), select=f"hits.{place or 'x'}"))
 
 
@@ -105,7 +105,7 @@ def test_labels_of_http_get_on_what_is_no_object_are_an_error(server: Server) ->
 @pytest.mark.parametrize(
     "wanted", [{"select": "hits"}, {"fields": {"a": "b"}}, {"labels": {"a": 1}}, {"format": "json"}]
 )
-def test_a_log_in_page_in_place_of_json_is_told_as_one(server: Server, wanted: Any) -> None:
+def test_a_log_in_page_in_place_of_json_is_reported_as_one(server: Server, wanted: Any) -> None:
     """It was "there is a str": neither what came nor that somebody must log in."""
     error = failure(server.url("/log-in"), **wanted)
     assert "not JSON (text/html)" in str(error)
@@ -119,7 +119,7 @@ def test_json_that_is_said_to_be_text_is_read_where_json_is_needed(server: Serve
     assert got(server.url("/raw")) == '{"page": 1}'
 
 
-def test_a_key_that_is_half_a_character_is_told_in_characters_that_can_be_recorded(server: Server) -> None:
+def test_a_key_that_is_half_a_character_is_reported_in_characters_that_can_be_recorded(server: Server) -> None:
     """A message with half a surrogate pair could not be recorded: three executions, two minutes."""
     server.pages["/half"] = {"\ud800": 1}
     assert r"there are the keys '\ud800'" in str(failure(server.url("/half"), select="a"))
@@ -170,7 +170,7 @@ def test_every_member_of_gzip_is_unpacked(server: Server) -> None:
     assert got(server.url("/members")) == {"packed": True}
 
 
-def test_a_body_that_is_not_json_is_told_with_its_start_and_not_retried(server: Server) -> None:
+def test_a_body_that_is_not_json_is_reported_with_its_start_and_not_retried(server: Server) -> None:
     error = failure(server.url("/text"), format="json")
     assert "it starts with 'gr" in str(error)
     assert error.retryable is False
@@ -202,7 +202,7 @@ def test_a_param_that_is_null_is_left_out(server: Server) -> None:
     assert got(server.url("/echo"), params={"a": None, "b": 1})["query"] == {"b": "1"}
 
 
-def test_the_user_agent_says_who_asks(server: Server) -> None:
+def test_the_user_agent_names_this_program(server: Server) -> None:
     assert got(server.url("/echo"))["headers"]["user-agent"] == "celery-collectors"
 
 
@@ -318,7 +318,7 @@ def test_half_a_body_of_a_server_is_retried(server: Server) -> None:
 
 
 @pytest.mark.parametrize("page", ["/drip", "/hang"])
-def test_a_server_that_drips_or_never_answers_ends_at_the_total_timeout(server: Server, page: str) -> None:
+def test_a_server_that_drips_or_never_replies_ends_at_the_total_timeout(server: Server, page: str) -> None:
     """F15: httpx's own timeouts are for one read, and a server that drips never exceeds them."""
     error = failure(server.url(page), total_timeout=0.5)
     assert "did not answer in full within 0.5 s" in str(error)
@@ -362,7 +362,7 @@ def test_a_gzip_bomb_stops_at_the_limit(server: Server) -> None:
         ["hidden"],
     ],
 )
-def test_headers_that_cannot_be_sent_are_told_without_their_values(server: Server, headers: Any) -> None:
+def test_headers_that_cannot_be_sent_are_reported_without_their_values(server: Server, headers: Any) -> None:
     """A Content-Length ended as an ExceptionGroup."""
     error = failure(server.url("/news"), headers=headers)
     assert "header" in str(error)
@@ -424,7 +424,7 @@ def test_an_answer_without_a_body_has_no_value(server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 503])
-def test_what_a_server_says_of_its_failure_is_told(server: Server, status: int) -> None:
+def test_the_words_of_a_server_about_its_failure_are_reported(server: Server, status: int) -> None:
     """A status alone does not say which parameter is wrong."""
     assert str(failure(server.url(f"/status/{status}"))).endswith(": as you wish")
 
@@ -438,7 +438,7 @@ def test_what_a_server_says_of_its_failure_is_cut_and_printable(server: Server) 
 @pytest.mark.parametrize(
     "said", ["hidden-1", "hidden-2", "of a=hidden-3", "hidden-4", "hidden%2D1", '"hidden\\u002d2"', "hidden-5"]
 )
-def test_what_a_server_says_of_its_failure_is_told_without_what_was_sent(server: Server, said: str) -> None:
+def test_the_words_of_a_server_about_its_failure_are_reported_without_what_was_sent(server: Server, said: str) -> None:
     """Servers repeat the key that they do not know."""
     server.said = f"there is no key {said}"
     basic = base64.b64encode(b"me:hidden-5").decode()
@@ -449,6 +449,6 @@ def test_what_a_server_says_of_its_failure_is_told_without_what_was_sent(server:
     assert "hidden" not in str(error)
 
 
-def test_a_failure_of_a_server_whose_body_never_ends_is_told_by_its_status(server: Server) -> None:
+def test_a_failure_of_a_server_whose_body_never_ends_is_reported_by_its_status(server: Server) -> None:
     error = failure(server.url("/drip?status=404"))
     assert (error.status_code, error.retryable) == (404, False)

@@ -35,7 +35,7 @@ def test_a_text_in_a_file_of_inputs_is_no_number() -> None:
         bound(f"inputs: {{n: {{type: integer}}}}\n{ECHO}", {"n": "5"})
 
 
-def test_every_problem_with_the_inputs_is_told_at_once() -> None:
+def test_every_problem_with_the_inputs_is_reported_at_once() -> None:
     with pytest.raises(InvalidInputs) as told:
         bound(f"inputs: {{n: {{type: integer}}, topic: {{}}}}\n{ECHO}", {"n": "x", "topik": 1})
     assert [line.partition(":")[0] for line in str(told.value).splitlines()] == [
@@ -45,7 +45,7 @@ def test_every_problem_with_the_inputs_is_told_at_once() -> None:
     ]
 
 
-def test_an_expression_that_cannot_be_worked_out_is_told_before_the_run() -> None:
+def test_an_expression_that_cannot_be_worked_out_is_reported_before_the_run() -> None:
     """E038: only the inputs show it."""
     text = (
         "inputs: {n: {type: integer}}\n"

@@ -87,7 +87,7 @@ def test_the_value_of_an_expression_is_not_expanded_again() -> None:
         ("${{ [1].map(a, range(293).map(b, b)) }}", "a range of 293, limit 292"),
     ],
 )
-def test_an_expression_that_cannot_be_evaluated_is_told_in_one_line(text: str, told: str) -> None:
+def test_an_expression_that_cannot_be_evaluated_is_reported_in_one_line(text: str, told: str) -> None:
     with pytest.raises(InvalidExpression) as raised:
         expressions.expand(text, NAMES)
     assert told in str(raised.value)
@@ -130,7 +130,7 @@ def test_a_good_expression_has_no_problem(text: str) -> None:
         ("${{" * 20_000, "E025"),
     ],
 )
-def test_a_bad_expression_is_told_before_a_run(text: str, told: str) -> None:
+def test_a_bad_expression_is_reported_before_a_run(text: str, told: str) -> None:
     assert problem(text).startswith(told)
 
 
@@ -196,7 +196,7 @@ def test_an_expression_evaluated_in_the_sandbox_has_the_same_value(text: str, va
         ("${{ inputs.big.map(x, range(5001)) }}", "a range of 5,001, limit 5,000"),
     ],
 )
-def test_an_expression_that_fails_in_the_sandbox_is_told_as_without_it(text: str, told: str) -> None:
+def test_an_expression_that_fails_in_the_sandbox_is_reported_as_without_it(text: str, told: str) -> None:
     with pytest.raises(InvalidExpression) as raised:
         expressions.expand(text, {"inputs": {"big": [{"id": 1}] * 1_000}})
     assert told in str(raised.value)
@@ -265,7 +265,7 @@ def test_braces_that_begin_no_expression_are_text(text: str) -> None:
         ("https://example.org/{inputs.topic}?a=${{ run.id }}", "write ${{ inputs.topic }}"),
     ],
 )
-def test_an_expression_in_other_braces_is_told_with_the_right_ones(text: str, hint: str) -> None:
+def test_an_expression_in_other_braces_is_reported_with_the_right_ones(text: str, hint: str) -> None:
     """Found in use: `{{ inputs.topic }}` was valid, and sent as it stands."""
     found = expressions.misspelt(text, {**KNOWN, "item": None})
     assert found is not None
@@ -276,7 +276,7 @@ def test_an_expression_in_other_braces_is_told_with_the_right_ones(text: str, hi
     ("text", "one"),
     [("${{ a }}", True), ("${{ a", True), ("x${{ a }}", False), ("${{ a }}${{ b }}", False), ("", False)],
 )
-def test_a_string_that_is_one_expression_is_told_from_one_that_contains_it(text: str, one: bool) -> None:  # noqa: FBT001
+def test_a_string_that_is_one_expression_is_distinguished_from_one_that_contains_it(text: str, one: bool) -> None:  # noqa: FBT001
     assert expressions.is_one(text) == one
 
 
@@ -318,7 +318,7 @@ TYPES = {
         ("${{ run.id + inputs.n }}", "types do not mix"),
     ],
 )
-def test_types_that_do_not_go_together_are_told_without_values(text: str, hint: str) -> None:
+def test_types_that_do_not_mix_are_reported_without_values(text: str, hint: str) -> None:
     """Found in use: the commonest habits of GitHub's expressions were valid, and ended at the run as "No such overload"."""
     found = expressions.mistyped(text, TYPES)
     assert found is not None
@@ -349,7 +349,7 @@ def test_an_expression_that_may_have_a_value_is_not_refused(text: str) -> None:
     assert expressions.mistyped(text, TYPES) is None
 
 
-def test_a_run_is_told_how_an_expression_is_written_that_does_not_go_with_its_values() -> None:
+def test_a_run_reports_how_an_expression_is_written_that_does_not_fit_its_values() -> None:
     with pytest.raises(InvalidExpression) as raised:
         expressions.expand("${{ inputs.xs[0] / 2.0 }}", NAMES)
     assert raised.value.hint == "types do not mix: convert with double(…), int(…) or string(…)"

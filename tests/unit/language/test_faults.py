@@ -19,7 +19,7 @@ def test_places_are_in_the_order_of_their_lines_and_columns() -> None:
     assert [(each.line, each.column) for each in sorted(places)] == [(0, 0), (9, 2), (9, 7), (10, 1)]
 
 
-def test_an_invalid_workflow_is_told_by_its_first_fault_and_has_all() -> None:
+def test_the_message_of_an_invalid_workflow_is_its_first_fault_and_it_has_all() -> None:
     faults = (
         Fault("E020", "unknown key", Place("a.yaml", 2, 1), "did you mean task?"),
         Fault("E021", "x", Place("a.yaml")),

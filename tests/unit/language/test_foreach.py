@@ -202,13 +202,13 @@ def test_a_foreach_over_what_is_no_list_is_a_fault(value: Any) -> None:
     )
 
 
-def test_an_expression_that_cannot_be_worked_out_is_told_at_the_items() -> None:
+def test_an_expression_that_cannot_be_worked_out_is_reported_at_the_items() -> None:
     assert told("{items: '${{ inputs.pages[0] }}'}")[0].startswith(
         "'${{ inputs.pages[0] }}': E038 ${{ inputs.pages[0] }}: "
     )
 
 
-def test_a_fault_of_a_foreach_in_the_defaults_is_told_there() -> None:
+def test_a_fault_of_a_foreach_in_the_defaults_is_reported_there() -> None:
     text = "name: a\ncollectors: [{id: b, task: pure.echo}]\ndefaults: {collectors: {foreach: {items: '${{ 5 }}'}}}\n"
     written = parse_source(text, "a.yaml")
     with pytest.raises(InvalidWorkflow) as raised:
@@ -216,7 +216,7 @@ def test_a_fault_of_a_foreach_in_the_defaults_is_told_there() -> None:
     assert str(raised.value.faults[0].place) == "a.yaml:3:42"
 
 
-def test_every_collector_with_a_faulty_foreach_is_told() -> None:
+def test_every_collector_with_a_faulty_foreach_is_reported() -> None:
     assert len(told("'${{ 5 }}'}\n  - {id: b, task: pure.echo, foreach: '${{ 6 }}'")) == 2
 
 
@@ -267,7 +267,7 @@ def test_a_line_of_more_than_64_kib_is_refused_before_it_is_read_to_its_end() ->
         ("x.txt", b"a\n\xff\n", "x.txt:2: not UTF-8 text"),
     ],
 )
-def test_an_item_that_cannot_be_read_is_told_with_its_line(name: str, content: bytes, message: str) -> None:
+def test_an_item_that_cannot_be_read_is_reported_with_its_line(name: str, content: bytes, message: str) -> None:
     file(name, content)
     assert told(f"{{items: {{file: {name}}}}}")[0].startswith(f"{{file: {name}}}: E039 {message}")
 
@@ -284,7 +284,7 @@ def test_a_row_of_more_than_64_kib_is_refused() -> None:
     ("path", "why"),
     [("nope.txt", "no such file"), (".", "not a regular file"), ("a\0b", "no such file: the path has a NUL character")],
 )
-def test_a_file_of_items_that_cannot_be_read_is_told_at_its_name(path: str, why: str) -> None:
+def test_a_file_of_items_that_cannot_be_read_is_reported_at_its_name(path: str, why: str) -> None:
     text = "{items: {file: '${{ inputs.path }}'}}"
     shown = path.replace("\0", r"\x00")
     assert told(text, path=path) == [f"'${{{{ inputs.path }}}}': E039 {shown} cannot be read: {why}"]

@@ -124,7 +124,7 @@ def refused(path: Path, text: str, **declared: Input) -> str:
         ("# none", "i.yaml:1:1: error[E012]: empty file of inputs"),
     ],
 )
-def test_the_faults_of_a_file_of_inputs_are_told(text: str, told: str, tmp_path: Path) -> None:
+def test_the_faults_of_a_file_of_inputs_are_reported(text: str, told: str, tmp_path: Path) -> None:
     """Found by an adversary: a text of 70,000 bytes arrived as its first 80 characters, and `1:30` as 90; exit 0."""
     assert refused(tmp_path / "i.yaml", text, a=Input()).startswith(told)
 

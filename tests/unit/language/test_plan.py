@@ -260,7 +260,7 @@ def test_the_items_of_a_foreach_are_kept_in_the_plan_as_written(written: str, me
     assert plan.collectors[0].foreach == meant
 
 
-def test_the_keys_of_a_fan_out_may_be_defaults_of_those_that_are_one() -> None:
+def test_the_keys_of_a_foreach_may_be_defaults_of_the_collectors_with_one() -> None:
     plan = made(
         "defaults: {collectors: {batch: 5, max_concurrency: 2, with: {value: 1}}}\n"
         "collectors:\n  - {id: a, task: pure.echo, foreach: [1], batch: auto}\n"

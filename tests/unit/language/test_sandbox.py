@@ -22,7 +22,7 @@ def test_the_sandbox_returns_what_the_function_returns() -> None:
     assert box("echo").call(value) == value
 
 
-def test_one_process_of_the_sandbox_answers_again_and_again() -> None:
+def test_one_process_of_the_sandbox_replies_again_and_again() -> None:
     asked = box("whoami")
     assert asked.call(None) == asked.call(None) != os.getpid()
 
@@ -36,7 +36,7 @@ def test_one_process_of_the_sandbox_answers_again_and_again() -> None:
         ("repeat", 5_000, "comes to 5,013 bytes of JSON, limit 1,000"),
     ],
 )
-def test_a_call_in_the_sandbox_that_needs_too_much_is_told(function: str, argument: object, told: str) -> None:
+def test_a_call_in_the_sandbox_that_needs_too_much_is_reported(function: str, argument: object, told: str) -> None:
     asked = box(function)
     with pytest.raises(TooMuch) as first:
         asked.call(argument)

@@ -198,7 +198,7 @@ def test_faults_that_leave_the_rest_readable_are_kept_with_it() -> None:
     assert read.draft["a"] == 1
 
 
-def test_a_syntax_error_is_told_alone() -> None:
+def test_a_syntax_error_is_reported_alone() -> None:
     assert [fault.code for fault in faults("a: 1\na: 2\nb: [\n")] == ["E014"]
 
 
@@ -213,7 +213,7 @@ def test_a_syntax_error_is_told_alone() -> None:
         ("", "1:1 E012"),
     ],
 )
-def test_the_yaml_scanner_in_python_tells_the_same_faults(
+def test_the_yaml_scanner_in_python_reports_the_same_faults(
     text: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "_Loader", yaml.SafeLoader)
@@ -235,7 +235,7 @@ _DEEP = {
 
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
 @pytest.mark.parametrize("case", _DEEP)
-def test_a_limit_of_our_own_is_told_whatever_limits_the_yaml_parser_has(
+def test_a_limit_of_our_own_is_reported_whatever_limits_the_yaml_parser_has(
     case: str, loader: type[yaml.SafeLoader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyYAML 6.0.4 refuses 1,001 levels before it returns the first of them, so that the fault was E014 instead of E002."""
@@ -245,7 +245,7 @@ def test_a_limit_of_our_own_is_told_whatever_limits_the_yaml_parser_has(
     assert f"{first.place.line}:{first.place.column} {first.code}" == told
 
 
-def test_a_syntax_error_in_a_long_line_of_brackets_is_told_at_once() -> None:
+def test_a_syntax_error_in_a_long_line_of_brackets_is_reported_at_once() -> None:
     """The search for an expression between brackets began anew at each of them: minutes."""
     assert faults("a: b: c # " + "[" * 500_000)[0].code == "E014"
 

@@ -81,7 +81,7 @@ def test_the_key_on_of_a_retry_is_not_a_boolean() -> None:
     assert retry.on == ["TimeoutError"]
 
 
-def test_an_explicit_null_is_told_from_a_key_left_out() -> None:
+def test_an_explicit_null_is_distinguished_from_a_key_left_out() -> None:
     assert "timeout" in collector("timeout: null").model_fields_set
     assert "timeout" not in collector("priority: 1").model_fields_set
 
@@ -129,7 +129,7 @@ def test_a_value_that_is_wrong_twice_is_one_fault() -> None:
     assert codes("name: '${{ inputs.x }}'\ncollectors: [{id: a, task: pure.echo, with: {value: 1}}]") == ["E026"]
 
 
-def test_no_more_than_a_thousand_faults_are_told() -> None:
+def test_at_most_a_thousand_faults_are_reported() -> None:
     text = "name: a\ncollectors:\n" + "".join(f"- {{id: a{at}, task: no_{at}}}\n" for at in range(2_000))
     assert len(codes(text)) == 1_000
 

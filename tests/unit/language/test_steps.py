@@ -58,7 +58,7 @@ def test_what_is_no_step_is_passed_over(data: dict[str, Any]) -> None:
     assert with_tasks(data) == data
 
 
-def test_the_keys_whose_steps_have_another_shape_are_told() -> None:
+def test_the_keys_whose_steps_have_another_shape_are_returned() -> None:
     assert misshapen({"collectors": {}, "gather": {}}) == {"collectors", "stages"}
 
 

@@ -163,7 +163,7 @@ def test_a_workflow_has_the_tasks_beside_it_and_those_of_the_settings(tmp_path: 
         ("Keys = str | list[str]", "'not a type ('", "not a type ("),
     ],
 )
-def test_an_annotation_is_told_with_what_its_names_stand_for(
+def test_an_annotation_is_shown_with_what_its_names_stand_for(
     alias: str, annotation: str, shown: str, tmp_path: Path
 ) -> None:
     """`tasks` said `format: Format`, and which formats there are was nowhere."""

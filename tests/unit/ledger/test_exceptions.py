@@ -150,7 +150,7 @@ def attempt(error: BaseException) -> Failure:
         (lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), "UnicodeDecodeError", None),
     ],
 )
-def test_whatever_a_task_raises_is_a_failure_that_says_what_can_be_told(
+def test_whatever_a_task_raises_is_a_failure_with_all_that_can_be_shown(
     make: Callable[[], BaseException], type_: str, message: str | None
 ) -> None:
     """Celery #298, weblate #5041: the exception's own code raised, and the step was executed for two minutes."""
@@ -166,7 +166,7 @@ def test_the_traceback_ends_as_python_ends_one() -> None:
     assert "in fail" in lines[0]
 
 
-def test_a_fault_in_python_text_is_told_with_its_place() -> None:
+def test_a_fault_in_python_text_is_reported_with_its_place() -> None:
     def compile_it() -> None:
         compile("a = (", "made.py", "exec")
 
@@ -175,7 +175,7 @@ def test_a_fault_in_python_text_is_told_with_its_place() -> None:
     assert "was never closed" in found.error.traceback
 
 
-def test_the_frames_are_told_without_their_source_where_a_loader_refuses_it() -> None:
+def test_the_frames_are_shown_without_their_source_where_a_loader_refuses_it() -> None:
     loader = Mock(get_source=Mock(side_effect=RuntimeError("no source")))
     words = {"__name__": "made_here", "__loader__": loader}
     exec(compile("def fail():\n    raise ValueError('here')\n", "<made here>", "exec"), words)  # noqa: S102 - a frame of its own
@@ -185,7 +185,7 @@ def test_the_frames_are_told_without_their_source_where_a_loader_refuses_it() ->
     assert found.error.traceback.endswith("ValueError: here\n")
 
 
-def test_a_recursion_without_end_is_told_in_a_few_lines() -> None:
+def test_a_recursion_without_end_is_reported_in_a_few_lines() -> None:
     def again() -> None:
         again()
 
@@ -195,7 +195,7 @@ def test_a_recursion_without_end_is_told_in_a_few_lines() -> None:
     assert len(found.error.traceback.splitlines()) < 20
 
 
-def test_thousands_of_frames_are_told_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousands_of_frames_are_shown_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raised, "FRAMES", 100)
 
     def down(left: int) -> int:
@@ -295,7 +295,7 @@ WORDS = ("status_code", "retry_after", "retryable", "names", "args", "__cause__"
     st.sampled_from([KeyError("no"), SystemExit(1), GeneratorExit(), RecursionError(), MemoryError(), Stop("no")]),
     st.sampled_from([Exception, BaseException, SyntaxError, OSError]),
 )
-def test_an_exception_of_which_any_part_raises_is_told(
+def test_an_exception_of_which_any_part_raises_is_reported(
     parts: set[str], inner: BaseException, base: type[BaseException]
 ) -> None:
     def refuse(*_: object) -> NoReturn:
@@ -393,7 +393,7 @@ def _raised(function: Callable[[], NoReturn]) -> Exception:
         (_in_a_circle, ["LookupError: second", "direct cause of the following", "LookupError: first"]),
     ],
 )
-def test_a_traceback_tells_causes_and_members_in_order(function: Callable[[], NoReturn], parts: list[str]) -> None:
+def test_a_traceback_has_causes_and_members_in_order(function: Callable[[], NoReturn], parts: list[str]) -> None:
     """distributed#2530: of `raise Unusable(…) from error` the error was lost, and of a TaskGroup all that had failed in it."""
     told = traceback_of(_raised(function))
     places = [told.find(part) for part in parts]

@@ -16,7 +16,7 @@ def test_a_signal_before_a_run_begins_says_that_nothing_was_started(capsys: pyte
     assert capsys.readouterr().err == "\nrun mine: nothing was started\n"
 
 
-def test_a_signal_after_a_run_has_begun_is_told_by_who_follows_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_after_a_run_has_begun_is_reported_by_its_follower(capsys: pytest.CaptureFixture[str]) -> None:
     with suppress(Interrupted), tell_nothing_begun("run mine: nothing was started") as begun:
         begun()
         raise Interrupted(signal.SIGINT)

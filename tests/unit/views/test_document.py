@@ -43,7 +43,7 @@ def test_the_json_document_of_a_run_has_the_promised_keys_in_their_order() -> No
     }
 
 
-def test_the_json_document_of_a_run_tells_of_each_step_how_it_ended() -> None:
+def test_the_json_document_of_a_run_has_of_each_step_how_it_ended() -> None:
     steps = snapshot_document(snapshot_of(FAILED, NEWS, OUTCOMES))["steps"]
     assert [step["id"] for step in steps] == ["hn", "reddit", "fan_in", "count"]
     assert steps[0] == {
@@ -60,7 +60,7 @@ def test_the_json_document_of_a_run_tells_of_each_step_how_it_ended() -> None:
     assert steps[1]["error"] == {"type": "ConnectionError", "message": "refused by ***"}
 
 
-def test_steps_of_a_run_that_goes_on_are_running_or_pending() -> None:
+def test_steps_of_a_run_that_has_not_ended_are_running_or_pending() -> None:
     run = replace(RUN, status="running", finished_at=None)
     steps = snapshot_document(
         snapshot_of(
@@ -75,12 +75,12 @@ def test_steps_that_an_ended_run_never_came_to_are_skipped() -> None:
     assert [step["status"] for step in steps] == ["skipped", "failed", "skipped", "skipped"]
 
 
-def test_the_json_document_of_a_run_tells_who_is_missing() -> None:
+def test_the_json_document_of_a_run_names_what_is_missing() -> None:
     document = snapshot_document(snapshot_of(PARTIAL, TOLERANT, MISSING_ONE, result=[1]))
     assert document["coverage"] == {"succeeded": 1, "total": 2, "missing": ["reddit"]}
 
 
-def test_in_a_run_that_goes_on_no_collector_is_missing_that_may_still_answer() -> None:
+def test_no_collector_is_missing_that_may_still_end_in_a_run_that_has_not_ended() -> None:
     run = replace(RUN, status="running", finished_at=None)
     document = snapshot_document(snapshot_of(run, TOLERANT, {"reddit": OUTCOMES["reddit"]}))
     assert document["coverage"] == {"succeeded": 0, "total": 2, "missing": ["reddit"]}
@@ -91,7 +91,7 @@ def test_in_a_run_that_has_ended_every_collector_without_an_answer_is_missing() 
     assert document["coverage"] == {"succeeded": 0, "total": 2, "missing": ["hn", "reddit"]}
 
 
-def test_the_json_document_of_a_run_tells_what_it_waits_for_until_it_has_ended() -> None:
+def test_the_json_document_of_a_run_has_what_it_waits_for_until_it_has_ended() -> None:
     waiting = replace(RUN, status="running", waits_for="waits for a worker that has fetch")
     assert snapshot_document(snapshot_of(waiting, NEWS, {}))["note"] == "waits for a worker that has fetch"
     assert "note" not in snapshot_document(snapshot_of(replace(waiting, status="failed"), NEWS, {}))

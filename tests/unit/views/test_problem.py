@@ -12,7 +12,7 @@ from runner.views.problem import problem
 from runner.views.screen import Screen
 
 
-def test_a_problem_is_told_with_what_to_do_about_it() -> None:
+def test_a_problem_is_shown_with_what_to_do_about_it() -> None:
     told = problem(UnknownRun('no run "x\x1b[2J"', hint="`runner runs` lists the runs"))
     assert told == 'error: no run "x\\x1b[2J"\nhint: `runner runs` lists the runs'
 
@@ -21,14 +21,14 @@ def test_every_input_that_does_not_fit_has_its_own_line() -> None:
     assert problem(InvalidInputs('input "a": no\ninput "b": no')) == 'error: input "a": no\nerror: input "b": no'
 
 
-def test_a_workflow_s_faults_are_all_told() -> None:
+def test_all_faults_of_a_workflow_are_shown() -> None:
     place = Place("news.yaml", 3, 5, 4, "    nam: x")
     told = problem(InvalidWorkflow((Fault("E020", "unknown key", place), Fault("E012", "nothing", place))))
     assert "news.yaml:3:5: error[E020]: unknown key" in told
     assert "error[E012]" in told
 
 
-def test_faults_are_told_without_waiting_for_the_redis_client() -> None:
+def test_faults_are_shown_without_waiting_for_the_redis_client() -> None:
     asked = "import sys; import runner.cli; print([m for m in ('redis', 'celery', 'rich') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -121,7 +121,7 @@ def test_without_a_terminal_every_transition_is_a_line() -> None:
     ]
 
 
-def test_a_step_that_is_kept_is_told_as_kept_and_not_as_executed_now() -> None:
+def test_a_step_that_is_kept_is_shown_as_kept_and_not_as_executed_now() -> None:
     """`resume` said "hn succeeded in 0s", at the time of now, of a step that it had not executed."""
     resumed = Event(id="0", event="resumed", at=START)
     told = lines(NEWS, [resumed, finished("hn", 0), started("lobsters"), finished("lobsters", 2)])
@@ -129,7 +129,7 @@ def test_a_step_that_is_kept_is_told_as_kept_and_not_as_executed_now() -> None:
     assert " ╭─ ✓ hn       succeeded         kept" in drawn(NEWS, [resumed, finished("hn", 0)])
 
 
-def test_a_gather_that_is_skipped_is_not_told_as_started() -> None:
+def test_a_gather_that_is_skipped_is_not_shown_as_started() -> None:
     """Every failed run said "fan_in started (attempt 1)", and then that it was skipped."""
     failed = [started("hn"), finished("hn", status="failed", message="E: x")]
     skipped = finished("fan_in", status="skipped", message="Skipped: hn failed")
@@ -138,7 +138,7 @@ def test_a_gather_that_is_skipped_is_not_told_as_started() -> None:
 
 
 @pytest.mark.parametrize("later", [None, finished("fan_in", 2), ended("failed")])
-def test_a_gather_that_is_executed_is_told_as_started_with_what_happens_next(later: Event | None) -> None:
+def test_a_gather_that_is_executed_is_reported_as_started_with_what_happens_next(later: Event | None) -> None:
     assert lines(NEWS, [started("fan_in"), later])[0] == "fan_in started (attempt 1) on celery@box"
 
 
@@ -155,7 +155,7 @@ def test_of_a_wide_fan_out_only_failures_and_every_tenth_are_lines() -> None:
     assert len(told) == 12
 
 
-def test_a_late_collector_is_told_with_the_deadline_and_again_if_it_answers_after_all() -> None:
+def test_a_late_collector_is_shown_with_the_deadline_and_again_if_it_ends_after_all() -> None:
     late = finished("hn", 90, "late", attempt=0)
     told = lines(
         change_plan(NEWS, deadline=90),
@@ -167,7 +167,7 @@ def test_a_late_collector_is_told_with_the_deadline_and_again_if_it_answers_afte
     ]
 
 
-def test_the_key_of_an_item_that_answers_late_is_redacted() -> None:
+def test_the_key_of_an_item_that_ends_late_is_redacted() -> None:
     answered = Event(id="0", event="answered", at=START, step="page[hunter22]", status="late")
     assert lines(MILLION, [answered]) == ["page[***] has answered, too late for the result"]
 
@@ -250,7 +250,7 @@ def test_a_million_collectors_are_no_more_work_than_a_few() -> None:
     assert len(RunState(MILLION, LAYOUT).steps) == 2
 
 
-def test_without_a_terminal_a_foreach_is_told_of_now_and_then() -> None:
+def test_without_a_terminal_a_foreach_has_a_line_now_and_then() -> None:
     told = lines(MILLION, half())
     assert told[2:7] == [
         "page started: 1,000,000 collectors",
@@ -262,17 +262,17 @@ def test_without_a_terminal_a_foreach_is_told_of_now_and_then() -> None:
     assert len(told) == 16
 
 
-def test_the_end_of_a_foreach_is_always_told() -> None:
+def test_the_end_of_a_foreach_is_always_shown() -> None:
     told = lines(MILLION, [batch("started", 1_000_000, 0), batch("finished", 1_000_000, 0.9, status="succeeded")])
     assert told[-1] == "page: 1,000,000 of 1,000,000 have ended, 1,111,111/s"
 
 
-def test_of_a_resumed_foreach_the_first_thing_told_is_how_many_had_ended() -> None:
+def test_the_first_line_of_a_resumed_foreach_is_how_many_had_ended() -> None:
     had = batch("finished", 400_000, 0, status="succeeded")
     assert lines(MILLION, [had, batch("started", 250, 1)]) == ["page: 400,000 of 1,000,000 have ended"]
 
 
-def test_the_end_of_a_resumed_foreach_is_told_once() -> None:
+def test_the_end_of_a_resumed_foreach_is_shown_once() -> None:
     events = [batch("finished", 1_000_000, 0, status="succeeded"), batch("started", 250, 1)]
     assert lines(MILLION, events) == ["page: 1,000,000 of 1,000,000 have ended"]
 
@@ -292,7 +292,7 @@ def test_the_bar_of_a_cancelled_foreach_is_not_full() -> None:
     assert "━  8 of 20  12 cancelled" in shown[1]
 
 
-def test_a_slow_foreach_is_told_of_every_ten_seconds() -> None:
+def test_a_slow_foreach_has_a_line_every_ten_seconds() -> None:
     told = lines(MILLION, [batch("started", 4, 0), *(batch("finished", 1, at, status="succeeded") for at in range(60))])
     assert len(told) == 1 + 5
 
@@ -322,7 +322,7 @@ def test_a_short_silence_of_a_run_is_kept() -> None:
     assert lines(NEWS, [started("hn"), None, None]) == ["hn started (attempt 1) on celery@box"]
 
 
-def test_late_collectors_of_a_foreach_are_told_with_the_deadline() -> None:
+def test_late_collectors_of_a_foreach_are_reported_with_the_deadline() -> None:
     late = batch("finished", 30, 90, status="late")
     told = lines(change_plan(MILLION, deadline=90), [batch("started", 30, 0), late])
     assert told[1] == "page: 30 late: had not answered when the deadline of 1m30s passed"

@@ -38,7 +38,7 @@ from tests.snapshots import (
 )
 
 
-def test_the_summary_of_a_partial_run_warns_of_who_is_missing_and_says_why() -> None:
+def test_the_summary_of_a_partial_run_warns_of_what_is_missing_and_says_why() -> None:
     assert summary(snapshot_of(PARTIAL, TOLERANT, MISSING_ONE)).splitlines() == [
         "! news partial in 3.5s: 1 of 2 collectors succeeded · run news-1",
         "warning: the result is without reddit",
@@ -84,12 +84,12 @@ def test_the_summary_of_a_failure_says_what_failed_why_where_and_what_to_do() ->
     ]
 
 
-def test_the_summary_tells_the_cause_that_no_failure_tells() -> None:
+def test_the_summary_has_the_cause_that_no_failure_shows() -> None:
     told = summary(snapshot_of(replace(RUN, status="cancelled", cause="SIGINT to `run`"), NEWS, {"hn": OUTCOMES["hn"]}))
     assert told.splitlines()[1:] == ["  SIGINT to `run`"]
 
 
-def test_the_summary_of_a_run_that_goes_on_has_no_duration() -> None:
+def test_the_summary_of_a_run_that_has_not_ended_has_no_duration() -> None:
     run = replace(RUN, status="running", finished_at=None)
     assert summary(snapshot_of(run, NEWS, {})) == "● news running: 0 of 2 collectors succeeded · run news-1"
 
@@ -275,7 +275,7 @@ def test_details_of_a_run_have_one_row_for_a_foreach() -> None:
     ]
 
 
-def test_a_step_that_is_tried_again_is_told_with_its_error_and_without_the_secret() -> None:
+def test_a_step_that_is_tried_again_is_reported_with_its_error_and_without_the_secret() -> None:
     going_on = replace(RUN, status="running", finished_at=None)
     told = details(
         snapshot_of(
@@ -292,7 +292,7 @@ def test_a_step_that_is_tried_again_is_told_with_its_error_and_without_the_secre
     ]
 
 
-def test_the_earlier_attempts_of_a_step_are_told_before_its_value() -> None:
+def test_the_earlier_attempts_of_a_step_are_shown_before_its_value() -> None:
     earlier = [FailedAttempt(attempt=1, started_at=AT, finished_at=AT + 2.5, worker="celery@box", error=REFUSED)]
     outcome = replace(OUTCOMES["hn"], attempts=2, value=3)
     told = step_details(step_snapshot(RUN, NEWS, NEWS.collectors[0], outcome, failures=earlier))
@@ -335,7 +335,7 @@ def test_a_collector_of_a_foreach_is_shown_with_its_item() -> None:
     assert 'item      {"url": "/7", "key": "***"}' in step_details(step_snapshot(RUN, PAGES, step, SOME["page[7]"]))
 
 
-def test_a_partial_run_without_several_is_to_be_run_again() -> None:
+def test_a_partial_run_without_several_collectors_names_the_command_to_run_again() -> None:
     told = nothing_to_resume(snapshot_of(PARTIAL, NEWS, {})).splitlines()
     assert told == [
         "run news-1 has ended partial, without hn, reddit: nothing is left to execute",

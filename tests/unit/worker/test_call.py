@@ -49,7 +49,7 @@ def test_a_bound_task_gets_itself() -> None:
     assert outcome(who, bind=True, name="tests.who") == Success("tests.who")
 
 
-def test_an_exception_is_told_with_the_frames_of_the_task_alone() -> None:
+def test_an_exception_is_shown_with_the_frames_of_the_task_alone() -> None:
     def divide() -> float:
         return 1 / 0
 

@@ -116,7 +116,7 @@ def test_a_function_that_raises_a_base_exception_has_failed(make: Callable[[], B
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
 @pytest.mark.parametrize("make", ENDS)
-def test_a_coroutine_that_raises_a_base_exception_has_failed_and_the_loop_goes_on(
+def test_a_coroutine_that_raises_a_base_exception_has_failed_and_the_loop_continues(
     make: Callable[[], BaseException], timeout: float | None
 ) -> None:
     """Two of them stop asyncio's loop as well: the next step in it would have got what this one raised."""
@@ -153,7 +153,7 @@ def test_of_many_coroutines_in_a_loop_the_one_that_raises_fails_alone(make: Call
 
 
 @pytest.mark.parametrize("make", [lambda: SystemExit("child"), KeyboardInterrupt])
-def test_what_a_task_started_by_the_step_raises_is_given_to_who_awaits_it(make: Callable[[], BaseException]) -> None:
+def test_what_a_task_started_by_the_step_raises_reaches_its_awaiter(make: Callable[[], BaseException]) -> None:
     async def child() -> NoReturn:
         await asyncio.sleep(0)
         raise make()
@@ -211,11 +211,11 @@ def test_a_coroutine_that_cancels_itself_and_returns_has_returned(timeout: float
         (ValueError("tuple.index(x): x not in tuple"), False),
     ],
 )
-def test_a_ledger_that_is_away_is_told_from_one_that_refuses(error: BaseException, away: bool) -> None:  # noqa: FBT001
+def test_a_ledger_that_is_away_is_distinguished_from_one_that_refuses(error: BaseException, away: bool) -> None:  # noqa: FBT001
     assert endings.is_away(error) is away
 
 
-def test_a_process_that_is_told_to_end_records_nothing_of_its_step() -> None:
+def test_a_process_that_is_stopped_records_nothing_of_its_step() -> None:
     """A cancel of ours stays a cancel, whatever the step makes of it: its cleaning up may raise as well."""
     program = """
 import os, signal, time
