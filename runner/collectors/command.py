@@ -56,7 +56,7 @@ INHERITED = (
 _WATCHDOG = """
 if read -r group; then read -r _; kill -s KILL -- "-$group"; else  # defence: WATCHDOG
   for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
-    group=${found#/proc/} && kill -s KILL -- "-${group%/environ}"
+    group=${found#/proc/} && kill -s KILL -- "-${group%/environ}"  # defence: BY_MARK
   done
 fi
 """

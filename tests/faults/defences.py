@@ -109,7 +109,9 @@ BESIDE = Change("BESIDE", "temporary = target")
 NEW_FILE = Change(
     "NEW_FILE", 'with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:'
 )
+# The watchdog gets the group after the start of the command; before that it finds the group by a mark in the environment.
 WATCHDOG = Change("WATCHDOG", "if read -r group; then read -r _; else")
+BY_MARK = Change("BY_MARK", ":")
 # What is executed the file says, and no value; a command inherits no secret of the worker.
 FROM_THE_FILE = (Change("STDIN_FIRST", "argv: list[str]"), Change("ARGV_BY_NAME", "stdin: Any = None"))
 NO_SECRETS = Change("NO_SECRETS", "inherited = dict(os.environ)")
@@ -192,7 +194,7 @@ PROOFS = {
         Proof(
             "F02b",
             "test_a_command_ends_with_the_child_that_ran_it",
-            (WATCHDOG,),
+            (WATCHDOG, BY_MARK),
             r"nothing of the step is alive|mark\.",
         ),
         Proof(
