@@ -1,5 +1,6 @@
 """The values of the collectors to one value."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from celery import shared_task
@@ -63,6 +64,27 @@ def merge(values: list[dict[str, Any] | None]) -> dict[str, Any]:
             )
         merged.update(value)
     return merged
+
+
+_TOLD = ("id", "item", "status", "attempts", "seconds")
+
+
+@shared_task(name="gather.outcomes")
+def records_of(values: Iterator[Any], outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Make a record of how each collector ended: `{id, item, status, attempts, seconds, error}`.
+
+    Missing collectors have one, too, if the gather may run without them (`min_success`, `required: false`). The order is
+    that of the collectors.
+
+    Args:
+        values: what the collectors returned, which is not in the records.
+    """
+    del values
+    return [{name: each[name] for name in _TOLD} | {"error": _error(each["error"])} for each in outcomes]
+
+
+def _error(error: dict[str, str] | None) -> str | None:
+    return f"{error['type']}: {error['message']}" if error else None
 
 
 def _require_list(values: object, task: str) -> None:

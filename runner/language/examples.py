@@ -32,7 +32,8 @@ _BY_TYPE: dict[str, Any] = {
 def example(task: Task) -> str:
     """Return a collector, or a gather or a stage if the task is meant for one, without arguments that have a default."""
     handed = role(task) != "collector"
-    given = [each for each in task.parameters if each.required and not (handed and each == task.first)]
+    filled = {task.first.name if task.first else "", "outcomes"} if handed else set()
+    given = [each for each in task.parameters if each.required and each.name not in filled]
     # An id may not have a dot or a colon.
     step_id = re.sub(r"[^A-Za-z0-9_]+", "_", task.name).strip("_")
     words = [f"id: {step_id}", f"task: {_scalar(task.name)}"]

@@ -177,6 +177,18 @@ class RunReader:
                     yield [each for text in self._items(refs) for each in codec.ids(step, text)]
 
     @of_a_run
+    def expanded(self, collectors: Iterable[Step]) -> Iterator[list[Step]]:
+        """Yield the same collectors with their items, those of a ``foreach`` some at a time."""
+        for many, some in groupby(collectors, lambda step: step.foreach is not None):
+            if not many:
+                yield [*some]
+                continue
+            for step in some:
+                for refs in in_parts(self.layout.refs(step), 16):
+                    pairs = zip(refs, self._items(refs), strict=True)
+                    yield [each for ref, text in pairs for each in codec.unpacked(step, ref, text)]
+
+    @of_a_run
     def outcomes(self) -> dict[str, Outcome]:
         """Return the outcome of each step that has ended, and of each item, without values."""
         stored = cast("dict[str, str]", self._server.client.hgetall(self._key("outcomes")))

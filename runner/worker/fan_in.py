@@ -48,13 +48,28 @@ def wants_outcomes(task: Callable[..., Any]) -> bool:
 
 
 def outcomes(run: RunRecord, fan_out: FanOut) -> list[dict[str, Any]]:
-    """Return the argument ``outcomes``: how each collector ended, in the order of the YAML and of the items."""
+    """Return the argument ``outcomes``: how each collector ended, in the order of the YAML and of the items.
+
+    ``item`` is None of a collector without ``foreach``, ``seconds`` of one that never ended an attempt.
+    """
     entries = []
-    for ids in run.ids(fan_out.collectors):
-        for step_id, ended in run.outcomes_of(ids, values=True).items():
-            value = decode_value(ended.json) if ended.passes else None
-            error = asdict(ended.error) if ended.error else None
-            entries.append({"id": step_id, "status": ended.status, "value": value, "error": error})
+    for steps in run.expanded(fan_out.collectors):
+        ends = run.outcomes_of([step.id for step in steps], values=True)
+        for step in steps:
+            if step.id not in ends:
+                continue
+            ended = ends[step.id]
+            entries.append(
+                {
+                    "id": step.id,
+                    "item": step.item.value if step.item else None,
+                    "status": ended.status,
+                    "attempts": ended.attempts,
+                    "seconds": ended.seconds,
+                    "value": decode_value(ended.json) if ended.passes else None,
+                    "error": asdict(ended.error) if ended.error else None,
+                }
+            )
     return entries
 
 

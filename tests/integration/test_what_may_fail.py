@@ -85,6 +85,29 @@ def test_a_late_collector_is_shown_as_it_works_and_its_value_when_it_comes(
     assert (after_all["status"], after_all["result"]) == ("partial", ["tea"])
 
 
+def test_gather_outcomes_has_a_record_of_each_collector_and_of_each_item_the_missing_ones_too(tmp_path: Path) -> None:
+    each = yaml_step(
+        "each",
+        "command.run",
+        {"argv": ["sh", "-c", "exit ${{ item }}"]},
+        foreach={"items": [0, 3], "key": "code-${{ item }}"},
+    )
+    answer = run(
+        tmp_path, COLLECTORS["well"], each, COLLECTORS["slowly"], task="gather.outcomes", min_success=1, deadline="1s"
+    )
+    told = answer.json["result"]
+    assert [list(record) for record in told] == [["id", "item", "status", "attempts", "seconds", "error"]] * 4
+    assert [(record["id"], record["item"], record["status"], record["attempts"]) for record in told] == [
+        ("well", None, "succeeded", 1),
+        ("each[code-0]", 0, "succeeded", 1),
+        ("each[code-3]", 3, "failed", 1),
+        ("slowly", None, "late", 1),
+    ]
+    assert [record["error"] is None for record in told] == [True, True, False, True]
+    assert told[2]["error"].startswith("CommandFailure: sh exited with code 3")
+    assert [record["seconds"] is None for record in told] == [False, False, False, True]
+
+
 def shown(run_id: str) -> dict[str, Any]:
     step: dict[str, Any] = runner("show", run_id, "--step", "slowly", "--json").json
     return step
