@@ -187,6 +187,7 @@ def test_the_value_before_never_says_what_a_built_in_task_executes_reads_or_fetc
         "files.search": None,
         "gather.concat": "values",
         "gather.merge": "values",
+        "gather.outcomes": "values",
         "http.get": None,
         "records.count": "records",
         "records.dedupe": "records",
