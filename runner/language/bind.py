@@ -12,12 +12,12 @@ from runner.language.faults import Fault, InvalidExpression, InvalidInput, Inval
 from runner.language.layout import Layout
 from runner.language.plan import Plan, Step, arguments
 from runner.language.redact import redact_line
-from runner.language.steps import walk
+from runner.language.steps import strings, walk
 from runner.text import echo, listed, nearest
 
 if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and who calls this has them already
     from runner.language import spec
-    from runner.language.source import Loc, Source
+    from runner.language.source import Source
 
 _TRIED = 20  # items of a `foreach` whose arguments are evaluated before a run
 
@@ -81,28 +81,15 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
     run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
     for written in walk(source.data):
         step, stated = plan.by_id[written.id], written.arguments() or {}
-        strings = list(_strings(step.arguments, ()))
-        steps = list(_first(plan, step)) if strings else []
-        for (name, *within), text in strings:
+        expressions = [(loc, text) for loc, text in strings(step.arguments) if "${{" in text]
+        steps = list(_first(plan, step)) if expressions else []
+        for (name, *within), text in expressions:
             try:
                 for each in steps:
                     arguments(plan, replace(each, arguments={"": text}), run)
             except InvalidExpression as problem:
                 _, loc = stated[str(name)]
                 yield Fault("E038", redact_line(str(problem), plan), source.place((*loc, *within)), problem.hint)
-
-
-def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Yield every string of a JSON value that has an expression, with its place."""
-    match value:
-        case str() if "${{" in value:
-            yield loc, value
-        case list():
-            for index, each in enumerate(value):
-                yield from _strings(each, (*loc, index))
-        case Mapping():
-            for key, each in value.items():
-                yield from _strings(each, (*loc, key))
 
 
 def _first(plan: Plan, step: Step) -> Iterable[Step]:

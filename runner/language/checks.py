@@ -10,7 +10,7 @@ from runner.language import expressions, steps
 from runner.language.expressions import Known
 from runner.language.faults import Fault
 from runner.language.source import Loc, Source, found, misread
-from runner.language.steps import WrittenStep, mapping, step_at, walk
+from runner.language.steps import WrittenStep, mapping, step_at, strings, walk
 from runner.language.task_index import Parameter, Task, TaskIndex
 from runner.text import echo, listed, nearest, printable
 
@@ -87,8 +87,8 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
     types = _types(mapping(inputs))
     called = _called(source.draft)
     misshapen = steps.misshapen(source.draft)
-    for loc, text in _strings(source.draft, ()):
-        if loc[0] in misshapen:
+    for loc, text in strings(source.draft):
+        if loc[0] in misshapen or not ("{" in text or "$" in text):
             continue
         if (names := _names(loc, called)) is not None:
             there = {**known, **names}
@@ -186,7 +186,7 @@ def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -
     foreach: Any = data
     for step in loc[:-1]:
         foreach = foreach[step]
-    items = [_used(each, secrets) for _, each in _strings(foreach.get("items"), ())]
+    items = [_used(each, secrets) for _, each in strings(foreach.get("items"))]
     if item_name(foreach) in {name.partition(".")[0] for name in expressions.references(text)}:
         used = used or max(items, default="")
     return f"{used} is secret, and the key of an item is shown in the id of its collector" if used else ""
@@ -201,19 +201,6 @@ def _used(text: str, secrets: set[str]) -> str:
     """Return the secret input that a text refers to; ``inputs`` alone refers to all of them."""
     used = expressions.references(text)
     return min(secrets if "inputs" in used else secrets & used, default="")
-
-
-def _strings(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
-    """Yield every string that has an expression, or seems to have one, with its place."""
-    match value:
-        case str() if "{" in value or "$" in value:
-            yield loc, value
-        case list():
-            for index, each in enumerate(value):
-                yield from _strings(each, (*loc, index))
-        case dict():
-            for key, each in value.items():
-                yield from _strings(each, (*loc, key))
 
 
 def _keys(value: Any, loc: Loc) -> Iterator[Loc]:

@@ -138,6 +138,19 @@ def default_id(task: str) -> str:
     return name.lstrip("_-0123456789")[-63:].lstrip("_-0123456789") or "gather"
 
 
+def strings(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
+    """Yield every string of a JSON value, but for keys, with its place below ``loc``."""
+    match value:
+        case str():
+            yield loc, value
+        case list():
+            for index, each in enumerate(value):
+                yield from strings(each, (*loc, index))
+        case Mapping():
+            for key, each in value.items():
+                yield from strings(each, (*loc, key))
+
+
 def mapping(value: Any) -> Mapping[str, Any]:
     """Return the value if it is a mapping, and else an empty one."""
     return value if isinstance(value, dict) else {}
