@@ -109,7 +109,11 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_and_the_others_of_
         worker = start_worker()
         run.journal.await_start("page[4]", times=down, within=30)
         worker.wait(60)
-    start_worker()
+    last = start_worker()
+    wait_until(
+        lambda: run.command.poll() is not None or last.poll() is not None, "the run or the worker has ended", 120
+    )
+    assert last.poll() is None, "the last worker was taken down, too"
 
     told = run.end(within=120)
 

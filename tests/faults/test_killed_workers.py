@@ -198,12 +198,15 @@ def test_a_collector_that_takes_whole_workers_down_is_stopped_after_three_recove
         journal.await_start("poison", times=down, within=30)
         worker.wait(60)
     last = start_worker()
+    wait_until(
+        lambda: run.command.poll() is not None or last.poll() is not None, "the run or the worker has ended", 110
+    )
+    assert last.poll() is None, "the last worker was taken down, too"
 
     told = run.end(within=110)
 
     assert told.code == 1, told.stderr
     assert flow.statuses(told.json)["poison"] == "failed"
-    assert last.poll() is None
     invariants.check("poison", ledger, journal, told=told, faults={"poison": 3})
 
 
