@@ -66,7 +66,7 @@ def merge(values: list[dict[str, Any] | None]) -> dict[str, Any]:
     return merged
 
 
-_TOLD = ("id", "item", "status", "attempts", "seconds")
+_FIELDS = ("id", "item", "status", "attempts", "seconds")
 
 
 @shared_task(name="gather.outcomes")
@@ -78,9 +78,10 @@ def records_of(values: Iterator[Any], outcomes: list[dict[str, Any]]) -> list[di
 
     Args:
         values: what the collectors returned, which is not in the records.
+        outcomes: how each collector ended; filled by the runner.
     """
     del values
-    return [{name: each[name] for name in _TOLD} | {"error": _error(each["error"])} for each in outcomes]
+    return [{name: each[name] for name in _FIELDS} | {"error": _error(each["error"])} for each in outcomes]
 
 
 def _error(error: dict[str, str] | None) -> str | None:
