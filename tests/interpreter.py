@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from runner.language import foreach
@@ -20,7 +21,13 @@ def values(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str
     def value(step: Step, *before: Any) -> Any:
         if step.task is None:
             return before[0]
-        found = tasks[step.task](*before, **arguments(plan, step, run))
+        found = called(step.task, *before, **arguments(plan, step, run))
+        for then in step.then:
+            found = called(then.task or "", found, **arguments(plan, replace(step, arguments=then.arguments), run))
+        return found
+
+    def called(task: str, *args: Any, **kwargs: Any) -> Any:
+        found = tasks[task](*args, **kwargs)
         return asyncio.run(found) if inspect.iscoroutine(found) else found
 
     known = {step.id: value(step) for written in plan.collectors for step in repeated(plan, written)}

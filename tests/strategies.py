@@ -129,6 +129,16 @@ def _call(task: str, arguments: dict[str, st.SearchStrategy[Any]] | None = None)
     return st.fixed_dictionaries(keys, optional=_OPTIONS)
 
 
+def _or_followed(steps: st.SearchStrategy[Data]) -> st.SearchStrategy[Data]:
+    """What follows a collector in the same attempt; some of it is async."""
+    thens = st.lists(st.one_of(_STAGES, _call("pure.echo_async")).map(_without_options), max_size=2)
+    return st.one_of(steps, st.builds(lambda step, then: step | {"then": then}, steps, thens))
+
+
+def _without_options(call: Data) -> Data:
+    return {key: value for key, value in call.items() if key not in _OPTIONS}
+
+
 def _or_may_fail(steps: st.SearchStrategy[Data]) -> st.SearchStrategy[Data]:
     """What may fail changes nothing where nothing fails."""
     required = st.fixed_dictionaries({}, optional={"required": st.sampled_from([True, False, None])})
@@ -186,8 +196,8 @@ _COLLECTORS = st.one_of(
     _call("pure.add", {"a": _SUMMAND, "b": _SUMMAND}),
     _call("pure.greet", {"name": TEXTS, "loud": st.booleans()}),
 )
-_GATHERS = st.one_of(_call("pure.gather_text"), _call("pure.gather_list", {"tag": TEXTS}), _call("pure.echo"))
 _STAGES = st.one_of(_call("pure.stage_wrap", {"label": TEXTS}), _call("pure.stage_text"), _call("pure.echo"))
+_GATHERS = st.one_of(_call("pure.gather_text"), _call("pure.gather_list", {"tag": TEXTS}), _call("pure.echo"))
 
 
 @st.composite
@@ -199,7 +209,7 @@ def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3, 
     """
     word = draw(SLUGS)
     kinds = st.one_of(_COLLECTORS, _COLLECTORS, _for_each()) if foreach else _COLLECTORS
-    collectors = draw(st.lists(_or_may_fail(kinds), min_size=1, max_size=max_collectors))
+    collectors = draw(st.lists(_or_may_fail(_or_followed(kinds)), min_size=1, max_size=max_collectors))
     alone = sum("foreach" not in step for step in collectors)
     stages = draw(st.lists(_STAGES, max_size=max_stages))
     data: Data = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from runner.language import checks, expressions
 from runner.language.faults import Fault
 from runner.language.source import Source
-from runner.language.steps import walk
+from runner.language.steps import calls, walk
 from runner.language.task_index import Task, TaskIndex, words_in
 from runner.text import echo, listed, nearest
 
@@ -29,7 +29,7 @@ def warnings(source: Source, tasks: TaskIndex) -> list[Fault]:
 def _celery_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """Warn of a task's options for Celery that have no effect in a step: its rate, its own retries, replacing itself."""
     reported = set()
-    for step in walk(source.data):
+    for step in calls(source.data):
         name, loc = step.value("task")
         task = tasks.get(name)
         if task is None or name in reported:
@@ -55,7 +55,7 @@ _RETRIES = {"autoretry_for", "max_retries", "retry_backoff", "retry_kwargs", "de
 
 def _choice_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     """Warn of tasks that two modules define under one name: the file does not show which is executed."""
-    for step in walk(source.data):
+    for step in calls(source.data):
         name, loc = step.value("task")
         if isinstance(name, str) and (choice := tasks.choice(name)):
             yield Fault("W002", choice, source.place(loc), "rename yours, unless it should replace the other")
@@ -70,7 +70,8 @@ def _item_warnings(source: Source) -> Iterator[Fault]:
         if given is None or loc in reported:
             continue
         name = checks.item_name(foreach)
-        used = {each.partition(".")[0] for each in expressions.references([value for value, _ in given.values()])}
+        values = [value for call in (step, *step.thens()) for value, _ in (call.arguments() or {}).values()]
+        used = {each.partition(".")[0] for each in expressions.references(values)}
         if not used & {name, "item_index"}:
             reported.add(loc)
             message = f"{name} is not used under `with`: every collector of the foreach does the same"

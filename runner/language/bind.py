@@ -80,15 +80,18 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
     """Evaluate every expression once, so that a fault that can be known before a run is reported before it."""
     run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
     for written in walk(source.data):
-        step, stated = plan.by_id[written.id], written.arguments() or {}
-        expressions = [(loc, text) for loc, text in strings(step.arguments) if "${{" in text]
+        step = plan.by_id[written.id]
+        called = [(written, step), *zip(written.thens(), step.then, strict=True)]
+        expressions = [
+            (stated, *each) for stated, call in called for each in strings(call.arguments) if "${{" in each[1]
+        ]
         steps = list(_first(plan, step)) if expressions else []
-        for (name, *within), text in expressions:
+        for stated, (name, *within), text in expressions:
             try:
                 for each in steps:
                     arguments(plan, replace(each, arguments={"": text}), run)
             except InvalidExpression as problem:
-                _, loc = stated[str(name)]
+                _, loc = (stated.arguments() or {})[str(name)]
                 yield Fault("E038", redact_line(str(problem), plan), source.place((*loc, *within)), problem.hint)
 
 

@@ -10,7 +10,7 @@ from runner.language import expressions, steps
 from runner.language.expressions import Known
 from runner.language.faults import Fault
 from runner.language.source import Loc, Source, found, misread
-from runner.language.steps import WrittenStep, mapping, step_at, strings, walk
+from runner.language.steps import WrittenStep, calls, mapping, step_at, strings, walk
 from runner.language.task_index import Parameter, Task, TaskIndex
 from runner.text import echo, listed, nearest, printable
 
@@ -143,6 +143,8 @@ def _names(loc: Loc, called: Mapping[Loc, str | None]) -> Known | None:
     match loc[len(within) :]:
         case ("with", *_):
             return {"run": _RUN_NAMES, **item}
+        case ("then", int(), "with", *_) if name is not None:
+            return {"run": _RUN_NAMES, **item}
         case ("foreach", "key") if name is not None:
             return item
         # Items are read before there is a run.
@@ -263,7 +265,7 @@ def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
     named = isinstance(include, str) or (isinstance(include, list) and all(isinstance(each, str) for each in include))
     complete = named and not tasks.problems
     reported: set[Loc] = set()  # a fault of a default is one of every step, and is reported once
-    for step in walk(source.draft):
+    for step in calls(source.draft):
         name, loc = step.value("task")
         if not isinstance(name, str) or "${{" in name or loc in reported:
             continue
@@ -309,7 +311,8 @@ def _argument_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[
     if step.kind != "collector":
         if task.first is None and not task.takes_more:
             loc = step.value("task")[1]
-            message = f"task {echo(task.name)} cannot be a {step.kind}: it has no parameter for the value before"
+            role = "stand under `then`" if step.kind == "then" else f"be a {step.kind}"
+            message = f"task {echo(task.name)} cannot {role}: it has no parameter for the value before"
             why = "its parameters are keyword-only" if task.parameters else "it has no parameters"
             yield loc, Fault("E034", message, source.place(loc), f"{why}: use it in a collector")
             return
@@ -334,7 +337,8 @@ def _argument_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[
     ]
     for name, (value, loc) in arguments.items():
         if name in filled and name in parameters:
-            message = f"{echo(name)} is filled by the runner in a {step.kind}"
+            where = "under `then`" if step.kind == "then" else f"in a {step.kind}"
+            message = f"{echo(name)} is filled by the runner {where}"
             yield loc, Fault("E035", message, source.place(loc, key=True), _FILLED_HINTS.get(name, _FIRST_HINT))
         elif name in parameters:
             if off := _off_choice(parameters[name], value):

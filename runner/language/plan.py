@@ -118,6 +118,7 @@ class Step:
         place: ``file:line:col`` of the step in the YAML.
         batch: how many of a ``foreach`` share a message; None to derive it from their number.
         max_concurrency: how many of a batch are executed at once; None to derive it from the task.
+        then: of a collector, the calls that follow in the same attempt, each handed the value before it.
         item: the item of this collector of a ``foreach``.
     """
 
@@ -134,7 +135,13 @@ class Step:
     foreach: Foreach | None = None
     batch: int | None = None
     max_concurrency: int | None = None
+    then: tuple[Step, ...] = ()
     item: Item | None = None
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that an attempt calls: its own, and those under ``then``."""
+        return tuple(each.task for each in (self, *self.then) if each.task is not None)
 
     @property
     def ref(self) -> str:
@@ -325,7 +332,7 @@ def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
 
 def _deed(step: Step) -> Step:
     """Return a step without the fields that its value does not depend on."""
-    return replace(step, place="", queue=None, batch=None, max_concurrency=None)
+    return replace(step, place="", queue=None, batch=None, max_concurrency=None, then=tuple(map(_deed, step.then)))
 
 
 def make(workflow: spec.Workflow, source: Source) -> Plan:
@@ -373,6 +380,14 @@ def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step
         foreach=foreach,
         batch=None if foreach is None or batch == "auto" else batch,
         max_concurrency=values.get("max_concurrency") if foreach else None,
+        then=tuple(_then(workflow, each, source) for each in written.thens()),
+    )
+
+
+def _then(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step:
+    stated: spec.Then = _model_at(workflow, written.loc)
+    return Step(
+        id=stated.task, kind="then", task=stated.task, arguments=stated.with_, place=str(source.place(written.loc))
     )
 
 
@@ -404,7 +419,7 @@ def equip(plan: Plan, tasks: TaskIndex) -> Plan:
     They are every module that a worker of its own must import, besides those it includes, and how many collectors are
     executed at once in one process: a task that awaits can wait 64 times.
     """
-    used = [tasks[step.task].module for step in plan.steps if step.task and step.task in tasks]
+    used = [tasks[task].module for step in plan.steps for task in step.tasks if task in tasks]
 
     def equipped(step: Step) -> Step:
         if step.kind != "collector":
@@ -470,7 +485,7 @@ def _read_steps(stored: list[Any]) -> tuple[Step, ...]:
 
 
 def _read_step(stored: Any) -> Step:
-    return _read(Step, stored, retry=_read_retry, foreach=_read_foreach, item=_read_item)
+    return _read(Step, stored, retry=_read_retry, foreach=_read_foreach, item=_read_item, then=_read_steps)
 
 
 def _read_retry(stored: Any) -> Retry:
@@ -501,7 +516,7 @@ def _check(plan: Plan) -> None:
     for each in plan.fan_outs:
         if not isinstance(each.deadline, int | float | None) or not isinstance(each.min_success, int | str | None):
             raise TypeError("a fan-out has another shape")
-    for step in plan.steps:
+    for step in (call for each in plan.steps for call in (each, *each.then)):
         shaped = (
             isinstance(step.id, str)
             and step.kind in get_args(Kind)

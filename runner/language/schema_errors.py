@@ -79,6 +79,7 @@ _STEP_HINTS = {
     **dict.fromkeys(("schedule", "cron"), _NO_SCHEDULE),
     **dict.fromkeys(("min_success", "deadline"), "it is for the gather"),
     **dict.fromkeys(("foreach", "batch", "max_concurrency", "required"), _OF_COLLECTORS),
+    "then": _OF_COLLECTORS,
     "name": "a step has an id: lower-case letters, digits, _ and -",
 }
 # The required keys that a key with such a hint stands for: they are not reported as missing, too.
@@ -160,6 +161,13 @@ def _unknown_key(
         return Fault("E020", message, place, "put it under `with`"), ()
     if nested := _nested(loc, source):
         return Fault("E020", message, place, f'write "- id: {key}", and its keys below'), nested
+    if kind_at(loc[:-1]) == "then" and key in _keys_at(loc[:-3], language):
+        hint = (
+            "the collector's holds for all of its calls together"
+            if key != "id"
+            else "leave it out: only the collector has one"
+        )
+        return Fault("E020", message, place, hint), ()
     translation = (_STEP_HINTS if "task" in good else _HINTS if len(loc) == 1 else {}).get(key)
     if translation:
         return Fault("E020", message, place, translation), _MEANT.get(translation, ())
@@ -172,7 +180,7 @@ def _unknown_key(
 def _nested(loc: Loc, source: Source) -> tuple[str, ...]:
     """Return the required keys of a step whose name is a key: ``- one: {task: …}``; none for any other step."""
     step, name = step_at(source.draft, loc), str(loc[-1])
-    if step is None or step.kind == "gather" or step.loc != loc[:-1] or not re.fullmatch(_SLUG, name):
+    if step is None or step.kind in {"gather", "then"} or step.loc != loc[:-1] or not re.fullmatch(_SLUG, name):
         return ()
     data = step.data
     if next(iter(data)) == name and "id" not in data and isinstance(data[name], dict | None):
@@ -232,7 +240,7 @@ def _shape_hint(loc: Loc, value: Any) -> str:
         case _, [dict(), *_]:
             return 'leave out the "- " before its keys'
         case _, str(name) if (kind := kind_at(loc)) and re.fullmatch(r"[\w.:-]{1,80}", name):
-            return f"write {{task: {name}}}" if kind == "gather" else f"write {{id: …, task: {name}}}"
+            return f"write {{task: {name}}}" if kind in {"gather", "then"} else f"write {{id: …, task: {name}}}"
     return ""
 
 

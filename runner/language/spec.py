@@ -315,6 +315,15 @@ class StepKeys(_Model):
     priority: int | None = Field(None, ge=0, le=9, description="The priority of the message, 0 to 9.")
 
 
+class Then(_Model):
+    """One call of one Celery task, whose first argument is the value of the call before."""
+
+    task: TaskName = Field(description="The registered name of the Celery task.")
+    with_: Annotated[dict[str, Any], BeforeValidator(_or_mapping)] = Field(
+        {}, alias="with", description="Keyword arguments of the task. ${{ … }} is expanded in its strings."
+    )
+
+
 class _CollectorKeys(_Model):
     """The keys that only a collector has, and the defaults of collectors."""
 
@@ -333,6 +342,9 @@ class _CollectorKeys(_Model):
     )
     max_concurrency: int | None = Field(
         None, ge=1, le=1000, description="How many collectors of a batch are executed at once."
+    )
+    then: Annotated[list[Then], BeforeValidator(_or_list)] = Field(
+        [], max_length=20, description="Tasks that are handed the value before them, in the same attempt."
     )
 
 

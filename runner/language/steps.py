@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:  # a worker reads plans, and does not need the YAML parser
     from runner.language.source import Loc
 
-Kind = Literal["collector", "gather", "stage"]
+Kind = Literal["collector", "gather", "stage", "then"]
 
 BATCH_LIMIT = 1_000  # collectors in a message: as many are repeated if their worker dies
 
@@ -44,6 +44,13 @@ class WrittenStep:
             return self.data.get(key), (*self.loc, key)
         return self.defaults[key], (*self.defaults_loc, key)
 
+    def thens(self) -> Iterator[WrittenStep]:
+        """Yield the calls under ``then``, in their order; one that is no mapping is skipped."""
+        value, loc = self.value("then") if self.kind == "collector" else (None, ())
+        for at, each in enumerate(value if isinstance(value, list) else []):
+            if isinstance(each, dict):
+                yield WrittenStep(kind="then", loc=(*loc, at), data=each, defaults={}, defaults_loc=())
+
     def arguments(self) -> dict[str, tuple[Any, Loc]] | None:
         """Return the arguments under ``with``, each with its place; None if they cannot be read."""
         given: dict[str, tuple[Any, Loc]] = {}
@@ -63,13 +70,20 @@ def walk(data: Mapping[str, Any]) -> Iterator[WrittenStep]:
             yield step
 
 
+def calls(data: Mapping[str, Any]) -> Iterator[WrittenStep]:
+    """Yield every call of a task: each step, and after it what is under its ``then``."""
+    for step in walk(data):
+        yield step
+        yield from step.thens()
+
+
 def step_at(data: Mapping[str, Any], loc: Loc) -> WrittenStep | None:
     """Return the step at a place, or around it; None if there is none, or if it is no mapping."""
-    place = next((loc[:depth] for depth in range(1, len(loc) + 1) if kind_at(loc[:depth])), ())
+    place = next((loc[:depth] for depth in range(len(loc), 0, -1) if kind_at(loc[:depth])), ())
     kind, step = kind_at(place), _value_at(data, place)
     if kind is None or not isinstance(step, dict):
         return None
-    defaults_loc: Loc = () if kind == "gather" else ("defaults", place[-2])
+    defaults_loc: Loc = ("defaults", place[-2]) if kind in LISTS.values() else ()
     defaults = mapping(_value_at(data, defaults_loc)) if defaults_loc else {}
     return WrittenStep(kind=kind, loc=place, data=step, defaults=defaults, defaults_loc=defaults_loc)
 
@@ -81,6 +95,8 @@ def kind_at(loc: Loc) -> Kind | None:
             return LISTS.get(key)
         case ("gather",):
             return "gather"
+        case (str(key), int(), "then", int()) | ("defaults", str(key), "then", int()) if LISTS.get(key) == "collector":
+            return "then"
     return None
 
 

@@ -121,7 +121,7 @@ def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -
         if not any(queue in worker.queues for worker in workers):
             yield Finding(f'no worker of queue "{queue}" replies', f"start one with --queues {queue}")
     for worker in workers:
-        wanted = {step.task for step in plan.steps if step.task and step.queue in worker.queues}
+        wanted = {task for step in plan.steps if step.queue in worker.queues for task in step.tasks}
         if lacking := sorted(wanted - worker.tasks):
             yield Finding(
                 f"worker {worker.name} lacks {', '.join(lacking)}: it leaves those steps to other workers",
@@ -135,7 +135,7 @@ def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -
                 "start it with --pool prefork",
             )
     offered = {task for worker in workers for task in worker.tasks}
-    for unknown in sorted({step.task for step in plan.steps if step.task} - offered) if workers else []:
+    for unknown in sorted({task for step in plan.steps for task in step.tasks} - offered) if workers else []:
         near = nearest(unknown, sorted(offered))
         meant = f"did you mean {near}? Else " if near else ""
         yield Finding(f"no worker has {unknown}: a run would wait for one", f"{meant}start a worker that has it")

@@ -74,6 +74,7 @@ def _step(step: StepSnapshot) -> dict[str, Any]:
         "id": step.id,
         "kind": step.step.kind,
         "task": step.step.task,
+        **_then(step.step),
         "status": step.status,
         "attempts": latest.attempts if latest else 0,
         "duration_s": step.outcome.seconds if step.outcome else None,
@@ -87,12 +88,18 @@ def _step(step: StepSnapshot) -> dict[str, Any]:
     return fields
 
 
+def _then(step: Step) -> dict[str, Any]:
+    """Return the tasks that follow its own in the same attempt; nothing if there are none."""
+    return {"then": [each.task for each in step.then]} if step.then else {}
+
+
 def _many(step: Step, status: Status, counts: Mapping[Status, int]) -> dict[str, Any]:
     """Return the fields that only a collector with ``foreach`` has: its items together."""
     return {
         "id": step.id,
         "kind": step.kind,
         "task": step.task,
+        **_then(step),
         "status": status,
         "count": sum(counts.values()),
         "statuses": dict(counts),

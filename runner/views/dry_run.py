@@ -1,6 +1,6 @@
 """A plan and its messages to the output of a dry run, for people and for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +36,9 @@ def dry_run_words(
         lines += [
             f"    {printable(name)} = {json_line(value)}" for name, value in _bound(hidden, run_id, first).items()
         ]
+        for then, given in _thens(hidden, run_id, first):
+            lines += [f"    then {printable(then)}"]
+            lines += [f"      {printable(name)} = {json_line(value)}" for name, value in given.items()]
     lines += ["", screen.paint(f"{count(len(messages), 'message')} would be sent; nothing is started", "bold")]
     for message in _ends(messages):
         if isinstance(message, str):
@@ -65,14 +68,23 @@ def dry_run_document(plan: Plan, layout: Layout, run_id: str, messages: Sequence
 
 
 def _step_of_dry_run(plan: Plan, layout: Layout, run_id: str, step: Step) -> dict[str, Any]:
+    first = _first(plan, step)
+    thens = [{"task": task, "arguments": dict(given)} for task, given in _thens(plan, run_id, first)]
     return {
         "id": step.id,
         "kind": step.kind,
         "task": step.task,
         "queue": step.queue,
         **({"count": layout.count(step)} if step.foreach else {}),
-        "arguments": dict(_bound(plan, run_id, _first(plan, step))),
+        "arguments": dict(_bound(plan, run_id, first)),
+        **({"then": thens} if thens else {}),
     }
+
+
+def _thens(plan: Plan, run_id: str, step: Step) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the task and the bound arguments of each call under ``then``."""
+    for each in step.then:
+        yield each.task or "", _bound(plan, run_id, replace(step, arguments=each.arguments))
 
 
 def _first(plan: Plan, step: Step) -> Step:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from runner.language.ids import written
+from runner.language.plan import Step
 from runner.ledger.entries import PASSING, FailedAttempt, Outcome, Run, StepStatus
 from runner.ledger.item_pages import Page
 from runner.ledger.snapshot import Snapshot, StepSnapshot
@@ -134,7 +135,7 @@ def page_details(page: Page, *, screen: Screen = PLAIN) -> str:
     counts = " · ".join(f"{number:,} {sign(status).word}" for status, number in page.counts.items())
     fields = {
         "step": f"{printable(page.step.id)} ({count(sum(page.counts.values()), 'collector')})",
-        "task": printable(page.step.task or ""),
+        "task": _tasks(page.step),
         "place": printable(page.step.place),
         "status": f"{screen.paint(f'{icon} {word}', style)}{': ' if counts else ''}{counts}",
     }
@@ -152,11 +153,16 @@ def page_details(page: Page, *, screen: Screen = PLAIN) -> str:
     return "\n".join([header(fields, screen), "", *([items, ""] if items else []), *lines])
 
 
+def _tasks(step: Step) -> str:
+    """The task of a step, and those that follow it in the same attempt: ``http.get, then html.select``."""
+    return ", then ".join(map(printable, step.tasks))
+
+
 def step_details(step: StepSnapshot, *, screen: Screen = PLAIN) -> str:
     """Describe a step of a run: how it ended, its attempts, then its value as JSON, or its error with the traceback."""
     fields = {
         "step": f"{printable(step.id)} ({step.step.kind})",
-        "task": printable(step.step.task or ""),
+        "task": _tasks(step.step),
         "place": printable(step.step.place),
         "item": json_line(step.step.item.value) if step.step.item else "",
     }

@@ -52,7 +52,7 @@ class Batch:
     Args:
         steps: in their order.
         follows: says what follows the message, of which they are the last.
-        callees: what is called for the steps, by their task and their timeout.
+        callees: what is called for the steps, by their task, their timeout and the tasks under `then`.
         waiting: for each step that this worker cannot execute now, when it may be, by this process's monotonic clock.
         held: the leases on the steps that are claimed.
     """
@@ -62,7 +62,7 @@ class Batch:
     worker: str
     settings: Settings
     follows: Callable[[], Follows] | None = None
-    callees: dict[tuple[str | None, float | None], Callee] = field(default_factory=dict)
+    callees: dict[tuple[str | float | None, ...], Callee] = field(default_factory=dict)
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     waiting: dict[str, float] = field(default_factory=dict)
     held: Held = field(init=False)
@@ -76,7 +76,7 @@ class Batch:
         in_threads = not all(callee.is_async for callee in callees)
         limit = first.max_concurrency or (1 if in_threads else CONCURRENCY)
         # Of a message with one step, its timeout is the message's hard limit (canvas.py); a task's own is not known there.
-        timed = any(callee.limits.hard for callee in callees)
+        timed = any(callee.may_end_its_process for callee in callees)
         ends = timed and (len(self.steps) > 1 or first.timeout is None) and is_child()
         overdue = self._end_process if ends else None  # defence: OVERDUE
         leases = renewed(self.run, token=self.token, lease=self.settings.lease, overdue=overdue)
@@ -89,7 +89,7 @@ class Batch:
         return {step_id: max(0.0, due - now) for step_id, due in self.waiting.items()}
 
     def callee(self, step: Step) -> Callee:
-        key = step.task, step.timeout
+        key = step.task, step.timeout, *(each.task for each in step.then)
         found = self.callees.get(key)
         if found is None:
             found = self.callees[key] = find_callee(step, self.worker)

@@ -54,7 +54,7 @@ def call(
     kwargs: Mapping[str, Any],
     *,
     timeout: float | None,
-    value_limit: int,
+    value_limit: int | None,
     may_catch: bool = False,
 ) -> Success | Failure:
     """Call a task and return its value or its failure; what the task raises is never raised here.
@@ -62,7 +62,7 @@ def call(
     Args:
         timeout: seconds. A coroutine is cancelled; a plain function is interrupted where it runs in a main thread
             (prefork, solo), and abandoned in others.
-        value_limit: bytes that the value may have as JSON.
+        value_limit: bytes that the value may have as JSON; None of a value that another call takes as it is.
         may_catch: the timeout is the task's own `soft_time_limit`: a task may catch it, and return a value all the same.
     """
     work: Callable[[], Success | Failure] = partial(
@@ -82,7 +82,7 @@ def _attempt(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     timeout: float | None,
-    value_limit: int,
+    value_limit: int | None,
     *,
     may_catch: bool,
 ) -> Success | Failure:
@@ -168,16 +168,23 @@ async def _ended(awaitable: Awaitable[Any], timeout: float | None) -> _Ended:  #
 
 async def call_async(
     task: Callable[..., Any],
+    args: Sequence[Any],
     kwargs: Mapping[str, Any],
     *,
     timeout: float | None,  # noqa: ASYNC109 - the step's, whose passing is an outcome and no exception
-    value_limit: int,
+    value_limit: int | None,
 ) -> Success | Failure:
-    """Do the same for one of many tasks that are executed at once in an event loop."""
+    """Do the same for one of many tasks that are executed at once in an event loop.
+
+    A plain function is called in a thread, so that the others go on. It cannot be ended there: one that takes longer is
+    abandoned.
+    """
+    if not is_async(task):
+        return await _beside(partial(_attempt, task, args, kwargs, timeout, value_limit, may_catch=False), timeout)
     started, stopped = time.monotonic(), terminate_handler_fired()
     try:
         restored()
-        value = task(**kwargs)
+        value = task(*args, **kwargs)
         ended = await _ended(value, timeout) if inspect.isawaitable(value) else _Ended(value)
     except BaseException as error:  # noqa: BLE001 - as above
         ended = _Ended(error=error)
@@ -185,6 +192,13 @@ async def call_async(
         return _with_hooks(task, _checked(ended.value, value_limit), None)
     _raise_if_stopped(ended.error, already=stopped)
     return _with_hooks(task, _raised(ended.error, started, timeout), ended.error)
+
+
+async def _beside(work: Callable[[], Success | Failure], timeout: float | None) -> Success | Failure:  # noqa: ASYNC109 - the step's
+    outcome = asyncio.wrap_future(_in_a_thread(work))
+    # Not `wait_for`, which cancels what it waits for: the thread could not set its result any more.
+    done, _ = await asyncio.wait([outcome], timeout=None if timeout is None else timeout + HARD_LIMIT_AFTER)
+    return outcome.result() if done else endings.timed_out(timeout)
 
 
 def in_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -288,6 +302,11 @@ def _left_behind_after(seconds: float, work: Callable[[], Result]) -> Result:
     Raises:
         TimeoutError: it has not returned a second after its limit, when a process would be ended.
     """
+    return _in_a_thread(work).result(seconds + HARD_LIMIT_AFTER)
+
+
+def _in_a_thread(work: Callable[[], Result]) -> "Future[Result]":
+    """Do the work in a thread of its own, in a copy of this context."""
     outcome: Future[Result] = Future()
 
     def run() -> None:
@@ -297,10 +316,12 @@ def _left_behind_after(seconds: float, work: Callable[[], Result]) -> Result:
             outcome.set_exception(error)
 
     threading.Thread(target=copy_context().run, args=(run,), name="step", daemon=True).start()
-    return outcome.result(seconds + HARD_LIMIT_AFTER)
+    return outcome
 
 
-def _checked(value: Any, limit: int) -> Success | Failure:
+def _checked(value: Any, limit: int | None) -> Success | Failure:
+    if limit is None:
+        return Success(value)
     try:
         text = encode_value(value)
     except BaseException as error:  # noqa: BLE001 - it may be of a class of the user's, with methods of its own

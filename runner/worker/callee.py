@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from celery import Task
@@ -42,26 +42,34 @@ class Callee:
     Args:
         task: as it is registered, or why there is nothing to call.
         function: what calls it.
+        then: what is called after it, in the same attempt.
     """
 
     task: Callable[..., Any] | RunnerError
     function: Callable[..., Any] | StepTask
     limits: Limits = Limits()
+    then: tuple["Callee", ...] = ()
 
     @classmethod
-    def of(cls, task: Callable[..., Any], step: Step) -> "Callee":
-        return cls(task, function_of(task), limits(step, task))
+    def of(cls, task: Callable[..., Any], step: Step, then: tuple["Callee", ...] = ()) -> "Callee":
+        return cls(task, function_of(task), limits(step, task), then)
 
     @property
     def is_async(self) -> bool:
         """Whether calling it makes a coroutine."""
         return callable(self.task) and is_async(self.task)
 
+    @property
+    def may_end_its_process(self) -> bool:
+        """Whether one of its calls has a limit past which its process is ended."""
+        return any(each.limits.hard for each in (self, *self.then))
+
 
 def find_callee(step: Step, worker: str) -> Callee:
     """Return what this worker calls for a step."""
+    then = tuple(find_callee(replace(each, timeout=step.timeout), worker) for each in step.then)
     try:
-        return Callee.of(_registered(step, worker), step)
+        return Callee.of(_registered(step, worker), step, then)
     except RunnerError as error:
         return Callee(error, _not_called, limits(step, None))
 

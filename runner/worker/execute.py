@@ -220,7 +220,9 @@ def _together(message: Task, run: RunRecord, refs: list[str]) -> Batch | None:
     tasks = process.app().tasks
     named = (run.plan.by_id.get(ref) for ref in refs)
     steps = [
-        step for step in named if step and step.kind == "collector" and step.foreach is None and step.task in tasks
+        step
+        for step in named
+        if step and step.kind == "collector" and step.foreach is None and all(task in tasks for task in step.tasks)
     ]
     batch = _batch(message, run, steps=steps)
     batch.steps = [step for step in steps if batch.callee(step).is_async]
@@ -271,10 +273,11 @@ def _leave_to_another(run: RunRecord, step: Step, name: str) -> float | None:
         name: the step's id, or the ref of its batch.
     """
     app = process.app()
-    if step.task is None or step.task in app.tasks or app.conf.get("runner_alone"):  # defence: LEFT
+    lacking = next((task for task in step.tasks if task not in app.tasks), None)
+    if lacking is None or app.conf.get("runner_alone"):  # defence: LEFT
         return None
     seconds = _seconds_to_another()
-    parked = _park(run, name, f"waits for a worker that has {step.task}", seconds, offered=step.task)
+    parked = _park(run, name, f"waits for a worker that has {lacking}", seconds, offered=lacking)
     return seconds if parked == "parked" else None  # defence: WAIT_FOR_TASK
 
 

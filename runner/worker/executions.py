@@ -10,26 +10,30 @@ from runner.worker.retry import NoRetry
 from runner.worker.step_task import StepTask
 
 
-def execution(function: Callable[..., Any] | StepTask, attempt: Attempt) -> Callable[..., Any]:
-    """Return what to call: the function itself, or the execution of a ``StepTask`` with a request for this attempt."""
+def execution(function: Callable[..., Any] | StepTask, attempt: Attempt, then: int = 0) -> Callable[..., Any]:
+    """Return what to call: the function itself, or the execution of a ``StepTask`` with a request for this attempt.
+
+    Args:
+        then: the number of the call under ``then``, from 1; 0 for the step's own task.
+    """
     if not isinstance(function, StepTask):
         return function
 
     def retries(failure: Failure) -> bool:
         return not isinstance(attempt.wait_after(failure), NoRetry)
 
-    return function.execution(_request(attempt), retries)
+    return function.execution(_request(attempt, then), retries)
 
 
-def _request(attempt: Attempt) -> dict[str, Any]:
+def _request(attempt: Attempt, then: int) -> dict[str, Any]:
     """Return what ``self.request`` has. Its ids are UUIDs, as Celery's are; each attempt at a step has the same."""
     step, claim = attempt.step, attempt.claim
     priority = step.priority or 0
     return {
-        "id": step_id(attempt.run.id, step.id),
+        "id": step_id(attempt.run.id, f"{step.id} then {then}" if then else step.id),
         "root_id": str(uuid.uuid5(_STEPS, attempt.run.id)),
         "parent_id": None,
-        "task": step.task,
+        "task": step.then[then - 1].task if then else step.task,
         "retries": max(0, claim.attempt - claim.lost - 1),
         "hostname": attempt.worker,
         "headers": {"run_id": attempt.run.id, "step_id": step.id, "workflow": attempt.run.plan.name},

@@ -1,11 +1,14 @@
 """One attempt at a step to its result: every step of every kind is executed here."""
 
 import math
+import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.language.plan import arguments
+from runner.language.plan import HARD_LIMIT_AFTER, arguments
 from runner.language.tolerance import verdict
 from runner.ledger.damage import MissingData
 from runner.ledger.values import decode_value
@@ -14,54 +17,104 @@ from runner.text import listed
 from runner.worker import endings, fan_in, notes
 from runner.worker.attempt import Attempt
 from runner.worker.call import call, call_async
-from runner.worker.callee import Callee
-from runner.worker.endings import Failure, Result, Skip, Success, Unread
+from runner.worker.callee import Callee, Limits
+from runner.worker.endings import Ending, Failure, Result, Skip, Success, Unread
 from runner.worker.executions import execution
 from runner.worker.leases import Held
 
-# A function and what it is called with.
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A function and what it is called with.
+
+    Args:
+        value_limit: bytes that its value may have as JSON; None of a value that the next call takes as it is.
+        name: what a failure of it says first, of a call under ``then``.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    limits: Limits
+    value_limit: int | None
+    name: str = ""
 
 
 def perform(attempt: Attempt, callee: Callee, held: Held, settings: Settings) -> Result:
     """Execute a step that has been claimed, and return what came of it; recording it is the caller's part.
 
-    The order is that of `_prepare`: the gate, how often it was lost, the task, the arguments; then the call. What a step
-    may have later has its place in it: ``when`` and the cache after the arguments and before the call (either returns a
-    result without one), ``then`` and ``expect`` after the call, on its value.
+    The order is that of `_prepare`: the gate, how often it was lost, the tasks, the arguments; then the call, and those
+    under ``then``, until one fails. What a step may have later has its place in it: ``when`` and the cache after the
+    arguments and before the call (either returns a result without one), ``expect`` after the calls, on their value.
 
     Raises:
         MissingData: the ledger lacks what the step is handed, and the run cannot go on.
     """
-    with held.limited(attempt.step.id, callee.limits.hard), notes.kept() as facts:
-        prepared = _prepare(attempt, callee, settings)
-        if not isinstance(prepared, tuple):
-            return prepared
-        function, args, kwargs = prepared
-        limits = callee.limits
-        try:
-            result = call(
-                function,
-                args,
-                kwargs,
-                timeout=limits.soft,  # defence: SOFT_LIMIT
-                value_limit=_value_limit(attempt, settings),
-                may_catch=limits.may_catch,
-            )
-        except Unread as unread:
-            result = _unread(unread)
+    with notes.kept() as facts:
+        chain = _prepare(attempt, callee, settings)
+        if not isinstance(chain, list):
+            return chain
+        began, value = time.monotonic(), None
+        for each in chain:
+            now = _handed_on(each, value, attempt, began) if each.name else each
+            with _limited(held, attempt, now):
+                try:
+                    result = call(
+                        now.function,
+                        now.args,
+                        now.kwargs,
+                        timeout=now.limits.soft,  # defence: SOFT_LIMIT
+                        value_limit=now.value_limit,
+                        may_catch=now.limits.may_catch,
+                    )
+                except Unread as unread:
+                    result = _unread(unread)
+            if isinstance(result, Failure):
+                return endings.noted(_named(result, each, attempt), facts)
+            value = result.value
         return endings.noted(result, facts)
 
 
 async def perform_async(attempt: Attempt, callee: Callee, held: Held, settings: Settings) -> Result:
-    """Do the same in an event loop, for a collector whose task is a coroutine."""
-    with held.limited(attempt.step.id, callee.limits.hard), notes.kept() as facts:
-        prepared = _prepare(attempt, callee, settings)
-        if not isinstance(prepared, tuple):
-            return prepared
-        function, _, kwargs = prepared
-        limit = _value_limit(attempt, settings)
-        return endings.noted(await call_async(function, kwargs, timeout=callee.limits.soft, value_limit=limit), facts)
+    """Do the same in an event loop, with a collector whose task is a coroutine, beside others."""
+    with notes.kept() as facts:
+        chain = _prepare(attempt, callee, settings)
+        if not isinstance(chain, list):
+            return chain
+        began, value = time.monotonic(), None
+        for each in chain:
+            now = _handed_on(each, value, attempt, began) if each.name else each
+            with _limited(held, attempt, now):
+                result = await call_async(
+                    now.function, now.args, now.kwargs, timeout=now.limits.soft, value_limit=now.value_limit
+                )
+            if isinstance(result, Failure):
+                return endings.noted(_named(result, each, attempt), facts)
+            value = result.value
+        return endings.noted(result, facts)
+
+
+def _limited(held: Held, attempt: Attempt, now: _Call) -> AbstractContextManager[None]:
+    return held.limited(attempt.step.id, now.limits.hard)
+
+
+def _handed_on(call_: _Call, value: Any, attempt: Attempt, began: float) -> _Call:
+    """Return a call under ``then`` with the value before it, in the time that is left of the step's timeout."""
+    limits, timeout = call_.limits, attempt.step.timeout
+    if timeout is not None:
+        # What is left may be nothing: the call then times out at once, and says so.
+        left = max(0.001, began + timeout - time.monotonic())
+        limits = Limits(left, left + HARD_LIMIT_AFTER)
+    return replace(call_, args=(value,), limits=limits)
+
+
+def _named(failure: Failure, call_: _Call, attempt: Attempt) -> Failure:
+    """Return the failure of a call, with the name of that call if it is under ``then``."""
+    if not call_.name:
+        return failure
+    if failure.ending is Ending.TIMEOUT and attempt.step.timeout is not None:
+        failure = endings.timed_out(attempt.step.timeout)
+    return replace(failure, error=replace(failure.error, message=f"{call_.name}: {failure.error.message}"))
 
 
 def open_gate(attempt: Attempt) -> list[str] | Skip:
@@ -88,8 +141,8 @@ def open_gate(attempt: Attempt) -> list[str] | Skip:
     return absent if decision.opens_gate else Skip(decision.cause)
 
 
-def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> Call | Result:
-    """Return the callee of a step, or its result if the step is not called."""
+def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call] | Result:
+    """Return what is called, one after the other, or the result of a step that is not executed."""
     absent = open_gate(attempt)
     if isinstance(absent, Skip):
         return absent
@@ -97,16 +150,39 @@ def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> Call | Res
         return lost
     if isinstance(callee.task, RunnerError):
         return endings.refused(callee.task)
+    for each in callee.then:
+        if isinstance(each.task, RunnerError):
+            return endings.refused(each.task)
     try:
         kwargs = arguments(attempt.run.plan, attempt.step, attempt.run_names)
         args = () if attempt.step.kind == "collector" else (_handed(attempt, callee.task, settings, absent, kwargs),)
+        limit = None if callee.then else _value_limit(attempt, settings)
+        first = _Call(execution(callee.function, attempt), args, kwargs, callee.limits, limit)
+        return [first, *_thens(attempt, callee, settings)] if callee.then else [first]
     except RunnerError as error:
         return endings.refused(error)
     except Exception as error:
         if endings.is_away(error):
             raise
         return endings.exception(error)  # of this step alone: its arguments, its signature, or the values it is handed
-    return execution(callee.function, attempt), args, kwargs
+
+
+def _thens(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call]:
+    """Return the calls under ``then``, without the value that each is handed; their arguments are evaluated before any call."""
+    step, last = attempt.step, len(callee.then)
+    tasks = [each.task for each in step.then]
+    return [
+        _Call(
+            execution(link.function, attempt, number),
+            (),
+            # With the names that an expression of the collector has: its item is theirs.
+            arguments(attempt.run.plan, replace(step, arguments=then.arguments), attempt.run_names),
+            link.limits,
+            _value_limit(attempt, settings) if number == last else None,
+            f"then {then.task}" if tasks.count(then.task) == 1 else f"then {then.task} ({number} of {last})",
+        )
+        for number, (then, link) in enumerate(zip(step.then, callee.then, strict=True), start=1)
+    ]
 
 
 def _handed(

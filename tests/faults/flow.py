@@ -19,6 +19,7 @@ from tests.waiting import SLACK, wait_until
 
 FOLDER = ROOT / "tests" / "faults" / "workflows"
 FLOW = str(FOLDER / "flow.yaml")
+FLOW_THEN = str(FOLDER / "flow_then.yaml")
 SMALL = str(FOLDER / "small.yaml")
 
 # What makes faults cheap to wait for. `visibility` is the last resort, when nothing else finds a lost message.

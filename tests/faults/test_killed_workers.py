@@ -42,6 +42,19 @@ def test_a_worker_killed_in_a_collector_costs_seconds(tmp_path: Path, ledger: Le
     invariants.check("flow", ledger, run.journal, told=told, faults=held)
 
 
+@pytest.mark.usefixtures("workers")
+def test_a_worker_killed_in_a_then_has_the_whole_chain_executed_again(tmp_path: Path, ledger: Ledger) -> None:
+    """F01, in a call under ``then``."""
+    run = flow.begin(tmp_path, file=flow.FLOW_THEN)
+    group, held = freeze_who_executes_three(run, ledger)
+    os.killpg(group, signal.SIGKILL)
+
+    told = run.end(within=30)
+
+    assert told.code == 0, told.stderr
+    invariants.check("flow", ledger, run.journal, told=told, faults=held)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("into", [0, 12])
 def test_with_the_default_settings_a_killed_worker_costs_at_most_its_lease_and_five_seconds(

@@ -418,6 +418,7 @@ KEYS = {
     "stage defaults": "StepDefaults",
     "retry": "Retry",
     "foreach": "Foreach",
+    "then": "Then",
     "file": "ItemsFile",
 }
 

@@ -29,9 +29,15 @@ def draw_json(plan: Plan, screen: Screen = PLAIN) -> str:  # noqa: ARG001 - ever
 
 
 def _node(step: Step, layout: Layout) -> dict[str, Any]:
-    """`foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is null until the inputs are bound, but of a list."""
+    """Return a step as JSON.
+
+    `foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is null until the inputs are bound,
+    but of a list. `then`: only of those that have it.
+    """
     node = asdict(step)
-    del node["item"]
+    del node["item"], node["then"]
+    if step.then:
+        node["then"] = [{name: asdict(each)[name] for name in ("task", "arguments", "place")} for each in step.then]
     if step.foreach is None:
         del node["foreach"], node["batch"], node["max_concurrency"]
     else:

@@ -24,7 +24,8 @@ def label(node: Node, layout: Layout) -> list[str]:
     if step is None:
         return [more(node)]
     task = "(the list itself)" if step.task is None else printable(step.task)
-    return [line for line in (name(step, layout), task if task != step.id else "", _each(step, layout)) if line]
+    lines = (name(step, layout), task if task != step.id else "", _then(step), _each(step, layout))
+    return [line for line in lines if line]
 
 
 def notes(plan: Plan, step: Step, layout: Layout) -> list[str]:
@@ -34,6 +35,7 @@ def notes(plan: Plan, step: Step, layout: Layout) -> list[str]:
         *(_fan_in(plan.fan_out_of(step), layout) if step.kind == "gather" else []),
         _each(step, layout),
         printable(step.task) if step.task not in {None, step.id} else "",
+        _then(step),
         _required(plan.fan_out_of(step), step) if step.kind == "collector" else "",
         f"timeout {duration(step.timeout)}" if step.timeout is not None else "",
         f"{retries} {'retry' if retries == 1 else 'retries'}" if retries else "",
@@ -44,6 +46,11 @@ def notes(plan: Plan, step: Step, layout: Layout) -> list[str]:
         "shares a process" if step.id in layout.shared else "",
     ]
     return [note for note in noted if note]
+
+
+def _then(step: Step) -> str:
+    """The tasks that follow its own in the same attempt: ``then html.select, records.sort``."""
+    return f"then {', '.join(printable(each.task) for each in step.then)}" if step.then else ""
 
 
 def _each(step: Step, layout: Layout) -> str:

@@ -36,6 +36,13 @@ def collect(journal: str, step: str, seconds: float = 0) -> list[str]:
     return [step]
 
 
+@shared_task(name="faulty.follow")
+def follow(value: list[str], journal: str, step: str, seconds: float = 0) -> list[str]:
+    """Take some time under a `then`, and hand the value on."""
+    collect(journal, step, seconds)
+    return value
+
+
 @shared_task(name="faulty.poisoned")
 def poisoned(
     journal: str,

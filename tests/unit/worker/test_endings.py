@@ -145,7 +145,7 @@ def test_of_many_coroutines_in_a_loop_the_one_that_raises_fails_alone(make: Call
         return item
 
     async def all_of_them() -> list[Ending]:
-        calls = [call_async(each, {"item": item}, timeout=None, value_limit=100) for item in range(6)]
+        calls = [call_async(each, (), {"item": item}, timeout=None, value_limit=100) for item in range(6)]
         return [result.ending for result in await asyncio.gather(*calls)]
 
     value = Ending.VALUE

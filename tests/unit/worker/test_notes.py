@@ -53,7 +53,7 @@ def test_a_task_in_a_thread_that_may_be_left_behind_notes_of_its_own_step() -> N
 def test_tasks_that_are_executed_at_once_note_each_of_its_own_step() -> None:
     async def one(number: int) -> dict[str, Any]:
         with kept() as notes:
-            await call_async(count_rows_later, {"number": number}, timeout=None, value_limit=100)
+            await call_async(count_rows_later, (), {"number": number}, timeout=None, value_limit=100)
         return notes
 
     async def both() -> list[Any]:
