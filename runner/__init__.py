@@ -19,15 +19,50 @@ processes. Imports go down only; `pyproject.toml` says which way.
 TYPE_CHECKING = False  # what `typing` says: nothing may be imported here before __main__ has its own libraries
 
 if TYPE_CHECKING:
+    from runner.errors import (
+        BrokerUnavailable,
+        BrokerUnsafe,
+        InvalidSettings,
+        MalformedRunId,
+        RunFailed,
+        RunnerError,
+        StateDirectoryUnusable,
+        StillRunning,
+        UnknownRun,
+    )
     from runner.language.faults import InvalidInputs, InvalidWorkflow
-    from runner.language.workflow_file import load
+    from runner.language.workflow_file import WorkflowFile, load
+    from runner.ledger.damage import UnreadableRun
+    from runner.ledger.entries import Event
+    from runner.ledger.snapshot import Snapshot
+    from runner.runs.run import Run, astart, start
+    from runner.runs.start import OtherRun
+    from runner.worker.application import ApplicationUnfit
     from runner.worker.notes import note
 else:
     _HOMES = {
+        "ApplicationUnfit": "runner.worker.application",
+        "BrokerUnavailable": "runner.errors",
+        "BrokerUnsafe": "runner.errors",
+        "Event": "runner.ledger.entries",
         "InvalidInputs": "runner.language.faults",
+        "InvalidSettings": "runner.errors",
         "InvalidWorkflow": "runner.language.faults",
+        "MalformedRunId": "runner.errors",
+        "OtherRun": "runner.runs.start",
+        "Run": "runner.runs.run",
+        "RunFailed": "runner.errors",
+        "RunnerError": "runner.errors",
+        "Snapshot": "runner.ledger.snapshot",
+        "StateDirectoryUnusable": "runner.errors",
+        "StillRunning": "runner.errors",
+        "UnknownRun": "runner.errors",
+        "UnreadableRun": "runner.ledger.damage",
+        "WorkflowFile": "runner.language.workflow_file",
+        "astart": "runner.runs.run",
         "load": "runner.language.workflow_file",
         "note": "runner.worker.notes",
+        "start": "runner.runs.run",
     }
 
     def __getattr__(name: str) -> object:
@@ -39,4 +74,27 @@ else:
         return getattr(import_module(_HOMES[name]), name)
 
 
-__all__ = ["InvalidInputs", "InvalidWorkflow", "load", "note"]
+__all__ = [
+    "ApplicationUnfit",
+    "BrokerUnavailable",
+    "BrokerUnsafe",
+    "Event",
+    "InvalidInputs",
+    "InvalidSettings",
+    "InvalidWorkflow",
+    "MalformedRunId",
+    "OtherRun",
+    "Run",
+    "RunFailed",
+    "RunnerError",
+    "Snapshot",
+    "StateDirectoryUnusable",
+    "StillRunning",
+    "UnknownRun",
+    "UnreadableRun",
+    "WorkflowFile",
+    "astart",
+    "load",
+    "note",
+    "start",
+]

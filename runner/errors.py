@@ -55,3 +55,40 @@ class UnknownRun(RunnerError):
     """No such run, or it has expired."""
 
     exit_code = 7
+
+
+class StillRunning(RunnerError, TimeoutError):
+    """A run has not ended within the time for which the caller wanted to wait; it continues."""
+
+    exit_code = 5
+
+
+class RunFailed(RunnerError):
+    """A run has failed, or was cancelled, and has no result.
+
+    Args:
+        run_id: its id.
+        status: ``failed`` or ``cancelled``.
+        cause: why it ended so.
+        step: the id of the step whose failure decided it; empty if none did.
+        place: of that step in the YAML, ``news.yaml:7:5``.
+        reason: the error of that step, ``ConnectionError: …``.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str = "",
+        hint: str = "",
+        *,
+        run_id: str = "",
+        status: str = "failed",
+        cause: str = "",
+        step: str = "",
+        place: str = "",
+        reason: str = "",
+    ) -> None:
+        super().__init__(message, hint)
+        self.run_id, self.status, self.cause = run_id, status, cause
+        self.step, self.place, self.reason = step, place, reason

@@ -33,8 +33,11 @@ def generate_collector_request(topic: str) -> dict[str, str]:
 @shared_task(name="collector_request", **_TRANSIENT)
 def collector_request(topic: str) -> str:
     """Start a run of the default workflow and return its request id at once, without waiting for the result."""
+    # Imported here, not above: every worker imports this file, and few start a run; the language takes it 0.2 s.
+    from runner.runs.run import start  # noqa: PLC0415
+
     request = generate_collector_request(topic)
-    _start(DEFAULT_WORKFLOW, request["request_id"], {"topic": topic})
+    start(DEFAULT_WORKFLOW, {"topic": topic}, run_id=request["request_id"])
     logger.info("request %s: collecting about %r", request["request_id"], topic)
     return request["request_id"]
 
@@ -85,18 +88,3 @@ def _collect(source: str, topic: str, count: int) -> list[Item]:
     items = [{"source": source, "topic": topic, "number": numbers.randrange(1000)} for _ in range(count)]
     logger.info("%s: %d items about %r", source, len(items), topic)
     return items
-
-
-def _start(workflow_file: Path, run_id: str, inputs: dict[str, Any]) -> None:
-    # Imported here, not above: every worker imports this file, and few start a run; the language takes it 0.2 s.
-    from runner.language.workflow_file import load  # noqa: PLC0415
-    from runner.messages.destination import Destination  # noqa: PLC0415
-    from runner.runs.start import start  # noqa: PLC0415
-    from runner.worker import process  # noqa: PLC0415
-
-    start(
-        load(workflow_file, process.settings()).bind(inputs),
-        run_id,
-        process.ledger(),
-        Destination(queue=process.queue()),
-    )

@@ -1,20 +1,17 @@
 """A run followed to its end for the person who waits: progress, Ctrl-C, the summary, the result, the exit code."""
 
-import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import click
-import redis
-from kombu.exceptions import OperationalError
 
-from runner.brokers import broker_problem, locate_broker, restart_broker
+from runner.brokers import broker_problem, locate_broker
 from runner.errors import BrokerUnavailable, UnknownRun
 from runner.language.layout import Layout
 from runner.language.plan import Plan
@@ -25,9 +22,10 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.run_reader import AWAY, FOLLOW_PATIENCE
+from runner.runs.attendance import attend
 from runner.runs.exit_codes import STILL_RUNNING, exit_code
 from runner.runs.missing_worker import how_to_start
-from runner.runs.outage import Outage
+from runner.runs.outage import Outage, ignore
 from runner.runs.private_worker import WorkerEnded
 from runner.runs.session import Session
 from runner.runs.start import mark_lost
@@ -42,9 +40,6 @@ from runner.views.document import snapshot_document
 from runner.views.progress import show_progress
 from runner.views.screen import screen_of
 from runner.worker.conclude import conclude
-from runner.worker.reconcile import reconcile
-
-logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -141,16 +136,16 @@ class Following:
     def _watch(self, plan: Plan, layout: Layout) -> bool | Interrupted:
         """Show the progress to the end; return False at the timeout, the signal if one has cancelled the run."""
         began, silence = time.monotonic(), _Silence(plan)
-        outage = Outage(_ignore if self.wait.quiet else _say)
+        outage = Outage(ignore if self.wait.quiet else _say)
         latest: Event | None = None
         with show_progress(plan, layout, self.run_id, quiet=self.wait.quiet) as progress:
             try:
-                for event in self._events(outage):
+                for event in attend(self.run_id, self.session, outage):
                     progress.update(event)
                     silence.hear(event)
                     latest = event or latest
                     if self.session.worker is None and silence.is_long and outage.may_say and not outage.of_broker:
-                        with suppress(*AWAY):  # `_events` says so
+                        with suppress(*AWAY):  # `attend` says so
                             self._say_what_is_missing(silence, outage)
                     if self.wait.timeout and time.monotonic() - began > self.wait.timeout:
                         return False
@@ -162,33 +157,6 @@ class Following:
                         progress.update(event)
                 return interrupted
         return True
-
-    def _events(self, outage: Outage) -> Iterator[Event | None]:
-        """Yield the run's events to its end; meanwhile keep its worker and its broker alive, and send lost steps again."""
-        looked = time.monotonic()
-
-        def away(error: redis.RedisError) -> None:
-            outage.of_broker = True
-            outage.tell(f"run {self.run_id} waits for the broker: {broker_problem(error)[0]}")
-            restart_broker(self.session.settings)  # defence: REVIVED
-
-        for event in self.ledger.open(self.run_id).follow(away=away):
-            yield event
-            if event is None and self.session.worker is not None:
-                self.session.worker.keep()
-            if event is None and time.monotonic() - looked > self.session.settings.reconcile_every:
-                looked = time.monotonic()
-                self._reconcile(outage)  # defence: LOOKED_FOR
-
-    def _reconcile(self, outage: Outage) -> None:
-        try:
-            reconcile(self.run_id, self.ledger, grace=self.session.settings.grace)
-            outage.of_broker = False
-        except (redis.RedisError, OperationalError) as error:
-            logger.info("cannot reconcile: %s", error)  # the server is unreachable: `Ledger.follow` waits for it
-            why, _ = broker_problem(error.__cause__ or error)
-            outage.of_broker = True
-            outage.tell(f"run {self.run_id} waits for the broker, which takes no work: {why}")
 
     def _say_what_is_missing(self, silence: "_Silence", outage: Outage) -> None:
         """Say why no step starts: there is no worker, none with the task, or none that is free."""
@@ -258,7 +226,7 @@ class Following:
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         try:
-            for _ in self._events(Outage(_ignore)):
+            for _ in attend(self.run_id, self.session, Outage(ignore)):
                 pass
         except WorkerEnded as ended:
             conclude(self.ledger.open(self.run_id), Verdict("failed", str(ended)))
@@ -318,10 +286,6 @@ def _patiently(read: Callable[[], Answer]) -> Answer:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)
-
-
-def _ignore(_text: str) -> None:
-    """Show nothing."""
 
 
 def _say(text: str) -> None:

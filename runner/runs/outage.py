@@ -29,3 +29,7 @@ class Outage:
         if self.may_say:
             self._said_at = time.monotonic()
             self._say(what)  # defence: SAID
+
+
+def ignore(_text: str) -> None:
+    """Show nothing."""

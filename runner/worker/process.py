@@ -88,14 +88,24 @@ def app() -> Celery:
     return _worker_app[0] if _worker_app else current_app._get_current_object()  # noqa: SLF001 - not a proxy of whichever is current later
 
 
+def is_worker() -> bool:
+    """Whether this process is a worker, or a child of one."""
+    return bool(_worker_app)
+
+
 @functools.cache
 def settings() -> Settings:
     return read_settings()
 
 
-@functools.cache
 def ledger() -> Ledger:
-    return Ledger.of(connect(application.ledger_url(app(), settings())), settings())
+    """Return the ledger on the broker of `app`."""
+    return _ledger_of(app())
+
+
+@functools.cache
+def _ledger_of(its: Celery) -> Ledger:
+    return Ledger.of(connect(application.ledger_url(its, settings())), settings())
 
 
 def is_child() -> bool:

@@ -18,6 +18,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+import runner as python
 from runner import cli, errors
 from runner.collectors import files
 from runner.collectors.command import INHERITED, run
@@ -29,6 +30,7 @@ from runner.language.task_index import offered_modules, read_tasks, tasks_of
 from runner.language.workflow_file import check, load
 from runner.ledger import prelude, scripts
 from runner.ledger.entries import RunStatus, StepStatus
+from runner.runs.run import Run
 from runner.settings import MIB, Settings
 from runner.views.drawings.mermaid import draw_mermaid
 from tests import guide_params, terminal_picture
@@ -39,8 +41,9 @@ from tests.terminal import environment, on_a_terminal
 README, GUIDE = ROOT / "README.md", ROOT / "workflows" / "README.md"
 OPERATING, LEDGER = ROOT / "runner" / "README.md", ROOT / "runner" / "ledger" / "README.md"
 FAULTS, BENCHMARK = ROOT / "tests" / "faults" / "README.md", ROOT / "tests" / "benchmarks" / "README.md"
+FROM_PYTHON = ROOT / "runner" / "runs" / "README.md"
 CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
-DOCUMENTS = [README, GUIDE, OPERATING, LEDGER, FAULTS, BENCHMARK, CONTRIBUTING, ROOT / "CHANGELOG.md"]
+DOCUMENTS = [README, GUIDE, OPERATING, LEDGER, FROM_PYTHON, FAULTS, BENCHMARK, CONTRIBUTING, ROOT / "CHANGELOG.md"]
 
 # What the server of the recipes has: an offer at the end of a page is also the first of the next one.
 PAGES: dict[str, Any] = {
@@ -304,6 +307,27 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
     named = re.findall(r"`([\w.]+(?:/[\w.]+)*/(?:[\w.]+\.(?:py|yaml|sh))?)`", document.read_text(encoding="utf-8"))
     assert named
     assert not [name for name in named if not (ROOT / name).exists() and not (ROOT / "runner" / name).exists()]
+
+
+def test_every_name_that_python_has_is_listed() -> None:
+    """With the one for `await` beside it; what `load` and `note` are for, the guide says too."""
+    rows = [[*codes(name), *codes(awaitable)] for name, awaitable, _ in table(FROM_PYTHON, "python")]
+    listed = {re.sub(r"\(.*|^.*\.", "", name) for row in rows for name in row}
+    methods = {name for name in vars(Run) if not name.startswith("_")}
+    functions = {name for name in python.__all__ if inspect.isfunction(getattr(python, name))}
+
+    assert listed == methods | functions - {"note"}
+
+
+def test_every_error_that_python_has_is_listed() -> None:
+    listed = {name for cell, _ in table(FROM_PYTHON, "python errors") for name in codes(cell)}
+    ours = [
+        name
+        for name in python.__all__
+        if inspect.isclass(each := getattr(python, name)) and issubclass(each, Exception)
+    ]
+
+    assert listed == {*ours} - {"RunnerError"}
 
 
 def test_every_folder_of_the_package_is_listed() -> None:
