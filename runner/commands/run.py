@@ -142,7 +142,7 @@ def command(
                     return
                 check_same(name, plan, session.ledger)
                 ended = session.ledger.open(name).info().ended
-                what = "this is what came of it" if ended else "has not ended: it continues"
+                what = "has ended" if ended else "has not ended: it continues"
                 click.echo(f"run {name} exists already, and {what}", err=True)
 
             return follow(name, session, wait, begin)

@@ -37,7 +37,7 @@ class Ending(Enum):
     TIMEOUT = "it took longer than its timeout"
     DIED = "its process is gone: killed, crashed, ended by os._exit"
     REFUSED = "it was not called: no such task, or its arguments cannot be worked out"
-    UNRECORDED = "the ledger refused what came of it"
+    UNRECORDED = "the ledger refused its outcome"
     LOST = "its lease ran out: the worker is gone, or recorded nothing, once too often"
     STOPPED = "the worker is being stopped"
     AWAY = "the ledger or the broker cannot be reached, or refuses everything for now"
@@ -188,14 +188,14 @@ def refused(error: RunnerError) -> Failure:
 
 def unrecorded(error: BaseException) -> Failure:
     """Return what is recorded instead of an outcome that the ledger refuses, and would refuse again."""
-    message = valid_text(f"what came of it could not be recorded: {class_name(error)}: {message_of(error)}")
+    message = valid_text(f"its outcome could not be recorded: {class_name(error)}: {message_of(error)}")
     return Failure(error=Error("NotRecorded", message), ending=Ending.UNRECORDED)
 
 
 def lost_too_often(claim: Granted) -> Failure | None:
     if claim.lost <= RECOVERIES:
         return None
-    message = f"{claim.lost} workers were lost while they executed it, or could not record what came of it"
+    message = f"{claim.lost} workers were lost while they executed it, or could not record its outcome"
     return Failure(error=Error("WorkerLost", message), ending=Ending.LOST)
 
 

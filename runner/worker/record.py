@@ -1,4 +1,4 @@
-"""What came of an attempt, to the ledger: an outcome, the end of the run, or a time for the next attempt."""
+"""The result of an attempt to the ledger: an outcome, the end of the run, or a time for the next attempt."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -57,7 +57,7 @@ def record(
     results: Iterable[Outcome | Postponed],
     follows: Callable[[], Follows] | None = None,
 ) -> dict[str, float]:
-    """Record what came of steps, and end the run if nothing can follow; return the seconds until each next attempt.
+    """Record the results of steps, and end the run if nothing can follow; return the seconds until each next attempt.
 
     Args:
         follows: what follows the message of these steps, which are its last; left to Celery if one of them is tried again.

@@ -151,7 +151,7 @@ def test_the_same_run_id_again_returns_that_run_and_starts_nothing() -> None:
     first = runner("run", DEFAULT, "--topic", "python", "--run-id", "mine", "--json").json
     second = runner("run", DEFAULT, "--topic", "python", "--run-id", "mine", "--json")
     assert second.json == first
-    assert second.first_line == "run mine exists already, and this is what came of it"
+    assert second.first_line == "run mine exists already, and has ended"
 
 
 SECRET = """
