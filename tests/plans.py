@@ -23,6 +23,7 @@ class StepFields(TypedDict, total=False):
     foreach: Foreach | None
     batch: int | None
     max_concurrency: int | None
+    together: int | None
     then: tuple[Step, ...]
 
 

@@ -42,7 +42,7 @@ def _celery_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
 
 def _without_effect(task: Task, *, is_retried: bool) -> Iterator[tuple[str, str]]:
     if "rate_limit" in task.options:
-        yield "rate_limit", "its steps run as fast as there are workers; max_concurrency bounds those of a message"
+        yield "rate_limit", "its steps run as fast as there are workers; max_concurrency bounds how many at once"
     retries = sorted(_RETRIES & task.options) + sorted(f"self.{each}()" for each in {"retry"} & task.calls)
     if retries and not is_retried:
         yield listed(retries), "give the step a retry"

@@ -117,7 +117,9 @@ class Step:
         required: of a collector, whether the run fails if it does.
         place: ``file:line:col`` of the step in the YAML.
         batch: how many of a ``foreach`` share a message; None to derive it from their number.
-        max_concurrency: how many of a batch are executed at once; None to derive it from the task.
+        max_concurrency: how many collectors of a ``foreach`` are executed at once, in all batches of a run together; None
+            for no limit.
+        together: how many of one message a process executes at once, as the source of the task shows; None if it is unknown.
         then: of a collector, the calls that follow in the same attempt, each handed the value before it.
         item: the item of this collector of a ``foreach``.
     """
@@ -135,6 +137,7 @@ class Step:
     foreach: Foreach | None = None
     batch: int | None = None
     max_concurrency: int | None = None
+    together: int | None = None
     then: tuple[Step, ...] = ()
     item: Item | None = None
 
@@ -142,6 +145,11 @@ class Step:
     def tasks(self) -> tuple[str, ...]:
         """The tasks that an attempt calls: its own, and those under ``then``."""
         return tuple(each.task for each in (self, *self.then) if each.task is not None)
+
+    @property
+    def at_once(self) -> int:
+        """How many of one message a process executes at once, as far as is known before it does."""
+        return self.max_concurrency or self.together or 1
 
     @property
     def ref(self) -> str:
@@ -332,7 +340,9 @@ def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
 
 def _deed(step: Step) -> Step:
     """Return a step without the fields that its value does not depend on."""
-    return replace(step, place="", queue=None, batch=None, max_concurrency=None, then=tuple(map(_deed, step.then)))
+    return replace(
+        step, place="", queue=None, batch=None, max_concurrency=None, together=None, then=tuple(map(_deed, step.then))
+    )
 
 
 def make(workflow: spec.Workflow, source: Source) -> Plan:
@@ -425,9 +435,9 @@ def equip(plan: Plan, tasks: TaskIndex) -> Plan:
         if step.kind != "collector":
             return step
         task = tasks.get(step.task) if step.task else None
-        if step.max_concurrency is not None or task is None or not (step.foreach or task.is_async):
+        if task is None or not (step.foreach or task.is_async):
             return step
-        return replace(step, max_concurrency=64 if task.is_async else 1)
+        return replace(step, together=64 if task.is_async else 1)
 
     return replace(change_steps(plan, equipped), include=tuple(dict.fromkeys([*plan.include, *used])))
 

@@ -341,7 +341,7 @@ class _CollectorKeys(_Model):
         None, description="How many collectors of a foreach share a message: auto, or a number."
     )
     max_concurrency: int | None = Field(
-        None, ge=1, le=1000, description="How many collectors of a batch are executed at once."
+        None, ge=1, le=1000, description="How many collectors of the foreach are executed at once, by all workers."
     )
     then: Annotated[list[Then], BeforeValidator(_or_list)] = Field(
         [], max_length=20, description="Tasks that are handed the value before them, in the same attempt."

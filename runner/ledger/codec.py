@@ -79,6 +79,7 @@ _REFUSALS: Mapping[str, Refusal] = {
     "n": "not ready",
     "u": "unknown",
     "l": "later",
+    "f": "full",
 }
 
 

@@ -12,7 +12,7 @@ RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "can
 ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "cancelled"})
 # The events of a run, then those of its steps.
 EventName = Literal["accepted", "resumed", "waiting", "ended", "started", "postponed", "finished", "answered"]
-Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "unknown"]
+Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "full", "unknown"]
 # The results of parking a step that no worker can execute.
 Parked = Literal["parked", "expired", "ended"]
 
@@ -179,7 +179,8 @@ class Refused:
 
     Args:
         why: ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``; ``later`` (it, or the
-            one before it, must be executed alone); ``unknown`` (no such run).
+            one before it, must be executed alone, or enough were granted); ``full`` (as many of its collector are executed as
+            may be); ``unknown`` (no such run).
         wait: seconds until the next claim may succeed, if the step is busy.
     """
 

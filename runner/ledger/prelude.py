@@ -20,6 +20,8 @@ run begin, up to and with its slot: thirteen of them in every command were 3 % o
     tally     for each collector with `foreach` and status: how many have ended so
     events    the story of the run, a stream
     end       a stream with an entry once the run has ended: it wakes followers that wait for the end alone
+    slots     for each step of a collector with `max_concurrency` that was claimed: its collector. It takes a slot of it while it
+              is leased: `CLAIM` drops the others
     chords    for each chord that was sent: how many messages of its header have not returned, then "last" and the id of the
               last that has; and until then a field for each message that has
 """
@@ -41,6 +43,7 @@ KEYS = (
     "events",
     "end",
     "failures",
+    "slots",
     "chords",
 )
 
@@ -60,8 +63,8 @@ PRELUDE = (
 local function key(name) return KEYS[1] .. name end
 local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'), key('left'), key('open'), key('waits')
 local OUTCOMES, VALUES, ABSENT, TALLY = key('outcomes'), key('values'), key('absent'), key('tally')
-local EVENTS, END, FAILURES, CHORDS = key('events'), key('end'), key('failures'), key('chords')
-local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES, CHORDS}
+local EVENTS, END, FAILURES, SLOTS, CHORDS = key('events'), key('end'), key('failures'), key('slots'), key('chords')
+local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES, SLOTS, CHORDS}
 local status = redis.call('HGET', RUN, 'status')
 local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
 local function event(fields)
@@ -212,20 +215,27 @@ end
 -- The run ends, in any state.
 local function conclude(final, cause)
   redis.call('HSET', RUN, 'status', final, 'finished_at', stamp(now), 'cause', cause)
-  redis.call('DEL', OPEN, WAITS)
+  redis.call('DEL', OPEN, WAITS, SLOTS)
   event({event = 'ended', status = final, message = cause})
   redis.call('XADD', END, '*', 'status', final)
   redis.call('EXPIRE', END, TTL)
 end
 
+-- Whether all collectors of a fan-out have ended, and nobody has begun its gather.
+local function is_over(fan_out)
+  return fan_out ~= '' and tonumber(redis.call('HGET', RUN, 'left:' .. fan_out) or '0') == 0
+    and redis.call('HEXISTS', OPEN, fan_out) == 0 and redis.call('HEXISTS', OUTCOMES, fan_out) == 0
+end
+
 -- Note that a message of a chord's header has been executed; whether it was the last. For the last the answer is the same each
--- time: its worker may have been killed before it sent the next message.
-local function returned(chord, message)
+-- time: its worker may have been killed before it sent the next message. If a fan-out is given, one that returns when that is
+-- over is the last, too: other messages may wait, and have nothing left to execute.
+local function returned(chord, message, fan_out)
   local left = redis.call('HGET', CHORDS, chord)
   if not left then return 0 end
   if not tonumber(left) then return left == 'last ' .. message and 1 or 0 end
   if redis.call('HSETNX', CHORDS, chord .. ' ' .. message, 1) == 0 then return 0 end
-  if redis.call('HINCRBY', CHORDS, chord, -1) > 0 then return 0 end
+  if redis.call('HINCRBY', CHORDS, chord, -1) > 0 and not is_over(fan_out) then return 0 end
   for _, field in ipairs(redis.call('HKEYS', CHORDS)) do
     if string.sub(field, 1, #chord + 1) == chord .. ' ' then redis.call('HDEL', CHORDS, field) end
   end

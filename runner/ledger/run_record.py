@@ -10,6 +10,7 @@ from typing import Any, cast
 import redis
 
 from runner.errors import UnknownRun
+from runner.language.ids import of_ref
 from runner.language.layout import Layout, dump_layout
 from runner.language.plan import FanOut, Plan, Step, dump_plan, segments
 from runner.language.redact import redact_inputs
@@ -38,6 +39,7 @@ from runner.ledger.scripts import (
 )
 
 NO_FOREACH = Layout()
+NO_LIMIT = 2**31
 HANDED = 16  # values that come with the claim of a gather: a round trip less, and they are all in memory at once
 
 
@@ -115,6 +117,8 @@ class RunRecord(RunReader):
         worker: str,
         lease: float,
         alone: bool = True,
+        take: int = NO_LIMIT,
+        back: float = 0.0,
     ) -> list[Claim]:
         """Claim these steps; those that are granted are leased for ``lease`` seconds.
 
@@ -122,17 +126,22 @@ class RunRecord(RunReader):
             token: identifies the holder of the lease: new for every execution, the same when a claim is repeated.
             worker: shown beside the step.
             alone: whether this claimer executes nothing else at the moment.
+            take: how many may be granted; the others may be claimed later.
+            back: seconds until those are claimed again of whose collector as many are executed as may be.
         """
         wanted = [
             {
                 "ref": ref,
                 "needs": needs,
                 "steps": [step.id for step in some],
+                "most": self.plan.by_id[of_ref(ref)[0]].max_concurrency or 0 if ref else 0,
                 "values": _handed(self.plan) if needs.startswith("*") else [],
             }
             for (ref, needs), some in groupby(steps, lambda step: (step.ref, self.plan.needs(step)))
         ]
-        answer = self._server.do(CLAIM, self.id, token=token, lease=lease, worker=worker, alone=alone, wanted=wanted)
+        answer = self._server.do(
+            CLAIM, self.id, token=token, lease=lease, worker=worker, alone=alone, take=take, back=back, wanted=wanted
+        )
         return list(codec.read_claims(steps, answer, _handed(self.plan)))
 
     @of_a_run
@@ -235,9 +244,13 @@ class RunRecord(RunReader):
         self._server.do(EXPECT, self.id, chord=chord, messages=messages, commands=commands)
 
     @of_a_run
-    def returned(self, chord: str, message: str) -> bool:
-        """Record, any number of times, that a message of a chord's header was executed; return whether it was the last."""
-        return bool(self._server.do(RETURNED, self.id, chord=chord, message=message))
+    def returned(self, chord: str, message: str, *, fan_out: str = "") -> bool:
+        """Record, any number of times, that a message of a chord's header was executed; return whether it was the last.
+
+        Args:
+            fan_out: its id, if the message is also the last once all collectors have ended, whatever messages wait.
+        """
+        return bool(self._server.do(RETURNED, self.id, chord=chord, message=message, fan_out=fan_out))
 
     @of_a_run
     def reopen(

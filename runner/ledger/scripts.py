@@ -51,7 +51,23 @@ local function is_ready(needs)
   end
   return ready[needs]
 end
-local function claim(step, ref, needs, outcome, begun)
+-- How many steps of a collector with `max_concurrency` are executed: each is leased. What has ended, waits for its next attempt
+-- or was lost with its worker takes no slot, so that nothing has to give it back.
+local used, taken, waits = nil, {}, {}
+local function slots_of(collector)
+  if not used then
+    used = {}
+    local all, steps, free = redis.call('HGETALL', SLOTS), {}, {}
+    for at = 1, #all, 2 do steps[#steps + 1] = all[at] end
+    for at, text in ipairs(fields_of(OPEN, steps)) do
+      local is, of = read(text), all[2 * at]
+      if is.token ~= '-' and is.until_ > now then used[of] = (used[of] or 0) + 1 else free[#free + 1] = steps[at] end
+    end
+    in_parts('HDEL', SLOTS, free)
+  end
+  return used[collector] or 0
+end
+local function claim(step, ref, needs, most, outcome, begun)
   if not status then return 'u' end
   if outcome then return 'd' end  -- defence: DONE
   if ended then return 'c' end  -- defence: ENDED
@@ -66,6 +82,17 @@ local function claim(step, ref, needs, outcome, begun)
     -- was lost twice, with others perhaps, is executed alone, so that none is blamed for another.
     local lost = is.lost + (is.token ~= '-' and 1 or 0)
     if last or (lost >= 2 and not (a.alone and given == 0)) then return 'l' end  -- defence: ALONE
+    if given >= a.take then return 'l' end
+    local of = many(ref) or ref
+    if most > 0 then
+      if slots_of(of) >= most then  -- defence: SLOTS
+        waits[ref] = stamp(now) .. ' ' .. stamp(now + a.back)
+        return 'f'
+      end
+      used[of] = (used[of] or 0) + 1
+      taken[#taken + 1] = step
+      taken[#taken + 1] = of
+    end
     last = lost >= 2
     is = {attempt = is.attempt + 1, first = is.first, lost = lost, ref = ref, worker = a.worker}
     grant(is, a.token, a.lease)
@@ -84,7 +111,7 @@ local of_the_fan_out = false
 for _, wanted in ipairs(a.wanted) do
   local ref, needs, steps = wanted.ref, wanted.needs, wanted.steps
   local done, begun = fields_of(OUTCOMES, steps), fields_of(OPEN, steps)
-  for at, step in ipairs(steps) do letters[#letters + 1] = claim(step, ref, needs, done[at], begun[at]) end
+  for at, step in ipairs(steps) do letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at]) end
   if given > 0 then
     redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1])
     of_the_fan_out = of_the_fan_out or ref ~= ''
@@ -96,13 +123,16 @@ for _, wanted in ipairs(a.wanted) do
   end
 end
 in_parts('HSET', OPEN, opening)
+in_parts('HSET', SLOTS, taken)
+-- Until its message comes back it counts as held, and is not sent again.
+for ref, until_ in pairs(waits) do redis.call('HSET', WAITS, ref, until_) end
 for collector, count in pairs(started) do event({event = 'started', step = collector, count = count, worker = a.worker}) end
 if given > 0 and status == 'pending' then
   redis.call('HSET', RUN, 'status', 'running', 'started_at', stamp(now))
 end
 if of_the_fan_out then redis.call('HSETNX', RUN, 'began:' .. redis.call('HGET', RUN, 'fan_out'), stamp(now)) end
 if given > 0 then redis.call('HDEL', RUN, 'waits_for') end
-if status then keep(OPEN) end
+if status then keep(OPEN, unpack(next(waits) and {SLOTS, WAITS} or #taken > 0 and {SLOTS} or {})) end
 return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.concat(letters), more, before, handed}
 """
 )
@@ -160,7 +190,7 @@ local recorded, done, last = record(a.outcomes), 0, 0
 if a.ends then conclude(a.ends, a.cause) end
 local follows = a.follows
 if follows and follows.chord ~= '' then
-  done, last = 1, returned(follows.chord, follows.message)
+  done, last = 1, returned(follows.chord, follows.message, '')
 elseif follows and #recorded > 0 then
   -- Not if there was an outcome: its message was sent with that, and is not sent twice if only the answer was lost.
   -- One that fails is no fault of the outcome, which stands: Celery sends the message then, and has the server's reason.
@@ -262,7 +292,8 @@ end
 local waits = redis.call('HGETALL', WAITS)
 for at = 1, #waits, 2 do
   local until_ = tonumber(string.match(waits[at + 1], '%S+$'))
-  if until_ + a.grace < now and again then overdue[waits[at]] = 1 else held[waits[at]] = 1 end
+  if many(waits[at]) and redis.call('HEXISTS', LEFT, waits[at]) == 0 then  -- its collectors have been executed elsewhere
+  elseif until_ + a.grace < now and again then overdue[waits[at]] = 1 else held[waits[at]] = 1 end
 end
 local function list(set)
   local found = {}
@@ -344,7 +375,7 @@ if a.fan_out then
   redis.call('HDEL', RUN, 'began:' .. a.fan_out)
 end
 for _, step in ipairs(a.again) do forget(step) end
-redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES, CHORDS)
+redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES, SLOTS, CHORDS)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
 event({event = 'resumed'})
@@ -433,7 +464,7 @@ RETURNED = (
     PRELUDE
     + """
 if not status then return 0 end
-local last = returned(a.chord, a.message)
+local last = returned(a.chord, a.message, a.fan_out)
 keep(CHORDS)
 return last
 """

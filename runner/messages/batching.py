@@ -31,7 +31,7 @@ def lay_out(plan: Plan, counts: Mapping[str, int], slots: int) -> Layout:
 
 def is_wide(plan: Plan) -> bool:
     """Whether the batches of a plan depend on how many steps are executed at once."""
-    return any(step.foreach or step.max_concurrency for step in plan.collectors)
+    return any(step.foreach or step.together for step in plan.collectors)
 
 
 def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
@@ -42,12 +42,12 @@ def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
     """
     alike: dict[tuple[str | None, int | None], list[Step]] = {}
     for step in fan_out.collectors:
-        if step.foreach is None and step.max_concurrency:
+        if step.foreach is None and step.together:
             alike.setdefault((step.queue, step.priority), []).append(step)
     shared: dict[str, int] = {}
     number = 0
     for steps in alike.values():
-        messages = _messages(len(steps), slots, steps[0].max_concurrency or 1)
+        messages = _messages(len(steps), slots, steps[0].at_once)
         size = -(-len(steps) // messages)
         for at in range(0, len(steps), size):
             some = steps[at : at + size]
@@ -59,7 +59,10 @@ def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
 
 def _size(step: Step, count: int, slots: int) -> int:
     """Return the most items of ``count`` that share a message."""
-    size = step.batch or -(-count // max(1, _messages(count, slots, step.max_concurrency or 1)))
+    messages = _messages(count, slots, step.at_once)
+    if step.max_concurrency:  # the messages of others wait, and come back again and again
+        messages = min(messages, EACH * step.max_concurrency)
+    size = step.batch or -(-count // max(1, messages))
     return max(1, min(size, BATCH_LIMIT))
 
 

@@ -76,13 +76,15 @@ def _immutable(name: str, args: tuple[Any, ...], segment: Segment, steps: list[S
 def _time_limit(steps: list[Step], layout: Layout) -> float | None:
     """Return the seconds after which the process of a message is killed: not before each of its steps has had its timeout."""
     timeouts = [step.timeout for step in steps if step.timeout is not None]
-    if len(timeouts) < len(steps):
-        return None
     step = steps[0]
+    # A message of a collector with max_concurrency also executes what is left of other messages: its worker ends a process
+    # whose step takes too long (batch.py).
+    if len(timeouts) < len(steps) or step.max_concurrency:
+        return None
     if len(steps) > 1:  # they are executed together; while the last one is, another may be retried
         in_turn = 2 + max(each.retry.max_retries for each in steps)
     else:
-        in_turn = -(-layout.sizes[step.id] // (step.max_concurrency or 1)) if step.foreach else 1
+        in_turn = -(-layout.sizes[step.id] // (step.at_once)) if step.foreach else 1
     return (max(timeouts) + HARD_LIMIT_AFTER) * in_turn
 
 

@@ -6,6 +6,7 @@ is claimed and recorded alone; a hundred thousand that do next to nothing cost t
 
 import asyncio
 import os
+import random
 import signal
 import time
 import uuid
@@ -17,10 +18,11 @@ from typing import Any, cast
 
 from celery.utils.log import get_task_logger
 
+from runner.language.ids import written
 from runner.language.plan import Step
 from runner.language.redact import redact_line
-from runner.ledger.entries import Follows, Granted, Outcome, Postponed
-from runner.ledger.run_record import RunRecord
+from runner.ledger.entries import Follows, Granted, Outcome, Postponed, Refused
+from runner.ledger.run_record import NO_LIMIT, RunRecord
 from runner.settings import Settings
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import endings
@@ -37,6 +39,10 @@ logger = get_task_logger(__name__)
 
 SLICE = 0.1  # seconds of work that are claimed, and recorded, at once
 MOST = 500  # steps that are
+TRIED = 16  # steps of a collector with `max_concurrency` of which one is claimed, where others may execute the same
+# Seconds until a step is claimed again of whose collector as many are executed as may be; and the messages for each of these
+# seconds, as each costs some milliseconds.
+FULL, FULL_PER = 1.0, 25
 SOON = 0.01  # seconds until a retry that are waited for where it is, as a message takes about as long
 CONCURRENCY = 64  # of async collectors, if neither the workflow nor the index of tasks says
 
@@ -66,6 +72,7 @@ class Batch:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     waiting: dict[str, float] = field(default_factory=dict)
     held: Held = field(init=False)
+    _full: bool = False
 
     def execute(self) -> dict[str, float]:
         """Execute the steps that this worker can; return the seconds until each of the others is due."""
@@ -77,7 +84,7 @@ class Batch:
         limit = first.max_concurrency or (1 if in_threads else CONCURRENCY)
         # Of a message with one step, its timeout is the message's hard limit (canvas.py); a task's own is not known there.
         timed = any(callee.may_end_its_process for callee in callees)
-        ends = timed and (len(self.steps) > 1 or first.timeout is None) and is_child()
+        ends = timed and (len(self.steps) > 1 or first.timeout is None or first.max_concurrency) and is_child()
         overdue = self._end_process if ends else None  # defence: OVERDUE
         leases = renewed(self.run, token=self.token, lease=self.settings.lease, overdue=overdue)
         with leases as self.held:
@@ -98,10 +105,16 @@ class Batch:
     def _in_turn(self) -> None:
         rest, by_id = deque(self.steps), {step.id: step for step in self.steps}
         name, paces = self.steps[0].task or "", own(Paces)
-        size = _affordable(paces.get(name))
+        # One that is claimed takes a slot of its collector, also while it waits for those before it in this batch.
+        limited = self.steps[0].max_concurrency is not None
+        size = TRIED if limited else _affordable(paces.get(name))
         while rest:
-            attempts, later = self._claim([rest.popleft() for _ in range(min(size, len(rest)))], alone=True)
+            some = [rest.popleft() for _ in range(min(size, len(rest)))]
+            attempts, later = self._claim(some, alone=True, take=1 if limited else NO_LIMIT)
             rest.extendleft(reversed(later))
+            if self._full and not attempts:
+                self._wait_for_a_slot(rest)
+                return
             began = time.monotonic()
             results: list[Outcome | Postponed] = []
             for attempt in attempts:
@@ -112,7 +125,8 @@ class Batch:
                 results.append(outcome_of(attempt, result, after=after))
             if results:
                 paces[name] = max((time.monotonic() - began) / len(results), 1e-6)
-            size = min(_affordable(paces.get(name)) if attempts else MOST, size * 8)
+            if not limited:
+                size = min(_affordable(paces.get(name)) if attempts else MOST, size * 8)
             unbegun = [attempt.step for attempt in attempts[len(results) :]]
             self._record(results, are_last=not (rest or unbegun))
             self._release(unbegun)
@@ -131,7 +145,10 @@ class Batch:
                     some = [rest.popleft() for _ in range(min(free, len(rest)))]
                     attempts, later = self._claim(some, alone=not running)
                     rest.extendleft(reversed(later))
-                    crowded = bool(later)
+                    crowded = bool(later) and not self._full
+                    if self._full and not (attempts or running):
+                        self._wait_for_a_slot(rest)
+                        return
                     for attempt in attempts:
                         running[asyncio.ensure_future(self._performing(attempt, threads))] = attempt
                 if running:
@@ -149,7 +166,7 @@ class Batch:
             return await asyncio.get_running_loop().run_in_executor(threads, perform, *arguments)
         return await perform_async(*arguments)
 
-    def _claim(self, steps: Sequence[Step], *, alone: bool) -> tuple[list[Attempt], list[Step]]:
+    def _claim(self, steps: Sequence[Step], *, alone: bool, take: int = NO_LIMIT) -> tuple[list[Attempt], list[Step]]:
         """Return the attempts at the steps that are granted, and the steps to claim another time."""
         crashpoint(Crashpoint.CLAIM_BEFORE)
         claims = self.run.claim(
@@ -158,6 +175,8 @@ class Batch:
             worker=self.worker,
             lease=self.settings.lease,
             alone=alone,
+            take=take,
+            back=self._back(),
         )
         crashpoint(Crashpoint.CLAIM_AFTER)
         attempts, later = [], []
@@ -173,8 +192,9 @@ class Batch:
                 )
             elif claim.why == "busy":
                 self.waiting[step.id] = time.monotonic() + claim.wait
-            elif claim.why == "later":
+            elif claim.why in {"later", "full"}:
                 later.append(step)
+        self._full = any(isinstance(claim, Refused) and claim.why == "full" for claim in claims)
         first = redact_line(steps[0].id, self.run.plan)
         logger.info("run %s: claimed %d of %d steps from %s", self.run.id, len(attempts), len(steps), first)
         self.held.steps.update(attempt.step.id for attempt in attempts)
@@ -189,6 +209,19 @@ class Batch:
         self.waiting |= {step_id: now + seconds for step_id, seconds in again.items()}
         self.held.steps.difference_update(result.step for result in results)
         results.clear()
+
+    def _wait_for_a_slot(self, steps: Iterable[Step]) -> None:
+        """Have steps wait of whose collector as many are executed as may be; no slot of the pool waits with them.
+
+        What executes some of them goes on with these when it has finished its own (execute.py).
+        """
+        due = time.monotonic() + self._back() * random.uniform(0.3, 1)  # noqa: S311 - so that they do not all come at once
+        self.waiting |= {each.id: due for each in steps}
+
+    def _back(self) -> float:
+        """Return the seconds after which a step is claimed again of whose collector as many are executed as may be."""
+        step = self.run.plan.by_id[written(self.steps[0].id)]
+        return max(FULL, len(self.run.layout.refs(step)) / FULL_PER) if step.max_concurrency else 0.0
 
     def _release(self, steps: Iterable[Step]) -> None:
         if ids := [step.id for step in steps]:

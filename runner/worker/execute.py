@@ -21,6 +21,7 @@ from celery.signals import celeryd_after_setup, worker_init
 from celery.utils.log import get_task_logger
 
 from runner.errors import UnknownRun
+from runner.language.ids import of_ref
 from runner.language.plan import Step
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
@@ -41,6 +42,7 @@ from runner.worker.endings import Unread
 logger = get_task_logger(__name__)
 
 AWAY = 1.0  # seconds until a message is given back for which the ledger is away, as it will be for the next one
+TURN = 5.0  # seconds after which a worker takes on no further message's collectors with the slot that it has
 TOGETHER = 0.05  # seconds for which a retry waits for others of its batch, as each message costs some milliseconds
 
 
@@ -116,9 +118,15 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
             waiting = together.execute()
         for ref in refs:
             are_last = ref == refs[-1] and not waiting
-            batch = _batch(self, run, steps=run.steps(ref), follows=(lambda: follows) if are_last else None)
+            steps = run.steps(ref)
+            limited = steps[0].max_concurrency is not None
+            batch = _batch(self, run, steps=steps, follows=(lambda: follows) if are_last and not limited else None)
             if (seconds := _execute(batch, ref)) is not None:
                 waiting[ref] = seconds
+            elif limited:  # the collector of a `foreach`, which is alone in its message
+                _execute_others(self, run, ref)
+                follows.last = run.returned(follows.chord, follows.message, fan_out=run.plan.fan_out_of(steps[0]).id)
+                follows.done = True
     if waiting:
         _again(self, min(waiting.values()), args=(run_id, list(waiting)))
     if follows.done:
@@ -228,6 +236,22 @@ def _together(message: Task, run: RunRecord, refs: list[str]) -> Batch | None:
     batch.steps = [step for step in steps if batch.callee(step).is_async]
     batch.callees = {key: callee for key, callee in batch.callees.items() if callee.is_async}
     return batch if len(batch.steps) > 1 else None
+
+
+def _execute_others(message: Task, run: RunRecord, own: str) -> None:
+    """Execute what is left in other messages of a collector with ``max_concurrency``, of which this worker has a slot.
+
+    They wait, and come back once a second or more seldom: between short collectors the slot would be unused for most of the
+    time. After a while, this message ends all the same, as those of other runs are in the queue.
+    """
+    collector, ends, tried = of_ref(own)[0], time.monotonic() + TURN, {own}
+    while time.monotonic() < ends:
+        others = [ref for ref in run.left() if of_ref(ref)[0] == collector and ref not in tried]
+        if not others:
+            return
+        ref = random.choice(others)  # noqa: S311 - so that two slots seldom take the same
+        tried.add(ref)
+        _batch(message, run, steps=run.steps(ref)).execute()  # what must wait there comes back in its own message
 
 
 def _batch(

@@ -51,7 +51,7 @@ def pages(count: int, server: str) -> float:
 def written_out(count: int) -> float:
     """The numbers, each of them a collector of its own in the file: as many messages as there are collectors."""
     plan = _file(WORKFLOWS / "numbers.yaml").bind({"count": count}).plan
-    one = replace(plan.collectors[0], foreach=None, max_concurrency=None)
+    one = replace(plan.collectors[0], foreach=None, together=None)
     collectors = tuple(replace(one, id=f"number_{n}", arguments={"n": n}) for n in range(count))
     seconds, value = _start(lambda: Bound(plan=_with(plan, collectors), counts={}))
     expect(value, sum_below(count))

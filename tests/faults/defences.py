@@ -82,6 +82,8 @@ EVERYTHING = (REQUESTS, LATE_ACK, RECONCILER, VISIBILITY)
 DONE = Change("DONE")
 BUSY = Change("BUSY", "if false then")
 ENDED = Change("ENDED")
+# As many collectors of a `foreach` are executed at once as its `max_concurrency` says.
+SLOTS = Change("SLOTS", "if slots_of(of) < 0 then")
 # The first outcome of a step is the one; after the end of a run there are no others, and it ends once.
 FIRST = Change("FIRST", "if new[step] then")
 NOT_AFTER_THE_END = Change("NOT_AFTER_THE_END", "if false then")
@@ -185,6 +187,18 @@ TWICE = r"\{1, 2\} == \{1\}|I5"  # a step was executed again
 PROOFS = {
     "killed_workers": [
         Proof("F01", "test_a_worker_killed_in_a_collector_costs_seconds", (RECONCILER, VISIBILITY), STILL),
+        Proof(
+            "F01 then",
+            "test_a_worker_killed_in_a_then_has_the_whole_chain_executed_again",
+            (RECONCILER, VISIBILITY),
+            STILL,
+        ),
+        Proof(
+            "F01 slots",
+            "test_a_limit_of_collectors_holds_while_a_worker_that_has_a_slot_is_killed",
+            (SLOTS,),
+            r"assert \d == 1",
+        ),
         Proof(
             "F01 default",
             "test_with_the_default_settings_a_killed_worker_costs_at_most_its_lease_and_five_seconds[0]",

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from itertools import accumulate
 from pathlib import Path
 from subprocess import Popen
 
@@ -53,6 +54,30 @@ def test_a_worker_killed_in_a_then_has_the_whole_chain_executed_again(tmp_path: 
 
     assert told.code == 0, told.stderr
     invariants.check("flow", ledger, run.journal, told=told, faults=held)
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_limit_of_collectors_holds_while_a_worker_that_has_a_slot_is_killed(tmp_path: Path) -> None:
+    """F01, with `max_concurrency`: the slot is the lease of the step, and free again with it."""
+    arguments = {"journal": "${{ inputs.journal }}", "step": "${{ item }}", "seconds": 0.4}
+    keys = {"foreach": list("abcdef"), "batch": 1, "max_concurrency": 1}
+    file = write_workflow(
+        tmp_path / "slots.yaml",
+        include=["faulty"],
+        inputs={"journal": {"type": "string"}},
+        collectors=[yaml_step("each", "faulty.collect", arguments, **keys)],
+    )
+    run = flow.begin(tmp_path, file=str(file), run_id="slots")
+    wait_until(run.journal.lines, "one has begun")
+    killed = run.journal.lines()[0]
+    os.killpg(os.getpgid(killed.pid), signal.SIGKILL)
+
+    told = run.end(within=40)
+
+    assert told.json["result"] == [[each] for each in "abcdef"], told.stderr
+    begun = [line for line in run.journal.lines() if line.pid != killed.pid]
+    at_once = accumulate(1 if line.word == "START" else -1 for line in sorted(begun, key=lambda line: line.at))
+    assert max(at_once) == 1
 
 
 @pytest.mark.soak

@@ -35,7 +35,7 @@ def _node(step: Step, layout: Layout) -> dict[str, Any]:
     but of a list. `then`: only of those that have it.
     """
     node = asdict(step)
-    del node["item"], node["then"]
+    del node["item"], node["then"], node["together"]
     if step.then:
         node["then"] = [{name: asdict(each)[name] for name in ("task", "arguments", "place")} for each in step.then]
     if step.foreach is None:

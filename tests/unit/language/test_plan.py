@@ -320,8 +320,9 @@ def test_a_task_that_awaits_waits_64_times_at_once() -> None:
         "  - {id: c, task: pure.echo_async, max_concurrency: 3}\n"
     )
     equipped = equip(plan, TASKS)
-    assert [step.max_concurrency for step in equipped.collectors] == [64, 1, 3]
-    assert [step.max_concurrency for step in equip(plan, read_tasks(())).collectors] == [None, None, 3]
+    assert [step.together for step in equipped.collectors] == [64, 1, 64]
+    assert [step.at_once for step in equipped.collectors] == [64, 1, 3]
+    assert [step.together for step in equip(plan, read_tasks(())).collectors] == [None, None, None]
 
 
 def test_a_plan_is_cut_into_segments_before_each_fan_out() -> None:

@@ -25,12 +25,12 @@ def test_a_file_that_is_loaded_has_a_plan_before_its_inputs_are_known() -> None:
 
 def test_a_bound_plan_has_its_inputs_and_what_its_tasks_say_of_themselves() -> None:
     plan = check(parse_source(ASYNC, "made.yaml"), TASKS).bind({}).plan
-    assert (plan.include, plan.collectors[0].max_concurrency) == (("pure_tasks",), 64)
+    assert (plan.include, plan.collectors[0].together) == (("pure_tasks",), 64)
 
 
 def test_the_plan_of_a_drawing_has_what_the_file_says_alone() -> None:
     plan = check(parse_source(ASYNC, "made.yaml"), TASKS).plan()
-    assert (plan.include, plan.collectors[0].max_concurrency) == ((), None)
+    assert (plan.include, plan.collectors[0].together) == ((), None)
 
 
 def test_a_file_may_be_named_by_a_path() -> None:

@@ -33,7 +33,7 @@ def test_a_foreach_without_items_has_a_batch() -> None:
 
 
 def test_async_collectors_share_a_message_with_those_of_their_queue_and_priority_alone() -> None:
-    waits = [make_collector(f"w{number}", max_concurrency=64, priority=number % 2) for number in range(40)]
+    waits = [make_collector(f"w{number}", together=64, priority=number % 2) for number in range(40)]
     plan = make_plan(collectors=[*waits, make_collector("alone")])
     messages: dict[int, set[int | None]] = {}
     for step_id, number in lay_out(plan, {}, slots=1).shared.items():
