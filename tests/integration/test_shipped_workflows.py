@@ -105,3 +105,31 @@ def test_the_http_workflow_does_not_retry_a_missing_page_and_keeps_the_others(tm
     assert (answer.code, answer.json["status"]) == (0, "partial")
     rows = csv.DictReader((tmp_path / "x.csv").read_text(encoding="utf-8").splitlines())
     assert [row["source"] for row in rows] == ["github", "hacker_news"]
+
+
+def test_the_inventory_workflow_has_a_row_of_each_of_200_targets_also_of_those_that_failed(tmp_path: Path) -> None:
+    names = [f"host-{number}" for number in range(200)]
+    targets, output = tmp_path / "targets.txt", tmp_path / "inventory.csv"
+    targets.write_text("\n".join(names) + "\n", encoding="utf-8")
+    down = ["sh", "-c", 'case "$0" in *7) echo "no route to $0" >&2; exit 3;; esac']
+
+    answer = runner(
+        *("run", str(WORKFLOWS / "inventory.yaml"), "--targets", str(targets), "--output", str(output)),
+        *("--command", json.dumps(down), "--json"),
+    )
+
+    rows = list(csv.DictReader(output.read_text(encoding="utf-8").splitlines()))
+    assert [row["item"] for row in rows] == names
+    failed = {row["item"] for row in rows if row["status"] == "failed"}
+    assert failed == {name for name in names if name.endswith("7")}
+    assert "no route to host-7" in rows[7]["error"]
+    assert (answer.code, answer.json["status"]) == (0, "partial"), answer.stderr
+    assert answer.json["result"] == {"count": 200, "by": {"succeeded": 180, "failed": 20}}
+
+
+def test_the_inventory_workflow_fails_if_too_few_targets_answer(tmp_path: Path) -> None:
+    targets, output = tmp_path / "targets.txt", tmp_path / "inventory.csv"
+    targets.write_text("one\ntwo\n", encoding="utf-8")
+    words = ("--targets", str(targets), "--output", str(output), "--command", '["false"]', "--json")
+    answer = runner("run", str(WORKFLOWS / "inventory.yaml"), *words)
+    assert (answer.code, answer.json["status"], output.exists()) == (1, "failed", False)

@@ -35,7 +35,7 @@ def die_once(name: str, seconds: float, marker: str) -> str:
     if not Path(marker).exists():
         Path(marker).touch()
         os.abort()
-    return work.run(name, seconds)
+    return str(work.run(name, seconds))
 
 
 @shared_task(name="crowded.fail_once")
