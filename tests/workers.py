@@ -38,7 +38,7 @@ def working(
             process_group=0,
         )
     try:
-        wait_until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "the worker is ready")
+        wait_until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "the worker is ready", 30)
         assert process.poll() is None, log.read_text()
         yield process
     finally:
