@@ -35,6 +35,7 @@ from runner.ledger.scripts import (
     REOPEN,
     RETURNED,
     SENT_AGAIN,
+    STARTED,
     SWEEP,
 )
 
@@ -251,6 +252,11 @@ class RunRecord(RunReader):
             fan_out: its id, if the message is also the last once all collectors have ended, whatever messages wait.
         """
         return bool(self._server.do(RETURNED, self.id, chord=chord, message=message, fan_out=fan_out))
+
+    @of_a_run
+    def started(self, step: str, *, attempt: int, worker: str) -> None:
+        """Record the start of a gather that lacks collectors: its claim does not, as the gather might have been skipped."""
+        self._server.do(STARTED, self.id, step=step, attempt=attempt, worker=worker)
 
     @of_a_run
     def reopen(

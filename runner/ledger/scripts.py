@@ -67,7 +67,7 @@ local function slots_of(collector)
   end
   return used[collector] or 0
 end
-local function claim(step, ref, needs, most, outcome, begun)
+local function claim(step, ref, needs, most, outcome, begun, may_be_skipped)
   if not status then return 'u' end
   if outcome then return 'd' end  -- defence: DONE
   if ended then return 'c' end  -- defence: ENDED
@@ -100,7 +100,7 @@ local function claim(step, ref, needs, most, outcome, begun)
     opening[#opening + 1] = written(is)
     local collector = many(ref)
     if collector then started[collector] = (started[collector] or 0) + 1
-    else event({event = 'started', step = step, attempt = is.attempt, worker = a.worker}) end
+    elseif not may_be_skipped then event({event = 'started', step = step, attempt = is.attempt, worker = a.worker}) end
   end
   given = given + 1
   if is.attempt == 1 and is.lost == 0 then return 'y' end
@@ -111,12 +111,15 @@ local of_the_fan_out = false
 for _, wanted in ipairs(a.wanted) do
   local ref, needs, steps = wanted.ref, wanted.needs, wanted.steps
   local done, begun = fields_of(OUTCOMES, steps), fields_of(OPEN, steps)
-  for at, step in ipairs(steps) do letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at]) end
+  local gathers = string.sub(needs, 1, 1) == '*'
+  local absent = gathers and redis.call('HGET', RUN, 'absent:' .. string.sub(needs, 2)) or '0'
+  for at, step in ipairs(steps) do
+    letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at], absent ~= '0')
+  end
   if given > 0 then
     redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1])
     of_the_fan_out = of_the_fan_out or ref ~= ''
-    if string.sub(needs, 1, 1) == '*' then
-      local absent = redis.call('HGET', RUN, 'absent:' .. string.sub(needs, 2)) or '0'
+    if gathers then
       before = absent .. ' ' .. redis.call('HLEN', OUTCOMES)
       if #wanted.values > 0 then handed = redis.call('HMGET', VALUES, unpack(wanted.values)) end
     elseif needs ~= '' then before = redis.call('HGET', VALUES, needs) or '' end
@@ -134,6 +137,18 @@ if of_the_fan_out then redis.call('HSETNX', RUN, 'began:' .. redis.call('HGET', 
 if given > 0 then redis.call('HDEL', RUN, 'waits_for') end
 if status then keep(OPEN, unpack(next(waits) and {SLOTS, WAITS} or #taken > 0 and {SLOTS} or {})) end
 return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.concat(letters), more, before, handed}
+"""
+)
+
+# A gather that lacks collectors is started: its claimer knows whether it may do without them, and CLAIM does not.
+STARTED = (
+    PRELUDE
+    + """
+if status and not ended and redis.call('HEXISTS', OUTCOMES, a.step) == 0 then
+  event({event = 'started', step = a.step, attempt = a.attempt, worker = a.worker})
+  keep(EVENTS)
+end
+return 1
 """
 )
 

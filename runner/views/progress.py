@@ -72,10 +72,8 @@ class Lines:
         self._printed_at = time.monotonic()
         self._tenths = 0
         self._items = {step_id: _Printed() for step_id in state.items}
-        self._started: tuple[StepState, float, str] | None = None
 
     def update(self, event: Event | None) -> None:
-        self._print_started(event)
         if event is None:
             if time.monotonic() - self._printed_at >= self._silence:
                 self._print(time.time(), f"run {self._run_id}: {_activity(self._state)}")
@@ -92,25 +90,13 @@ class Lines:
             self._print_items(event, step, self._items[step.name])
         elif step:
             if not self._is_wide or step.step.kind != "collector" or step.status in FAILED:
-                line = f"{printable(step.step.id)} {_words(step, self._state.now)}"
-                if step.step.kind == "gather" and step.status == "running":
-                    self._started = step, event.at, line
-                else:
-                    self._print(event.at, line)
+                self._print(event.at, f"{printable(step.step.id)} {_words(step, self._state.now)}")
             if step.ended and self._is_wide:
                 self._print_tenths(event)
 
     @property
     def _is_wide(self) -> bool:
         return len(self._state.collectors) > _WIDE
-
-    def _print_started(self, event: Event | None) -> None:
-        """The start of a gather, once it is not skipped: it is claimed before it is known whether it may do without some."""
-        if self._started is None:
-            return
-        (step, at, line), self._started = self._started, None
-        if event is None or event.step != step.step.id or event.status != "skipped":
-            self._print(at, line)
 
     def _print_tenths(self, event: Event) -> None:
         counts = self._state.collector_counts

@@ -146,6 +146,8 @@ def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call
     absent = open_gate(attempt)
     if isinstance(absent, Skip):
         return absent
+    if absent:
+        attempt.run.started(attempt.step.id, attempt=attempt.claim.attempt, worker=attempt.worker)
     if lost := endings.lost_too_often(attempt.claim):
         return lost
     if isinstance(callee.task, RunnerError):

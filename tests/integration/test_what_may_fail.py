@@ -1,5 +1,6 @@
 """Runs that continue without some of their collectors: their status, their result, and their words."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,15 @@ def test_a_collector_that_is_not_required_may_fail(tmp_path: Path) -> None:
     assert (answer.code, document["status"], document["result"]) == (0, "partial", ["tea"])
     assert document["coverage"] == {"succeeded": 1, "total": 2, "missing": ["badly"]}
     assert "warning: the result is without badly" in answer.stderr
+
+
+@pytest.mark.parametrize(("least", "words"), [(1, ["started", "succeeded"]), (2, ["skipped"])])
+def test_a_gather_that_lacks_collectors_is_started_only_if_it_is_not_skipped(
+    tmp_path: Path, least: int, words: list[str]
+) -> None:
+    """Every failed run said "gather_concat started (attempt 1)", and then that it was skipped."""
+    answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], min_success=least, words=())
+    assert re.findall(r"^\S+ gather_concat (\w+)", answer.stderr, re.MULTILINE) == words
 
 
 def test_run_strict_makes_a_partial_run_a_failure(tmp_path: Path) -> None:

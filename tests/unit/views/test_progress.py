@@ -129,23 +129,10 @@ def test_a_step_that_is_kept_is_shown_as_kept_and_not_as_executed_now() -> None:
     assert " ╭─ ✓ hn       succeeded         kept" in drawn(NEWS, [resumed, finished("hn", 0)])
 
 
-def test_a_gather_that_is_skipped_is_not_shown_as_started() -> None:
-    """Every failed run said "fan_in started (attempt 1)", and then that it was skipped."""
-    failed = [started("hn"), finished("hn", status="failed", message="E: x")]
-    skipped = finished("fan_in", status="skipped", message="Skipped: hn failed")
-    told = lines(NEWS, [*failed, started("fan_in"), skipped])
-    assert told[1:] == ["hn failed: E: x", "fan_in skipped: hn failed"]
-
-
-@pytest.mark.parametrize("later", [None, finished("fan_in", 2), ended("failed")])
-def test_a_gather_that_is_executed_is_reported_as_started_with_what_happens_next(later: Event | None) -> None:
-    assert lines(NEWS, [started("fan_in"), later])[0] == "fan_in started (attempt 1) on celery@box"
-
-
 def test_of_a_wide_fan_out_only_failures_and_every_tenth_are_lines() -> None:
     events = [each for step in WIDE.collectors for each in (started(step.id), finished(step.id))]
     events[301] = finished("page_150", status="failed", message="E: x")
-    told = lines(WIDE, [*events, started("fan_in"), None])
+    told = lines(WIDE, [*events, started("fan_in")])
     assert told[:3] == [
         "100 of 1,000 collectors have ended",
         "page_150 failed: E: x",
