@@ -203,7 +203,7 @@ class Batch:
     def _record(self, results: list[Outcome | Postponed], *, are_last: bool) -> None:
         if not results:
             return
-        follows = self.follows if are_last and not self.waiting else None
+        follows = self.follows if are_last and not self.waiting else None  # defence: FOLLOWS
         again = record(self.run, results, follows)
         now = time.monotonic()  # not before: by the ledger's clock they wait since it was asked
         self.waiting |= {step_id: now + seconds for step_id, seconds in again.items()}
