@@ -29,19 +29,27 @@ from runner.views.words import file_has_changed, nothing_to_resume
 @click.argument("run_id", metavar="RUN")
 @click.option("--from", "start", metavar="STEP", help="Execute STEP and everything after it again, as a new run.")
 @click.option("--file", metavar="FILE", type=FILE, help="Continue with this version of the workflow, as a new run.")
+@click.option("--failed", is_flag=True, help="Also execute again what failed of a partial run, and what follows.")
 @concurrency_option
 @wait_options
 @broker_options
-def command(run_id: str, *, start: str | None, file: str | None, concurrency: int | None, wait: WaitOptions) -> int:
+def command(
+    run_id: str, *, start: str | None, file: str | None, failed: bool, concurrency: int | None, wait: WaitOptions
+) -> int:
     """Continue a run: execute the steps that did not succeed.
 
-    A run with a result, also a partial one, is left as it is.
+    A run with a result, also a partial one, is left as it is; --failed executes the collectors again that failed, then the
+    gather and what follows, as the same run.
 
     --from and --file start a new run that takes over the outcomes of the earlier steps: collect once, then work on the
     processing. A step that FILE changes is executed again, with everything after it. Without --file the run continues as
     it was recorded when it was started, and a file that has changed since is reported.
     """
     check_run_id(run_id)
+    if failed and not (start is None and file is None):
+        raise click.UsageError(
+            "--failed continues the same run, and --from and --file start a new one: give one of them"
+        )
     settings = read_settings(concurrency=concurrency)
     check_concurrency(concurrency, settings)
     nothing = f"run {run_id} is left as it is"
@@ -55,11 +63,11 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             from runner.celery_app import make_current  # noqa: PLC0415
             from runner.runs.follow import follow, show_end  # noqa: PLC0415
             from runner.runs.rerun import before, rerun  # noqa: PLC0415
-            from runner.runs.start import resume  # noqa: PLC0415
+            from runner.runs.start import resume, stays  # noqa: PLC0415
 
             make_current()
 
-        if name == run_id and (ended := ledger.open(run_id).info()).status in {"succeeded", "partial"}:
+        if name == run_id and stays(ended := ledger.open(run_id).info(), failed=failed):
             # Not followed: its progress would be shown again, as if steps were executed.
             snapshot = read_snapshot(ledger, ended, old, complete=False)
             click.echo(nothing_to_resume(snapshot, screen=screen_of(sys.stderr)), err=True)
@@ -76,7 +84,7 @@ def command(run_id: str, *, start: str | None, file: str | None, concurrency: in
             def begin() -> None:
                 begun()
                 if name == run_id:
-                    resume(run_id, session.ledger)
+                    resume(run_id, session.ledger, failed=failed)
                     if leased := session.ledger.open(run_id).leased():
                         seconds = duration(math.ceil(max(leased.values())))
                         click.echo(f"waiting for the lease of {listed([*leased])}, up to {seconds}", err=True)

@@ -210,25 +210,30 @@ class Run:
         """Cancel the run, as `cancel`."""
         return await asyncio.to_thread(self.cancel, cause)
 
-    def resume(self) -> "Run":
+    def resume(self, *, failed: bool = False) -> "Run":
         """Execute the steps that did not succeed, as the same run, and return it without waiting.
 
         A run with a result, also a partial one, stays as it is. One that is being executed does, too, unless its messages
         are lost: then they are sent again.
+
+        Args:
+            failed: of a partial run, execute the collectors that failed, then the gather and what follows.
         """
 
         def do(record: RunRecord) -> None:
             if not self._door.private:
-                starting.resume(self._id, self._door.ledger)
-            elif record.info().status not in {"succeeded", "partial"}:
-                self._door.attend(self._id, record.plan, lambda session: starting.resume(self._id, session.ledger))
+                starting.resume(self._id, self._door.ledger, failed=failed)
+            elif not starting.stays(record.info(), failed=failed):
+                self._door.attend(
+                    self._id, record.plan, lambda session: starting.resume(self._id, session.ledger, failed=failed)
+                )
 
         self._do(do)
         return self
 
-    async def aresume(self) -> "Run":
+    async def aresume(self, *, failed: bool = False) -> "Run":
         """Execute the steps that did not succeed, as `resume`."""
-        return await asyncio.to_thread(self.resume)
+        return await asyncio.to_thread(self.resume, failed=failed)
 
     def events(self) -> Iterator[Event]:
         """Yield what happens in the run, from its beginning to its end, without secrets; the last event is ``ended``.

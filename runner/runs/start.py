@@ -13,15 +13,16 @@ from runner.errors import BrokerUnavailable, RunnerError
 from runner.language import foreach
 from runner.language.bind import Bound
 from runner.language.faults import InvalidItems
+from runner.language.ids import written
 from runner.language.layout import Layout
-from runner.language.plan import FanOut, Plan, end_of
+from runner.language.plan import FanOut, Part, Plan, end_of, steps_of
 from runner.language.tolerance import Verdict
 from runner.ledger.codec import packed
-from runner.ledger.entries import Outcome
+from runner.ledger.entries import Outcome, Run
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.run_record import RunRecord
-from runner.ledger.statuses import Status, count_passing
+from runner.ledger.statuses import FAILED, Status, count_passing
 from runner.messages.batching import is_wide, lay_out
 from runner.messages.canvas import compose_open
 from runner.messages.destination import Destination
@@ -89,28 +90,51 @@ def check_same(run_id: str, plan: Plan, ledger: Ledger) -> None:
         raise OtherRun(f"run {run_id} exists already, and {', and '.join(changed)}", hint)
 
 
-def resume(run_id: str, ledger: Ledger) -> None:
+def stays(run: Run, *, failed: bool = False) -> bool:
+    """Whether `resume` leaves a run as it is: it has a result, with which the caller is content.
+
+    Args:
+        failed: what failed of a partial run is executed again.
+    """
+    return run.status == "succeeded" or (run.status == "partial" and not failed)
+
+
+def resume(run_id: str, ledger: Ledger, *, failed: bool = False) -> None:
     """Execute the steps of a run that have no successful outcome, also if it has failed or was cancelled.
 
     Steps that are being executed are leased, and not executed twice. A run that has succeeded stays as it is.
+
+    Args:
+        failed: also those that failed and that the run has continued without, and all that follows them: a partial run is
+            executed again from there on, and its result is replaced.
     """
     record = ledger.open(check_run_id(run_id))
     run, plan, layout = record.info(), record.plan, record.layout
-    if run.status in {"succeeded", "partial"}:
+    if stays(run, failed=failed):
         return
     if run.ended:
-        done = succeeded(plan, layout, record.notable_outcomes(plan), record.tally())
+        outcomes = record.notable_outcomes(plan)
+        done = succeeded(plan, layout, outcomes, record.tally())
         # Only the next step needs a missing value: the steps up to the last value that exists are kept.
         there = done - record.lost([step.id for step in plan.tail])
         parts = plan.parts
         while any(end_of(part).id in there for part in parts):
             parts = parts[1:]
+        if failed:
+            parts = max(parts, _from_first_failure(plan, outcomes), key=len)
         collectors = any(isinstance(part, FanOut) for part in parts)
         lost = _lost(record) if collectors else ()
         record.reopen(collectors=collectors, tail=map(end_of, parts), lost=lost)
     left = record.left()
     ended = record.ended([step.id for step in plan.tail])
     send_rest(plan, layout, run_id, ended | ended_refs(plan, layout, left), ledger)
+
+
+def _from_first_failure(plan: Plan, outcomes: Mapping[str, Outcome]) -> tuple[Part, ...]:
+    """Return the parts from the first on of which a step failed."""
+    failed = {written(step) for step, outcome in outcomes.items() if outcome.status in {*FAILED, "cancelled"}}
+    places = (place for place, part in enumerate(plan.parts) if any(step.id in failed for step in steps_of(part)))
+    return plan.parts[next(places, len(plan.parts)) :]
 
 
 def ended_refs(plan: Plan, layout: Layout, left: Collection[str]) -> set[str]:

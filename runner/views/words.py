@@ -60,14 +60,22 @@ def resumable(run: Run, *, screen: Screen = PLAIN) -> str:
 
 
 def nothing_to_resume(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
-    """Say that a run with a result stays as it is, and how to execute its missing collectors again."""
-    run, missing = snapshot.run, [each.id for each in snapshot.missing]
-    without = f", without {listed(missing)}" if missing else ""
-    line = f"run {run.id} has ended {sign(run.status).word}{without}: nothing is left to execute"
-    start = written(missing[0]) if missing else snapshot.plan.steps[-1].id
-    again = f"`{command_line('resume', run.id, '--from', start)}` executes {start} and what follows again, as a new run"
-    if len({written(step_id) for step_id in missing}) > 1:
-        again = f"run the workflow again for all of them; {again}"
+    """Say that a run with a result stays as it is, and how to execute again what failed of it, or its last step."""
+    run, plan = snapshot.run, snapshot.plan
+    missing = [each.id for each in snapshot.missing]
+    failed = missing or [each.id for each in snapshot.failed]
+    if failed:
+        line = f"run {run.id} has ended {sign(run.status).word}, without {listed(failed)}"
+        first = next(place for place, step in enumerate(plan.steps) if step.id == written(failed[0]))
+        follows = [step.id for step in plan.steps[first + 1 :] if step.kind != "collector" and step.task is not None]
+        then = f", then {listed(follows)}," if follows else ""
+        again = f"`{command_line('resume', run.id, '--failed')}` executes again what failed{then} as the same run"
+    else:
+        line = f"run {run.id} has ended {sign(run.status).word}: nothing is left to execute"
+        last = plan.steps[-1].id
+        again = (
+            f"`{command_line('resume', run.id, '--from', last)}` executes {last} and what follows again, as a new run"
+        )
     return f"{line}\n{hint(again, screen)}"
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.command_line import ROOT, runner, start
 from tests.waiting import SLACK, wait_until
@@ -57,22 +58,70 @@ def test_resume_refuses_an_empty_step_and_an_empty_file_name(option: str, folder
     assert (starts(folder, "good"), starts(folder, "bad")) == (1, 1)
 
 
-def test_resume_of_a_partial_run_says_that_nothing_is_executed_and_how_it_could_be(folder: Path) -> None:
+def test_resume_of_a_partial_run_does_nothing_and_says_what_it_would_do(folder: Path) -> None:
     """It replayed the old lines, "collector started", and did nothing."""
-    file = folder / "flow.yaml"
-    file.write_text(file.read_text().replace("id: bad\n", "id: bad\n  required: false\n"))
-    assert runner("run", str(file), "--run-id", "one").code == 0
+    assert runner("run", tolerant(folder), "--run-id", "one").code == 0
     answer = runner("resume", "one")
     assert (answer.code, json.loads(answer.stdout)) == (0, {"last": ["good"]})
-    assert answer.first_line == "run one has ended partial, without bad: nothing is left to execute"
+    assert answer.stderr.splitlines()[:2] == [
+        "run one has ended partial, without bad",
+        "hint: `python -m runner resume one --failed` executes again what failed, then observed_gather, last, as the same run",
+    ]
     assert "started" not in answer.stderr
-    assert (starts(folder, "good"), starts(folder, "bad")) == (1, 1)
+    assert (starts(folder, "good"), starts(folder, "bad"), starts(folder, "last")) == (1, 1, 1)
 
-    command = re.search(r"hint: `python -m runner (.*)` executes bad and what follows again", answer.stderr)
-    assert command is not None
-    again = runner(*command[1].split())
-    assert (again.code, json.loads(again.stdout)) == (0, {"last": ["good", "bad"]})
+
+def test_resume_of_a_partial_run_executes_what_failed_and_what_follows_as_the_same_run(folder: Path) -> None:
+    assert runner("run", tolerant(folder), "--run-id", "one").code == 0
+
+    answer = runner("resume", "one", "--failed", "--json")
+
+    assert (answer.code, answer.json["run_id"], answer.json["status"]) == (0, "one", "succeeded")
+    assert answer.json["result"] == {"last": ["good", "bad"]}
+    assert (starts(folder, "good"), starts(folder, "bad"), starts(folder, "last")) == (1, 2, 2)
+
+
+def test_a_run_whose_collector_fails_once_more_is_partial_again_and_resumed_again(folder: Path) -> None:
+    assert runner("run", tolerant(folder), "--run-id", "one", "--times", "2").code == 0
+
+    answers = [runner("resume", "one", "--failed", "--json") for _ in range(3)]
+
+    assert [each.json["status"] for each in answers] == ["partial", "succeeded", "succeeded"]
+    assert answers[2].first_line == "run one has ended succeeded: nothing is left to execute"
+    assert (starts(folder, "good"), starts(folder, "bad"), starts(folder, "last")) == (1, 3, 3)
+
+
+def test_a_failed_run_continues_without_its_missing_collector_unless_what_failed_is_asked_for(folder: Path) -> None:
+    """The gather was content without it; the stage failed for another reason."""
+    file = Path(tolerant(folder))
+    check = yaml_step("last", "command.run", {"argv": ["test", "-e", str(folder / "repaired")]})
+    write_workflow(file, **{**yaml.safe_load(file.read_text()), "stages": [check]})
+
+    assert runner("run", str(file), "--run-id", "one").code == 1
+    (folder / "repaired").touch()
+    assert runner("resume", "one", "--failed", "--json").json["status"] == "succeeded"
     assert (starts(folder, "good"), starts(folder, "bad")) == (1, 2)
+
+    (folder / "repaired").unlink()
+    assert runner("run", str(file), "--run-id", "two", "--times", "9").code == 1
+    (folder / "repaired").touch()
+    assert runner("resume", "two", "--json").json["status"] == "partial"
+    assert (starts(folder, "good"), starts(folder, "bad")) == (2, 3)
+
+
+@pytest.mark.parametrize("option", ["--from", "--file"])
+def test_what_failed_is_not_executed_again_as_a_new_run(option: str, folder: Path) -> None:
+    answer = runner("resume", "one", "--failed", option, str(folder / "flow.yaml"))
+
+    assert answer.code == 2
+    assert "--failed continues the same run" in answer.stderr
+
+
+def tolerant(folder: Path) -> str:
+    """That workflow, which does without its second collector."""
+    file = folder / "flow.yaml"
+    file.write_text(file.read_text().replace("id: bad\n", "id: bad\n  required: false\n"))
+    return str(file)
 
 
 @pytest.mark.parametrize(("words", "code"), [((), 0), (("--strict",), 1)])
@@ -234,6 +283,19 @@ def test_resume_executes_only_the_items_of_a_foreach_that_failed(items: Path) ->
 
     assert (answer.code, json.loads(answer.stdout)) == (0, {"last": [f"page-{each}" for each in "abcde"]})
     assert executions(items) == {"a": 1, "b": 1, "c": 2, "d": 1, "e": 1}
+
+
+def test_resume_executes_only_the_items_again_that_failed_of_a_partial_run(items: Path) -> None:
+    file = items / "items.yaml"
+    file.write_text(file.read_text().replace("gather: {id: gather", "gather: {min_success: 60%, id: gather"))
+    assert runner("run", str(file), "--run-id", "one", "--times", "1", "--json").json["status"] == "partial"
+
+    answer = runner("resume", "one", "--failed", "--json")
+
+    assert (answer.code, answer.json["status"]) == (0, "succeeded")
+    assert answer.json["result"] == {"last": [f"page-{each}" for each in "abcde"]}
+    assert executions(items) == {"a": 1, "b": 1, "c": 2, "d": 1, "e": 1}
+    assert (starts(items, "gather"), starts(items, "last")) == (2, 2)
 
 
 def test_resume_from_a_stage_executes_no_item_again_though_their_file_is_gone(items: Path) -> None:

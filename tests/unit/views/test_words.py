@@ -1,6 +1,7 @@
 """The words about a run."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -335,20 +336,19 @@ def test_a_collector_of_a_foreach_is_shown_with_its_item() -> None:
     assert 'item      {"url": "/7", "key": "***"}' in step_details(step_snapshot(RUN, PAGES, step, SOME["page[7]"]))
 
 
-def test_a_partial_run_without_several_collectors_names_the_command_to_run_again() -> None:
+def test_a_partial_run_that_stays_as_it_is_names_what_would_be_executed_again() -> None:
     told = nothing_to_resume(snapshot_of(PARTIAL, NEWS, {})).splitlines()
+    follows = ", ".join(step.id for step in NEWS.tail)
     assert told == [
-        "run news-1 has ended partial, without hn, reddit: nothing is left to execute",
-        (
-            "hint: run the workflow again for all of them; `python -m runner resume news-1 --from hn` executes hn and what"
-            " follows again, as a new run"
-        ),
+        "run news-1 has ended partial, without hn, reddit",
+        f"hint: `python -m runner resume news-1 --failed` executes again what failed, then {follows}, as the same run",
     ]
 
 
-def test_a_partial_run_without_items_starts_from_their_collector() -> None:
-    told = nothing_to_resume(snapshot_of(PARTIAL, PAGES, SOME, layout=LAYOUT, counts=TALLY))
-    assert "hint: `python -m runner resume news-1 --from page` executes page and what follows again" in told
+def test_a_partial_run_that_stays_as_it_is_names_the_items_that_failed() -> None:
+    told = nothing_to_resume(snapshot_of(PARTIAL, PAGES, SOME, layout=LAYOUT, counts=TALLY)).splitlines()
+    assert re.fullmatch(r"run news-1 has ended partial, without page\[.*", told[0])
+    assert "`python -m runner resume news-1 --failed` executes again what failed" in told[1]
 
 
 def test_the_summary_warns_of_a_foreach_without_items() -> None:
