@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from runner.language.bind import Bound
-from runner.ledger.entries import StepStatus
+from runner.ledger.entries import RunStatus, StepStatus
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
 from runner.runs.start import batches, prepare, resume
@@ -64,7 +64,7 @@ def test_what_failed_is_executed_again_and_what_follows_it(client: Ledger, tmp_p
                 for each in collectors
             ]
         )
-        ends = "partial" if failed and done == len(tail) else "failed"
+        ends: RunStatus = "partial" if failed and done == len(tail) else "failed"
         record.finish(
             [make_outcome(step, "succeeded", known[step], attempts=BEFORE) for step in tail[:done]], ends=ends
         )
