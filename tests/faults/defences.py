@@ -171,7 +171,9 @@ TAKEN = Change("TAKEN")
 CURRENT = (Change("CURRENT", "from runner.celery_app import app"), Change("SERVED_AS_CURRENT"))
 SERVED = Change("SERVED", "return current_app")
 # Nothing is recorded of a run before all of it is.
-WHOLE = Change("WHOLE", "ledger.accept(run_id, routed, layout=layout)\ncrashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)")
+WHOLE = Change(
+    "WHOLE", "ledger.open(run_id, routed).accept(layout=layout)\ncrashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)"
+)
 # Of the collectors that a process had claimed none is blamed for another: what was lost twice is executed alone.
 ALONE = Change("ALONE")
 OVERDUE = Change("OVERDUE", "overdue = None")
