@@ -39,7 +39,7 @@ class FanIn(DisabledBackend):  # type: ignore[misc]
     def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:  # noqa: ARG002 - Celery's signature
         try:
             last = getattr(request, RETURNED, None)  # the ledger has it already, if it came with the last outcome
-            if last is None:
+            if last is None:  # defence: RETURNED_DEAD
                 last = process.ledger().open(request.args[0]).returned(request.group, request.id)
             if last:
                 send(maybe_signature(request.chord, app=self.app), self.app, process.ledger())
