@@ -116,7 +116,7 @@ class Watchers:
                     away_since = None
                 else:
                     time.sleep(0.5)
-            except Exception as error:  # noqa: BLE001 - an entry of any kind; nobody may be left waiting for this thread
+            except Exception as error:  # noqa: BLE001 - nobody may be left waiting for this thread
                 self._fail(some, error)
 
     def _subscriptions(self) -> list[Subscription]:
@@ -136,7 +136,10 @@ class Watchers:
             for each in by_key[key]:
                 if unread := [entry for entry in entries if _place(entry[0]) > _place(each.after)]:
                     each.after = unread[-1][0]
-                    each.deliver(unread)
+                    try:
+                        each.deliver(unread)
+                    except Exception as error:  # noqa: BLE001 - a damaged entry, or a closed event loop: the others wait on
+                        self._fail([each], error)
 
     def _check(self, some: Sequence[Subscription]) -> None:
         runs = sorted({each.run_id for each in some})

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import redis
 from celery import Celery
@@ -19,7 +20,7 @@ from runner.errors import BrokerUnavailable, RunFailed, StillRunning, UnknownRun
 from runner.language.plan import Plan, end_of
 from runner.language.tolerance import Verdict
 from runner.language.workflow_file import WorkflowFile, load
-from runner.ledger.entries import Event, RunStatus
+from runner.ledger.entries import ENDED, Event, RunStatus
 from runner.ledger.ledger import Ledger
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id, new_run_id
@@ -77,10 +78,10 @@ def start(
         name = new_run_id(plan) if run_id is None else check_run_id(run_id)
 
         def begin(destination: Destination) -> None:
-            if not starting.start(bound, name, door.ledger, destination):
-                starting.check_same(name, plan, door.ledger)
+            if not starting.start(bound, name, door.broker.ledger, destination):
+                starting.check_same(name, plan, door.broker.ledger)
 
-        if not door.private:
+        if not door.broker.private:
             begin(Destination(queue=process.queue()))
         elif run_id is None or not door.has_ended(name, plan):
             door.attend(name, plan, lambda session: begin(session.destination))
@@ -119,7 +120,7 @@ class Run:
             UnknownRun: there is no such run, or it has expired.
         """
         with _Door.open(app) as door:
-            door.ledger.open(check_run_id(run_id)).info()
+            door.broker.ledger.open(check_run_id(run_id)).info()
             return cls(run_id, door)
 
     @classmethod
@@ -151,6 +152,8 @@ class Run:
             StillRunning: it has not ended; it continues. It is a `TimeoutError`, too.
             UnknownRun: it has expired, or the broker has lost it.
         """
+        if (status := self.status) in ENDED:
+            return status
         future = self._door.watchers.end_of(self._id)
         try:
             with self._door.errors():
@@ -166,6 +169,8 @@ class Run:
 
         However many runs are awaited, one thread waits for all of them.
         """
+        if (status := await self.astatus()) in ENDED:
+            return status
         future = self._door.watchers.end_of(self._id)
         try:
             with self._door.errors():
@@ -221,8 +226,8 @@ class Run:
         """
 
         def do(record: RunRecord) -> None:
-            if not self._door.private:
-                starting.resume(self._id, self._door.ledger, failed=failed)
+            if not self._door.broker.private:
+                starting.resume(self._id, self._door.broker.ledger, failed=failed)
             elif not starting.stays(record.info(), failed=failed):
                 self._door.attend(
                     self._id, record.plan, lambda session: starting.resume(self._id, session.ledger, failed=failed)
@@ -273,7 +278,7 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """Return what is known of the run now, without secrets: its steps, which of them failed, and what is missing."""
-        return self._do(lambda record: read_snapshot(self._door.ledger, record.info(), record.plan))
+        return self._do(lambda record: read_snapshot(self._door.broker.ledger, record.info(), record.plan))
 
     async def asnapshot(self) -> Snapshot:
         """Return what is known of the run now, as `snapshot`."""
@@ -281,7 +286,7 @@ class Run:
 
     def _do(self, action: Callable[[RunRecord], Answer]) -> Answer:
         with self._door.inside():
-            return action(self._door.ledger.open(self._id))
+            return action(self._door.broker.ledger.open(self._id))
 
     def _value(self, status: RunStatus) -> Any:
         if status in {"succeeded", "partial"}:
@@ -309,7 +314,9 @@ class Run:
         def do(record: RunRecord) -> str:
             info = record.info()
             noted = (
-                info if self._door.private else note_unattended(info, self._door.ledger, self._door.settings_of_runs)
+                info
+                if self._door.broker.private
+                else note_unattended(info, self._door.broker.ledger, self._door.settings_of_runs)
             )
             return noted.unattended or noted.waits_for
 
@@ -318,25 +325,32 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Door:
-    """The application, the ledger and the settings of this process's runs.
+class _Broker:
+    """What is known of an application's broker.
 
     Args:
-        url: of the broker, without its password.
-        private: each run has a worker of its own, of this process.
+        url: without its password.
+        private: it is the private Valkey, where each run has a worker of its own, of this process.
     """
 
-    app: Celery
     ledger: Ledger
     settings: Settings
     url: str
     private: bool
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Door:
+    """How this process gets at runs: by an application and its broker."""
+
+    app: Celery
+    broker: _Broker
+
     @classmethod
     @contextmanager
     def open(cls, app: Celery | None) -> "Iterator[_Door]":
         """Open the door for the block."""
-        door = _door(choose_application(app))
+        door = process.own(_Doors).of(choose_application(app))
         with door.inside():
             yield door
 
@@ -344,19 +358,19 @@ class _Door:
     def settings_of_files(self) -> Settings:
         """The settings for `load`: a workflow may name the tasks of an application that is in this process."""
         if is_own(self.app):
-            return self.settings
+            return self.broker.settings
         names = [name for name in self.app.tasks if not name.startswith(("celery.", "runner."))]
-        return self.settings.model_copy(update={"tasks": [*self.settings.tasks, *names]})
+        return self.broker.settings.model_copy(update={"tasks": [*self.broker.settings.tasks, *names]})
 
     @property
     def settings_of_runs(self) -> Settings:
         """The settings for words about a run: its broker and its workers are the application's."""
         own = {} if is_own(self.app) else {"tasks": [f"{self.app.main}.*"]}
-        return self.settings.model_copy(update={"broker_url": self.url, **own})
+        return self.broker.settings.model_copy(update={"broker_url": self.broker.url, **own})
 
     @property
     def watchers(self) -> Watchers:
-        return process.own(_AllWatchers).of(self.ledger)
+        return process.own(_AllWatchers).of(self.broker.ledger)
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -371,7 +385,7 @@ class _Door:
             yield
         except redis.RedisError as error:
             why, hint = broker_problem(error)
-            raise BrokerUnavailable(f"broker {self.url}: {why}", hint) from error
+            raise BrokerUnavailable(f"broker {self.broker.url}: {why}", hint) from error
 
     def has_ended(self, run_id: str, plan: Plan) -> bool:
         """Whether there is such a run, which needs no worker any more.
@@ -380,12 +394,12 @@ class _Door:
             OtherRun: there is, and it does something else.
         """
         with suppress(UnknownRun):
-            starting.check_same(run_id, plan, self.ledger)
-            return self.ledger.open(run_id).info().ended
+            starting.check_same(run_id, plan, self.broker.ledger)
+            return self.broker.ledger.open(run_id).info().ended
         return False
 
     def attend(self, run_id: str, plan: Plan, begin: Callable[[Session], object]) -> None:
-        process.own(PrivateRuns).attend(run_id, plan, self.app, self.settings, begin)
+        process.own(PrivateRuns).attend(run_id, plan, self.app, self.broker.settings, begin)
 
 
 class _AllWatchers:
@@ -395,9 +409,20 @@ class _AllWatchers:
         self.of = functools.cache(Watchers)
 
 
-@functools.cache
-def _door(app: Celery) -> _Door:
-    """Return the door of an application, once its broker has been checked.
+class _Doors:
+    """Those of this process, by the application; one that nobody uses any more is forgotten."""
+
+    def __init__(self) -> None:
+        self._ledgers: WeakKeyDictionary[Celery, _Broker] = WeakKeyDictionary()
+
+    def of(self, app: Celery) -> _Door:
+        if app not in self._ledgers:
+            self._ledgers[app] = _broker_of(app)
+        return _Door(app=app, broker=self._ledgers[app])
+
+
+def _broker_of(app: Celery) -> _Broker:
+    """Return the broker of an application, once it has been checked.
 
     The private Valkey runs from now on until this process exits: it would stop after each run, and start for its result.
     """
@@ -411,7 +436,7 @@ def _door(app: Celery) -> _Door:
         else:
             with open_broker(settings.model_copy(update={"broker_url": url})):
                 pass
-        return _Door(app=app, ledger=process.ledger(), settings=settings, url=without_password(url), private=private)
+        return _Broker(ledger=process.ledger(), settings=settings, url=without_password(url), private=private)
 
 
 def _deciding(snapshot: Snapshot) -> StepSnapshot | None:

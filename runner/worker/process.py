@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from billiard.process import current_process
 from celery import Celery, current_app
@@ -29,6 +30,7 @@ SECRET_PLANS = 32  # plans whose secrets are remembered: more runs than a proces
 
 _secret_plans: dict[str, Plan] = {}  # by the run's id, the latest last
 _worker_app: list[Celery] = []  # of the worker that this process is, or is a child of
+_ledgers: WeakKeyDictionary[Celery, Ledger] = WeakKeyDictionary()
 _own: dict[Callable[[], Any], Any] = {}  # by what makes it
 _making = threading.RLock()
 # What a worker uses until it exits: the embedded server stops when nobody does (brokers/embedded.py). A child inherits it:
@@ -100,12 +102,11 @@ def settings() -> Settings:
 
 def ledger() -> Ledger:
     """Return the ledger on the broker of `app`."""
-    return _ledger_of(app())
-
-
-@functools.cache
-def _ledger_of(its: Celery) -> Ledger:
-    return Ledger.of(connect(application.ledger_url(its, settings())), settings())
+    its = app()
+    found = _ledgers.get(its)
+    if found is None:
+        found = _ledgers[its] = Ledger.of(connect(application.ledger_url(its, settings())), settings())
+    return found
 
 
 def is_child() -> bool:

@@ -69,9 +69,12 @@ class TestTheEnvironmentOfAnotherApplication:
         assert answer.code == 0, answer.stderr
 
     @pytest.mark.usefixtures("state_dir")
-    def test_a_run_from_a_django_project_works(self) -> None:
-        """Celery's fixup for Django is made wherever the variable is set, and reads the name of the loader."""
-        answer = runner("run", DEFAULT, "--topic", "x", DJANGO_SETTINGS_MODULE="shop.settings")
+    def test_a_run_from_a_django_project_works(self, tmp_path: Path) -> None:
+        """Celery's fixup for Django is made wherever the variable is set: it reads the name of the loader, and sets Django up."""
+        (tmp_path / "shop").mkdir()
+        write(tmp_path / "shop", "settings.py", "SECRET_KEY = 'a secret'\nINSTALLED_APPS = []\n")
+
+        answer = runner("run", DEFAULT, "--topic", "x", DJANGO_SETTINGS_MODULE="shop.settings", cwd=tmp_path)
 
         assert answer.code == 0, answer.stderr
 

@@ -13,9 +13,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
+from weakref import WeakSet
 
 import django
 import httpx
@@ -64,6 +66,7 @@ def broker(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """The broker of the page's application. This process has no other, and keeps nothing of it."""
     for name, value in ({"CELERY_BROKER_URL": valkey.url} | FAST).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(_state, "_apps", WeakSet())  # those of other tests
     before = _state._tls.current_app, _state.default_app
     process.settings.cache_clear()
     yield valkey
@@ -74,7 +77,9 @@ def broker(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def app(folder: Path, broker: Server) -> Iterator[Celery]:  # noqa: ARG001 - both are there before it is imported
     """The application of the page, in this process; nobody executes its steps."""
-    yield imported("shop").app
+    its: Celery = imported("shop").app
+    yield its
+    its.close()
     for name in ("shop", "views", "api"):
         sys.modules.pop(name, None)
 
@@ -214,7 +219,7 @@ class TestWhichApplication:
 
     def test_of_several_applications_one_is_named(self, app: Celery, valkey: Server) -> None:
         other = Celery("other", broker=valkey.url, set_as_current=False)
-        with ThreadPoolExecutor(1) as pool:
+        with closing(other), ThreadPoolExecutor(1) as pool:
             with pytest.raises(
                 runner.ApplicationUnfit, match=r"this process has several Celery applications: .*other.*shop"
             ):
@@ -302,7 +307,7 @@ class TestARun:
         assert re.fullmatch(r".*failing\.yaml:\d+:\d+", failed.place)
         assert failed.reason
         assert str(failed) == f"run {run.id} has failed: stage check failed; check ({failed.place}): {failed.reason}"
-        assert run.wait() == "failed"
+        assert run.wait(timeout=0) == "failed"
 
     @pytest.mark.usefixtures("worker")
     def test_a_partial_run_has_a_result_and_names_what_is_missing(self, folder: Path) -> None:
@@ -426,6 +431,16 @@ class TestAwaiting:
             return [await asyncio.gather(*awaited), await asyncio.gather(*followed)]
 
         assert asyncio.run(main()) == [["succeeded"] * 100, ["succeeded"] * 100]
+
+    @pytest.mark.usefixtures("worker")
+    def test_a_loop_that_was_closed_costs_no_other_its_events(self) -> None:
+        """The thread that reads for all of them could not hand the closed one its events, and gave up on all."""
+        run = runner.start("news.yaml", {"topic": "tea"})
+        closed = asyncio.new_event_loop()
+        closed.close()
+        run._door.watchers.events_of(run.id, lambda some: cast("None", closed.call_soon_threadsafe(print, some)))
+
+        assert asyncio.run(last(run)) == "succeeded"
 
     @pytest.mark.usefixtures("app")
     def test_the_thread_that_waits_ends_when_nobody_waits(self) -> None:
