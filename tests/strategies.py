@@ -226,9 +226,16 @@ def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3, 
         )
     if draw(st.booleans()):
         data["gather"] = {"id": f"{word}-gather", **draw(_GATHERS), **draw(_tolerance(alone))}
+        if draw(st.booleans()) and not _is_any_required(data):  # all of them are needed, so that the result is the same
+            data["gather"] |= {"min_success": "100%", "stop": "early"}
     if draw(st.booleans()) or stages:
         data["stages"] = [{"id": f"{word}-stage{at}", **each} for at, each in enumerate(stages)]
     return data
+
+
+def _is_any_required(data: Data) -> bool:
+    common = data.get("defaults", {}).get("collectors", {}).get("required")
+    return any(step.get("required", common) is True for step in data["collectors"])
 
 
 class _Dumper(yaml.SafeDumper):

@@ -46,6 +46,7 @@ def faults(source: Source, tasks: TaskIndex, unknown: Collection[Loc] = ()) -> l
         _task_faults(source, tasks),
         _foreach_faults(source),
         _min_success_faults(source),
+        _stop_faults(source),
     )
     return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
 
@@ -257,6 +258,22 @@ def _min_success_faults(source: Source) -> Iterator[Fault]:
         shown = echo(source.written(loc) or "").strip('"')  # as written: a number that is too large is read as another
         message = f"expected at most {len(collectors):,}, the number of collectors, found {shown}"
         yield Fault("E028", message, source.place(loc))
+
+
+def _stop_faults(source: Source) -> Iterator[Fault]:
+    """Yield the faults of ``stop: early``: it needs a number that is enough, and cancels what is not needed for that."""
+    gather = mapping(source.draft.get("gather"))
+    if gather.get("stop") != "early":
+        return
+    place = source.place(("gather", "stop"))
+    if gather.get("min_success") in (None, 0, "0%"):
+        hint = "write how many are enough, min_success: 3"
+        yield Fault("E028", "stop: early needs a min_success of at least 1", place, hint)
+    for step in walk(source.draft):
+        if step.kind == "collector" and step.value("required")[0] is True:
+            hint = "leave required out, or stop"
+            where = source.place(step.value("required")[1])
+            yield Fault("E028", f"stop: early cancels collectors, and {echo(step.id)} is required", where, hint)
 
 
 def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:

@@ -170,12 +170,14 @@ class FanOut:
     Args:
         min_success: as written, how many collectors must succeed, besides those that are required: a number, or ``60%``.
         deadline: seconds from the start of the fan-out; a collector that has not ended by then is late. None for no limit.
+        stop: ``early`` if the fan-out ends once ``min_success`` have succeeded, and the rest is not needed.
     """
 
     collectors: tuple[Step, ...]
     gather: Step
     min_success: int | str | None = None
     deadline: float | None = None
+    stop: str | None = None
 
     @property
     def id(self) -> str:
@@ -239,6 +241,7 @@ class Plan:
         """
         deeds = [_deed(step) for step in self.steps]
         tolerances = [each for fan_out in self.fan_outs for each in (fan_out.min_success, fan_out.deadline)]
+        tolerances += [fan_out.stop for fan_out in self.fan_outs if fan_out.stop]
         text = json.dumps([self.name, deeds, *tolerances], sort_keys=True, default=_stated)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -354,6 +357,7 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
         gather=next((step for step in steps if step.kind == "gather"), Step(id="gather", kind="gather", task=None)),
         min_success=gather.min_success if gather else None,
         deadline=gather.deadline if gather else None,
+        stop=gather.stop if gather else None,
     )
     return Plan(
         name=workflow.name,

@@ -77,7 +77,7 @@ _STEP_HINTS = {
         "write it under retry: retry: {delay: 2s, backoff: 2}",
     ),
     **dict.fromkeys(("schedule", "cron"), _NO_SCHEDULE),
-    **dict.fromkeys(("min_success", "deadline"), "it is for the gather"),
+    **dict.fromkeys(("min_success", "deadline", "stop"), "it is for the gather"),
     **dict.fromkeys(("foreach", "batch", "max_concurrency", "required"), _OF_COLLECTORS),
     "then": _OF_COLLECTORS,
     "name": "a step has an id: lower-case letters, digits, _ and -",

@@ -387,6 +387,10 @@ class Gather(Step):
         None, description="Time from the start of the fan-out; a collector that has not ended by then is late."
     )
 
+    stop: Literal["early"] | None = Field(
+        None, description="early: the fan-out ends as soon as min_success have succeeded, and the rest is cancelled."
+    )
+
     @property
     def step_id(self) -> str:
         """Its id, or one made of its task's name: ``gather.concat`` as ``gather_concat``."""

@@ -143,6 +143,7 @@ def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
         finished_at=float(fields["finished_at"]) if "finished_at" in fields else None,
         cause=fields.get("cause", ""),
         waits_for=fields.get("waits_for", ""),
+        stopped=frozenset(name.partition(":")[2] for name in fields if name.startswith("stopped:")),
         inputs=inputs,
         resumed_at=float(fields["resumed_at"]) if "resumed_at" in fields else None,
     )

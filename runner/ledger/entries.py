@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late"]
+StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late", "not_needed"]
 # The statuses of a step whose value counts: the fan-in gets it, and the next step is executed.
 PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 # `unreadable` is no state: the record of such a run is damaged, or of a newer version.
@@ -198,6 +198,7 @@ class Run:
 
     Args:
         waits_for: why a step of it is not executed yet.
+        stopped: the fan-outs that have ended early, by their ids.
         unattended: says that no process continues the run, and how to; the ledger does not know it (session.py).
     """
 
@@ -213,6 +214,7 @@ class Run:
     inputs: Mapping[str, Any] | None = None
     resumed_at: float | None = None
     unattended: str = ""
+    stopped: frozenset[str] = frozenset()
 
     @property
     def ended(self) -> bool:

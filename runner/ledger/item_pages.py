@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runner.errors import RunnerError
 from runner.language.ids import written
 from runner.language.plan import Plan, Step
-from runner.ledger.snapshot import StepSnapshot, count_items, status_of, step_snapshot
+from runner.ledger.snapshot import StepSnapshot, count_items, status_in, step_snapshot
 from runner.ledger.statuses import FAILED, Status
 from runner.text import count, echo
 
@@ -112,7 +112,7 @@ def _with_status(
     for ids in _candidates(record, step, status=status):
         outcomes = record.outcomes_of(ids)
         for each in ids:
-            if status_of(run, outcomes.get(each), running.get(each)) in _meant(status):
+            if status_in(run, record.plan, step, outcomes.get(each), running.get(each)) in _meant(status):
                 yield each, outcomes.get(each)
 
 

@@ -5,7 +5,8 @@ run begin, up to and with its slot: thirteen of them in every command were 3 % o
 
     run       the fields of `Run`; ``fan_out``, the id of the fan-out that is open; and for each fan-out ``left:ID``, how many of
               its collectors have no outcome, ``absent:ID``, how many have one without a value for the gather,
-              ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on
+              ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on; ``early``,
+              if the open one ends early, how many may be left or absent then, and ``stopped:ID`` once one has ended so
     plan      the plan, as JSON
     items     for each batch of a `foreach`: its keys and items, as JSON
     left      for each ref of collectors (itself, or its batch): how many of them have no outcome
@@ -140,6 +141,34 @@ local function answer(group, at, first)
   end
 end
 
+-- Whether a fan-out has ended early; '' is none that may.
+local function is_stopped(fan_out) return fan_out ~= '' and redis.call('HEXISTS', RUN, 'stopped:' .. fan_out) == 1 end
+
+-- The open fan-out has enough: what of it has no outcome is not needed. Items get none, as they may be a million.
+local function stop(fan_out)
+  local left, begun, gone = redis.call('HGETALL', LEFT), redis.call('HGETALL', OPEN), {}
+  redis.call('HSET', RUN, 'stopped:' .. fan_out, stamp(now), 'left:' .. fan_out, 0)
+  redis.call('HDEL', RUN, 'early')
+  local counts = {}
+  for at = 1, #left, 2 do
+    local ref, collector = left[at], many(left[at])
+    if collector then counts[collector] = (counts[collector] or 0) + tonumber(left[at + 1])
+    else
+      redis.call('HSET', OUTCOMES, ref, 'not_needed 0 0 0 \\n[null,null,null]')
+      event({event = 'finished', step = ref, status = 'not_needed', attempt = 0})
+    end
+  end
+  for collector, count in pairs(counts) do
+    redis.call('HINCRBY', TALLY, collector .. ' not_needed', count)
+    event({event = 'finished', step = collector, status = 'not_needed', count = count})
+  end
+  for at = 1, #begun, 2 do
+    if read(begun[at + 1]).ref ~= '' then gone[#gone + 1] = begun[at] end
+  end
+  in_parts('HDEL', OPEN, gone)
+  redis.call('DEL', LEFT, SLOTS)
+end
+
 -- Record outcomes: of every step the first. Returns the steps that were recorded.
 local function record(groups)
   local names, recorded, new = {}, {}, {}
@@ -193,7 +222,7 @@ local function record(groups)
   in_parts('HSET', VALUES, values)
   in_parts('HDEL', OPEN, recorded)
   in_parts('HSET', ABSENT, absent)
-  local total = 0
+  local total, enough = 0, false
   for ref, count in pairs(finished) do
     -- One whose outcome was lost is counted as ended already.
     local before = tonumber(redis.call('HGET', LEFT, ref) or '0')
@@ -201,13 +230,18 @@ local function record(groups)
     if before <= count then redis.call('HDEL', LEFT, ref) else redis.call('HINCRBY', LEFT, ref, -count) end
   end
   if next(finished) then
-    local fan_out = redis.call('HGET', RUN, 'fan_out')
+    local fan_out, early = unpack(redis.call('HMGET', RUN, 'fan_out', 'early'))
+    enough = early and fan_out
     if total > 0 then redis.call('HINCRBY', RUN, 'left:' .. fan_out, -total) end
     if #absent > 0 then redis.call('HINCRBY', RUN, 'absent:' .. fan_out, #absent / 2) end
   end
   for _, name in ipairs(order) do
     redis.call('HINCRBY', TALLY, name, counted[name].count)
     event(counted[name])
+  end
+  if enough then  -- if not too many of it are left, or absent
+    local counts = redis.call('HMGET', RUN, 'left:' .. enough, 'absent:' .. enough, 'early')
+    if tonumber(counts[1]) + tonumber(counts[2] or '0') <= tonumber(counts[3]) then stop(enough) end
   end
   return recorded
 end

@@ -13,7 +13,7 @@ import redis
 from runner.errors import RunnerError, UnknownRun
 from runner.language.ids import batch_ref, item_key, of_ref, written
 from runner.language.layout import Layout, load_layout
-from runner.language.plan import NewerVersion, Plan, Step, load_plan
+from runner.language.plan import FanOut, NewerVersion, Plan, Step, load_plan
 from runner.ledger import codec
 from runner.ledger.damage import MissingData, NewerPlan, of_a_run
 from runner.ledger.entries import Event, FailedAttempt, Outcome, Run, Underway
@@ -118,6 +118,13 @@ class RunReader:
         """Return the refs whose collectors have not all ended, and how many of each have not."""
         left = cast("dict[str, str]", self._server.client.hgetall(self._key("left")))
         return {ref: int(count) for ref, count in left.items()}
+
+    @of_a_run
+    def is_stopped(self, fan_out: FanOut) -> bool:
+        """Whether a fan-out has ended early: what of it has no outcome was not needed."""
+        if fan_out.stop is None:
+            return False
+        return bool(self._server.client.hexists(self._key("run"), f"stopped:{fan_out.id}"))
 
     @of_a_run
     def ended(self, steps: Sequence[str]) -> set[str]:
@@ -275,6 +282,7 @@ class RunReader:
         limit: float = math.inf,
         read: Callable[[str], list[Any]] = codec.shown,
         handed: Mapping[str, str | None] | None = None,
+        stopped: bool = False,
     ) -> Iterator[Any]:
         """Yield the values of the collectors that succeeded, in their order, read some at a time.
 
@@ -282,6 +290,7 @@ class RunReader:
             absent: the collectors that did not succeed; a late one may have a value all the same.
             read: decodes a JSON list of values.
             handed: values that came with the claim.
+            stopped: whether only those with an outcome are meant, as the fan-out has ended early.
 
         Raises:
             FanInTooLarge: they are more bytes of JSON than the limit.
@@ -291,9 +300,11 @@ class RunReader:
         size = 0
         for ids in self.ids(collectors):
             wanted = [step for step in ids if step not in gone]
+            if stopped:
+                wanted = [step for step, ended in self.outcomes_of(wanted).items() if ended.passes]
             if not wanted:
                 continue
-            if handed:
+            if handed and not stopped:
                 stored = [handed.get(step) for step in wanted]
             else:
                 stored = cast("list[str | None]", self._server.client.hmget(self._key("values"), wanted))

@@ -10,7 +10,7 @@ from typing import Any, cast
 import redis
 
 from runner.errors import UnknownRun
-from runner.language.ids import of_ref
+from runner.language.ids import of_ref, written
 from runner.language.layout import Layout, dump_layout
 from runner.language.plan import FanOut, Plan, Step, dump_plan, segments
 from runner.language.redact import redact_inputs
@@ -70,6 +70,7 @@ class RunRecord(RunReader):
             "id": fan_out.gather.id,
             "count": layout.total(fan_out),
             "deadline": fan_out.deadline or 0,
+            "early": layout.total(fan_out) - (layout.least(fan_out) or 0) if fan_out.stop else -1,
             "sizes": _sizes(fan_out, layout),
             "staged": staged,
         }
@@ -141,7 +142,16 @@ class RunRecord(RunReader):
             for (ref, needs), some in groupby(steps, lambda step: (step.ref, self.plan.needs(step)))
         ]
         answer = self._server.do(
-            CLAIM, self.id, token=token, lease=lease, worker=worker, alone=alone, take=take, back=back, wanted=wanted
+            CLAIM,
+            self.id,
+            token=token,
+            lease=lease,
+            worker=worker,
+            alone=alone,
+            take=take,
+            back=back,
+            wanted=wanted,
+            stops=self._stops(step.id for step in steps),
         )
         return list(codec.read_claims(steps, answer, _handed(self.plan)))
 
@@ -172,7 +182,10 @@ class RunRecord(RunReader):
         """
         dumped = codec.dumped(outcomes)
         more = {"chord": follows.chord, "message": follows.message, "commands": follows.commands} if follows else None
-        recorded, done, last = self._server.do(FINISH, self.id, outcomes=dumped, ends=ends, cause=cause, follows=more)
+        stops = self._stops(step for group in dumped if group["ref"] for step in group["steps"])
+        recorded, done, last = self._server.do(
+            FINISH, self.id, outcomes=dumped, ends=ends, cause=cause, follows=more, stops=stops
+        )
         if follows is not None:
             follows.done, follows.last = bool(done), bool(last)
         return cast("list[str]", json.loads(recorded))
@@ -181,7 +194,8 @@ class RunRecord(RunReader):
     def postpone(self, postponed: Iterable[Postponed]) -> list[str]:
         """Record failed attempts that are tried again; return the steps that have not ended."""
         attempts = [codec.dumped_attempt(each) for each in postponed]
-        return cast("list[str]", self._server.do(POSTPONE, self.id, attempts=attempts))
+        stops = self._stops(each["step"] for each in attempts)
+        return cast("list[str]", self._server.do(POSTPONE, self.id, attempts=attempts, stops=stops))
 
     @of_a_run
     def abandon(self, names: Iterable[str], *, worker: str) -> list[Granted]:
@@ -316,6 +330,16 @@ class RunRecord(RunReader):
     def lost(self, steps: Sequence[str]) -> set[str]:
         """Return the steps that have no outcome, or have succeeded and have no value any more."""
         return {step for some in in_parts(steps, 1000) for step in self._server.do(LOST, self.id, steps=some)}
+
+    def _stops(self, steps: Iterable[str]) -> str:
+        """Return the id of the fan-out that has the first of these steps, if it may end early; all are of one fan-out."""
+        if self._plan is None or not any(fan_out.stop for fan_out in self._plan.fan_outs):
+            return ""
+        step = self._plan.by_id.get(written(next(iter(steps), "")))
+        if step is None or step.kind != "collector":
+            return ""
+        fan_out = self._plan.fan_out_of(step)
+        return fan_out.id if fan_out.stop else ""
 
     def _steps(self) -> tuple[Step, ...]:
         """Return its steps; none if its plan is of a newer version."""

@@ -17,6 +17,7 @@ if status then return redis.call('HGET', RUN, 'token') == a.token and stamp(now)
 -- A fan-out begins: its collectors may be claimed.
 local function begin(fan_out)
   redis.call('HSET', RUN, 'fan_out', fan_out.id, 'left:' .. fan_out.id, fan_out.count, 'deadline:' .. fan_out.id, fan_out.deadline)
+  if fan_out.early >= 0 then redis.call('HSET', RUN, 'early', fan_out.early) end
   for ref, size in pairs(fan_out.sizes) do redis.call('HSET', LEFT, ref, size) end
   if redis.call('EXISTS', fan_out.staged) == 1 then redis.call('RENAME', fan_out.staged, ITEMS) end
 end
@@ -67,9 +68,10 @@ local function slots_of(collector)
   end
   return used[collector] or 0
 end
+local stopped = is_stopped(a.stops)
 local function claim(step, ref, needs, most, outcome, begun, may_be_skipped)
   if not status then return 'u' end
-  if outcome then return 'd' end  -- defence: DONE
+  if outcome or (stopped and ref ~= '') then return 'd' end  -- defence: DONE
   if ended then return 'c' end  -- defence: ENDED
   if not is_ready(needs) then return 'n' end
   local is = read(begun)
@@ -201,7 +203,15 @@ if ended then  -- defence: NOT_AFTER_THE_END
   end
   return {'[]', 0, 0}
 end
-local recorded, done, last = record(a.outcomes), 0, 0
+local outcomes = a.outcomes
+-- What becomes of collectors that are not needed any more is dropped.
+if is_stopped(a.stops) then  -- defence: STOPPED
+  outcomes = {}
+  for _, group in ipairs(a.outcomes) do
+    if group.ref == '' then outcomes[#outcomes + 1] = group end
+  end
+end
+local recorded, done, last = record(outcomes), 0, 0
 if a.ends then conclude(a.ends, a.cause) end
 local follows = a.follows
 if follows and follows.chord ~= '' then
@@ -225,7 +235,7 @@ POSTPONE = (
     PRELUDE
     + """
 local postponed, counted = {}, {}
-if not status or ended then return postponed end
+if not status or ended or is_stopped(a.stops) then return postponed end
 for _, each in ipairs(a.attempts) do
   local step = each.step
   if redis.call('HEXISTS', OUTCOMES, step) == 0 then

@@ -87,7 +87,7 @@ class Snapshot:
     @property
     def missing(self) -> list[StepSnapshot]:
         """The collectors whose values are not in the result, and will not be."""
-        return [each for each in self.steps if each.is_collector and each.status not in {*PASSING, *OPEN}]
+        return [each for each in self.steps if each.is_collector and each.status not in {*PASSING, *OPEN, "not_needed"}]
 
     @property
     def counts(self) -> Counter[Status]:
@@ -167,12 +167,19 @@ def step_snapshot(
     reason = "; then ".join(filter(None, [late, f"{error.type}: {error.message}" if error else ""]))
     return StepSnapshot(
         step=_redacted_step(step, plan) if plan.secrets else step,
-        status=status_of(run, outcome, active),
+        status=status_in(run, plan, step, outcome, active),
         outcome=_redacted_outcome(outcome, plan) if outcome and plan.secrets else outcome,
         running=active and _redacted_running(active, plan),
         failures=tuple(_redacted_failure(each, plan) for each in failures),
         reason=redact(reason, plan) if reason else "",
     )
+
+
+def status_in(run: Run, plan: Plan, step: Step, outcome: Outcome | None, running: Underway | None) -> Status:
+    """Return the status of a step, also of an item that was not needed: of a million, those have no outcome."""
+    if outcome is None and step.kind == "collector" and run.stopped and plan.fan_out_of(step).id in run.stopped:
+        return "not_needed"
+    return status_of(run, outcome, running)
 
 
 def status_of(run: Run, outcome: Outcome | None, running: Underway | None) -> Status:

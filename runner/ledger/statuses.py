@@ -11,12 +11,24 @@ Status = Literal[StepStatus, OpenStatus, "partial"]
 
 FAILED: tuple[StepStatus, ...] = ("failed", "timed_out", "late")  # the step itself is the reason, and not another
 OPEN: tuple[OpenStatus, ...] = ("pending", "running", "retrying")  # the step has not ended
-ORDER: tuple[Status, ...] = ("succeeded", *FAILED, "cancelled", "skipped", "running", "retrying", "pending")
+ORDER: tuple[Status, ...] = (
+    "succeeded",
+    *FAILED,
+    "cancelled",
+    "skipped",
+    "not_needed",
+    "running",
+    "retrying",
+    "pending",
+)
 
 
 def together(counts: Mapping[Status, int]) -> Status:
     """The status of many steps, from how many have each."""
     found = {status for status, count in counts.items() if count}
+    if found == {"not_needed"}:
+        return "not_needed"
+    found.discard("not_needed")
     if found & set(OPEN):
         return "pending" if found == {"pending"} else "running"
     if found <= PASSING:

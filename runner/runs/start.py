@@ -122,7 +122,8 @@ def resume(run_id: str, ledger: Ledger, *, failed: bool = False) -> None:
             parts = parts[1:]
         if failed:
             parts = max(parts, _from_first_failure(plan, outcomes), key=len)
-        collectors = any(isinstance(part, FanOut) for part in parts)
+        # What was not needed stays so, and what had failed before.
+        collectors = any(isinstance(part, FanOut) and not record.is_stopped(part) for part in parts)
         lost = _lost(record) if collectors else ()
         record.reopen(collectors=collectors, tail=map(end_of, parts), lost=lost)
     left = record.left()

@@ -22,6 +22,7 @@ _SIGNS: dict[Status | RunStatus, Sign] = {
     "timed_out": Sign("✗", "timed out", "red"),
     "late": Sign("!", "late", "yellow"),
     "skipped": Sign("○", "skipped", "dim"),
+    "not_needed": Sign("○", "unneeded", "dim"),
     "cancelled": Sign("■", "cancelled", "yellow"),
     "unreadable": Sign("?", "unreadable", "red"),
 }

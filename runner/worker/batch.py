@@ -43,6 +43,7 @@ TRIED = 16  # steps of a collector with `max_concurrency` of which one is claime
 # Seconds until a step is claimed again of whose collector as many are executed as may be; and the messages for each of these
 # seconds, as each costs some milliseconds.
 FULL, FULL_PER = 1.0, 25
+LOOK_EVERY = 1.0  # seconds between two looks whether collectors that are executed are still needed
 SOON = 0.01  # seconds until a retry that are waited for where it is, as a message takes about as long
 CONCURRENCY = 64  # of async collectors, if neither the workflow nor the index of tasks says
 
@@ -138,6 +139,7 @@ class Batch:
         running: dict[asyncio.Task[Result], Attempt] = {}
         threads = ThreadPoolExecutor(limit) if in_threads else None
         crowded = False  # what is left must be executed alone
+        fan_out = self.run.plan.fan_out_of(self.steps[0])
         try:
             while rest or running:
                 free = limit - len(running)
@@ -152,9 +154,12 @@ class Batch:
                     for attempt in attempts:
                         running[asyncio.ensure_future(self._performing(attempt, threads))] = attempt
                 if running:
-                    done = await _first_done(running)
+                    done = await _first_done(running, LOOK_EVERY if fan_out.stop else None)
                     results = [outcome_of(running.pop(each), _result(each)) for each in done]
                     self._record(results, are_last=not (rest or running))
+                    if self.run.is_stopped(fan_out):
+                        await _cancel(running)
+                        return
                 rest.extend(by_id[step_id] for step_id in self._due(wait=not rest and not running))
         finally:
             if threads:
@@ -273,12 +278,24 @@ def _affordable(seconds: float | None) -> int:
     return max(1, min(MOST, int(SLICE / seconds))) if seconds else 1
 
 
-async def _first_done(running: Mapping["asyncio.Task[Any]", Attempt]) -> set["asyncio.Task[Any]"]:
-    """Return the first to end, and any that follow within 5 ms: one round trip records them."""
+async def _cancel(running: Iterable["asyncio.Task[Any]"]) -> None:
+    """Cancel what is not needed any more, and let it clean up."""
+    some = list(running)
+    for each in some:
+        each.cancel()
+    if some:
+        await asyncio.wait(some, timeout=1)
+
+
+async def _first_done(
+    running: Mapping["asyncio.Task[Any]", Attempt],
+    seconds: float | None = None,
+) -> set["asyncio.Task[Any]"]:
+    """Return the first to end, and any that follow within 5 ms: one round trip records them. None may end in these seconds."""
     done: set[asyncio.Task[Any]] = set()
     try:
-        done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        if left:
+        done, left = await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if left and done:
             more, _ = await asyncio.wait(left, timeout=0.005)
             done |= more
     except asyncio.CancelledError:  # a step has cancelled all that runs in the loop, as some do that clean up

@@ -22,7 +22,7 @@ from celery.utils.log import get_task_logger
 
 from runner.errors import UnknownRun
 from runner.language.ids import of_ref
-from runner.language.plan import Step
+from runner.language.plan import FanOut, Step
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun
 from runner.ledger.entries import Follows, Parked
@@ -110,23 +110,26 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
     follows = Follows(chord=self.request.group or "", message=self.request.id)
     with _ledger(self, run_id, refs):
         run = process.run(run_id)
+        hasty = _hasty(run, refs)
         together = _together(self, run, refs)
         if together is not None:
             ids = {step.id for step in together.steps}
             refs = [ref for ref in refs if ref not in ids]
-            together.follows = None if refs else lambda: follows
+            together.follows = None if refs or hasty else lambda: follows
             waiting = together.execute()
         for ref in refs:
             are_last = ref == refs[-1] and not waiting
             steps = run.steps(ref)
-            limited = steps[0].max_concurrency is not None
-            batch = _batch(self, run, steps=steps, follows=(lambda: follows) if are_last and not limited else None)
+            batch = _batch(self, run, steps=steps, follows=(lambda: follows) if are_last and not hasty else None)
             if (seconds := _execute(batch, ref)) is not None:
                 waiting[ref] = seconds
-            elif limited:  # the collector of a `foreach`, which is alone in its message
+            elif steps[0].max_concurrency:  # the collector of a `foreach`, which is alone in its message
                 _execute_others(self, run, ref)
-                follows.last = run.returned(follows.chord, follows.message, fan_out=run.plan.fan_out_of(steps[0]).id)
-                follows.done = True
+        if hasty and run.is_stopped(hasty):
+            waiting.clear()
+        if hasty and not waiting:
+            follows.last = run.returned(follows.chord, follows.message, fan_out=hasty.id)
+            follows.done = True
     if waiting:
         _again(self, min(waiting.values()), args=(run_id, list(waiting)))
     if follows.done:
@@ -236,6 +239,18 @@ def _together(message: Task, run: RunRecord, refs: list[str]) -> Batch | None:
     batch.steps = [step for step in steps if batch.callee(step).is_async]
     batch.callees = {key: callee for key, callee in batch.callees.items() if callee.is_async}
     return batch if len(batch.steps) > 1 else None
+
+
+def _hasty(run: RunRecord, refs: Sequence[str]) -> FanOut | None:
+    """Return the fan-out of a message if it may be over before all of its messages have returned; they may wait for minutes.
+
+    The message that records the last outcome which is needed then sends the gather.
+    """
+    step = run.plan.by_id.get(of_ref(refs[0])[0])
+    if step is None or step.kind != "collector":
+        return None
+    fan_out = run.plan.fan_out_of(step)
+    return fan_out if fan_out.stop or any(each.max_concurrency for each in fan_out.collectors) else None
 
 
 def _execute_others(message: Task, run: RunRecord, own: str) -> None:

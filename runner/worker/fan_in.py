@@ -11,6 +11,7 @@ import redis
 
 from runner.errors import RunnerError
 from runner.language.plan import FanOut
+from runner.ledger.entries import Outcome
 from runner.ledger.run_record import RunRecord
 from runner.ledger.values import decode_value
 from runner.worker.endings import Unread
@@ -53,12 +54,13 @@ def outcomes(run: RunRecord, fan_out: FanOut) -> list[dict[str, Any]]:
     ``item`` is None of a collector without ``foreach``, ``seconds`` of one that never ended an attempt.
     """
     entries = []
+    stopped = run.is_stopped(fan_out)
     for steps in run.expanded(fan_out.collectors):
         ends = run.outcomes_of([step.id for step in steps], values=True)
         for step in steps:
-            if step.id not in ends:
+            ended = ends.get(step.id) or (Outcome(step=step.id, status="not_needed") if stopped else None)
+            if ended is None:
                 continue
-            ended = ends[step.id]
             entries.append(
                 {
                     "id": step.id,

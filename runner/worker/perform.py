@@ -133,7 +133,7 @@ def open_gate(attempt: Attempt) -> list[str] | Skip:
         return []
     count, outcomes = map(int, handed.split())
     fan_out = run.plan.fan_out_of(attempt.step)
-    if outcomes < run.layout.total(fan_out):
+    if outcomes < run.layout.total(fan_out) and not run.is_stopped(fan_out):
         lost = [step for ids in run.ids(fan_out.collectors) for step in run.lost(ids)]
         raise MissingData(run.id, f"the outcome of {listed(sorted(lost))} is missing")
     absent = run.absent() if count else []
@@ -197,7 +197,14 @@ def _handed(
     streamed = fan_in.streams(task)
     limit = math.inf if streamed else settings.fan_in_limit
     fan_out = run.plan.fan_out_of(attempt.step)
-    collected = run.collected(fan_out.collectors, absent=absent, limit=limit, read=decode_value, handed=claim.handed)
+    collected = run.collected(
+        fan_out.collectors,
+        absent=absent,
+        limit=limit,
+        read=decode_value,
+        handed=claim.handed,
+        stopped=run.is_stopped(fan_out),
+    )
     value = fan_in.stream(collected) if streamed else list(collected)
     if fan_in.wants_outcomes(task):
         kwargs["outcomes"] = fan_in.outcomes(run, fan_out)

@@ -88,6 +88,8 @@ BUSY = Change("BUSY", "if false then")
 ENDED = Change("ENDED")
 # As many collectors of a `foreach` are executed at once as its `max_concurrency` says.
 SLOTS = Change("SLOTS", "if slots_of(of) < 0 then")
+# After an early stop of a fan-out, nothing of it is recorded any more: the gather would have it, or not, by chance.
+STOPPED = Change("STOPPED", "if false then")
 # The first outcome of a step is the one; after the end of a run there are no others, and it ends once.
 FIRST = Change("FIRST", "if new[step] then")
 NOT_AFTER_THE_END = Change("NOT_AFTER_THE_END", "if false then")
@@ -204,6 +206,12 @@ PROOFS = {
             "test_a_limit_of_collectors_holds_while_a_worker_that_has_a_slot_is_killed",
             (SLOTS,),
             r"assert \d == 1",
+        ),
+        Proof(
+            "F06 stop",
+            "test_a_collector_that_ends_after_an_early_stop_changes_nothing",
+            (STOPPED,),
+            r"page\[0\]",
         ),
         Proof(
             "F01 default",

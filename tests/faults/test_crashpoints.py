@@ -60,6 +60,28 @@ def test_a_run_ends_whichever_process_dies_and_where(
     )
 
 
+@pytest.mark.parametrize("point", [Crashpoint.FINISH_BEFORE, Crashpoint.FINISH_AFTER])
+def test_a_fan_out_that_ends_early_is_gathered_though_the_process_that_ended_it_has_died(
+    point: Crashpoint, tmp_path: Path, ledger: Ledger, start_worker: StartWorker
+) -> None:
+    workflow, once = tmp_path / "early.yaml", tmp_path / "once"
+    workflow.write_text(
+        "name: early\ncollectors:\n  - id: each\n    foreach: ${{ range(40) }}\n    batch: 5\n    task: collector_1\n"
+        "    with: {topic: '${{ string(item) }}'}\n    retry: 3\n"
+        "gather: {id: gather, task: gather.outcomes, min_success: 1, stop: early}\n"
+    )
+    once.touch()
+    for _ in range(2):
+        start_worker(RUNNER_CRASHPOINT=f"{point}@{once}")
+
+    runner("run", str(workflow), "--run-id", "one", "--detach")
+    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=40)
+
+    assert not once.exists(), "nobody came to that point"
+    run = ledger.open("one")
+    assert (run.info().status, len(run.value("gather"))) == ("succeeded", 40)
+
+
 def test_a_run_that_was_not_accepted_is_unknown(tmp_path: Path, ledger: Ledger) -> None:
     workflow = tmp_path / "flaky.yaml"
     workflow.write_text(FLAKY)

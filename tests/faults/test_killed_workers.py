@@ -3,18 +3,24 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
 
+from runner.language.layout import Layout
+from runner.language.plan import Foreach, Item
+from runner.ledger.codec import packed
+from runner.ledger.entries import Refused
 from runner.ledger.ledger import Ledger
 from tests import processes
 from tests.command_line import runner, start
 from tests.faults import flow, invariants
 from tests.faults.conftest import StartWorker
 from tests.faults.journal import Journal
+from tests.plans import make_collector, make_outcome, make_plan
 from tests.waiting import SLACK, wait_until
 from tests.workflow import write_workflow, yaml_step
 
@@ -78,6 +84,31 @@ def test_a_limit_of_collectors_holds_while_a_worker_that_has_a_slot_is_killed(tm
     begun = [line for line in run.journal.lines() if line.pid != killed.pid]
     at_once = accumulate(1 if line.word == "START" else -1 for line in sorted(begun, key=lambda line: line.at))
     assert max(at_once) == 1
+
+
+def test_a_collector_that_ends_after_an_early_stop_changes_nothing(ledger: Ledger) -> None:
+    """F06, with `stop: early`: its worker was frozen, or slow, while others had enough."""
+    page = make_collector("page", "http.get", foreach=Foreach(items=list(range(4))))
+    plan = make_plan("early", collectors=(page,), gather="g", min_success=2)
+    plan = replace(plan, parts=(replace(plan.fan_outs[0], stop="early"),))
+    layout = Layout(counts={"page": 4}, sizes={"page": 4})
+    run = ledger.open("early", plan)
+    run.accept(layout=layout, items=[packed((Item(n, str(n), n) for n in range(4)), "page/0")])
+    steps = run.steps("page/0")
+    run.claim(steps[:1], token="frozen", worker="w1", lease=30)
+    run.claim(steps[1:3], token="t", worker="w2", lease=30)
+    run.finish([make_outcome(each.id, "succeeded", each.id, ref=each.ref) for each in steps[1:3]])
+
+    late = run.finish([make_outcome(steps[0].id, "succeeded", "late", ref=steps[0].ref)])
+
+    assert run.is_stopped(plan.fan_outs[0])
+    assert (late, set(run.outcomes())) == ([], {"page[1]", "page[2]"})
+    assert list(run.collected(plan.collectors, stopped=True)) == ["page[1]", "page[2]"]
+    assert run.renew([steps[0].id], token="frozen", lease=30) == []
+    assert [
+        claim.why for claim in run.claim(steps, token="n", worker="w3", lease=30) if isinstance(claim, Refused)
+    ] == ["done"] * 4
+    assert run.tally() == {"page": {"succeeded": 2, "not_needed": 2}}
 
 
 @pytest.mark.soak

@@ -46,3 +46,13 @@ def fail_once(name: str, folder: str) -> str:
         marker.touch()
         raise ConnectionError("not yet")
     return name
+
+
+@shared_task(name="crowded.gather_once")
+def gather_once(values: list[str], folder: str) -> list[str]:
+    """Fail the first time."""
+    marker = Path(folder, "gathered")
+    if not marker.exists():
+        marker.touch()
+        raise ConnectionError("not yet")
+    return values

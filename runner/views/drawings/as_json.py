@@ -24,6 +24,7 @@ def draw_json(plan: Plan, screen: Screen = PLAIN) -> str:  # noqa: ARG001 - ever
         ],
         "min_success": next((fan_out.min_success for fan_out in plan.fan_outs), None),
         "deadline": next((fan_out.deadline for fan_out in plan.fan_outs), None),
+        **({"stop": "early"} if any(fan_out.stop for fan_out in plan.fan_outs) else {}),
     }
     return to_json(drawing)
 

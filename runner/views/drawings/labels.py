@@ -68,6 +68,7 @@ def _fan_in(fan_out: FanOut, layout: Layout) -> list[str]:
     return [
         f"fan-in of {layout.total(fan_out):,}" if counted else "fan-in",
         f"at least {least:,}" if isinstance(least, int) else f"at least {least}" if least is not None else "",
+        "stops early" if fan_out.stop else "",
         f"deadline {duration(fan_out.deadline)}" if fan_out.deadline is not None else "",
     ]
 
