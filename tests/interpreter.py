@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from runner.language import foreach
-from runner.language.plan import Plan, Step, arguments
+from runner.language.plan import NO_NAMES, FanOut, Plan, Step, arguments, end_of
 
 
 def interpret(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str, str]) -> Any:
@@ -17,26 +17,35 @@ def interpret(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[
 
 def values(plan: Plan, tasks: Mapping[str, Callable[..., Any]], run: Mapping[str, str]) -> dict[str, Any]:
     """The value of every step, by its id; of a ``foreach``, that of the collector of each item."""
+    known: dict[str, Any] = {}
+    names: dict[str, Any] = {}
 
     def value(step: Step, *before: Any) -> Any:
         if step.task is None:
             return before[0]
-        found = called(step.task, *before, **arguments(plan, step, run))
+        found = called(step.task, *before, **arguments(plan, step, run, names))
         for then in step.then:
-            found = called(then.task or "", found, **arguments(plan, replace(step, arguments=then.arguments), run))
+            found = called(
+                then.task or "", found, **arguments(plan, replace(step, arguments=then.arguments), run, names)
+            )
         return found
 
     def called(task: str, *args: Any, **kwargs: Any) -> Any:
         found = tasks[task](*args, **kwargs)
         return asyncio.run(found) if inspect.iscoroutine(found) else found
 
-    known = {step.id: value(step) for written in plan.collectors for step in repeated(plan, written)}
-    before: Any = list(known.values())
-    for step in plan.tail:
-        before = known[step.id] = value(step, before)
+    for part in plan.parts:
+        before = [names["value"]] if names else []
+        if isinstance(part, FanOut):
+            collected = {step.id: value(step) for each in part.collectors for step in repeated(plan, each, names)}
+            known |= collected
+            before = [list(collected.values())]
+        end = end_of(part)
+        known[end.id] = value(end, *before)
+        names = {"value": known[end.id]}
     return known
 
 
-def repeated(plan: Plan, step: Step) -> list[Step]:
+def repeated(plan: Plan, step: Step, names: Mapping[str, Any] = NO_NAMES) -> list[Step]:
     """A collector, or those that its ``foreach`` makes of it."""
-    return [step] if step.foreach is None else [step.of(item) for item in foreach.items(plan, step)]
+    return [step] if step.foreach is None else [step.of(item) for item in foreach.items(plan, step, names)]

@@ -200,18 +200,60 @@ _STAGES = st.one_of(_call("pure.stage_wrap", {"label": TEXTS}), _call("pure.stag
 _GATHERS = st.one_of(_call("pure.gather_text"), _call("pure.gather_list", {"tag": TEXTS}), _call("pure.echo"))
 
 
+# Of a part that follows another: over its value, whatever that is, or beside it.
+_VALUE_AS_LIST = "${{ type(value) == list ? value : [value] }}"
+_LATER_ITEMS = st.sampled_from(
+    [
+        _VALUE_AS_LIST,
+        {"items": _VALUE_AS_LIST, "as": "page", "key": "n${{ item_index }}"},
+        {"items": "${{ [value, inputs.number] }}"},
+        {"items": "${{ range(3) }}", "key": "${{ type(value) == int }} ${{ item_index }}"},
+    ]
+)
+
+
 @st.composite
-def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3, foreach: bool = True) -> Data:
+def _for_each_later(draw: st.DrawFn) -> Data:
+    foreach = draw(_LATER_ITEMS)
+    name = foreach.get("as", "item") if isinstance(foreach, dict) else "item"
+    value = st.sampled_from([f"${{{{ {name} }}}}", "${{ [value, item_index] }}"])
+    return {**draw(_call("pure.echo", {"value": value})), "foreach": foreach}
+
+
+@st.composite
+def _fan_out_stage(draw: st.DrawFn, name: str, *, foreach: bool) -> Data:
+    """A stage with collectors, and with a gather or without."""
+    alone = st.one_of(_COLLECTORS, _call("pure.echo", {"value": st.just("after ${{ value }}")}))
+    kinds = st.one_of(alone, _for_each(), _for_each_later(), _for_each_later()) if foreach else alone
+    collectors = draw(st.lists(_or_may_fail(kinds), min_size=1, max_size=3))
+    stage: Data = {"id": name, "collectors": [{"id": f"{name}-c{at}", **each} for at, each in enumerate(collectors)]}
+    if draw(st.booleans()):
+        counted = sum("foreach" not in step for step in collectors)
+        stage["gather"] = {**draw(_GATHERS), **draw(_tolerance(counted))}
+    return stage
+
+
+@st.composite
+def workflows(
+    draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3, foreach: bool = True, later: bool = True
+) -> Data:
     """A valid workflow as the data of its file, of the tasks of ``tests/pure_tasks.py``. Every input has a default.
 
     Args:
         foreach: whether collectors may be repeated for items.
+        later: whether stages may fan out, and whether a file may begin with a stage.
     """
     word = draw(SLUGS)
     kinds = st.one_of(_COLLECTORS, _COLLECTORS, _for_each()) if foreach else _COLLECTORS
     collectors = draw(st.lists(_or_may_fail(_or_followed(kinds)), min_size=1, max_size=max_collectors))
     alone = sum("foreach" not in step for step in collectors)
-    stages = draw(st.lists(_STAGES, max_size=max_stages))
+    fans = [later and draw(st.booleans()) for _ in range(draw(st.integers(0, max_stages)))]
+    stages = [
+        draw(_fan_out_stage(f"{word}-stage{at}", foreach=foreach))
+        if each
+        else {"id": f"{word}-stage{at}", **draw(_STAGES)}
+        for at, each in enumerate(fans)
+    ]
     data: Data = {
         "name": draw(SLUGS),
         "include": ["pure_tasks"],
@@ -229,7 +271,12 @@ def workflows(draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3, 
         if draw(st.booleans()) and not _is_any_required(data):  # all of them are needed, so that the result is the same
             data["gather"] |= {"min_success": "100%", "stop": "early"}
     if draw(st.booleans()) or stages:
-        data["stages"] = [{"id": f"{word}-stage{at}", **each} for at, each in enumerate(stages)]
+        data["stages"] = stages
+    if later and draw(st.integers(0, 4)) == 0:  # without collectors, the first part is a step that is handed nothing
+        first = {"id": f"{word}-first", **draw(_call("pure.echo", {"value": _ARGUMENTS}))}
+        return {key: value for key, value in data.items() if key not in {"collectors", "gather"}} | {
+            "stages": [first, *stages]
+        }
     return data
 
 

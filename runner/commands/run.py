@@ -13,7 +13,7 @@ from runner.commands.options.shared import broker_options, check_concurrency, co
 from runner.errors import RunnerError, UnknownRun
 from runner.language import inputs
 from runner.language.layout import Layout
-from runner.language.plan import Plan
+from runner.language.plan import Plan, segments
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.messages.batching import lay_out
@@ -118,7 +118,10 @@ def command(
     if dry_run:
         destination = Destination.of(settings, name)
         routed = destination.route(plan)
-        layout = lay_out(routed, bound.counts, destination.slots or settings.slots)
+        first = segments(routed)[0].fan_out
+        layout = Layout(counts=bound.counts)
+        if first is not None:
+            layout = lay_out(first, bound.counts, destination.slots or settings.slots)
         return _show(routed, layout, name, as_json=wait.as_json)
     nothing = f"run {name}: nothing was started"
     with raise_interrupts(), tell_nothing_begun(nothing) as begun, starting_broker(settings):

@@ -87,6 +87,8 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
         ]
         steps = list(_first(plan, step)) if expressions else []
         for stated, (name, *within), text in expressions:
+            if foreach.names_root(text, "value"):  # it is known once the run is there
+                continue
             try:
                 for each in steps:
                     arguments(plan, replace(each, arguments={"": text}), run)
@@ -99,6 +101,8 @@ def _first(plan: Plan, step: Step) -> Iterable[Step]:
     """Return the step, or the first of its items' collectors."""
     if step.foreach is None:
         return [step]
+    if foreach.names_value(step):
+        return []
     return map(step.of, islice(foreach.items(plan, step), _TRIED))
 
 
@@ -107,9 +111,11 @@ def _min_success_faults(plan: Plan, counts: Mapping[str, int], source: Source) -
     written = {each.id: each for each in walk(source.data)}
     layout = Layout(counts=counts)
     for fan_out in plan.fan_outs:
+        if not all(map(layout.is_counted, fan_out.collectors)):
+            continue
         least, total = layout.least(fan_out), layout.total(fan_out)
         if least is not None and least > total and any(step.foreach for step in fan_out.collectors):
-            _, loc = written[fan_out.id].value("min_success")
+            loc = (*written[fan_out.id].loc, "min_success")
             empty = [echo(step.id) for step in fan_out.collectors if step.foreach and not counts[step.id]]
             why = f": no items for {listed(empty)}" if empty else ""
             message = f"expected at most {total:,}, the number of collectors, found {least:,}{why}"

@@ -47,6 +47,7 @@ def faults(source: Source, tasks: TaskIndex, unknown: Collection[Loc] = ()) -> l
         _foreach_faults(source),
         _min_success_faults(source),
         _stop_faults(source),
+        _shape_faults(source, unknown),
     )
     return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
 
@@ -91,7 +92,7 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
     for loc, text in strings(source.draft):
         if loc[0] in misshapen or not ("{" in text or "$" in text):
             continue
-        if (names := _names(loc, called)) is not None:
+        if (names := _names(loc, called, follows=_follows(loc, source.draft))) is not None:
             there = {**known, **names}
             problem = (
                 expressions.check(text, there) or expressions.misspelt(text, there) or expressions.mistyped(text, types)
@@ -136,25 +137,35 @@ def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     return types
 
 
-def _names(loc: Loc, called: Mapping[Loc, str | None]) -> Known | None:
-    """Return the names that an expression there may use, besides the inputs; None if no expression is expanded there."""
+def _follows(loc: Loc, data: Mapping[str, Any]) -> bool:
+    """Whether a place is in a part before which there is another, whose value it may name; a default holds for every step."""
+    return loc[0] == "stages" and (loc[1:2] != (0,) or "collectors" in data)
+
+
+def _names(loc: Loc, called: Mapping[Loc, str | None], *, follows: bool = False) -> Known | None:
+    """Return the names that an expression there may use, besides the inputs; None if no expression is expanded there.
+
+    Args:
+        follows: whether there is a value before.
+    """
     within = next((loc[:depth] for depth in range(1, len(loc)) if loc[:depth] in called), loc)
     name = called.get(within)
     item: Known = {name: None, "item_index": None} if name else {}
+    value: Known = {"value": None} if follows else {}
     match loc[len(within) :]:
         case ("with", *_):
-            return {"run": _RUN_NAMES, **item}
+            return {"run": _RUN_NAMES, **item, **value}
         case ("then", int(), "with", *_) if name is not None:
-            return {"run": _RUN_NAMES, **item}
+            return {"run": _RUN_NAMES, **item, **value}
         case ("foreach", "key") if name is not None:
-            return item
-        # Items are read before there is a run.
+            return {**item, **value}
+        # Items of the first part are read before there is a run.
         case ("foreach",) | ("foreach", int(), *_) | ("foreach", "items", "file") | ("foreach", "file") if (
             name is not None
         ):
-            return {}
+            return value
         case ("foreach", "items", *rest) if name is not None and (not rest or isinstance(rest[0], int)):
-            return {}
+            return value
     return None
 
 
@@ -216,7 +227,12 @@ def _keys(value: Any, loc: Loc) -> Iterator[Loc]:
 
 
 def _id_faults(source: Source) -> Iterator[Fault]:
-    found = [(step.id, (*step.loc, "id" if step.id == step.data.get("id") else "task")) for step in walk(source.draft)]
+    found = [
+        (step.id, (*step.loc, "id" if step.id == step.data.get("id") else "task"))
+        for step in walk(source.draft)
+        if step.kind != "gather" or step.loc == ("gather",)
+    ]
+    found += [(each.data.get("id"), (*each.loc, "id")) for each in steps.fan_outs(source.draft) if each.loc]
     # In the order of the file, where the stages may stand before the collectors: "first" is the one above.
     seen: dict[str, str] = {}
     placed = [(source.place(loc), name, loc) for name, loc in found if isinstance(name, str)]
@@ -250,14 +266,36 @@ def _foreach_faults(source: Source) -> Iterator[Fault]:
 
 def _min_success_faults(source: Source) -> Iterator[Fault]:
     """Yield the fault of a number that is too large; with ``foreach`` it is checked once the items are counted."""
-    if any(step.value("foreach")[0] is not None for step in walk(source.draft) if step.kind == "collector"):
+    repeated = {
+        step.loc[:-2]
+        for step in walk(source.draft)
+        if step.kind == "collector" and step.value("foreach")[0] is not None
+    }
+    for each in steps.fan_outs(source.draft):
+        least, collectors = mapping(each.data.get("gather")).get("min_success"), each.data.get("collectors")
+        if each.loc in repeated or not (isinstance(least, int) and isinstance(collectors, list)):
+            continue
+        if least > len(collectors) > 0:
+            loc = (*each.loc, "gather", "min_success")
+            shown = echo(source.written(loc) or "").strip(
+                '"'
+            )  # as written: a number that is too large is read as another
+            message = f"expected at most {len(collectors):,}, the number of collectors, found {shown}"
+            yield Fault("E028", message, source.place(loc))
+
+
+def _shape_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fault]:
+    """Yield a fault for a file without a step, and for a gather without collectors."""
+    data = source.draft
+    if "collectors" in data or any(len(loc) == 1 for loc in unknown):  # a key may be misspelt
         return
-    least, collectors = mapping(source.draft.get("gather")).get("min_success"), source.draft.get("collectors")
-    if isinstance(least, int) and isinstance(collectors, list) and least > len(collectors) > 0:
-        loc = ("gather", "min_success")
-        shown = echo(source.written(loc) or "").strip('"')  # as written: a number that is too large is read as another
-        message = f"expected at most {len(collectors):,}, the number of collectors, found {shown}"
-        yield Fault("E028", message, source.place(loc))
+    if data.get("gather") is not None:
+        yield Fault("E021", 'missing required key "collectors" beside gather', source.place(("gather",), key=True))
+    elif "stages" not in data:
+        hint = "a workflow is collectors, or stages, or both"
+        yield Fault("E021", 'missing required key "collectors"', source.first_key(()), hint)
+    elif data["stages"] in (None, []):
+        yield Fault("E032", "at least one collector or stage", source.place(("stages",)))
 
 
 def _stop_faults(source: Source) -> Iterator[Fault]:
@@ -325,7 +363,7 @@ def _argument_faults(source: Source, step: WrittenStep, task: Task) -> Iterator[
     if task.is_wrapped:
         return
     filled = set()
-    if step.kind != "collector":
+    if step.kind in {"gather", "then"} or (step.kind == "stage" and not step.leads):
         if task.first is None and not task.takes_more:
             loc = step.value("task")[1]
             role = "stand under `then`" if step.kind == "then" else f"be a {step.kind}"

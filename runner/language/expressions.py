@@ -64,7 +64,7 @@ _WORDS = {"true", "false", "null", "in"}
 _KEYWORDS = {"as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop"}
 _KEYWORDS |= {"namespace", "package", "return", "var", "void", "while"}
 # A workflow may not use these as names; `env` will have a meaning.
-RESERVED = frozenset(_WORDS | _TYPES | _KEYWORDS | {"inputs", "run", "item_index", "env"})
+RESERVED = frozenset(_WORDS | _TYPES | _KEYWORDS | {"inputs", "run", "item_index", "value", "coverage", "env"})
 _TOKEN = re.compile(
     r"""
       (?P<string>
@@ -114,12 +114,12 @@ _ELSEWHERE = {
             "jobs",
             "tasks",
             "outputs",
-            "value",
             "values",
             "previous",
         ),
         "a stage gets the value before it, and needs no name for it",
     ),
+    "value": "value is what the part before has made: it is for stages, and for the collectors of a stage",
     "item": "item is for a collector that has foreach",
     "matrix": "a collector is repeated with foreach, and what it is for is called item",
 }

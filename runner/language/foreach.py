@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from runner.language import expressions
 from runner.language.expressions import ITEM_LIMIT
 from runner.language.faults import Fault, InvalidExpression, InvalidItems, InvalidWorkflow
-from runner.language.plan import Foreach, Item, Plan, Step, change_steps
+from runner.language.plan import NO_NAMES, Foreach, Item, Plan, Step, change_steps
 from runner.language.source import Source, found, is_json, kind
 from runner.language.steps import WrittenStep, walk
 from runner.system.home import at_home
@@ -35,8 +35,11 @@ _FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 _Placed = Iterable[tuple[int, Any]]
 
 
-def items(plan: Plan, step: Step) -> Iterator[Item]:
+def items(plan: Plan, step: Step, names: Mapping[str, Any] = NO_NAMES) -> Iterator[Item]:
     """Yield the items of a collector with ``foreach``, in order; a file is read only as far as needed.
+
+    Args:
+        names: what expressions may name besides ``inputs``: the ``value`` of the part before, of a later fan-out.
 
     Raises:
         InvalidExpression: the expression under ``items`` cannot be evaluated.
@@ -45,14 +48,42 @@ def items(plan: Plan, step: Step) -> Iterator[Item]:
     foreach = step.foreach
     if foreach is None:
         return
-    name, placed = _placed(foreach, plan.inputs)
+    names = {"inputs": plan.inputs, **names}
+    name, placed = _placed(foreach, names)
     for index, (place, value) in enumerate(placed):
-        key = str(index) if foreach.key is None else _key(foreach, plan.inputs, value, index, _called(name, place))
+        key = str(index) if foreach.key is None else _key(foreach, names, value, index, _called(name, place))
         yield Item(value, key, index)
+
+
+def count_of(plan: Plan, step: Step, names: Mapping[str, Any] = NO_NAMES) -> int:
+    """Return the number of items of a collector with ``foreach``.
+
+    Args:
+        names: as `items` takes them.
+
+    Raises:
+        InvalidExpression: the expression under ``items`` cannot be evaluated.
+        InvalidItems: there are too many, two have one key, or one cannot be used.
+    """
+    return _count(step.foreach, {"inputs": plan.inputs, **names}) if step.foreach else 1
+
+
+def names_value(step: Step) -> bool:
+    """Whether the items of a collector, or their keys, are made of the value of the part before."""
+    if step.foreach is None:
+        return False
+    return names_root([step.foreach.items, step.foreach.key], "value")
+
+
+def names_root(value: Any, root: str) -> bool:
+    """Whether an expression in a JSON value refers to a name, or to a member of it."""
+    return any(name.partition(".")[0] == root for name in expressions.references(value))
 
 
 def count_items(plan: Plan, source: Source) -> dict[str, int]:
     """Return the number of items of every collector with ``foreach`` in a plan whose inputs are bound.
+
+    Those that are made of the ``value`` of the part before are known only once the run is there.
 
     Raises:
         InvalidWorkflow: there are too many, two have one key, or one cannot be used.
@@ -61,10 +92,10 @@ def count_items(plan: Plan, source: Source) -> dict[str, int]:
     faults: list[Fault] = []
     counts: dict[str, int] = {}
     for step in plan.collectors:
-        if step.foreach is None:
+        if step.foreach is None or names_value(step):
             continue
         try:
-            counts[step.id] = _count(step.foreach, plan.inputs)
+            counts[step.id] = count_of(plan, step)
         except InvalidItems as problem:
             place = source.place(_loc(written[step.id], problem))
             faults.append(Fault(problem.code, str(problem), place, problem.hint))
@@ -90,7 +121,7 @@ def _without_unknown(step: Step) -> Step:
     if foreach is None or isinstance(foreach.items, dict):
         return replace(step, foreach=None)
     used = expressions.references([foreach.items, foreach.key])
-    return replace(step, foreach=None) if any(name.partition(".")[0] == "inputs" for name in used) else step
+    return replace(step, foreach=None) if any(name.partition(".")[0] in {"inputs", "value"} for name in used) else step
 
 
 def _loc(step: WrittenStep, problem: InvalidItems | None = None) -> Loc:
@@ -100,15 +131,15 @@ def _loc(step: WrittenStep, problem: InvalidItems | None = None) -> Loc:
     return (*loc, *(within if isinstance(written, dict) else within[1:]))
 
 
-def _count(foreach: Foreach, inputs: Mapping[str, Any]) -> int:
-    name, placed = _placed(foreach, inputs)
+def _count(foreach: Foreach, names: Mapping[str, Any]) -> int:
+    name, placed = _placed(foreach, names)
     count, places = 0, dict[str, int]()
     for count, (place, value) in enumerate(placed, start=1):
         if count > ITEM_LIMIT:
             raise InvalidItems(f"over {ITEM_LIMIT:,} items, limit {ITEM_LIMIT:,}", "E040")
         if foreach.key is None:
             continue
-        key = _key(foreach, inputs, value, count - 1, _called(name, place))
+        key = _key(foreach, names, value, count - 1, _called(name, place))
         first = places.setdefault(key, place)
         if first != place:
             message = f"duplicate key {echo(key)}: {_called(name, first)} has it, and {_called(name, place)}"
@@ -121,10 +152,9 @@ def _called(name: str, place: int) -> str:
     return f"{name}:{place}" if name else f"item {place:,} (counted from 0)"
 
 
-def _key(foreach: Foreach, inputs: Mapping[str, Any], value: Any, index: int, called: str) -> str:
-    names = {"inputs": inputs, foreach.name: value, "item_index": index}
+def _key(foreach: Foreach, names: Mapping[str, Any], value: Any, index: int, called: str) -> str:
     try:
-        key = expressions.expand(foreach.key, names)
+        key = expressions.expand(foreach.key, {**names, foreach.name: value, "item_index": index})
     except InvalidExpression as problem:
         raise InvalidItems(f"{called}: {problem}", "E038", _key_loc(foreach, index), problem.hint) from problem
     if isinstance(key, int) and not isinstance(key, bool):
@@ -140,15 +170,15 @@ def _key_loc(foreach: Foreach, index: int) -> Loc:
     return ("items", index) if isinstance(foreach.items, list) else ("key",)
 
 
-def _placed(foreach: Foreach, inputs: Mapping[str, Any]) -> tuple[str, _Placed]:
+def _placed(foreach: Foreach, names: Mapping[str, Any]) -> tuple[str, _Placed]:
     """Return the name of the file with the items, empty if there is none, and the items."""
     if isinstance(foreach.items, dict):
-        path = expressions.expand(foreach.items["file"], {"inputs": inputs})
+        path = expressions.expand(foreach.items["file"], names)
         if not isinstance(path, str):
             raise InvalidItems(f"expected the path of a file, found {found(path)}", "E007", ("items", "file"))
         format_ = foreach.items["format"] or _FORMATS.get(Path(path).suffix.lower(), "lines")
         return _shown(path), _READERS[format_](at_home(path))
-    listed = expressions.expand(foreach.items, {"inputs": inputs})
+    listed = expressions.expand(foreach.items, names)
     if not isinstance(listed, list):
         raise InvalidItems(f"expected a list of items, found {kind(listed)}", "E007")
     if len(listed) > ITEM_LIMIT:

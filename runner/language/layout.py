@@ -19,11 +19,13 @@ class Layout:
         counts: for each collector with ``foreach`` whose items have been counted, their number.
         sizes: for each of them, the most items that share a message: its batches have this size.
         shared: for each other collector that shares a message, the number of that message.
+        begun: the ids of the later fan-outs that have begun; the others have no sizes yet.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     shared: Mapping[str, int] = field(default_factory=dict)
+    begun: tuple[str, ...] = ()
 
     def is_counted(self, step: Step) -> bool:
         """Whether the items of a step are counted; before the inputs are bound they may not be."""
@@ -45,6 +47,28 @@ class Layout:
     def refs(self, step: Step) -> tuple[str, ...]:
         """Return the refs of a step's collectors in messages: its id, or with ``foreach`` its batches, ``page/0``, ``page/1`` …."""
         return (step.id,) if step.foreach is None else tuple(self.batches(step))
+
+    def fan_outs(self, plan: Plan) -> tuple[FanOut, ...]:
+        """Return the fan-outs of a run of the plan that have begun."""
+        return tuple(each for each in plan.fan_outs if not plan.begins_later(each) or each.id in self.begun)
+
+    def with_later(self, fan_out: FanOut, layout: Layout) -> Layout:
+        """Return the layout with that of a later fan-out which has begun."""
+        return Layout(
+            counts={**self.counts, **layout.counts},
+            sizes={**self.sizes, **layout.sizes},
+            shared={**self.shared, **layout.shared},
+            begun=(*self.begun, fan_out.id),
+        )
+
+    def only(self, fan_out: FanOut) -> Layout:
+        """Return the layout of one fan-out."""
+        own = {step.id for step in fan_out.collectors}
+        counts, sizes, shared = (
+            {name: number for name, number in each.items() if name in own}
+            for each in (self.counts, self.sizes, self.shared)
+        )
+        return Layout(counts=counts, sizes=sizes, shared=shared)
 
     def refs_of(self, fan_out: FanOut) -> tuple[str, ...]:
         """Return the refs of a fan-out's collectors in messages: each once, alone or in its batch."""
@@ -91,4 +115,5 @@ def load_layout(text: str) -> Layout:
     return Layout(**stored)
 
 
-_NAMES = tuple(each.name for each in fields(Layout))
+# A run's hash has the ids of the fan-outs that have begun, and a layout for each of them.
+_NAMES = tuple(each.name for each in fields(Layout) if each.name != "begun")

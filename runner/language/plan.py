@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from runner.language import expressions
 from runner.language.ids import batch_ref, item_id, written
-from runner.language.steps import Kind, WrittenStep, walk
+from runner.language.steps import Kind, WrittenStep, fan_outs, walk
 
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
     from runner.language import spec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the model
     from runner.language.task_index import TaskIndex
 
 Thing = TypeVar("Thing")
+NO_NAMES: Mapping[str, Any] = {}
 Jitter = Literal["full", "none"] | float
 
 # Seconds after its timeout until a step that nothing interrupts is killed with its process.
@@ -266,6 +267,10 @@ class Plan:
             raise ValueError(f"{step.id} is a stage")  # noqa: TRY004 - it is the step's value that is wrong
         return part
 
+    def begins_later(self, fan_out: FanOut) -> bool:
+        """Whether a fan-out begins while the run is executed, because parts precede it."""
+        return self.parts[0] is not fan_out
+
     def needs(self, step: Step) -> str:
         """Return what must have ended before a step is executed: nothing (empty), a fan-out (``*`` and its id), or a step (its id)."""
         if step.kind == "gather":
@@ -274,9 +279,9 @@ class Plan:
         return end_of(self.parts[at - 1]).id if at else ""
 
     def before(self, step: Step) -> Step | None:
-        """Return the step whose value a stage gets; None for any other step."""
+        """Return the step that makes the value before the part of a step; None for those of the first part."""
         at = self._place(step)
-        return end_of(self.parts[at - 1]) if step.kind == "stage" and at else None
+        return end_of(self.parts[at - 1]) if at else None
 
     def after(self, step: Step) -> tuple[Step, ...]:
         """Return the steps of the parts that run once this gather or stage has ended."""
@@ -301,11 +306,13 @@ class Segment:
     Args:
         workflow: the name of the plan.
         fan_out: None of a plan that begins with a stage.
+        following: the fan-out that begins once the last of these steps has ended.
     """
 
     workflow: str
     fan_out: FanOut | None
     stages: tuple[Step, ...] = ()
+    following: FanOut | None = None
 
 
 def segments(plan: Plan) -> tuple[Segment, ...]:
@@ -313,6 +320,7 @@ def segments(plan: Plan) -> tuple[Segment, ...]:
     cut: list[Segment] = []
     for part in plan.parts:
         if isinstance(part, FanOut):
+            cut[-1:] = [replace(last, following=part) for last in cut[-1:]]
             cut.append(Segment(workflow=plan.name, fan_out=part))
         else:
             *cut, last = cut or [Segment(workflow=plan.name, fan_out=None)]
@@ -350,22 +358,37 @@ def _deed(step: Step) -> Step:
 
 def make(workflow: spec.Workflow, source: Source) -> Plan:
     """Lay out a workflow's steps; the inputs are not bound yet (see `bind`), which is enough to draw it."""
-    gather = workflow.gather
-    steps = [_step(workflow, each, source) for each in walk(source.data)]
-    fan_out = FanOut(
-        collectors=tuple(step for step in steps if step.kind == "collector"),
-        gather=next((step for step in steps if step.kind == "gather"), Step(id="gather", kind="gather", task=None)),
-        min_success=gather.min_success if gather else None,
-        deadline=gather.deadline if gather else None,
-        stop=gather.stop if gather else None,
-    )
+    steps: dict[Loc, list[Step]] = {}  # by the place of their part
+    for each in walk(source.data):
+        steps.setdefault(each.loc[:2] if each.loc[0] == "stages" else (), []).append(_step(workflow, each, source))
+    fanned = {each.loc for each in fan_outs(source.data)}
+    parts = (_fan_out(workflow, loc, some, source) if loc in fanned else some[0] for loc, some in steps.items())
     return Plan(
         name=workflow.name,
         description=workflow.description,
-        parts=(fan_out, *(step for step in steps if step.kind == "stage")),
+        parts=tuple(parts),
         include=tuple(workflow.include),
         directory=str(Path(source.name).absolute().parent),
         secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
+    )
+
+
+def _fan_out(workflow: spec.Workflow, loc: Loc, steps: Sequence[Step], source: Source) -> FanOut:
+    """Return the fan-out at a place; the values themselves are its value if the file names no gather."""
+    gather: spec.StageGather | None = _model_at(workflow, (*loc, "gather"))
+    stated = next((step for step in steps if step.kind == "gather"), None)
+    alone = Step(
+        id=_model_at(workflow, loc).id if loc else "gather",
+        kind="gather",
+        task=None,
+        place=str(source.place(loc)) if loc else "",
+    )
+    return FanOut(
+        collectors=tuple(step for step in steps if step.kind == "collector"),
+        gather=stated or alone,
+        min_success=gather.min_success if gather else None,
+        deadline=gather.deadline if gather else None,
+        stop=gather.stop if gather else None,
     )
 
 
@@ -376,7 +399,10 @@ def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step
     values = {name: getattr(defaults, name) for name in defaults.model_fields_set} if defaults else {}
     values |= {name: getattr(stated, name) for name in stated.model_fields_set if name not in {"id", "with_"}}
     # With min_success, a collector may fail without `required: false`.
-    tolerant = workflow.gather is not None and workflow.gather.min_success is not None
+    tolerant = False
+    if written.kind == "collector":
+        gather = _model_at(workflow, (*written.loc[:-2], "gather"))
+        tolerant = gather is not None and gather.min_success is not None
     required = not tolerant if values.get("required") is None else values["required"]
     foreach = _foreach(values.get("foreach"))
     batch = values.get("batch")
@@ -413,14 +439,15 @@ def _model_at(workflow: spec.Workflow, loc: Loc) -> Any:
     return there
 
 
-def arguments(plan: Plan, step: Step, run: Mapping[str, str]) -> dict[str, Any]:
+def arguments(plan: Plan, step: Step, run: Mapping[str, str], more: Mapping[str, Any] = NO_NAMES) -> dict[str, Any]:
     """Return a step's keyword arguments, with its ``${{ }}`` expanded.
 
     Args:
         step: for a collector with ``foreach``, that of one of its items.
         run: the values of ``run.*``: ``id``, ``name``, ``started_at``.
+        more: what else expressions may name: the ``value`` of the part before.
     """
-    names: dict[str, Any] = {"inputs": plan.inputs, "run": run}
+    names: dict[str, Any] = {"inputs": plan.inputs, "run": run, **more}
     if step.foreach and step.item:
         names |= {step.foreach.name: step.item.value, "item_index": step.item.index}
     expanded: dict[str, Any] = expressions.expand(dict(step.arguments), names)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from runner.language.faults import CODES, Fault
 from runner.language.source import Loc, Source, found, misread
-from runner.language.steps import LISTS, kind_at, step_at
+from runner.language.steps import LISTS, fans_out, kind_at, step_at
 from runner.text import echo, listed, nearest
 
 _TYPES = {
@@ -154,19 +154,21 @@ def _unknown_key(
     loc: Loc, source: Source, language: type[BaseModel], takes: Callable[[Loc], Collection[str]]
 ) -> tuple[Fault, Collection[str]]:
     """Return the fault of an unknown key, and the keys that it may stand for."""
-    key, good = str(loc[-1]), _keys_at(loc[:-1], language)
+    key, good = str(loc[-1]), _keys_at(loc[:-1], language, source)
     place = source.place(loc, key=True)
     message = f"unknown key {echo(key)}{_owner(loc, source)}"
     if key in takes(loc[:-1]):
         return Fault("E020", message, place, "put it under `with`"), ()
     if nested := _nested(loc, source):
         return Fault("E020", message, place, f'write "- id: {key}", and its keys below'), nested
-    if kind_at(loc[:-1]) == "then" and key in _keys_at(loc[:-3], language):
+    if kind_at(loc[:-1]) == "then" and key in _keys_at(loc[:-3], language, source):
         hint = (
             "the collector's holds for all of its calls together"
             if key != "id"
             else "leave it out: only the collector has one"
         )
+        return Fault("E020", message, place, hint), ()
+    if loc[0] == "stages" and len(loc) == 3 and (hint := _stage_hint(key, fans_out=good[-1] == "gather")):
         return Fault("E020", message, place, hint), ()
     translation = (_STEP_HINTS if "task" in good else _HINTS if len(loc) == 1 else {}).get(key)
     if translation:
@@ -175,6 +177,17 @@ def _unknown_key(
     near = synonym if synonym in good else nearest(key, good)
     hint = f"did you mean {echo(near)}?" if near else f"keys are {listed(good)}"
     return Fault("E020", message, place, hint), (near,)
+
+
+def _stage_hint(key: str, *, fans_out: bool) -> str:
+    """Return the hint for a key that is for the other kind of stage, or for another place in it."""
+    if fans_out and key in {"min_success", "deadline"}:
+        return "it is for the gather"
+    if key in {"task", "gather"}:
+        return "a stage is a task, or collectors and their gather"
+    if key in {"foreach", "batch", "max_concurrency", "required"}:
+        return "it is for a collector: a stage fans out with collectors: [{id: …, foreach: …, task: …}]"
+    return ""
 
 
 def _nested(loc: Loc, source: Source) -> tuple[str, ...]:
@@ -193,17 +206,20 @@ def _keys_of(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
-def _keys_at(loc: Loc, language: type[BaseModel]) -> tuple[str, ...]:
+def _keys_at(loc: Loc, language: type[BaseModel], source: Source) -> tuple[str, ...]:
     """Return the keys that the language has at a place."""
     there: Any = language
+    data: Any = source.draft
     for step in loc:
+        data = data[step]
         if isinstance(there, type) and issubclass(there, BaseModel):
             fields = {field.alias or name: field.annotation for name, field in there.model_fields.items()}
             there = fields[str(step)]
         else:
             there = get_args(there)[-1]
         while get_origin(there) in (Annotated, Union, UnionType):
-            there = get_args(there)[0]
+            stage = loc[:1] == ("stages",) and get_origin(there) in (Union, UnionType) and fans_out(data)
+            there = get_args(there)[1 if stage else 0]
     return _keys_of(there)
 
 

@@ -9,19 +9,22 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     PlainValidator,
     StringConstraints,
+    Tag,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from runner.language import checks, expressions, inputs, schema_errors
 from runner.language.faults import Fault, InvalidWorkflow, Place
 from runner.language.inputs import Input
 from runner.language.source import Loc, Source
-from runner.language.steps import BATCH_LIMIT, default_id, mapping, with_tasks
+from runner.language.steps import BATCH_LIMIT, default_id, fans_out, mapping, with_tasks
 from runner.language.task_index import TaskIndex
 
 DAY = 24 * 3600.0
@@ -37,13 +40,21 @@ def read_workflow(source: Source, tasks: TaskIndex) -> "Workflow":
     try:
         workflow = Workflow.model_validate(source.draft)
     except ValidationError as error:
-        errors = error.errors(include_url=False)[: checks.FAULT_LIMIT]
+        errors = [_untagged(each) for each in error.errors(include_url=False)[: checks.FAULT_LIMIT]]
         wrong = schema_errors.faults(errors, source, Workflow, partial(checks.takes, source, tasks))
         unknown = {each["loc"] for each in errors if each["type"] == "extra_forbidden"}
     all_faults = _merged(checks.faults(source, tasks, unknown), [*wrong, *inputs.faults(source)], source.faults)
     if all_faults or workflow is None:
         raise InvalidWorkflow(tuple(_without_secrets(all_faults, source)))
     return workflow
+
+
+def _untagged(error: ErrorDetails) -> ErrorDetails:
+    """Return an error with its place in the file: Pydantic's has the tag of the model after the index of a stage."""
+    match error["loc"]:
+        case ("stages", int(index), "step" | "fan-out", *rest):
+            return {**error, "loc": ("stages", index, *rest)}
+    return error
 
 
 def schema() -> dict[str, Any]:
@@ -371,15 +382,14 @@ class Collector(_CollectorKeys, Step):
 
 
 class Stage(Step):
-    """A step whose first argument is the value before it."""
+    """A step whose first argument is the value before it; the first part of a file has none."""
 
     id: Slug = Field(description="Its name, unique in the workflow: lower-case letters, digits, _ and -.")
 
 
-class Gather(Step):
+class StageGather(Step):
     """The fan-in: a step whose first argument is the list of the collectors' values."""
 
-    id: Slug | None = Field(None, description="Its name, unique in the workflow; without one, the task's name.")
     min_success: MinSuccess | None = Field(
         None, description="How many collectors must succeed: a number, or a percentage of them, 60%."
     )
@@ -391,10 +401,28 @@ class Gather(Step):
         None, description="early: the fan-out ends as soon as min_success have succeeded, and the rest is cancelled."
     )
 
+
+class Gather(StageGather):
+    """The fan-in of the first part of the file, which has an id of its own."""
+
+    id: Slug | None = Field(None, description="Its name, unique in the workflow; without one, the task's name.")
+
     @property
     def step_id(self) -> str:
         """Its id, or one made of its task's name: ``gather.concat`` as ``gather_concat``."""
         return self.id or default_id(self.task)
+
+
+class FanOutStage(_Model):
+    """Collectors in parallel and their gather, once the value before them is there."""
+
+    id: Slug = Field(description="Its name, unique in the workflow, and that of its gather.")
+    collectors: Annotated[list[Collector], BeforeValidator(_or_list)] = Field(
+        min_length=1, max_length=10_000, description="Steps that run in parallel; their order is kept in the results."
+    )
+    gather: StageGather | None = Field(
+        None, description="The fan-in. Without it, the list of values itself is the value."
+    )
 
 
 class Defaults(_Model):
@@ -419,12 +447,21 @@ class Workflow(_Model):
         default_factory=Defaults, description="Keys for every collector, and for every stage."
     )
     collectors: Annotated[list[Collector], BeforeValidator(_or_list)] = Field(
-        min_length=1, max_length=10_000, description="Steps that run in parallel; their order is kept in the results."
+        [],
+        min_length=1,
+        max_length=10_000,
+        description="Steps that run in parallel; their order is kept in the results. They may be left out before stages.",
     )
     gather: Gather | None = Field(None, description="The fan-in. Without it, the list of values itself is the value.")
-    stages: Annotated[list[Stage], BeforeValidator(_or_list)] = Field(
-        [], max_length=100, description="Steps in a row; each gets the value before it."
-    )
+    stages: Annotated[
+        list[
+            Annotated[
+                Annotated[Stage, Tag("step")] | Annotated[FanOutStage, Tag("fan-out")],
+                Discriminator(lambda stage: "fan-out" if fans_out(stage) else "step"),
+            ]
+        ],
+        BeforeValidator(_or_list),
+    ] = Field([], max_length=100, description="Steps or fan-outs in a row; each gets the value before it.")
 
     @model_validator(mode="before")
     @classmethod

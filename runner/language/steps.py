@@ -24,6 +24,8 @@ class WrittenStep:
     Args:
         loc: its place.
         defaults_loc: the place of its defaults, if there are any.
+        fan_out_id: of the gather of a stage that fans out, the id of the stage, which is its own.
+        leads: whether nothing precedes its part: there is no value before it.
     """
 
     kind: Kind
@@ -31,10 +33,14 @@ class WrittenStep:
     data: Mapping[str, Any]
     defaults: Mapping[str, Any]
     defaults_loc: Loc
+    fan_out_id: Any = None
+    leads: bool = False
 
     @property
     def id(self) -> Any:
         """Its id, of whatever type; for a gather without one, the id made of its task's name."""
+        if self.kind == "gather" and self.loc != ("gather",):
+            return self.fan_out_id
         stated, task = self.data.get("id"), self.data.get("task")
         return default_id(task) if self.kind == "gather" and stated is None and isinstance(task, str) else stated
 
@@ -62,8 +68,35 @@ class WrittenStep:
         return given
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WrittenFanOut:
+    """Collectors and their gather, as they are written.
+
+    Args:
+        loc: the place of the stage, empty for the first part of the file.
+        data: the mapping that has the keys ``collectors`` and ``gather``.
+    """
+
+    loc: Loc
+    data: Mapping[str, Any]
+
+
+def fan_outs(data: Mapping[str, Any]) -> Iterator[WrittenFanOut]:
+    """Yield the fan-outs of data that may be malformed, in the order in which they are executed."""
+    if "collectors" in data:
+        yield WrittenFanOut(loc=(), data=data)
+    for loc in _indices(data, "stages"):
+        if fans_out(stage := _value_at(data, loc)):
+            yield WrittenFanOut(loc=loc, data=stage)
+
+
+def fans_out(stage: Any) -> bool:
+    """Whether the data of a stage are those of a fan-out, and not of a step."""
+    return isinstance(stage, dict) and ("collectors" in stage or ("gather" in stage and "task" not in stage))
+
+
 def walk(data: Mapping[str, Any]) -> Iterator[WrittenStep]:
-    """Yield the collectors, the gather and the stages of data that may be malformed; a step that is no mapping is skipped."""
+    """Yield the collectors, gathers and stages of data that may be malformed; a step that is no mapping is skipped."""
     for loc in _places(data):
         step = step_at(data, loc)
         if step is not None:
@@ -81,11 +114,19 @@ def step_at(data: Mapping[str, Any], loc: Loc) -> WrittenStep | None:
     """Return the step at a place, or around it; None if there is none, or if it is no mapping."""
     place = next((loc[:depth] for depth in range(len(loc), 0, -1) if kind_at(loc[:depth])), ())
     kind, step = kind_at(place), _value_at(data, place)
-    if kind is None or not isinstance(step, dict):
+    if kind is None or not isinstance(step, dict) or (kind == "stage" and fans_out(step)):
         return None
     defaults_loc: Loc = ("defaults", place[-2]) if kind in LISTS.values() else ()
     defaults = mapping(_value_at(data, defaults_loc)) if defaults_loc else {}
-    return WrittenStep(kind=kind, loc=place, data=step, defaults=defaults, defaults_loc=defaults_loc)
+    return WrittenStep(
+        kind=kind,
+        loc=place,
+        data=step,
+        defaults=defaults,
+        defaults_loc=defaults_loc,
+        fan_out_id=mapping(_value_at(data, place[:2])).get("id") if place[0] == "stages" else None,
+        leads=place[0] != "stages" or (place[1] == 0 and "collectors" not in data),
+    )
 
 
 def kind_at(loc: Loc) -> Kind | None:
@@ -93,9 +134,13 @@ def kind_at(loc: Loc) -> Kind | None:
     match loc:
         case (str(key), int()):
             return LISTS.get(key)
-        case ("gather",):
+        case ("gather",) | ("stages", int(), "gather"):
             return "gather"
+        case ("stages", int(), "collectors", int()):
+            return "collector"
         case (str(key), int(), "then", int()) | ("defaults", str(key), "then", int()) if LISTS.get(key) == "collector":
+            return "then"
+        case ("stages", int(), "collectors", int(), "then", int()):
             return "then"
     return None
 
@@ -117,7 +162,12 @@ def _places(data: Mapping[str, Any]) -> Iterator[Loc]:
     """Yield the places of steps, in the order in which they are executed."""
     yield from _indices(data, "collectors")
     yield ("gather",)
-    yield from _indices(data, "stages")
+    for loc in _indices(data, "stages"):
+        if fans_out(stage := _value_at(data, loc)):
+            yield from ((*loc, *place) for place in _indices(stage, "collectors"))
+            yield (*loc, "gather")
+        else:
+            yield loc
 
 
 def _indices(data: Mapping[str, Any], key: str) -> Iterator[Loc]:
@@ -138,7 +188,7 @@ def misshapen(data: Mapping[str, Any]) -> set[str]:
 
 def with_tasks(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the data with the task of the defaults filled into the steps without one."""
-    filled = {key: [*value] if key in LISTS and isinstance(value, list) else value for key, value in data.items()}
+    filled = {key: _copied(value) if key in LISTS else value for key, value in data.items()}
     for step in walk(data):
         if "task" in step.defaults:
             holder: Any = filled
@@ -146,6 +196,16 @@ def with_tasks(data: Mapping[str, Any]) -> Mapping[str, Any]:
                 holder = holder[key]
             holder[step.loc[-1]] = {"task": step.defaults["task"], **step.data}
     return filled
+
+
+def _copied(steps: Any) -> Any:
+    """Return a copy of a list of steps as far as `with_tasks` changes it."""
+    if not isinstance(steps, list):
+        return steps
+    return [
+        {**each, "collectors": _copied(each["collectors"])} if fans_out(each) and "collectors" in each else each
+        for each in steps
+    ]
 
 
 def default_id(task: str) -> str:

@@ -11,7 +11,7 @@ PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
 ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "cancelled"})
 # The events of a run, then those of its steps.
-EventName = Literal["accepted", "resumed", "waiting", "ended", "started", "postponed", "finished", "answered"]
+EventName = Literal["accepted", "resumed", "waiting", "ended", "begun", "started", "postponed", "finished", "answered"]
 Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "full", "unknown"]
 # The results of parking a step that no worker can execute.
 Parked = Literal["parked", "expired", "ended"]

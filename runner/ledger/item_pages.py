@@ -62,7 +62,7 @@ def read_page(
     """
     record = ledger.open(run.id, plan)
     running = {} if run.ended else record.underway()
-    total = record.layout.count(step)
+    total = record.layout.count(step) if record.layout.is_counted(step) else 0
     counts = count_items(run, step, total, record.tally().get(step.id, {}), running)
     if status:
         total = sum(counts.get(each, 0) for each in _meant(status))

@@ -6,9 +6,12 @@ run begin, up to and with its slot: thirteen of them in every command were 3 % o
     run       the fields of `Run`; ``fan_out``, the id of the fan-out that is open; and for each fan-out ``left:ID``, how many of
               its collectors have no outcome, ``absent:ID``, how many have one without a value for the gather,
               ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on; ``early``,
-              if the open one ends early, how many may be left or absent then, and ``stopped:ID`` once one has ended so
+              if the open one ends early, how many may be left or absent then, and ``stopped:ID`` once one has ended so.
+              ``layout`` is that of the first part, ``layout:ID`` that of a later fan-out, and ``later`` the ids of those
+              that have begun.
     plan      the plan, as JSON
-    items     for each batch of a `foreach`: its keys and items, as JSON
+    items     for each batch of a `foreach` of the first part: its keys and items, as JSON; ``items:ID`` those of a later
+              fan-out
     left      for each ref of collectors (itself, or its batch): how many of them have no outcome
     open      for each step that was begun and has no outcome: until, token, attempts, first start, attempts that were lost
               with their workers, ref, worker. It is leased until then; with "-" for a token, it waits until then.
@@ -80,6 +83,7 @@ local function keep(...)
   if now - tonumber(redis.call('HGET', RUN, 'kept_at') or '0') > TTL / 10 then
     keys = ALL
     redis.call('HSET', RUN, 'kept_at', stamp(now))
+    for id in string.gmatch(redis.call('HGET', RUN, 'later') or '', '%S+') do redis.call('EXPIRE', key('items:' .. id), TTL) end
   end
   for _, key in ipairs(keys) do redis.call('EXPIRE', key, TTL) end
 end
@@ -100,6 +104,18 @@ local function fields_of(key, names)
   end
   return found
 end
+
+-- A fan-out begins: its collectors may be claimed. It is the one that is open from now on.
+local function begin(fan_out)
+  local id = fan_out.id
+  redis.call('HSET', RUN, 'fan_out', id, 'left:' .. id, fan_out.count, 'deadline:' .. id, fan_out.deadline)
+  if fan_out.early >= 0 then redis.call('HSET', RUN, 'early', fan_out.early) else redis.call('HDEL', RUN, 'early') end
+  local sizes = {}
+  for ref, size in pairs(fan_out.sizes) do sizes[#sizes + 1] = ref; sizes[#sizes + 1] = size end
+  in_parts('HSET', LEFT, sizes)
+  if redis.call('EXISTS', fan_out.staged) == 1 then redis.call('RENAME', fan_out.staged, key(fan_out.items)) end
+end
+local function has_begun(id) return redis.call('HEXISTS', RUN, 'left:' .. id) == 1 end
 
 -- A step that was begun.
 local function read(text)
@@ -169,8 +185,9 @@ local function stop(fan_out)
   redis.call('DEL', LEFT, SLOTS)
 end
 
--- Record outcomes: of every step the first. Returns the steps that were recorded.
-local function record(groups)
+-- Record outcomes: of every step the first. Returns the steps that were recorded. A collector of a later fan-out that has not
+-- begun gets an outcome when the run ends before it, and is counted nowhere: `later` has the id of its fan-out.
+local function record(groups, later)
   local names, recorded, new = {}, {}, {}
   local outcomes, values, absent, finished, counted, order = {}, {}, {}, {}, {}, {}
   for _, group in ipairs(groups) do
@@ -179,6 +196,7 @@ local function record(groups)
   local firsts, place = fields_of(OUTCOMES, names), 0
   for _, group in ipairs(groups) do
     local ref, line, collector = group.ref, line_of(group, group.status), many(group.ref)
+    if later and later[ref] and not has_begun(later[ref]) then ref = '' end
     local name = collector and collector .. ' ' .. group.status
     for at, step in ipairs(group.steps) do
       place = place + 1

@@ -72,15 +72,26 @@ class RunReader:
     def layout(self) -> Layout:
         """How many collectors those of the plan stand for, in which messages; read together with the plan.
 
+        It has the fan-outs that had begun when it was read: see `forget_layout`.
+
         Raises:
             UnknownRun: as `plan`.
             UnreadableRun: as `plan`.
         """
         if self._plan is None:
             self._plan = self._read_plan()
-        if self._layout is None:
-            self._layout = self._read_layout()
-        return self._layout
+        layout = self._layout
+        if layout is None:
+            layout = self._layout = self._read_layout()
+        return layout
+
+    def forget_layout(self) -> None:
+        """Have the layout read again when it is needed, if another fan-out may have begun meanwhile.
+
+        That of the first part never changes, and a plan without later fan-outs costs no more requests.
+        """
+        if self._plan is None or any(map(self._plan.begins_later, self._plan.fan_outs)):
+            self._layout = None
 
     @of_a_run
     def info(self) -> Run:
@@ -158,19 +169,22 @@ class RunReader:
         if step.foreach is None:
             return [step]
         try:
-            [text] = self._items([ref])
+            [text] = self._items(step, [ref])
         except MissingData:
-            if ref not in self.layout.refs(step):
+            self.forget_layout()
+            if ref not in self._refs(step):
                 raise UnknownRun(f"run {self.id} has no batch {ref}") from None
             raise
         return codec.unpacked(step, ref, text)
 
     @of_a_run
-    def items(self) -> Iterator[tuple[str, str]]:
-        """Yield every batch of the run's items, as `accept` takes them."""
-        many = [step for step in self.plan.collectors if step.foreach]
-        for refs in in_parts((ref for step in many for ref in self.layout.refs(step)), 16):
-            yield from zip(refs, self._items(refs), strict=True)
+    def items(self, collectors: Sequence[Step] | None = None) -> Iterator[tuple[str, str]]:
+        """Yield every batch of the run's items, or of those of some collectors, as `accept` takes them."""
+        wanted = self.plan.collectors if collectors is None else [self.plan.by_id[each.id] for each in collectors]
+        for step in wanted:
+            if step.foreach:
+                for refs in in_parts(self._refs(step), 16):
+                    yield from zip(refs, self._items(step, refs), strict=True)
 
     @of_a_run
     def ids(self, collectors: Iterable[Step]) -> Iterator[list[str]]:
@@ -180,8 +194,8 @@ class RunReader:
                 yield [step.id for step in some]
                 continue
             for step in some:
-                for refs in in_parts(self.layout.refs(step), 16):
-                    yield [each for text in self._items(refs) for each in codec.ids(step, text)]
+                for refs in in_parts(self._refs(step), 16):
+                    yield [each for text in self._items(step, refs) for each in codec.ids(step, text)]
 
     @of_a_run
     def expanded(self, collectors: Iterable[Step]) -> Iterator[list[Step]]:
@@ -191,8 +205,8 @@ class RunReader:
                 yield [*some]
                 continue
             for step in some:
-                for refs in in_parts(self.layout.refs(step), 16):
-                    pairs = zip(refs, self._items(refs), strict=True)
+                for refs in in_parts(self._refs(step), 16):
+                    pairs = zip(refs, self._items(step, refs), strict=True)
                     yield [each for ref, text in pairs for each in codec.unpacked(step, ref, text)]
 
     @of_a_run
@@ -226,9 +240,16 @@ class RunReader:
         return counts
 
     @of_a_run
-    def absent(self) -> list[str]:
-        """Return the collectors that have ended without success, in the order of the YAML; items in the order of their keys."""
+    def absent(self, fan_out: FanOut | None = None) -> list[str]:
+        """Return the collectors that have ended without success, in the order of the YAML; items in the order of their keys.
+
+        Args:
+            fan_out: only its own; by default those of all.
+        """
         found = cast("list[str]", self._server.client.hkeys(self._key("absent")))
+        if fan_out is not None and len(self.plan.fan_outs) > 1:
+            own = {step.id for step in fan_out.collectors}
+            found = [each for each in found if written(each) in own]
         places = {step.id: place for place, step in enumerate(self.plan.collectors)}
 
         def place(step_id: str) -> tuple[int, int, str]:
@@ -272,6 +293,11 @@ class RunReader:
         """
         outcome = self.outcome(step)
         return None if outcome is None else outcome.value
+
+    @of_a_run
+    def stored_value(self, step: str) -> str:
+        """Return the value of a step as it is stored, for `decode_value`; empty if there is none."""
+        return cast("str | None", self._server.client.hget(self._key("values"), step)) or ""
 
     @of_a_run
     def collected(
@@ -330,7 +356,7 @@ class RunReader:
         size = self.layout.sizes[step.id]
         end = min(start + number, self.layout.count(step))
         refs = [batch_ref(step.id, batch) for batch in range(start // size, -(-end // size))]
-        texts = self._items(refs)
+        texts = self._items(step, refs)
         return [each for text in texts for each in codec.ids(step, text)][start % size :][: end - start]
 
     @of_a_run
@@ -341,13 +367,13 @@ class RunReader:
             return step
         if step.foreach is None:
             return None
-        refs: Sequence[str] = self.layout.refs(step)
-        if step.foreach.key is None:  # its place
+        refs: Sequence[str] = self._refs(step)
+        if refs and step.foreach.key is None:  # its place
             key, count = item_key(step_id), self.layout.count(step)
             place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else count
             refs = refs[place // self.layout.sizes[step.id] :][:1] if place < count else ()
         for some in in_parts(refs, 16):
-            for ref, text in zip(some, self._items(some), strict=True):
+            for ref, text in zip(some, self._items(step, some), strict=True):
                 if step_id in codec.ids(step, text):
                     return next(each for each in codec.unpacked(step, ref, text) if each.id == step_id)
         return None
@@ -358,7 +384,7 @@ class RunReader:
         many = [step for step in self.plan.collectors if step.foreach]
         left = set(self.left()) if many else set()
         for step in many:
-            for ref in self.layout.refs(step):
+            for ref in self._refs(step):
                 if ref in left:
                     ids = [each.id for each in self.steps(ref)]
                     ended = self.ended(ids)
@@ -416,9 +442,20 @@ class RunReader:
             if not events:
                 yield None
 
-    def _items(self, refs: Sequence[str]) -> list[str]:
-        """Return batches of items as they are stored."""
-        texts = cast("list[str | None]", self._server.client.hmget(self._key("items"), list(refs)) if refs else [])
+    def _refs(self, step: Step) -> tuple[str, ...]:
+        """Return the refs of a step's collectors; none if its fan-out has not begun."""
+        fan_out = self.plan.fan_out_of(step)
+        begun = not self.plan.begins_later(fan_out) or fan_out.id in self.layout.begun
+        return self.layout.refs(step) if begun else ()
+
+    def _items_key(self, fan_out: FanOut) -> str:
+        """Return the name of the key of a fan-out's items, without the run's."""
+        return f"items:{fan_out.id}" if self.plan.begins_later(fan_out) else "items"
+
+    def _items(self, step: Step, refs: Sequence[str]) -> list[str]:
+        """Return batches of a collector's items as they are stored."""
+        key = self._key(self._items_key(self.plan.fan_out_of(step)))
+        texts = cast("list[str | None]", self._server.client.hmget(key, list(refs)) if refs else [])
         if lost := [ref for ref, text in zip(refs, texts, strict=True) if text is None]:
             raise MissingData(self.id, f"the items {listed(lost)} are missing")
         return cast("list[str]", texts)
@@ -427,8 +464,8 @@ class RunReader:
     def _read_plan(self) -> Plan:
         with self._server.client.pipeline(transaction=False) as pipe:
             pipe.get(self._key("plan"))
-            pipe.hget(self._key("run"), "layout")
-            text, layout = cast("list[str | None]", pipe.execute())
+            pipe.hmget(self._key("run"), "layout", "later")
+            text, (layout, later) = cast("tuple[str | None, list[str | None]]", pipe.execute())
         if text is None and self._server.client.exists(self._key("run")):  # defence: MISSED_PLAN
             raise MissingData(self.id, "its plan is missing")
         if text is None:
@@ -436,7 +473,7 @@ class RunReader:
         try:
             plan = load_plan(text)
             if layout is not None:
-                self._layout = load_layout(layout)
+                self._layout = self._merged(plan, load_layout(layout), later)
         except NewerVersion as error:
             raise NewerPlan(self.id, str(error), error.needs) from error
         return plan
@@ -444,13 +481,24 @@ class RunReader:
     @of_a_run
     def _read_layout(self) -> Layout:
         """Read the layout of a run whose plan was known, or whose layout is missing in the ledger."""
-        text = cast("str | None", self._server.client.hget(self._key("run"), "layout"))
+        text, later = cast("list[str | None]", self._server.client.hmget(self._key("run"), ["layout", "later"]))
         if text is None:
             raise MissingData(self.id, "its layout is missing")
         try:
-            return load_layout(text)
+            return self._merged(self.plan, load_layout(text), later)
         except NewerVersion as error:
             raise NewerPlan(self.id, str(error), error.needs) from error
+
+    def _merged(self, plan: Plan, layout: Layout, later: str | None) -> Layout:
+        """Return the layout of the first part with those of the later fan-outs that have begun."""
+        begun = [each for each in plan.fan_outs if each.id in (later or "").split()]
+        names = [f"layout:{each.id}" for each in begun]
+        texts = cast("list[str | None]", self._server.client.hmget(self._key("run"), names) if names else [])
+        for fan_out, text in zip(begun, texts, strict=True):
+            if text is None:
+                raise MissingData(self.id, f"the layout of {fan_out.id} is missing")
+            layout = layout.with_later(fan_out, load_layout(text))
+        return layout
 
     def _key(self, name: str) -> str:
         return self._server.key(self.id, name)

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
@@ -15,18 +15,21 @@ from runner.language.layout import Layout, dump_layout
 from runner.language.plan import FanOut, Plan, Step, dump_plan, segments
 from runner.language.redact import redact_inputs
 from runner.ledger import codec
-from runner.ledger.damage import NewerPlan, UnreadableRun, of_a_run, readable
+from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun, of_a_run, readable
 from runner.ledger.entries import Claim, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
 from runner.ledger.parts import in_parts
 from runner.ledger.run_reader import RunReader
 from runner.ledger.scripts import (
     ABANDON,
     ACCEPT,
+    BEGIN,
     BURY,
     CANCEL,
     CLAIM,
     EXPECT,
     FINISH,
+    FORGET_FAN_OUT,
+    FORGET_OUTCOMES,
     LOST,
     PARK,
     POSTPONE,
@@ -60,20 +63,10 @@ class RunRecord(RunReader):
         """
         token, client = uuid.uuid4().hex, self._server.client
         # Beside the run until it is accepted: another run may have the id.
-        staged = self._key(f"items:{token}")
-        for some in in_parts(items, 16):
-            client.hset(staged, mapping=dict(some))
-            client.expire(staged, 3600)
+        staged = self._stage(token, items)
         plan = self.plan
         fan_out = segments(plan)[0].fan_out
-        first = fan_out and {
-            "id": fan_out.gather.id,
-            "count": layout.total(fan_out),
-            "deadline": fan_out.deadline or 0,
-            "early": layout.total(fan_out) - (layout.least(fan_out) or 0) if fan_out.stop else -1,
-            "sizes": _sizes(fan_out, layout),
-            "staged": staged,
-        }
+        first = fan_out and self._beginning(fan_out, layout, staged)
         packed = self._server.pack(
             token=token,
             plan=dump_plan(plan),
@@ -88,6 +81,75 @@ class RunRecord(RunReader):
         if not accepted:
             client.delete(staged)
         return accepted
+
+    @of_a_run
+    def begin(
+        self,
+        fan_out: FanOut,
+        layout: Layout,
+        items: Iterable[tuple[str, str]] = (),
+        *,
+        kept: Iterable[Outcome] = (),
+    ) -> bool:
+        """Begin a later fan-out: its collectors may be claimed. Return False, and change nothing, if it has begun or the run has ended.
+
+        Args:
+            layout: of this fan-out.
+            items: as `accept` takes them.
+            kept: outcomes of its steps, with their values, taken over from another run.
+        """
+        staged = self._stage(uuid.uuid4().hex, items)
+        begun = self._server.do(
+            BEGIN,
+            self.id,
+            fan_out=self._beginning(fan_out, layout, staged),
+            layout=dump_layout(layout),
+            kept=codec.dumped(replace(each, ref=self.plan.by_id[each.step].ref) for each in kept),
+        )
+        self.forget_layout()
+        return bool(begun)
+
+    @of_a_run
+    def has_begun(self, fan_out: FanOut) -> bool:
+        """Whether the collectors of a fan-out may be claimed."""
+        return bool(self._server.client.hexists(self._key("run"), f"left:{fan_out.id}"))
+
+    @of_a_run
+    def has_started(self, fan_out: FanOut) -> bool:
+        """Whether one of the collectors of a fan-out was claimed."""
+        return bool(self._server.client.hexists(self._key("run"), f"began:{fan_out.id}"))
+
+    def _stage(self, token: str, items: Iterable[tuple[str, str]]) -> str:
+        """Store items where they belong to no fan-out yet; return the name of the key."""
+        staged, client = self._key(f"items:{token}"), self._server.client
+        for some in in_parts(items, 16):
+            client.hset(staged, mapping=dict(some))
+            client.expire(staged, 3600)
+        return staged
+
+    def _beginning(self, fan_out: FanOut, layout: Layout, staged: str) -> dict[str, Any]:
+        """Return the facts by which the scripts begin a fan-out."""
+        return {
+            "id": fan_out.id,
+            "count": layout.total(fan_out),
+            "deadline": fan_out.deadline or 0,
+            "early": layout.total(fan_out) - (layout.least(fan_out) or 0) if fan_out.stop else -1,
+            "sizes": _sizes(fan_out, layout),
+            "counts": {step.id: layout.count(step) for step in fan_out.collectors if step.foreach},
+            "items": self._items_key(fan_out),
+            "staged": staged,
+        }
+
+    def _later(self) -> dict[str, str] | None:
+        """Return the ids of the later fan-outs by those of their collectors without ``foreach``."""
+        plan = self.plan
+        return {
+            step.id: each.id
+            for each in plan.fan_outs
+            if plan.begins_later(each)
+            for step in each.collectors
+            if not step.foreach
+        } or None
 
     def _accept_and_index(self, packed: bytes) -> bool:
         """Accept the run in one round trip. The index is not in the run's slot, so it is written beside the script, not in it.
@@ -131,15 +193,17 @@ class RunRecord(RunReader):
             take: how many may be granted; the others may be claimed later.
             back: seconds until those are claimed again of whose collector as many are executed as may be.
         """
+        values = _handed(self.plan, steps[0])  # a gather is claimed alone
         wanted = [
             {
                 "ref": ref,
                 "needs": needs,
                 "steps": [step.id for step in some],
                 "most": self.plan.by_id[of_ref(ref)[0]].max_concurrency or 0 if ref else 0,
-                "values": _handed(self.plan) if needs.startswith("*") else [],
+                "values": values,
+                "handed": some[0].kind == "stage" and needs != "",
             }
-            for (ref, needs), some in groupby(steps, lambda step: (step.ref, self.plan.needs(step)))
+            for (ref, needs), some in _grouped(steps, self.plan)
         ]
         answer = self._server.do(
             CLAIM,
@@ -153,7 +217,29 @@ class RunRecord(RunReader):
             wanted=wanted,
             stops=self._stops(step.id for step in steps),
         )
-        return list(codec.read_claims(steps, answer, _handed(self.plan)))
+        return list(codec.read_claims(steps, answer, values))
+
+    @of_a_run
+    def claim_beginning(self, fan_out: FanOut, *, token: str, worker: str, lease: float, value: bool) -> Claim:
+        """Claim the beginning of a later fan-out, under the id of its gather, which nobody can claim before.
+
+        Args:
+            value: whether the claim is to have the value of the part before, as JSON.
+        """
+        needs = self.plan.needs(fan_out.collectors[0])
+        wanted = {
+            "ref": "",
+            "needs": needs,
+            "steps": [fan_out.id],
+            "most": 0,
+            "values": [],
+            "handed": value,
+            "quiet": True,
+        }
+        answer = self._server.do(
+            CLAIM, self.id, token=token, lease=lease, worker=worker, alone=True, take=1, back=0, wanted=[wanted]
+        )
+        return next(codec.read_claims([fan_out.gather], answer, []))
 
     @of_a_run
     def renew(self, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
@@ -183,8 +269,9 @@ class RunRecord(RunReader):
         dumped = codec.dumped(outcomes)
         more = {"chord": follows.chord, "message": follows.message, "commands": follows.commands} if follows else None
         stops = self._stops(step for group in dumped if group["ref"] for step in group["steps"])
+        later = self._later() if ends else None
         recorded, done, last = self._server.do(
-            FINISH, self.id, outcomes=dumped, ends=ends, cause=cause, follows=more, stops=stops
+            FINISH, self.id, outcomes=dumped, ends=ends, cause=cause, follows=more, stops=stops, later=later
         )
         if follows is not None:
             follows.done, follows.last = bool(done), bool(last)
@@ -276,25 +363,24 @@ class RunRecord(RunReader):
     def reopen(
         self,
         *,
-        collectors: bool,
+        fan_out: FanOut | None,
         tail: Iterable[Step],
         lost: Iterable[tuple[str, str]] = (),
     ) -> bool:
         """Delete the outcomes of a part of a run that has ended, so that it is executed again; return False if it has not ended.
 
         Args:
-            collectors: whether the part has the collectors that ended without success.
-            tail: the steps of the part that come after the collectors.
+            fan_out: the one whose collectors without success are executed again; None for none.
+            tail: the other steps that are.
             lost: the id and the ref of each collector that `lost` names.
         """
         again = [step.id for step in tail]
         kept = [step.id for step in self.plan.steps if step.id not in again and step.foreach is None]
-        first = segments(self.plan)[0].fan_out
         reopened = self._server.do(
             REOPEN,
             self.id,
-            fan_out=first.gather.id if first else None,
-            collectors=collectors,
+            fan_out=fan_out and fan_out.id,
+            collectors=[step.id for step in fan_out.collectors] if fan_out else [],
             lost=[*lost],
             again=again,
             kept=kept,
@@ -302,6 +388,22 @@ class RunRecord(RunReader):
         if reopened:
             self._server.client.zadd(self._server.shared("active"), {self.id: self._server.now()})
         return bool(reopened)
+
+    @of_a_run
+    def forget(self, fan_out: FanOut) -> None:
+        """Delete what is known of a later fan-out of a run that has ended, so that it begins anew with other items.
+
+        Interrupted, it can be done again: the items go last, and the ids are made of them.
+        """
+        try:
+            for ids in self.ids(fan_out.collectors):
+                for some in in_parts(ids, 1000):
+                    self._server.do(FORGET_OUTCOMES, self.id, steps=some)
+        except MissingData:  # the ledger has lost the items; nobody can ask for their outcomes
+            pass
+        collectors = [step.id for step in fan_out.collectors]
+        self._server.do(FORGET_FAN_OUT, self.id, fan_out=fan_out.id, collectors=collectors)
+        self.forget_layout()
 
     def cancel(self, cause: str) -> RunStatus:
         """Cancel the run: no step of it starts any more. Return its status, which is another if it had ended before.
@@ -312,8 +414,9 @@ class RunRecord(RunReader):
             # An item, or a step of a plan that this program cannot read, gets no outcome: its lack says the same.
             steps = [step for step in self._steps() if step.foreach is None]
             dumped = codec.dumped(Outcome(step=step.id, ref=step.ref, status="cancelled") for step in steps)
+            later = self._later() if steps else None
             with readable(self.id):
-                status = self._server.do(CANCEL, self.id, cause=cause, outcomes=dumped)
+                status = self._server.do(CANCEL, self.id, cause=cause, outcomes=dumped, later=later)
         except UnreadableRun:
             status = self._server.do(BURY, self.id, cause=cause)
             self._server.client.hdel(self._server.shared("unreadable"), self.id)
@@ -357,8 +460,17 @@ def _sizes(fan_out: FanOut, layout: Layout) -> dict[str, int]:
     return sizes
 
 
-def _handed(plan: Plan) -> list[str]:
+def _grouped(steps: Sequence[Step], plan: Plan) -> Iterator[tuple[tuple[str, str], list[Step]]]:
+    """Yield the ref of steps and what they need, with the steps that have both."""
+    for key, some in groupby(steps, lambda step: (step.ref, plan.needs(step))):
+        yield key, list(some)
+
+
+def _handed(plan: Plan, step: Step) -> list[str]:
     """Return the collectors whose values a gather gets with its claim; none if they may be many."""
-    if len(plan.collectors) > HANDED or any(step.foreach for step in plan.collectors):
+    if step.kind != "gather":
         return []
-    return [step.id for step in plan.collectors]
+    collectors = plan.fan_out_of(step).collectors
+    if len(collectors) > HANDED or any(each.foreach for each in collectors):
+        return []
+    return [each.id for each in collectors]

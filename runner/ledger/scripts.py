@@ -14,13 +14,6 @@ ACCEPT = (
     + """
 -- The process that accepted it asks again when the answer was lost: its token is the same.
 if status then return redis.call('HGET', RUN, 'token') == a.token and stamp(now) or 0 end
--- A fan-out begins: its collectors may be claimed.
-local function begin(fan_out)
-  redis.call('HSET', RUN, 'fan_out', fan_out.id, 'left:' .. fan_out.id, fan_out.count, 'deadline:' .. fan_out.id, fan_out.deadline)
-  if fan_out.early >= 0 then redis.call('HSET', RUN, 'early', fan_out.early) end
-  for ref, size in pairs(fan_out.sizes) do redis.call('HSET', LEFT, ref, size) end
-  if redis.call('EXISTS', fan_out.staged) == 1 then redis.call('RENAME', fan_out.staged, ITEMS) end
-end
 redis.call('SET', PLAN, a.plan)
 redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), 'token', a.token)
 redis.call('HSET', RUN, 'workflow', a.workflow, 'hash', a.hash, 'inputs', a.inputs, 'layout', a.layout)
@@ -29,6 +22,28 @@ event({event = 'accepted'})
 record(a.kept)
 keep(unpack(ALL))
 return stamp(now)
+"""
+)
+
+# A later fan-out begins, once: what another worker has staged for it meanwhile is not used. Its gather's lease ends, which
+# the worker that begins it holds. Returns whether this call has begun it.
+BEGIN = (
+    PRELUDE
+    + """
+local fan_out = a.fan_out
+if not status or ended or has_begun(fan_out.id) then
+  redis.call('DEL', fan_out.staged)
+  return 0
+end
+begin(fan_out)
+local later = redis.call('HGET', RUN, 'later')
+redis.call('HSET', RUN, 'layout:' .. fan_out.id, a.layout, 'later', (later and later .. ' ' or '') .. fan_out.id)
+redis.call('HDEL', OPEN, fan_out.id)
+for collector, count in pairs(fan_out.counts) do event({event = 'begun', step = collector, count = count}) end
+record(a.kept)
+redis.call('EXPIRE', key(fan_out.items), TTL)
+keep(RUN, LEFT)
+return 1
 """
 )
 
@@ -69,7 +84,7 @@ local function slots_of(collector)
   return used[collector] or 0
 end
 local stopped = is_stopped(a.stops)
-local function claim(step, ref, needs, most, outcome, begun, may_be_skipped)
+local function claim(step, ref, needs, most, outcome, begun, quiet)
   if not status then return 'u' end
   if outcome or (stopped and ref ~= '') then return 'd' end  -- defence: DONE
   if ended then return 'c' end  -- defence: ENDED
@@ -102,7 +117,7 @@ local function claim(step, ref, needs, most, outcome, begun, may_be_skipped)
     opening[#opening + 1] = written(is)
     local collector = many(ref)
     if collector then started[collector] = (started[collector] or 0) + 1
-    elseif not may_be_skipped then event({event = 'started', step = step, attempt = is.attempt, worker = a.worker}) end
+    elseif not quiet then event({event = 'started', step = step, attempt = is.attempt, worker = a.worker}) end
   end
   given = given + 1
   if is.attempt == 1 and is.lost == 0 then return 'y' end
@@ -116,7 +131,7 @@ for _, wanted in ipairs(a.wanted) do
   local gathers = string.sub(needs, 1, 1) == '*'
   local absent = gathers and redis.call('HGET', RUN, 'absent:' .. string.sub(needs, 2)) or '0'
   for at, step in ipairs(steps) do
-    letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at], absent ~= '0')
+    letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at], wanted.quiet or absent ~= '0')
   end
   if given > 0 then
     redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1])
@@ -124,7 +139,7 @@ for _, wanted in ipairs(a.wanted) do
     if gathers then
       before = absent .. ' ' .. redis.call('HLEN', OUTCOMES)
       if #wanted.values > 0 then handed = redis.call('HMGET', VALUES, unpack(wanted.values)) end
-    elseif needs ~= '' then before = redis.call('HGET', VALUES, needs) or '' end
+    elseif wanted.handed then before = redis.call('HGET', VALUES, needs) or '' end
   end
 end
 in_parts('HSET', OPEN, opening)
@@ -211,7 +226,7 @@ if is_stopped(a.stops) then  -- defence: STOPPED
     if group.ref == '' then outcomes[#outcomes + 1] = group end
   end
 end
-local recorded, done, last = record(outcomes), 0, 0
+local recorded, done, last = record(outcomes, a.later), 0, 0
 if a.ends then conclude(a.ends, a.cause) end
 local follows = a.follows
 if follows and follows.chord ~= '' then
@@ -373,33 +388,40 @@ REOPEN = (
     PRELUDE
     + """
 if not ended then return 0 end
-local function forget(step)
-  redis.call('HDEL', OUTCOMES, step)
-  redis.call('HDEL', VALUES, step)
-end
--- The outcome of a collector is deleted.
+-- The collectors that are executed again: the absent ones of the fan-out, and those whose value or outcome is lost.
+local steps, refs, missed = {}, {}, {}
 local function miss(step, ref)
-  local text = redis.call('HGET', OUTCOMES, step)
-  forget(step)
-  redis.call('HINCRBY', LEFT, ref, 1)
-  if not many(ref) then return end
-  local name = many(ref) .. ' ' .. (text and outcome_of(text).status or 'succeeded')
-  if redis.call('HINCRBY', TALLY, name, -1) <= 0 then redis.call('HDEL', TALLY, name) end
+  if missed[step] then return end
+  missed[step] = true
+  steps[#steps + 1], refs[#refs + 1] = step, ref
 end
-local missed = #a.lost
-if a.collectors then
+if a.fan_out then
+  local own = {}
+  for _, id in ipairs(a.collectors) do own[id] = true end
   local absent = redis.call('HGETALL', ABSENT)
-  for at = 1, #absent, 2 do miss(absent[at], absent[at + 1]) end
-  missed = missed + #absent / 2
-  redis.call('DEL', ABSENT)
-  if a.fan_out then redis.call('HDEL', RUN, 'absent:' .. a.fan_out) end
+  for at = 1, #absent, 2 do
+    local ref = absent[at + 1]
+    if own[many(ref) or ref] then miss(absent[at], ref) end
+  end
+  redis.call('HSET', RUN, 'fan_out', a.fan_out)
+  redis.call('HDEL', RUN, 'absent:' .. a.fan_out, 'began:' .. a.fan_out)
 end
 for _, each in ipairs(a.lost) do miss(each[1], each[2]) end
-if a.fan_out then
-  redis.call('HINCRBY', RUN, 'left:' .. a.fan_out, missed)
-  redis.call('HDEL', RUN, 'began:' .. a.fan_out)
+local texts, left, tallied = fields_of(OUTCOMES, steps), {}, {}
+for at, ref in ipairs(refs) do
+  left[ref] = (left[ref] or 0) + 1
+  if many(ref) then
+    local name = many(ref) .. ' ' .. (texts[at] and outcome_of(texts[at]).status or 'succeeded')
+    tallied[name] = (tallied[name] or 0) + 1
+  end
 end
-for _, step in ipairs(a.again) do forget(step) end
+for ref, count in pairs(left) do redis.call('HINCRBY', LEFT, ref, count) end
+for name, count in pairs(tallied) do
+  if redis.call('HINCRBY', TALLY, name, -count) <= 0 then redis.call('HDEL', TALLY, name) end
+end
+if a.fan_out then redis.call('HINCRBY', RUN, 'left:' .. a.fan_out, #steps) end
+for _, step in ipairs(a.again) do steps[#steps + 1] = step end
+for _, key in ipairs({OUTCOMES, VALUES, ABSENT}) do in_parts('HDEL', key, steps) end
 redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES, SLOTS, CHORDS)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
@@ -421,12 +443,44 @@ return 1
 """
 )
 
+# Outcomes of a later fan-out of a run that has ended, which begins anew when it is resumed.
+FORGET_OUTCOMES = (
+    PRELUDE
+    + """
+if not ended then return 0 end
+for _, key in ipairs({OUTCOMES, VALUES, ABSENT}) do in_parts('HDEL', key, a.steps) end
+return 1
+"""
+)
+
+# Then all else that is known of it: it has not begun.
+FORGET_FAN_OUT = (
+    PRELUDE
+    + """
+if not ended then return 0 end
+local id, own, left, tallied = a.fan_out, {}, {}, {}
+for _, collector in ipairs(a.collectors) do own[collector] = true end
+for _, ref in ipairs(redis.call('HKEYS', LEFT)) do if own[many(ref) or ref] then left[#left + 1] = ref end end
+for _, name in ipairs(redis.call('HKEYS', TALLY)) do
+  if own[string.match(name, '^%S+')] then tallied[#tallied + 1] = name end
+end
+in_parts('HDEL', LEFT, left)
+in_parts('HDEL', TALLY, tallied)
+local later = {}
+for other in string.gmatch(redis.call('HGET', RUN, 'later') or '', '%S+') do if other ~= id then later[#later + 1] = other end end
+redis.call('HSET', RUN, 'later', table.concat(later, ' '))
+redis.call('HDEL', RUN, 'left:' .. id, 'absent:' .. id, 'began:' .. id, 'deadline:' .. id, 'layout:' .. id, 'stopped:' .. id)
+redis.call('DEL', key('items:' .. id))
+return 1
+"""
+)
+
 CANCEL = (
     PRELUDE
     + """
 if not status then return false end
 if not ended then  -- defence: ENDS_ONCE
-  record(a.outcomes)
+  record(a.outcomes, a.later)
   conclude('cancelled', a.cause)
   keep(OUTCOMES, ABSENT)
   status = 'cancelled'

@@ -131,7 +131,8 @@ def snapshot_of(
         if step.foreach is None:
             steps.append(one(step))
             continue
-        all_items = count_items(run, step, layout.count(step), (counts or {}).get(step.id, {}), active)
+        total = layout.count(step) if layout.is_counted(step) else 0
+        all_items = count_items(run, step, total, (counts or {}).get(step.id, {}), active)
         steps.append(StepSnapshot(step=step, status=together(all_items), counts=all_items))
         steps += (one(replace(step, id=step_id, foreach=None)) for step_id in items.get(step.id, ()))
     return Snapshot(

@@ -7,31 +7,31 @@ import math
 from collections.abc import Mapping
 
 from runner.language.layout import Layout
-from runner.language.plan import FanOut, Plan, Step
+from runner.language.plan import FanOut, Step
 from runner.language.steps import BATCH_LIMIT
 
 EACH = 4  # messages for each step that the workers execute at once, so that the last ones do not delay the end
 UNKNOWN = 8  # slots, if no worker has started yet
 
 
-def lay_out(plan: Plan, counts: Mapping[str, int], slots: int) -> Layout:
-    """Return the batch size of every `foreach`, and the messages that other collectors share.
+def lay_out(fan_out: FanOut, counts: Mapping[str, int], slots: int) -> Layout:
+    """Return the batch size of every `foreach` of a fan-out, and the messages that its other collectors share.
 
     Args:
-        plan: with a queue for every step.
+        fan_out: with a queue for every step.
         counts: for each collector with ``foreach``, the number of its items.
         slots: steps that all workers together execute at once; 0 if unknown.
     """
     return Layout(
         counts=counts,
-        sizes={step.id: _size(step, counts[step.id], slots) for step in plan.collectors if step.foreach},
-        shared={step_id: number for fan_out in plan.fan_outs for step_id, number in _shared(fan_out, slots).items()},
+        sizes={step.id: _size(step, counts[step.id], slots) for step in fan_out.collectors if step.foreach},
+        shared=_shared(fan_out, slots),
     )
 
 
-def is_wide(plan: Plan) -> bool:
-    """Whether the batches of a plan depend on how many steps are executed at once."""
-    return any(step.foreach or step.together for step in plan.collectors)
+def is_wide(fan_out: FanOut) -> bool:
+    """Whether the batches of a fan-out depend on how many steps are executed at once."""
+    return any(step.foreach or step.together for step in fan_out.collectors)
 
 
 def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:

@@ -11,14 +11,17 @@ from celery import Signature, chain, chord, signature
 from runner.language.layout import Layout
 from runner.language.plan import HARD_LIMIT_AFTER, FanOut, Plan, Segment, Step, segments
 
-COLLECT, GATHER, STAGE = "runner.collect", "runner.gather", "runner.stage"
+COLLECT, GATHER, STAGE, BEGIN = "runner.collect", "runner.gather", "runner.stage", "runner.begin"
 
 
 def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str] = ()) -> Signature | None:
-    """``chord(collectors, gather | stage | stage …)``; None if every step of the segment is done.
+    """``chord(collectors, gather | stage | stage … | begin)``; None if everything of the segment is done.
+
+    The fan-out that follows is never part of it: its items may not be known yet, and 300 messages that carry 300 more were
+    96 KB each (measured). The last message has a worker begin it, which composes the next segment.
 
     Args:
-        layout: of its fan-out.
+        layout: of its fan-out, and which later ones have begun.
         done: refs of collectors, and ids of the other steps, that have ended; exactly the others are composed.
 
     Always an explicit chord: Celery 5.7 unrolls a group of one in ``chain(group(…), …)`` (canvas.py,
@@ -35,12 +38,14 @@ def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str]
     row += [
         _immutable(STAGE, (run_id, step.id), segment, [step], layout) for step in segment.stages if step.id not in done
     ]
+    if segment.following and segment.following.id not in layout.begun:
+        row.append(_begin(run_id, segment, segment.following))
     rest = chain(*row) if len(row) > 1 else row[0] if row else None
     return chord(collectors, rest) if collectors else rest
 
 
 def compose_open(plan: Plan, run_id: str, layout: Layout, done: Collection[str] = ()) -> Signature | None:
-    """Compose the segment that is open: the first of the plan that has steps which are not done. None if every step is."""
+    """Compose the segment that is open: the first of the plan of which something is not done. None if everything is."""
     composed = (compose(segment, run_id, layout, done) for segment in segments(plan))
     return next((canvas for canvas in composed if canvas is not None), None)
 
@@ -69,6 +74,17 @@ def _immutable(name: str, args: tuple[Any, ...], segment: Segment, steps: list[S
     options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": shadow}
     if (seconds := _time_limit(steps, layout)) is not None:
         options["time_limit"] = seconds  # defence: HARD_LIMIT
+    return _signature(name, args, options)
+
+
+def _begin(run_id: str, segment: Segment, fan_out: FanOut) -> Signature:
+    """Return the message that begins a later fan-out: in the queue of its gather, whose timeout is not its own."""
+    gather = fan_out.gather
+    options = {"queue": gather.queue, "priority": gather.priority, "shadow": f"{segment.workflow}.{fan_out.id}.begin"}
+    return _signature(BEGIN, (run_id, fan_out.id), options)
+
+
+def _signature(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Signature:
     stated = {name: value for name, value in options.items() if value is not None}
     return signature(name, args=args, options=stated, immutable=True)
 

@@ -2,21 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from typing import Any
 
 from runner.errors import RunnerError
 from runner.language import foreach
 from runner.language.bind import Bound
-from runner.language.plan import Plan, Step, end_of, steps_of
+from runner.language.layout import Layout
+from runner.language.plan import FanOut, Plan, Step, end_of, segments, steps_of
+from runner.ledger.entries import Outcome
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
 from runner.ledger.run_reader import RunReader
 from runner.ledger.run_record import RunRecord
 from runner.messages.destination import Destination
-from runner.runs.start import batches, ended_refs, prepare, send_rest, succeeded
+from runner.runs.start import ended_refs, first_batches, prepare, send_rest, succeeded
 from runner.text import listed
+from runner.worker.begin import ItemsUnusable, batches, lay_out_later
 
 _EARLIER = "start from an earlier step, or leave `--from` out"
 
@@ -48,14 +52,16 @@ def rerun(
     earlier = ledger.open(check_run_id(run_id))
     old = earlier.plan
     if edited is None:  # its items are those of the earlier run, in the batches that they are in
-        new, layout, items = destination.route(old), earlier.layout, earlier.items()
+        new, first = destination.route(old), segments(old)[0].fan_out
+        layout = earlier.layout.only(first) if first else Layout()
+        items = earlier.items(first.collectors if first else ())
     else:
         new, layout = prepare(edited, ledger, destination)
-        items = batches(new, layout)
+        items = first_batches(new, layout)
     done = succeeded(old, earlier.layout, earlier.notable_outcomes(old), earlier.tally())
     kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
     if edited is not None:
-        kept -= {step.id for step in old.collectors if step.id in kept and not _same_items(step, earlier, new)}
+        kept = _with_same_items(kept, earlier, new)
     if start is not None:
         wanted = before(new, start)
         if lacking := [step.id for step in wanted if step.id not in kept]:
@@ -64,15 +70,70 @@ def rerun(
             )
         kept = {step.id for step in wanted}
     kept = _unbroken(new, kept)
-    written = [step.id for step in new.steps if step.id in kept and step.foreach is None]
     later = ledger.open(check_run_id(new_id), new, layout)
-    if later.accept(layout=layout, items=items, kept=earlier.outcomes_of(written, values=True).values()):
-        for step in new.collectors:
-            if step.foreach is not None and step.id != start and new.same(step, old):
-                everything = new.fan_out_of(step).id in kept
-                _keep_items(step, earlier, later, everything=everything)
-        left = set(later.left())
+    if later.accept(layout=layout, items=items, kept=_outcomes(_until_next(new), kept, earlier)):
+        for part in new.parts:
+            if isinstance(part, FanOut):
+                if new.begins_later(part):
+                    _begin(part, earlier, later, kept, edited=edited is not None)
+                for step in part.collectors:
+                    if step.foreach is not None and step.id != start and new.same(step, old):
+                        _keep_items(step, earlier, later, everything=part.id in kept)
+            if any(step.id not in kept for step in steps_of(part)):
+                break
+        layout, left = later.layout, set(later.left())
         send_rest(new, layout, new_id, kept | ended_refs(new, layout, left), ledger)
+
+
+def _until_next(plan: Plan, fan_out: FanOut | None = None) -> list[Step]:
+    """Return the steps of the segment of a fan-out; without one, of the first segment."""
+    for segment in segments(plan):
+        if fan_out is None or segment.fan_out is fan_out:
+            return [*(steps_of(segment.fan_out) if segment.fan_out else ()), *segment.stages]
+    return []
+
+
+def _outcomes(steps: Sequence[Step], kept: Collection[str], earlier: RunReader) -> Collection[Outcome]:
+    """Return the outcomes of those of some steps that are kept, with their values, without those of items."""
+    alone = [step.id for step in steps if step.id in kept and step.foreach is None]
+    return earlier.outcomes_of(alone, values=True).values()
+
+
+def _begin(fan_out: FanOut, earlier: RunReader, later: RunRecord, kept: Collection[str], *, edited: bool) -> None:
+    """Begin a later fan-out of a new run, every part before which is kept, if the earlier run had begun it."""
+    old, new = earlier.plan, later.plan
+    if fan_out not in earlier.layout.fan_outs(new) or fan_out.id not in {each.id for each in old.fan_outs}:
+        return
+    outcomes = _outcomes(_until_next(new, fan_out), kept, earlier)
+    if not edited:
+        later.begin(fan_out, earlier.layout.only(fan_out), earlier.items(fan_out.collectors), kept=outcomes)
+        return
+    names = _names(fan_out, earlier, new)
+    try:
+        layout = lay_out_later(new, fan_out, names)
+    except ItemsUnusable:  # a worker says so, as in a run from the beginning
+        return
+    later.begin(fan_out, layout, batches(new, fan_out, layout, names), kept=outcomes)
+
+
+def _names(fan_out: FanOut, earlier: RunReader, new: Plan) -> dict[str, Any]:
+    """Return what the items of a fan-out of the new run are made of, besides its inputs."""
+    if not any(map(foreach.names_value, fan_out.collectors)):
+        return {}
+    return {"value": earlier.value(new.needs(fan_out.collectors[0]))}
+
+
+def _with_same_items(kept: Collection[str], earlier: RunReader, new: Plan) -> set[str]:
+    """Return the kept steps without the collectors that stand for other items in the new run."""
+    same = set(kept)
+    for part in new.parts:
+        if isinstance(part, FanOut):
+            wide = [step for step in part.collectors if step.foreach and step.id in same]
+            names = _names(part, earlier, new) if wide else {}
+            same -= {step.id for step in wide if not _same_items(step, earlier, new, names)}
+        if any(step.id not in same for step in steps_of(part)):
+            break  # nothing after it is kept
+    return same
 
 
 def before(plan: Plan, start: str) -> list[Step]:
@@ -112,15 +173,12 @@ def _unbroken(plan: Plan, kept: set[str]) -> set[str]:
     return unbroken
 
 
-def _same_items(step: Step, earlier: RunReader, new: Plan) -> bool:
+def _same_items(collector: Step, earlier: RunReader, new: Plan, names: Mapping[str, Any]) -> bool:
     """Whether a collector of both plans stands for the same items in both."""
-    if step.foreach is None:
-        return True
-    collector = new.by_id[step.id]
-    now = (collector.of(item) for item in foreach.items(new, collector))
+    now = (collector.of(item) for item in foreach.items(new, collector, names))
     return all(
         before and after and (before.id, _digest(before)) == (after.id, _digest(after))
-        for before, after in zip_longest(_collectors(step, earlier), now)
+        for before, after in zip_longest(_collectors(earlier.plan.by_id[collector.id], earlier), now)
     )
 
 

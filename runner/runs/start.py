@@ -5,19 +5,15 @@ Messages are sent by the Celery application of this process, whose broker the le
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
 
 from kombu.exceptions import OperationalError
 
 from runner.errors import BrokerUnavailable, RunnerError
-from runner.language import foreach
 from runner.language.bind import Bound
-from runner.language.faults import InvalidItems
 from runner.language.ids import written
 from runner.language.layout import Layout
-from runner.language.plan import FanOut, Part, Plan, end_of, steps_of
+from runner.language.plan import FanOut, Part, Plan, Step, end_of, segments, steps_of
 from runner.language.tolerance import Verdict
-from runner.ledger.codec import packed
 from runner.ledger.entries import Outcome, Run
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import check_run_id
@@ -32,6 +28,7 @@ from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.system.program import command_line
 from runner.text import echo, listed
 from runner.worker import application, process
+from runner.worker.begin import batches
 from runner.worker.conclude import conclude
 
 _OTHER_ID = "another `--run-id` starts a run of its own"
@@ -56,7 +53,7 @@ def start(bound: Bound, run_id: str, ledger: Ledger, destination: Destination) -
     """
     routed, layout = prepare(bound, ledger, destination)
     crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)  # defence: WHOLE
-    if not ledger.open(check_run_id(run_id), routed).accept(layout=layout, items=batches(routed, layout)):
+    if not ledger.open(check_run_id(run_id), routed).accept(layout=layout, items=first_batches(routed, layout)):
         return False
     crashpoint(Crashpoint.SUBMIT_BEFORE_SEND)
     send_rest(routed, layout, run_id, frozenset(), ledger)
@@ -122,10 +119,17 @@ def resume(run_id: str, ledger: Ledger, *, failed: bool = False) -> None:
             parts = parts[1:]
         if failed:
             parts = max(parts, _from_first_failure(plan, outcomes), key=len)
-        # What was not needed stays so, and what had failed before.
-        collectors = any(isinstance(part, FanOut) and not record.is_stopped(part) for part in parts)
-        lost = _lost(record) if collectors else ()
-        record.reopen(collectors=collectors, tail=map(end_of, parts), lost=lost)
+        first = parts[0] if parts else None
+        # What follows is handed another value now: it begins anew.
+        for part in parts[1:]:
+            if isinstance(part, FanOut) and record.has_begun(part):
+                record.forget(part)
+        again = [step for part in parts for step in _alone(part, record)]
+        # Of one that has ended early, what was not needed stays so, and what had failed before.
+        begun = isinstance(first, FanOut) and record.has_begun(first) and not record.is_stopped(first)
+        fan_out = first if begun and isinstance(first, FanOut) else None
+        record.reopen(fan_out=fan_out, tail=again, lost=_lost(record, fan_out) if fan_out else ())
+        layout = record.layout
     left = record.left()
     ended = record.ended([step.id for step in plan.tail])
     send_rest(plan, layout, run_id, ended | ended_refs(plan, layout, left), ledger)
@@ -144,13 +148,20 @@ def ended_refs(plan: Plan, layout: Layout, left: Collection[str]) -> set[str]:
     Args:
         left: the others.
     """
-    return {ref for fan_out in plan.fan_outs for ref in layout.refs_of(fan_out) if ref not in left}
+    return {ref for fan_out in layout.fan_outs(plan) for ref in layout.refs_of(fan_out) if ref not in left}
 
 
-def _lost(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Yield the collectors that ended and whose value or outcome the ledger has lost, each with its ref."""
-    left, absent = record.left(), set(record.absent())
-    for step in record.plan.collectors:
+def _alone(part: Part, record: RunRecord) -> Iterator[Step]:
+    """Yield the steps of a part whose outcomes a run that is resumed forgets: all but the collectors of a fan-out that has begun."""
+    if isinstance(part, FanOut) and not record.has_begun(part):
+        yield from (step for step in part.collectors if step.foreach is None)
+    yield end_of(part)
+
+
+def _lost(record: RunRecord, fan_out: FanOut) -> Iterator[tuple[str, str]]:
+    """Yield the collectors of a fan-out that ended and whose value or outcome the ledger has lost, each with its ref."""
+    left, absent = record.left(), set(record.absent(fan_out))
+    for step in fan_out.collectors:
         for ref in record.layout.refs(step):
             ids = [each.id for each in record.steps(ref) if each.id not in absent]
             lost, ended = record.lost(ids), record.ended(ids)
@@ -161,27 +172,19 @@ def _lost(record: RunRecord) -> Iterator[tuple[str, str]]:
 
 
 def prepare(bound: Bound, ledger: Ledger, destination: Destination) -> tuple[Plan, Layout]:
-    """Return the plan with its queues, and its layout."""
+    """Return the plan with its queues, and the layout of its first part; later fan-outs are laid out when they begin."""
     application.check(process.app(), process.settings())
     routed = destination.route(bound.plan)
-    if not is_wide(routed):
-        return routed, Layout()
-    return routed, lay_out(routed, bound.counts, destination.slots or ledger.slots())
+    first = segments(routed)[0].fan_out
+    if first is None or not is_wide(first):
+        return routed, Layout(counts=bound.counts)
+    return routed, lay_out(first, bound.counts, destination.slots or ledger.slots())
 
 
-def batches(plan: Plan, layout: Layout) -> Iterator[tuple[str, str]]:
-    """Yield every batch of the plan's items, as the ledger stores them."""
-    for step in plan.collectors:
-        if step.foreach is not None:
-            items, left = foreach.items(plan, step), layout.count(step)
-            for ref, size in layout.batches(step).items():
-                some = tuple(islice(items, size))
-                left -= len(some)
-                if not some:
-                    break
-                yield packed(some, ref)
-            if left or next(items, None):
-                raise InvalidItems(f"the items of {step.id} changed while they were read", "E039", hint="run it again")
+def first_batches(plan: Plan, layout: Layout) -> Iterator[tuple[str, str]]:
+    """Yield every batch of the items of the first part, as the ledger stores them."""
+    first = segments(plan)[0].fan_out
+    return batches(plan, first, layout) if first else iter(())
 
 
 def succeeded(
@@ -195,7 +198,7 @@ def succeeded(
     done |= {
         step.id
         for step in plan.collectors
-        if step.foreach and count_passing(tally.get(step.id, {})) == layout.count(step)
+        if step.foreach and step.id in layout.sizes and count_passing(tally.get(step.id, {})) == layout.count(step)
     }
     for fan_out in plan.fan_outs:
         if fan_out.id in done:
@@ -206,7 +209,7 @@ def succeeded(
 def mark_lost(run_id: str, plan: Plan, layout: Layout, ledger: Ledger) -> None:
     """Record as failed a run that the broker has lost: `show` finds it again, and `resume` executes it again."""
     record = ledger.open(run_id, plan)
-    if record.accept(layout=layout, items=batches(plan, layout)):
+    if record.accept(layout=layout, items=first_batches(plan, layout)):
         conclude(record, Verdict("failed", "the broker lost its data"))
 
 

@@ -21,6 +21,8 @@ class Crashpoint(StrEnum):
     FINISH_AFTER = "finish.after"
     POSTPONE_BEFORE = "postpone.before"
     POSTPONE_AFTER = "postpone.after"
+    BEGIN_BEFORE = "begin.before"
+    BEGIN_AFTER = "begin.after"
     RETRY_BEFORE_SEND = "retry.before_send"
     RECONCILE_BEFORE_SEND = "reconcile.before_send"
     RECONCILE_AFTER_SEND = "reconcile.after_send"

@@ -32,7 +32,9 @@ def dry_run_words(
             lines += [f"  {step}"]
             continue
         first = _first(hidden, step)
-        lines += [f"  {printable(first.id)}" + (f", of {layout.count(step):,}" if step.foreach else "")]
+        many = f"{layout.count(step):,}" if layout.is_counted(step) else "?"
+        of = f", of {many}" if step.foreach else ""
+        lines += [f"  {printable(first.id)}{of}"]
         lines += [
             f"    {printable(name)} = {json_line(value)}" for name, value in _bound(hidden, run_id, first).items()
         ]
@@ -75,7 +77,7 @@ def _step_of_dry_run(plan: Plan, layout: Layout, run_id: str, step: Step) -> dic
         "kind": step.kind,
         "task": step.task,
         "queue": step.queue,
-        **({"count": layout.count(step)} if step.foreach else {}),
+        **({"count": layout.count(step) if layout.is_counted(step) else None} if step.foreach else {}),
         "arguments": dict(_bound(plan, run_id, first)),
         **({"then": thens} if thens else {}),
     }

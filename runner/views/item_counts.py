@@ -57,6 +57,13 @@ class ItemCounts:
     def status(self) -> Status:
         return together(self.counts)
 
+    def expect(self, total: int) -> None:
+        """Count so many: the fan-out has begun, perhaps anew, and its items are known."""
+        self.total = total
+        self.counts.clear()
+        self.counts["pending"] = total
+        self.ended_at = None
+
     def move(self, before: Status, after: Status, at: float) -> None:
         """Move one collector from a status to another."""
         self._begin(at, after)

@@ -81,13 +81,22 @@ class RunState:
         self.steps = {step.id: StepState(step) for step in plan.steps if step.foreach is None}
         self.collectors = [self.steps[step.id] for step in plan.collectors if step.foreach is None]
         self.tail = [self.steps[step.id] for step in plan.tail]
-        self.items = {step.id: ItemCounts(step.id, layout.count(step)) for step in plan.collectors if step.foreach}
+        # Those of a later fan-out are counted when it begins.
+        self.items = {
+            step.id: ItemCounts(step.id, layout.count(step) if layout.is_counted(step) else 0)
+            for step in plan.collectors
+            if step.foreach
+        }
         self.collector_counts = ItemCounts("", len(self.collectors))  # of those without `foreach`
-        self.total = sum(map(layout.total, plan.fan_outs))
         self.began_at: float | None = None  # when it was accepted, or resumed
         self._plan = plan
         self._waits_for = ""
         self._latest = 0.0
+
+    @property
+    def total(self) -> int:
+        """The number of collectors, as far as it is known."""
+        return self.collector_counts.total + sum(each.total for each in self.items.values())
 
     @property
     def counts(self) -> Counter[Status]:
@@ -148,6 +157,8 @@ class RunState:
 
     def _apply_to_items(self, event: Event, counts: ItemCounts) -> ItemCounts | None:
         match event.event:
+            case "begun":
+                counts.expect(event.count)
             case "started":
                 counts.start(event.count, event.at)
             case "postponed":

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
-from runner.language.plan import Step
+from runner.language.foreach import names_root
+from runner.language.plan import NO_NAMES, Step
+from runner.ledger.damage import MissingData
 from runner.ledger.entries import Granted
 from runner.ledger.run_record import RunRecord
+from runner.ledger.values import decode_value
 from runner.worker.endings import Failure
 from runner.worker.retry import NoRetry, wait_before_retry
 
@@ -21,6 +25,7 @@ class Attempt:
     Args:
         began: this process's monotonic clock when the step was claimed.
         chance: of the jitter, uniform in [0, 1).
+        values: those of other steps that attempts of its batch have read, by the step's id.
     """
 
     run: RunRecord
@@ -29,6 +34,7 @@ class Attempt:
     worker: str
     began: float = field(default_factory=time.monotonic)
     chance: float = field(default_factory=random.random)
+    values: dict[str, Any] = field(default_factory=dict)
 
     @property
     def now(self) -> float:
@@ -39,6 +45,27 @@ class Attempt:
     def run_names(self) -> Mapping[str, str]:
         """What ``run.*`` means in an expression of the step."""
         return {"id": self.run.id, "name": self.run.plan.name, "started_at": _as_text(self.claim.run_started_at)}
+
+    def value_before(self) -> Any:
+        """Return the value of the part before; None if there is none. It is read once for a batch.
+
+        Raises:
+            MissingData: the ledger lacks it.
+        """
+        before = self.run.plan.before(self.step)
+        if before is None:
+            return None
+        if before.id not in self.values:
+            text = self.claim.before if self.step.kind == "stage" else self.run.stored_value(before.id)
+            if not text:  # defence: MISSED_BEFORE
+                raise MissingData(self.run.id, f"the value of {before.id} is missing")
+            self.values[before.id] = decode_value(text)
+        return self.values[before.id]
+
+    def names(self) -> Mapping[str, Any]:
+        """Return what expressions of the step may name besides inputs, ``run`` and the item; a value only if one names it."""
+        given = [dict(each.arguments) for each in (self.step, *self.step.then)]
+        return {"value": self.value_before()} if names_root(given, "value") else NO_NAMES
 
     def wait_after(self, failure: Failure) -> float | NoRetry:
         """Return the seconds until the step is tried again, or why it is not; the same each time it is asked."""

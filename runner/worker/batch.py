@@ -62,6 +62,7 @@ class Batch:
         callees: what is called for the steps, by their task, their timeout and the tasks under `then`.
         waiting: for each step that this worker cannot execute now, when it may be, by this process's monotonic clock.
         held: the leases on the steps that are claimed.
+        values: those of other steps that were read for these, by the step's id.
     """
 
     run: RunRecord
@@ -73,6 +74,7 @@ class Batch:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     waiting: dict[str, float] = field(default_factory=dict)
     held: Held = field(init=False)
+    values: dict[str, Any] = field(default_factory=dict)
     _full: bool = False
 
     def execute(self) -> dict[str, float]:
@@ -193,6 +195,7 @@ class Batch:
                         step=step,
                         claim=claim,
                         worker=self.worker,
+                        values=self.values,
                     )
                 )
             elif claim.why == "busy":

@@ -36,9 +36,8 @@ def _rest(plan: Plan, last: Outcome | None) -> list[Step]:
 
     A collector with ``foreach`` may be a million, which need no outcome each to say that the run has ended.
     """
-    if last is None:
-        return [step for step in plan.steps if step.foreach is None]
-    return list(plan.after(plan.by_id[last.step]))
+    rest = plan.steps if last is None else plan.after(plan.by_id[last.step])
+    return [step for step in rest if step.foreach is None]
 
 
 def _skipped(step: Step, cause: str) -> Outcome:

@@ -29,13 +29,14 @@ from runner.ledger.entries import Follows, Parked
 from runner.ledger.exceptions import class_name, message_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_record import RunRecord
-from runner.messages.canvas import COLLECT, GATHER, STAGE
+from runner.messages.canvas import BEGIN, COLLECT, GATHER, STAGE
 from runner.messages.send import next_of
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.text import duration
 from runner.worker import application, endings, log_records, process, surroundings
 from runner.worker.backend import RETURNED, FanIn
 from runner.worker.batch import Batch
+from runner.worker.begin import begin as begin_fan_out
 from runner.worker.conclude import conclude
 from runner.worker.endings import Unread
 
@@ -148,6 +149,20 @@ def stage(self: Task, run_id: str, step_id: str) -> None:
     _execute_next(self, run_id, step_id)
 
 
+@shared_task(name=BEGIN, base=StepTask, bind=True)
+def begin(self: Task, run_id: str, fan_out_id: str) -> None:
+    """Begin a later fan-out: store its items, and send its messages."""
+    seconds = None
+    with _ledger(self, run_id, [fan_out_id]):
+        run = process.run(run_id)
+        fan_out = next((each for each in run.plan.fan_outs if each.id == fan_out_id), None)
+        if fan_out is None or not run.plan.begins_later(fan_out):
+            raise UnknownRun(f"run {run_id} has no later fan-out {fan_out_id}")
+        seconds = begin_fan_out(run, fan_out, worker=self.request.hostname or "unknown")
+    if seconds is not None:
+        _again(self, seconds)
+
+
 def _execute_next(message: Task, run_id: str, step_id: str) -> None:
     """Execute a step after the collectors, which is alone in its message."""
     seconds, follows = None, Follows()
@@ -156,6 +171,7 @@ def _execute_next(message: Task, run_id: str, step_id: str) -> None:
         step = run.plan.by_id.get(step_id)
         if step is None or step.kind == "collector":
             raise UnknownRun(f"run {run_id} has no step {step_id} after its collectors")
+        run.forget_layout()
 
         def next_() -> Follows:
             """Write the next message of the chain only when it is sent."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.language.plan import HARD_LIMIT_AFTER, arguments
+from runner.language.plan import HARD_LIMIT_AFTER, FanOut, Plan, arguments
 from runner.language.tolerance import verdict
 from runner.ledger.damage import MissingData
 from runner.ledger.values import decode_value
@@ -127,16 +127,17 @@ def open_gate(attempt: Attempt) -> list[str] | Skip:
     if attempt.step.kind == "collector":
         return []
     if attempt.step.kind == "stage":
-        if not handed:  # defence: MISSED_BEFORE
-            before = run.plan.before(attempt.step)
-            raise MissingData(run.id, f"the value of {before.id if before else attempt.step.id} is missing")
+        attempt.value_before()
         return []
     count, outcomes = map(int, handed.split())
     fan_out = run.plan.fan_out_of(attempt.step)
-    if outcomes < run.layout.total(fan_out) and not run.is_stopped(fan_out):
+    # All outcomes of the run are counted: those of the fan-outs so far, and of the steps that made the values before.
+    expected = sum(run.layout.total(each) for each in _until(run.plan, fan_out)) + run.plan.tail.index(attempt.step)
+    if outcomes < expected and not run.is_stopped(fan_out):
         lost = [step for ids in run.ids(fan_out.collectors) for step in run.lost(ids)]
-        raise MissingData(run.id, f"the outcome of {listed(sorted(lost))} is missing")
-    absent = run.absent() if count else []
+        if lost:
+            raise MissingData(run.id, f"the outcome of {listed(sorted(lost))} is missing")
+    absent = run.absent(fan_out) if count else []
     decision = verdict(fan_out, run.layout, absent)
     return absent if decision.opens_gate else Skip(decision.cause)
 
@@ -156,8 +157,8 @@ def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call
         if isinstance(each.task, RunnerError):
             return endings.refused(each.task)
     try:
-        kwargs = arguments(attempt.run.plan, attempt.step, attempt.run_names)
-        args = () if attempt.step.kind == "collector" else (_handed(attempt, callee.task, settings, absent, kwargs),)
+        kwargs = arguments(attempt.run.plan, attempt.step, attempt.run_names, attempt.names())
+        args = (_handed(attempt, callee.task, settings, absent, kwargs),) if _is_handed(attempt) else ()
         limit = None if callee.then else _value_limit(attempt, settings)
         first = _Call(execution(callee.function, attempt), args, kwargs, callee.limits, limit)
         return [first, *_thens(attempt, callee, settings)] if callee.then else [first]
@@ -178,7 +179,7 @@ def _thens(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call]:
             execution(link.function, attempt, number),
             (),
             # With the names that an expression of the collector has: its item is theirs.
-            arguments(attempt.run.plan, replace(step, arguments=then.arguments), attempt.run_names),
+            arguments(attempt.run.plan, replace(step, arguments=then.arguments), attempt.run_names, attempt.names()),
             link.limits,
             _value_limit(attempt, settings) if number == last else None,
             f"then {then.task}" if tasks.count(then.task) == 1 else f"then {then.task} ({number} of {last})",
@@ -187,13 +188,23 @@ def _thens(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call]:
     ]
 
 
+def _until(plan: Plan, fan_out: FanOut) -> tuple[FanOut, ...]:
+    return plan.fan_outs[: plan.fan_outs.index(fan_out) + 1]
+
+
+def _is_handed(attempt: Attempt) -> bool:
+    """Whether a step gets a first argument: a gather, and a stage that another part precedes."""
+    step = attempt.step
+    return step.kind == "gather" or (step.kind == "stage" and attempt.run.plan.before(step) is not None)
+
+
 def _handed(
     attempt: Attempt, task: Callable[..., Any], settings: Settings, absent: list[str], kwargs: dict[str, Any]
 ) -> Any:
     """Return the first argument of a gather or a stage; ``outcomes`` is added to the others if the gather asks for it."""
     run, claim = attempt.run, attempt.claim
     if attempt.step.kind == "stage":
-        return decode_value(claim.before)
+        return attempt.value_before()
     streamed = fan_in.streams(task)
     limit = math.inf if streamed else settings.fan_in_limit
     fan_out = run.plan.fan_out_of(attempt.step)

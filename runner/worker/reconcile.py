@@ -64,6 +64,11 @@ def _do(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
     part = _open_part(run)
     if part is None:
         return
+    if isinstance(part, FanOut) and not run.has_begun(part):
+        # Its gather's lease is that of the worker that begins it.
+        if part.id in sweep.lost or (sweep.silent and part.id not in sweep.held):
+            _send(run, [part.id], ledger)
+        return
     if sweep.left <= 0 and isinstance(part, FanOut):
         _end_the_fan_out(run)
         _send(run, [part.id], ledger)
@@ -112,7 +117,8 @@ def _send(run: RunRecord, due: list[str], ledger: Ledger) -> None:
     logger.info("run %s: sending again (%d): %s", run.id, times, ", ".join(due[:20]))
     tail = [step.id for step in plan.tail]
     ended = tail[: tail.index(due[0])] if due[0] in tail else []
-    done = {*ended, *(ref for fan_out in plan.fan_outs for ref in run.layout.refs_of(fan_out))} - {*due}
+    begun = run.layout.fan_outs(plan)
+    done = {*ended, *(ref for fan_out in begun for ref in run.layout.refs_of(fan_out))} - {*due}
     rest = compose_open(plan, run.id, run.layout, done)
     if rest is not None:
         send(rest, process.app(), ledger)

@@ -26,6 +26,9 @@ collectors:
 gather: {id: gather, task: faulty.gather, with: {journal: "${{ inputs.journal }}"}}
 stages:
   - {id: stage, task: records.count}
+  - id: again
+    collectors:
+      - {id: each, foreach: ["${{ value }}", 2], task: collector_1, with: {topic: "${{ item }}"}}
 """
 
 
@@ -56,7 +59,7 @@ def test_a_run_ends_whichever_process_dies_and_where(
     assert not once.exists(), "nobody came to that point"
     assert ledger.open("one").info().status == "succeeded"
     assert {step: each.status for step, each in ledger.open("one").outcomes().items()} == dict.fromkeys(
-        ("good", "flaky", "gather", "stage"), "succeeded"
+        ("good", "flaky", "gather", "stage", "each[0]", "each[1]", "again"), "succeeded"
     )
 
 

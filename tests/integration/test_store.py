@@ -272,7 +272,7 @@ def test_followers_of_a_run_get_events_in_batches_and_the_end_at_once(
 
 def test_followers_of_a_run_that_is_resumed_see_it_to_its_second_end(accepted: Ledger) -> None:
     accepted.open("run-1").cancel("enough")
-    accepted.open("run-1", PLAN).reopen(collectors=True, tail=PLAN.tail)
+    accepted.open("run-1", PLAN).reopen(fan_out=PLAN.fan_outs[0], tail=PLAN.tail)
     followed = accepted.open("run-1").follow()
     assert [event.event for event in islice(followed, 4) if event] == ["resumed"]
     accepted.open("run-1").cancel("again")
@@ -293,7 +293,7 @@ def test_a_run_that_has_been_resumed_since_stays_active(ledger: Ledger) -> None:
         ledger.open(run_id, PLAN).accept()
         ledger.open(run_id).cancel("enough")
     seen = ledger.active()
-    ledger.open("run-2", PLAN).reopen(collectors=True, tail=PLAN.tail)
+    ledger.open("run-2", PLAN).reopen(fan_out=PLAN.fan_outs[0], tail=PLAN.tail)
     ledger.retire(seen)
     assert ledger.active().keys() == {"run-2"}
 
@@ -463,7 +463,7 @@ def test_reopening_a_run_leaves_only_what_has_not_succeeded(wide: Ledger) -> Non
     for page in PAGES[:3]:
         end(wide, page, "failed" if page is PAGES[1] else "succeeded")
     wide.open("run-1").cancel("by hand")
-    assert wide.open("run-1", WIDE).reopen(collectors=True, tail=WIDE.tail)
+    assert wide.open("run-1", WIDE).reopen(fan_out=WIDE.fan_outs[0], tail=WIDE.tail)
     assert set(wide.open("run-1").left()) == {"a", "page/0", "page/1", "page/2"}
     assert claims(wide, [A, *PAGES]) == ["granted", "done", "granted", "done", "granted", "granted"]
     for page in [A, *PAGES]:
@@ -562,7 +562,7 @@ def test_half_a_surrogate_pair_in_a_text_fails_no_transition(accepted: Ledger) -
     accepted.open("run-1").park("b", HALF, seconds=1, limit=1)
     accepted.open("run-1").cancel(HALF)
     assert all(event.message.endswith(r"\ud83d") for event in accepted.open("run-1").events() if event.message)
-    accepted.open("run-1", PLAN).reopen(collectors=False, tail=PLAN.tail)
+    accepted.open("run-1", PLAN).reopen(fan_out=None, tail=PLAN.tail)
 
     outcome = accepted.open("run-1").outcome("a")
     assert outcome is not None

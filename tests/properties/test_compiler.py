@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from runner.brokers import connect
 from runner.celery_app import configuration
 from runner.language.bind import Bound
 from runner.language.layout import Layout, dump_layout, load_layout
-from runner.language.plan import Plan, Step, dump_plan, load_plan
+from runner.language.plan import Plan, Segment, Step, dump_plan, load_plan, segments
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import check
@@ -44,24 +45,46 @@ def bound(data: dict[str, Any]) -> Bound:
     return check(parse_source(as_yaml(data), "generated.yaml"), INDEX).bind({})
 
 
-def laid_out(data: dict[str, Any]) -> tuple[Plan, Layout]:
-    made = bound(data)
-    return made.plan, lay_out(made.plan, made.counts, slots=2)
+@st.composite
+def laid_out(draw: st.DrawFn, made: st.SearchStrategy[Bound]) -> tuple[Plan, Layout]:
+    """A plan of which some fan-outs have begun, each with its layout; items that are not known before a run are three."""
+    made_ = draw(made)
+    plan, layout = made_.plan, Layout(counts=made_.counts)
+    counts = dict.fromkeys((step.id for step in plan.collectors if step.foreach), 3) | {**made_.counts}
+    later = [each for each in plan.fan_outs if plan.begins_later(each)]
+    if plan.fan_outs and not plan.begins_later(plan.fan_outs[0]):
+        layout = lay_out(plan.fan_outs[0], counts, slots=2)
+    for fan_out in later[: draw(st.integers(0, len(later)))]:
+        layout = layout.with_later(fan_out, lay_out(fan_out, counts, slots=2))
+    return plan, layout
 
 
-PLANS = workflows().map(laid_out)
-NARROW_PLANS = workflows(foreach=False).map(laid_out)
+PLANS = laid_out(workflows().map(bound))
+NARROW_PLANS = workflows(foreach=False).map(bound).map(lambda made: (made.plan, Layout(counts=made.counts)))
 
 
 @st.composite
 def plans_partly_done(draw: st.DrawFn) -> tuple[Plan, Layout, set[str]]:
     plan, layout = draw(PLANS)
-    return plan, layout, draw(st.sets(st.sampled_from(parts(plan, layout))))
+    there = parts(plan, layout)
+    steps = [each for each in there if not each.endswith(".begin")]
+    return plan, layout, draw(st.sets(st.sampled_from(steps))) if steps else set()
 
 
 def parts(plan: Plan, layout: Layout) -> list[str]:
-    """What is sent of a plan: the collectors, alone or in their batches, and the steps after them. Some share a message."""
-    return [*layout.refs_of(plan.fan_outs[0]), *(step.id for step in plan.tail)]
+    """What is sent of the open segment: collectors, alone or in their batches, then its other steps, then the next beginning."""
+    return _parts(segments(plan)[len(layout.begun)], layout)
+
+
+def ended(plan: Plan, layout: Layout) -> set[str]:
+    """What has ended before the open segment."""
+    return {each for segment in segments(plan)[: len(layout.begun)] for each in _parts(segment, layout)}
+
+
+def _parts(segment: Segment, layout: Layout) -> list[str]:
+    fan_out, following = segment.fan_out, segment.following
+    collected = [*layout.refs_of(fan_out), fan_out.id] if fan_out else []
+    return [*collected, *(step.id for step in segment.stages), *([f"{following.id}.begin"] if following else [])]
 
 
 def sent(composed: Any) -> list[str]:
@@ -75,15 +98,18 @@ def sent(composed: Any) -> list[str]:
 @given(PLANS)
 def test_every_step_is_in_the_canvas_exactly_once(case: tuple[Plan, Layout]) -> None:
     plan, layout = case
-    assert sorted(sent(compose_open(plan, "r", layout))) == sorted(parts(plan, layout))
+    assert sorted(sent(compose_open(plan, "r", layout, ended(plan, layout)))) == sorted(parts(plan, layout))
 
 
 @given(PLANS)
 def test_the_header_of_a_canvas_has_one_entry_per_message_also_for_one(case: tuple[Plan, Layout]) -> None:
     plan, layout = case
-    refs, shared = layout.refs_of(plan.fan_outs[0]), layout.shared
+    fan_out = segments(plan)[len(layout.begun)].fan_out
+    assume(fan_out)
+    assert fan_out
+    refs, shared = layout.refs_of(fan_out), layout.only(fan_out).shared
     assume(refs)  # with no items there is nothing to wait for
-    composed = compose_open(plan, "r", layout)
+    composed = compose_open(plan, "r", layout, ended(plan, layout))
     assert isinstance(composed, _chord)
     assert composed.__length_hint__() == len(refs) - len(shared) + len(set(shared.values()))
 
@@ -93,9 +119,10 @@ def test_collectors_that_share_a_message_are_async_and_have_its_queue_and_priori
     case: tuple[Plan, Layout],
 ) -> None:
     plan, layout = case
-    messages: dict[int, list[Step]] = {}
+    messages: dict[tuple[str, int], list[Step]] = {}
     for step_id, number in layout.shared.items():
-        messages.setdefault(number, []).append(plan.by_id[step_id])
+        step = plan.by_id[step_id]
+        messages.setdefault((plan.fan_out_of(step).id, number), []).append(step)
     assert all(len(steps) > 1 for steps in messages.values())
     assert all(len({(step.queue, step.priority) for step in steps}) == 1 for steps in messages.values())
     assert all(INDEX[step.task or ""].is_async and not step.foreach for steps in messages.values() for step in steps)
@@ -104,7 +131,7 @@ def test_collectors_that_share_a_message_are_async_and_have_its_queue_and_priori
 @given(PLANS)
 def test_a_canvas_survives_json(case: tuple[Plan, Layout]) -> None:
     plan, layout = case
-    composed = compose_open(plan, "r", layout)
+    composed = compose_open(plan, "r", layout, ended(plan, layout))
     assert sent(signature(json.loads(json.dumps(composed)))) == sent(composed)
 
 
@@ -117,15 +144,16 @@ def test_a_canvas_composed_twice_is_equal(case: tuple[Plan, Layout]) -> None:
 @given(plans_partly_done())
 def test_a_canvas_has_exactly_the_steps_that_are_not_done(case: tuple[Plan, Layout, set[str]]) -> None:
     plan, layout, done = case
-    composed = sent(compose_open(plan, "r", layout, done))
-    assert sorted(composed) == sorted(part for part in parts(plan, layout) if part not in done)
+    composed = sent(compose_open(plan, "r", layout, {*ended(plan, layout), *done}))
+    rest = [part for part in parts(plan, layout) if part not in done]
+    assert sorted(composed) == sorted(rest)
 
 
 @given(PLANS)
 def test_a_plan_and_its_layout_survive_the_ledger(case: tuple[Plan, Layout]) -> None:
     plan, layout = case
     assert load_plan(dump_plan(plan)) == plan
-    assert load_layout(dump_layout(layout)) == layout
+    assert load_layout(dump_layout(layout)) == replace(layout, begun=())
 
 
 @given(PLANS)

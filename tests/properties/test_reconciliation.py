@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.language.layout import Layout
-from runner.language.plan import Plan
+from runner.language.plan import Plan, segments
 from runner.ledger.ledger import Ledger
 from runner.messages.canvas import compose_open
 from runner.messages.destination import Destination
@@ -24,10 +24,12 @@ __all__ = ["client"]  # a fixture
 def accidents(draw: st.DrawFn) -> tuple[Plan, Layout, set[str], set[str], int]:
     """A plan, the steps that were done before, the collectors whose messages are lost, and how often the rest is sent."""
     plan, layout = draw(NARROW_PLANS)
-    collectors = [step.id for step in plan.collectors]
+    first = segments(plan)[0]
+    collectors = [step.id for step in first.fan_out.collectors] if first.fan_out else [first.stages[0].id]
     done = draw(st.sets(st.sampled_from(collectors)))
-    if len(done) == len(collectors):
-        done |= {step.id for step in plan.tail[: draw(st.integers(0, len(plan.tail) - 1))]}
+    if first.fan_out and len(done) == len(collectors):
+        tail = [first.fan_out.gather, *first.stages]
+        done |= {step.id for step in tail[: draw(st.integers(0, len(tail) - 1))]}
     return plan, layout, done, draw(st.sets(st.sampled_from(collectors))), draw(st.integers(0, 2))
 
 

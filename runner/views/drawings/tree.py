@@ -29,24 +29,26 @@ def draw_tree(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12, 
              cleanup
     """
     layout = as_written(plan) if layout is None else layout
-    fan_out, *others = rows(plan, collapse)
-    tail = [node for row in others for node in row]
+    drawn = rows(plan, collapse)
+    fanned = {node.name for row in drawn for node in row if node.step is None or node.step.kind == "collector"}
     # Names may take all but what the notes need, and the notes may need no more than a quarter.
     longest = max(width(_notes(plan, step, layout)) for step in plan.steps)
     room = max(12, screen.width - _SPINE - 6 - min(longest + 2, screen.width // 4))
-    names = {node.name: cut_middle(_name(node, layout), room) for node in [*fan_out, *tail]}
-    column = _SPINE + max(
-        6 + max(width(names[node.name]) for node in fan_out), *(width(names[node.name]) for node in tail)
-    )
+    names = {node.name: cut_middle(_name(node, layout), room) for row in drawn for node in row}
+    column = _SPINE + max((6 if each in fanned else 0) + width(text) for each, text in names.items())
 
     lines = [*_heading(plan, screen), ""]
-    for at, node in enumerate(fan_out):
-        rails = _rails(at, len(fan_out), names[node.name], column, is_collector=node.step is not None)
-        lines.append(rails + _noted(plan, node, layout, screen, column))
-    lines += ["     ╭" + "─" * (column - _SPINE - 2) + "╯"]
-    for node in tail:
-        lines += [" " * _SPINE + ("▼" if node.step and node.step.kind == "gather" else "│")]
-        lines += [pad(" " * _SPINE + names[node.name], column) + _noted(plan, node, layout, screen, column)]
+    for number, row in enumerate(drawn):
+        if row[0].name not in fanned:
+            [node] = row
+            lines += [" " * _SPINE + ("▼" if node.step and node.step.kind == "gather" else "│")] if number else []
+            lines += [pad(" " * _SPINE + names[node.name], column) + _noted(plan, node, layout, screen, column)]
+            continue
+        lines += [" " * _SPINE + "│"] if number else []
+        for at, node in enumerate(row):
+            rails = _rails(at, len(row), names[node.name], column, is_collector=node.step is not None, later=number > 0)
+            lines.append(rails + _noted(plan, node, layout, screen, column))
+        lines += ["     ╭" + "─" * (column - _SPINE - 2) + "╯"]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -61,11 +63,13 @@ def _name(node: Node, layout: Layout) -> str:
     return name(node.step, layout) + (" (the list itself)" if node.step.task is None else "")
 
 
-def _rails(at: int, of: int, name: str, column: int, *, is_collector: bool) -> str:
-    """A name between the line that fans out and the line that fans in."""
+def _rails(at: int, of: int, name: str, column: int, *, is_collector: bool, later: bool) -> str:
+    """A name between the line that fans out, from the beginning or from the step above, and the line that fans in."""
     middle = at == (of - 1) // 2
     fork = "╭" if at == 0 else "╰" if at == of - 1 else "├"
-    if of == 1:
+    if later:
+        middle, fork = False, "╰" if at == of - 1 else "├"
+    elif of == 1:
         fork = "─"
     elif middle:
         fork = "┬" if at == 0 else "┼"
