@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
@@ -205,6 +205,40 @@ class RunRecord(RunReader):
             }
             for (ref, needs), some in _grouped(steps, self.plan)
         ]
+        answer = self._claim(wanted, token=token, lease=lease, worker=worker, alone=alone, take=take, back=back)
+        return list(codec.read_claims(steps, answer, values))
+
+    @of_a_run
+    def claim_beginning(self, fan_out: FanOut, *, token: str, worker: str, lease: float, value: bool) -> Claim:
+        """Claim the beginning of a later fan-out, under the id of its gather, which nobody can claim before.
+
+        Args:
+            value: whether the claim is to have the value of the part before, as JSON.
+        """
+        wanted = {
+            "ref": "",
+            "needs": self.plan.needs(fan_out.collectors[0]),
+            "steps": [fan_out.id],
+            "most": 0,
+            "values": [],
+            "handed": value,
+            "quiet": True,
+        }
+        answer = self._claim([wanted], token=token, lease=lease, worker=worker, alone=True, take=1, back=0.0)
+        return next(codec.read_claims([fan_out.gather], answer, []))
+
+    def _claim(
+        self,
+        wanted: Sequence[Mapping[str, Any]],
+        *,
+        token: str,
+        lease: float,
+        worker: str,
+        alone: bool,
+        take: int,
+        back: float,
+    ) -> Sequence[Any]:
+        """Return the answer to a claim of groups of steps, each with what it needs."""
         answer = self._server.do(
             CLAIM,
             self.id,
@@ -215,31 +249,9 @@ class RunRecord(RunReader):
             take=take,
             back=back,
             wanted=wanted,
-            stops=self._stops(step.id for step in steps),
+            stops=self._stops(step for group in wanted for step in group["steps"]),
         )
-        return list(codec.read_claims(steps, answer, values))
-
-    @of_a_run
-    def claim_beginning(self, fan_out: FanOut, *, token: str, worker: str, lease: float, value: bool) -> Claim:
-        """Claim the beginning of a later fan-out, under the id of its gather, which nobody can claim before.
-
-        Args:
-            value: whether the claim is to have the value of the part before, as JSON.
-        """
-        needs = self.plan.needs(fan_out.collectors[0])
-        wanted = {
-            "ref": "",
-            "needs": needs,
-            "steps": [fan_out.id],
-            "most": 0,
-            "values": [],
-            "handed": value,
-            "quiet": True,
-        }
-        answer = self._server.do(
-            CLAIM, self.id, token=token, lease=lease, worker=worker, alone=True, take=1, back=0, wanted=[wanted]
-        )
-        return next(codec.read_claims([fan_out.gather], answer, []))
+        return cast("Sequence[Any]", answer)
 
     @of_a_run
     def renew(self, steps: Iterable[str], *, token: str, lease: float) -> list[str]:
