@@ -300,18 +300,20 @@ def _shape_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fault]:
 
 def _stop_faults(source: Source) -> Iterator[Fault]:
     """Yield the faults of ``stop: early``: it needs a number that is enough, and cancels what is not needed for that."""
-    gather = mapping(source.draft.get("gather"))
-    if gather.get("stop") != "early":
-        return
-    place = source.place(("gather", "stop"))
-    if gather.get("min_success") in (None, 0, "0%"):
-        hint = "write how many are enough, min_success: 3"
-        yield Fault("E028", "stop: early needs a min_success of at least 1", place, hint)
-    for step in walk(source.draft):
-        if step.kind == "collector" and step.value("required")[0] is True:
-            hint = "leave required out, or stop"
-            where = source.place(step.value("required")[1])
-            yield Fault("E028", f"stop: early cancels collectors, and {echo(step.id)} is required", where, hint)
+    for fan_out in steps.fan_outs(source.draft):
+        gather = mapping(fan_out.data.get("gather"))
+        if gather.get("stop") != "early":
+            continue
+        if gather.get("min_success") in (None, 0, "0%"):
+            hint = "write how many are enough, min_success: 3"
+            place = source.place((*fan_out.loc, "gather", "stop"))
+            yield Fault("E028", "stop: early needs a min_success of at least 1", place, hint)
+        for step in walk(source.draft):
+            own = step.kind == "collector" and step.loc[:-2] == fan_out.loc
+            if own and step.value("required")[0] is True:
+                hint = "leave required out, or stop"
+                where = source.place(step.value("required")[1])
+                yield Fault("E028", f"stop: early cancels collectors, and {echo(step.id)} is required", where, hint)
 
 
 def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:

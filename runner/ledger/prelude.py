@@ -157,8 +157,8 @@ local function answer(group, at, first)
   end
 end
 
--- Whether a fan-out has ended early; '' is none that may.
-local function is_stopped(fan_out) return fan_out ~= '' and redis.call('HEXISTS', RUN, 'stopped:' .. fan_out) == 1 end
+-- Whether a fan-out has ended early; '' and nil are none that may.
+local function is_stopped(fan_out) return (fan_out or '') ~= '' and redis.call('HEXISTS', RUN, 'stopped:' .. fan_out) == 1 end
 
 -- The open fan-out has enough: what of it has no outcome is not needed. Items get none, as they may be a million.
 local function stop(fan_out)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from celery import current_app
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from runner.language.plan import Plan, segments
 from runner.ledger.ledger import Ledger
 from runner.messages.canvas import compose_open
 from runner.messages.destination import Destination
+from runner.messages.send import send
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
 from tests.plans import make_outcome
@@ -51,7 +53,7 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
         )
         for _ in range(times):
             if sent := compose_open(plan, run_id, layout, done | lost):
-                sent.apply_async()
+                send(sent, current_app, client)
 
         for _ in client.open(run_id).follow():
             pass
