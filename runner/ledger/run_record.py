@@ -133,7 +133,7 @@ class RunRecord(RunReader):
             "id": fan_out.id,
             "count": layout.total(fan_out),
             "deadline": fan_out.deadline or 0,
-            "early": layout.total(fan_out) - (layout.least(fan_out) or 0) if fan_out.stop else -1,
+            "early": _early(fan_out, layout),
             "sizes": _sizes(fan_out, layout),
             "counts": {step.id: layout.count(step) for step in fan_out.collectors if step.foreach},
             "items": self._items_key(fan_out),
@@ -392,6 +392,7 @@ class RunRecord(RunReader):
             REOPEN,
             self.id,
             fan_out=fan_out and fan_out.id,
+            early=_early(fan_out, self.layout) if fan_out else -1,
             collectors=[step.id for step in fan_out.collectors] if fan_out else [],
             lost=[*lost],
             again=again,
@@ -462,6 +463,11 @@ class RunRecord(RunReader):
             return self.plan.steps
         except NewerPlan:
             return ()
+
+
+def _early(fan_out: FanOut, layout: Layout) -> int:
+    """Return how many collectors may be left or absent when a fan-out ends early; -1 if it does not."""
+    return layout.total(fan_out) - (layout.least(fan_out) or 0) if fan_out.stop else -1
 
 
 def _sizes(fan_out: FanOut, layout: Layout) -> dict[str, int]:

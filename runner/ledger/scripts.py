@@ -404,6 +404,8 @@ if a.fan_out then
     if own[many(ref) or ref] then miss(absent[at], ref) end
   end
   redis.call('HSET', RUN, 'fan_out', a.fan_out)
+  -- What was set may be that of a later fan-out, which has begun since.
+  if a.early >= 0 then redis.call('HSET', RUN, 'early', a.early) else redis.call('HDEL', RUN, 'early') end
   redis.call('HDEL', RUN, 'absent:' .. a.fan_out, 'began:' .. a.fan_out)
 end
 for _, each in ipairs(a.lost) do miss(each[1], each[2]) end

@@ -10,6 +10,7 @@ import pytest
 
 from tests.command_line import ROOT, WORKFLOWS, runner
 from tests.http_server import serve
+from tests.workflow import write_workflow, yaml_step
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 
@@ -173,3 +174,36 @@ def test_the_articles_workflow_stores_what_hundreds_of_pages_have_though_some_ar
     assert len(lines) == 2 * 288
     assert lines[:2] == [{"text": "text 1", "page": "p1"}, {"text": "imprint", "page": "p1"}]
     assert answer.json["result"]["count"] == 2 * 288
+
+
+def test_a_fan_out_that_is_opened_again_does_not_end_as_early_as_a_later_one(tmp_path: Path) -> None:
+    """How many of the open fan-out are enough was that of the later one, which had begun since."""
+    shutil.copy(ROOT / "tests" / "workflows" / "observed.py", tmp_path)
+    journal = {"journal": str(tmp_path / "j")}
+    fails: dict[str, Any] = {"task": "observed.fail", "with": {**journal, "times": 1}}
+    first = [{"id": f"a{at}", **fails, "with": {**fails["with"], "step": f"a{at}"}} for at in range(3)]
+    file = write_workflow(
+        tmp_path / "again.yaml",
+        include=["observed"],
+        collectors=[*first, yaml_step("good", "observed.collect", {**journal, "step": "good"})],
+        gather={"task": "observed.gather", "min_success": 1, "with": journal},
+        stages=[
+            {
+                "id": "pages",
+                "collectors": [
+                    {
+                        "id": "page",
+                        "foreach": [1, 2, 3],
+                        **fails,
+                        "with": {**fails["with"], "step": "page-${{ item }}"},
+                    }
+                ],
+                "gather": {"task": "observed.gather", "min_success": 1, "stop": "early", "with": journal},
+            }
+        ],
+    )
+    assert runner("run", str(file), "--run-id", "one").code == 1
+    answer = runner("resume", "one", "--failed", "--json")
+    assert answer.code == 0, answer.stderr
+    status = {step["id"]: step["status"] for step in answer.json["steps"]}
+    assert [status[f"a{at}"] for at in range(3)] == ["succeeded"] * 3
