@@ -93,3 +93,21 @@ def test_a_run_that_was_not_accepted_is_unknown(tmp_path: Path, ledger: Ledger) 
     assert answer.code == -9
     assert runner("show", "one").code == 7
     assert ledger.runs() == []
+
+
+def test_a_later_fan_out_that_every_worker_dies_of_fails_and_says_so(
+    tmp_path: Path, ledger: Ledger, start_worker: StartWorker
+) -> None:
+    """As with any step: what kills each process that begins it must not kill them for ever."""
+    workflow = tmp_path / "flaky.yaml"
+    workflow.write_text(FLAKY)
+    start_worker(RUNNER_CRASHPOINT=str(Crashpoint.BEGIN_BEFORE))
+    runner("run", str(workflow), "--journal", str(tmp_path / "journal"), "--run-id", "one", "--detach")
+
+    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=40)
+
+    outcome = ledger.open("one").outcome("again")
+    assert outcome is not None
+    assert (ledger.open("one").info().status, outcome.status) == ("failed", "failed")
+    assert outcome.error is not None
+    assert outcome.error.type in {"ProcessDied", "WorkerLost"}
