@@ -1,4 +1,4 @@
-"""Many runs to whoever waits for them in this process: one thread and one connection read the streams of all of them."""
+"""Many runs to those that wait for them in this process: one thread and one connection read the streams of all of them."""
 
 import threading
 import time

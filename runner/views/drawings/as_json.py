@@ -33,7 +33,7 @@ def _node(step: Step, layout: Layout) -> dict[str, Any]:
     """Return a step as JSON.
 
     `foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is null until the inputs are bound,
-    but of a list. `then`: only of those that have it.
+    but of a list. `then`: only of a collector that has it.
     """
     node = asdict(step)
     del node["item"], node["then"], node["together"]
