@@ -20,7 +20,6 @@ from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex, offered_modules, read_tasks
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
-from runner.messages.destination import Destination
 from runner.runs.session import note_unattended
 from runner.settings import Settings, read_settings, unknown_variables
 from runner.settings.broker_url import without_password
@@ -134,7 +133,7 @@ def _pool(stats: dict[str, Any]) -> str:
 
 def _checked(file: str, settings: Settings) -> tuple[Plan, TaskIndex]:
     checked = load(file, settings)
-    return Destination(queue=settings.queue).route(checked.plan()), checked.tasks
+    return checked.plan(), checked.tasks
 
 
 def _server(info: dict[str, Any]) -> str:

@@ -117,12 +117,11 @@ def command(
     check_concurrency(concurrency, settings)
     if dry_run:
         destination = Destination.of(settings, name)
-        routed = destination.route(plan)
-        first = segments(routed)[0].fan_out
-        layout = Layout(counts=bound.counts)
+        first = segments(plan)[0].fan_out
+        layout = Layout(counts=bound.counts, queue=destination.queue, own=destination.own)
         if first is not None:
-            layout = lay_out(first, bound.counts, destination.slots or settings.slots)
-        return _show(routed, layout, name, as_json=wait.as_json)
+            layout = lay_out(first, bound.counts, destination.slots or settings.slots, destination)
+        return _show(plan, layout, name, as_json=wait.as_json)
     nothing = f"run {name}: nothing was started"
     with raise_interrupts(), tell_nothing_begun(nothing) as begun, starting_broker(settings):
         # Not at the top: Celery takes 0.25 s. Before the worker starts, which is a fork of this process.

@@ -1,4 +1,4 @@
-"""The number of collectors that each collector of the file stands for, and their messages: known once a fan-out begins."""
+"""The number of collectors that each collector of the file stands for, their messages and queues: known once a fan-out begins."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ class Layout:
         sizes: for each of them, the most items that share a message: its batches have this size.
         shared: for each other collector that shares a message, the number of that message.
         begun: the ids of the later fan-outs that have begun; the others have no sizes yet.
+        queue: of the steps that name none; empty where nothing is sent.
+        own: every step goes there, because the run has a worker of its own that listens to nothing else.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     shared: Mapping[str, int] = field(default_factory=dict)
     begun: tuple[str, ...] = ()
+    queue: str = ""
+    own: bool = False
+
+    def queue_of(self, step: Step) -> str | None:
+        """Return the Celery queue that a step is sent to; None where nothing is sent."""
+        return self.queue or None if self.own or step.queue is None else step.queue
 
     def is_counted(self, step: Step) -> bool:
         """Whether the items of a step are counted; before the inputs are bound they may not be."""
@@ -59,6 +67,8 @@ class Layout:
             sizes={**self.sizes, **layout.sizes},
             shared={**self.shared, **layout.shared},
             begun=(*self.begun, fan_out.id),
+            queue=self.queue,
+            own=self.own,
         )
 
     def only(self, fan_out: FanOut) -> Layout:
@@ -68,7 +78,7 @@ class Layout:
             {name: number for name, number in each.items() if name in own}
             for each in (self.counts, self.sizes, self.shared)
         )
-        return Layout(counts=counts, sizes=sizes, shared=shared)
+        return Layout(counts=counts, sizes=sizes, shared=shared, queue=self.queue, own=self.own)
 
     def refs_of(self, fan_out: FanOut) -> tuple[str, ...]:
         """Return the refs of a fan-out's collectors in messages: each once, alone or in its batch."""
@@ -107,13 +117,16 @@ def load_layout(text: str) -> Layout:
     stored: dict[str, Any] = json.loads(text)
     if more := stored.keys() - set(_NAMES):
         raise NewerVersion(f"its layout has {min(more)!r:.80}, which this program does not know", plans_of(VERSION + 1))
-    for numbers in stored.values():
-        if not all(isinstance(each, int) and each >= 0 for each in numbers.values()):
+    if not isinstance(stored.get("queue", ""), str) or not isinstance(stored.get("own", False), bool):
+        raise TypeError("its layout has another shape")
+    for name, numbers in stored.items():
+        if name in _NUMBERS and not all(isinstance(each, int) and each >= 0 for each in numbers.values()):
             raise TypeError("its layout has another shape")
     if not all(stored.get("sizes", {}).values()):
         raise ValueError("a batch of no items")
     return Layout(**stored)
 
 
+_NUMBERS = {"counts", "sizes", "shared"}
 # A run's hash has the ids of the fan-outs that have begun, and a layout for each of them.
 _NAMES = tuple(each.name for each in fields(Layout) if each.name != "begun")

@@ -114,7 +114,7 @@ class Step:
         task: its registered name; None for a gather left out, whose value is the list itself.
         arguments: the step's ``with``, its ``${{ }}`` not yet expanded: only the run knows its id.
         timeout: seconds an attempt may take; None for no limit.
-        queue: the Celery queue it is sent to; None until the run is submitted, when it is routed.
+        queue: the Celery queue that the file says; `Layout.queue_of` is the one that it is sent to.
         required: of a collector, whether the run fails if it does.
         place: ``file:line:col`` of the step in the YAML.
         batch: how many of a ``foreach`` share a message; None to derive it from their number.

@@ -9,23 +9,27 @@ from collections.abc import Mapping
 from runner.language.layout import Layout
 from runner.language.plan import FanOut, Step
 from runner.language.steps import BATCH_LIMIT
+from runner.messages.destination import Destination
 
 EACH = 4  # messages for each step that the workers execute at once, so that the last ones do not delay the end
 UNKNOWN = 8  # slots, if no worker has started yet
 
 
-def lay_out(fan_out: FanOut, counts: Mapping[str, int], slots: int) -> Layout:
+def lay_out(fan_out: FanOut, counts: Mapping[str, int], slots: int, destination: Destination) -> Layout:
     """Return the batch size of every `foreach` of a fan-out, and the messages that its other collectors share.
 
     Args:
-        fan_out: with a queue for every step.
         counts: for each collector with ``foreach``, the number of its items.
         slots: steps that all workers together execute at once; 0 if unknown.
+        destination: where the run's steps go.
     """
+    to = Layout(queue=destination.queue, own=destination.own)
     return Layout(
         counts=counts,
         sizes={step.id: _size(step, counts[step.id], slots) for step in fan_out.collectors if step.foreach},
-        shared=_shared(fan_out, slots),
+        shared=_shared(fan_out, slots, to),
+        queue=to.queue,
+        own=to.own,
     )
 
 
@@ -34,7 +38,7 @@ def is_wide(fan_out: FanOut) -> bool:
     return any(step.foreach or step.together for step in fan_out.collectors)
 
 
-def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
+def _shared(fan_out: FanOut, slots: int, to: Layout) -> dict[str, int]:
     """Return the number of the message for each collector that shares one.
 
     Those that only wait (``async``) share a process, which executes them together, as those of a ``foreach``: thirty of
@@ -43,7 +47,7 @@ def _shared(fan_out: FanOut, slots: int) -> dict[str, int]:
     alike: dict[tuple[str | None, int | None], list[Step]] = {}
     for step in fan_out.collectors:
         if step.foreach is None and step.together:
-            alike.setdefault((step.queue, step.priority), []).append(step)
+            alike.setdefault((to.queue_of(step), step.priority), []).append(step)
     shared: dict[str, int] = {}
     number = 0
     for steps in alike.values():

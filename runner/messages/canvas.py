@@ -39,7 +39,7 @@ def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str]
         _immutable(STAGE, (run_id, step.id), segment, [step], layout) for step in segment.stages if step.id not in done
     ]
     if segment.following and segment.following.id not in layout.begun:
-        row.append(_begin(run_id, segment, segment.following))
+        row.append(_begin(run_id, segment, segment.following, layout))
     rest = chain(*row) if len(row) > 1 else row[0] if row else None
     return chord(collectors, rest) if collectors else rest
 
@@ -71,16 +71,20 @@ def _immutable(name: str, args: tuple[Any, ...], segment: Segment, steps: list[S
     # `shadow` is the name that Flower and the logs show, and a label of metrics: of all batches it is the one in the YAML,
     # and of collectors that share a message the first one's.
     shadow = f"{segment.workflow}.{step.id}"
-    options: dict[str, Any] = {"queue": step.queue, "priority": step.priority, "shadow": shadow}
+    options: dict[str, Any] = {"queue": layout.queue_of(step), "priority": step.priority, "shadow": shadow}
     if (seconds := _time_limit(steps, layout)) is not None:
         options["time_limit"] = seconds  # defence: HARD_LIMIT
     return _signature(name, args, options)
 
 
-def _begin(run_id: str, segment: Segment, fan_out: FanOut) -> Signature:
+def _begin(run_id: str, segment: Segment, fan_out: FanOut, layout: Layout) -> Signature:
     """Return the message that begins a later fan-out: in the queue of its gather, whose timeout is not its own."""
     gather = fan_out.gather
-    options = {"queue": gather.queue, "priority": gather.priority, "shadow": f"{segment.workflow}.{fan_out.id}.begin"}
+    options = {
+        "queue": layout.queue_of(gather),
+        "priority": gather.priority,
+        "shadow": f"{segment.workflow}.{fan_out.id}.begin",
+    }
     return _signature(BEGIN, (run_id, fan_out.id), options)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from runner.language.plan import Plan, Step, change_steps
 from runner.settings import Settings
 
 
@@ -28,11 +27,3 @@ class Destination:
         if settings.broker_url:
             return cls(queue=settings.queue)
         return cls(queue=f"{settings.queue}.{run_id}", own=True, slots=settings.slots)
-
-    def route(self, plan: Plan) -> Plan:
-        """The plan with a queue for every step."""
-
-        def routed(step: Step) -> Step:
-            return replace(step, queue=self.queue if self.own or step.queue is None else step.queue)
-
-        return change_steps(plan, routed)

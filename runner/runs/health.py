@@ -8,6 +8,7 @@ import redis
 
 from runner.brokers import broker_warnings, connect
 from runner.errors import Finding
+from runner.language.layout import Layout
 from runner.language.plan import Plan
 from runner.language.task_index import TaskIndex
 from runner.ledger.damage import UnreadableRun
@@ -112,22 +113,23 @@ def plan_problems(plan: Plan, workers: Collection[Worker], settings: Settings) -
     """Yield what a run of this plan would wait for, or lack.
 
     Args:
-        plan: routed to queues.
+        plan: of the file.
         workers: that have replied.
         settings: of this process.
     """
+    queue_of = Layout(queue=settings.queue).queue_of
     yield from _too_long(plan, settings)
-    for queue in sorted({str(step.queue) for step in plan.steps} - {settings.queue}):
+    for queue in sorted({str(queue_of(step)) for step in plan.steps} - {settings.queue}):
         if not any(queue in worker.queues for worker in workers):
             yield Finding(f'no worker of queue "{queue}" replies', f"start one with --queues {queue}")
     for worker in workers:
-        wanted = {task for step in plan.steps if step.queue in worker.queues for task in step.tasks}
+        wanted = {task for step in plan.steps if queue_of(step) in worker.queues for task in step.tasks}
         if lacking := sorted(wanted - worker.tasks):
             yield Finding(
                 f"worker {worker.name} lacks {', '.join(lacking)}: it leaves those steps to other workers",
                 "start it with --include and the module of the task, or name that in RUNNER_INCLUDE",
             )
-        timed = [step.id for step in plan.steps if step.timeout is not None and step.queue in worker.queues]
+        timed = [step.id for step in plan.steps if step.timeout is not None and queue_of(step) in worker.queues]
         if timed and worker.pool in {"thread", "solo"}:
             yield Finding(
                 f"worker {worker.name} has no child processes that a timeout could kill ({listed(timed)}): code that cannot"

@@ -52,11 +52,12 @@ def rerun(
     earlier = ledger.open(check_run_id(run_id))
     old = earlier.plan
     if edited is None:  # its items are those of the earlier run, in the batches that they are in
-        new, first = destination.route(old), segments(old)[0].fan_out
+        new, first = old, segments(old)[0].fan_out
         layout = earlier.layout.only(first) if first else Layout()
+        layout = replace(layout, queue=destination.queue, own=destination.own)
         items = earlier.items(first.collectors if first else ())
     else:
-        new, layout = prepare(edited, ledger, destination)
+        new, layout = edited.plan, prepare(edited, ledger, destination)
         items = first_batches(new, layout)
     done = succeeded(old, earlier.layout, earlier.notable_outcomes(old), earlier.tally())
     kept = {step.id for step in old.steps if step.id in done and old.same(step, new)}
@@ -110,7 +111,7 @@ def _begin(fan_out: FanOut, earlier: RunReader, later: RunRecord, kept: Collecti
         return
     names = _names(fan_out, earlier, new)
     try:
-        layout = lay_out_later(new, fan_out, names)
+        layout = lay_out_later(new, fan_out, later.layout, names)
     except ItemsUnusable:  # a worker says so, as in a run from the beginning
         return
     later.begin(fan_out, layout, batches(new, fan_out, layout, names), kept=outcomes)

@@ -51,12 +51,12 @@ def start(bound: Bound, run_id: str, ledger: Ledger, destination: Destination) -
         ApplicationUnfit: no worker would get the messages of this process's Celery application.
         BrokerUnavailable: the run is recorded but could not be sent; `resume` sends it.
     """
-    routed, layout = prepare(bound, ledger, destination)
+    layout = prepare(bound, ledger, destination)
     crashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)  # defence: WHOLE
-    if not ledger.open(check_run_id(run_id), routed).accept(layout=layout, items=first_batches(routed, layout)):
+    if not ledger.open(check_run_id(run_id), bound.plan).accept(layout=layout, items=first_batches(bound.plan, layout)):
         return False
     crashpoint(Crashpoint.SUBMIT_BEFORE_SEND)
-    send_rest(routed, layout, run_id, frozenset(), ledger)
+    send_rest(bound.plan, layout, run_id, frozenset(), ledger)
     crashpoint(Crashpoint.SUBMIT_AFTER_SEND)
     return True
 
@@ -171,14 +171,13 @@ def _lost(record: RunRecord, fan_out: FanOut) -> Iterator[tuple[str, str]]:
             yield from ((each, ref) for each in again)
 
 
-def prepare(bound: Bound, ledger: Ledger, destination: Destination) -> tuple[Plan, Layout]:
-    """Return the plan with its queues, and the layout of its first part; later fan-outs are laid out when they begin."""
+def prepare(bound: Bound, ledger: Ledger, destination: Destination) -> Layout:
+    """Return the layout of the first part; later fan-outs are laid out when they begin."""
     application.check(process.app(), process.settings())
-    routed = destination.route(bound.plan)
-    first = segments(routed)[0].fan_out
+    first = segments(bound.plan)[0].fan_out
     if first is None or not is_wide(first):
-        return routed, Layout(counts=bound.counts)
-    return routed, lay_out(first, bound.counts, destination.slots or ledger.slots())
+        return Layout(counts=bound.counts, queue=destination.queue, own=destination.own)
+    return lay_out(first, bound.counts, destination.slots or ledger.slots(), destination)
 
 
 def first_batches(plan: Plan, layout: Layout) -> Iterator[tuple[str, str]]:

@@ -76,7 +76,7 @@ def _step_of_dry_run(plan: Plan, layout: Layout, run_id: str, step: Step) -> dic
         "id": step.id,
         "kind": step.kind,
         "task": step.task,
-        "queue": step.queue,
+        "queue": layout.queue_of(step),
         **({"count": layout.count(step) if layout.is_counted(step) else None} if step.foreach else {}),
         "arguments": dict(_bound(plan, run_id, first)),
         **({"then": thens} if thens else {}),

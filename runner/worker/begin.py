@@ -19,6 +19,7 @@ from runner.ledger.entries import Granted
 from runner.ledger.run_record import RunRecord
 from runner.messages.batching import is_wide, lay_out
 from runner.messages.canvas import compose
+from runner.messages.destination import Destination
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import endings, process
@@ -62,7 +63,7 @@ def begin(run: RunRecord, fan_out: FanOut, *, worker: str) -> float | None:
                 record(run, [outcome_of(attempt, lost)])
                 return None
             names = {"value": _value(run, fan_out, claim)} if value else {}
-            layout = lay_out_later(run.plan, fan_out, names)
+            layout = lay_out_later(run.plan, fan_out, run.layout, names)
             items = batches(run.plan, fan_out, layout, names)
             crashpoint(Crashpoint.BEGIN_BEFORE)
             begun = run.begin(fan_out, layout, items)
@@ -103,8 +104,12 @@ def _value(run: RunRecord, fan_out: FanOut, claim: Granted) -> Any:
     return shown(claim.before)
 
 
-def lay_out_later(plan: Plan, fan_out: FanOut, names: Mapping[str, Any]) -> Layout:
+def lay_out_later(plan: Plan, fan_out: FanOut, earlier: Layout, names: Mapping[str, Any]) -> Layout:
     """Return the layout of a fan-out for the workers that are there now.
+
+    Args:
+        earlier: of the run so far: its messages go to the same queues.
+        names: as `foreach.items` takes them.
 
     Raises:
         ItemsUnusable: with the place of the collector in the file.
@@ -118,7 +123,8 @@ def lay_out_later(plan: Plan, fan_out: FanOut, names: Mapping[str, Any]) -> Layo
                 counts[step.id] = foreach.count_of(plan, step, names)
             except (InvalidItems, InvalidExpression) as problem:
                 raise ItemsUnusable(f"{step.place}: foreach of {step.id}: {problem}", problem.hint) from problem
-    return lay_out(fan_out, counts, process.ledger().slots())
+    destination = Destination(queue=earlier.queue, own=earlier.own)
+    return lay_out(fan_out, counts, process.ledger().slots(), destination)
 
 
 def _send(run: RunRecord, fan_out: FanOut) -> None:

@@ -39,7 +39,7 @@ def _request(attempt: Attempt, then: int) -> dict[str, Any]:
         "headers": {"run_id": attempt.run.id, "step_id": step.id, "workflow": attempt.run.plan.name},
         "delivery_info": {
             "exchange": "",
-            "routing_key": step.queue,
+            "routing_key": attempt.run.layout.queue_of(step),
             "priority": priority,
             "redelivered": claim.lost > 0,
         },

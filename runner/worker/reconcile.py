@@ -76,7 +76,7 @@ def _do(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
     due = _due(part, run.layout, sweep)
     # What nobody has taken yet, because nobody is free, is not lost: sending it again would only make the queue longer.
     if due and (
-        (sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(run.plan)
+        (sweep.lost | sweep.overdue).intersection(due) or not _waiting_messages(run.plan, run.layout)
     ):  # defence: RECONCILER
         _send(run, due, ledger)
 
@@ -125,10 +125,10 @@ def _send(run: RunRecord, due: list[str], ledger: Ledger) -> None:
     crashpoint(Crashpoint.RECONCILE_AFTER_SEND)
 
 
-def _waiting_messages(plan: Plan) -> bool:
+def _waiting_messages(plan: Plan, layout: Layout) -> bool:
     with process.app().connection_for_write() as connection:
         channel: Any = connection.default_channel
-        return any(channel._size(queue) for queue in {step.queue for step in plan.steps})  # noqa: SLF001 - kombu's virtual channels have no public name for it
+        return any(channel._size(queue) for queue in {*map(layout.queue_of, plan.steps)} - {None})  # noqa: SLF001 - kombu's virtual channels have no public name for it
 
 
 class Reconciler:

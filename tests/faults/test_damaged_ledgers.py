@@ -13,7 +13,6 @@ from runner.language.plan import Plan
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_record import RunRecord
-from runner.messages.destination import Destination
 from runner.settings import Settings
 from runner.worker import process
 from runner.worker.reconcile import Reconciler
@@ -34,7 +33,7 @@ PLANS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def planned(file: str, journal: Path) -> Plan:
-    return Destination(queue="celery", own=True).route(load(file).bind({"journal": str(journal)}).plan)
+    return load(file).bind({"journal": str(journal)}).plan
 
 
 def key(run_id: str, name: str) -> str:

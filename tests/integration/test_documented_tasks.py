@@ -6,7 +6,6 @@ import sys
 from runner.brokers import connect
 from runner.language.workflow_file import load
 from runner.ledger.ledger import Ledger
-from runner.messages.destination import Destination
 from runner.tasks import DEFAULT_WORKFLOW
 from tests.servers import Server
 
@@ -29,4 +28,4 @@ def test_collector_request_starts_the_run_that_the_command_would_start(valkey: S
     )
     plan = Ledger(connect(valkey.url)).open(requested.stdout.strip()).plan
 
-    assert plan == Destination(queue="celery").route(load(DEFAULT_WORKFLOW).bind({"topic": "tea"}).plan)
+    assert plan == load(DEFAULT_WORKFLOW).bind({"topic": "tea"}).plan

@@ -49,18 +49,20 @@ def bound(data: dict[str, Any]) -> Bound:
 def laid_out(draw: st.DrawFn, made: st.SearchStrategy[Bound]) -> tuple[Plan, Layout]:
     """A plan of which some fan-outs have begun, each with its layout; items that are not known before a run are three."""
     made_ = draw(made)
-    plan, layout = made_.plan, Layout(counts=made_.counts)
+    plan, layout = made_.plan, Layout(counts=made_.counts, queue="celery")
     counts = dict.fromkeys((step.id for step in plan.collectors if step.foreach), 3) | {**made_.counts}
     later = [each for each in plan.fan_outs if plan.begins_later(each)]
     if plan.fan_outs and not plan.begins_later(plan.fan_outs[0]):
-        layout = lay_out(plan.fan_outs[0], counts, slots=2)
+        layout = lay_out(plan.fan_outs[0], counts, 2, Destination(queue="celery"))
     for fan_out in later[: draw(st.integers(0, len(later)))]:
-        layout = layout.with_later(fan_out, lay_out(fan_out, counts, slots=2))
+        layout = layout.with_later(fan_out, lay_out(fan_out, counts, 2, Destination(queue="celery")))
     return plan, layout
 
 
 PLANS = laid_out(workflows().map(bound))
-NARROW_PLANS = workflows(foreach=False).map(bound).map(lambda made: (made.plan, Layout(counts=made.counts)))
+NARROW_PLANS = (
+    workflows(foreach=False).map(bound).map(lambda made: (made.plan, Layout(counts=made.counts, queue="celery")))
+)
 
 
 @st.composite

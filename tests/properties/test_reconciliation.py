@@ -11,7 +11,6 @@ from runner.language.layout import Layout
 from runner.language.plan import Plan, segments
 from runner.ledger.ledger import Ledger
 from runner.messages.canvas import compose_open
-from runner.messages.destination import Destination
 from runner.messages.send import send
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
@@ -44,7 +43,6 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
     def holds(accident: tuple[Plan, Layout, set[str], set[str], int]) -> None:
         plan, layout, done, lost, times = accident
         run_id = f"accident-{next(numbers)}"
-        plan = Destination(queue="celery").route(plan)
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
         assert client.open(run_id, plan).accept(layout=layout)

@@ -47,7 +47,7 @@ def test_what_failed_is_executed_again_and_what_follows_it(client: Ledger, tmp_p
     def holds(case: tuple[Bound, dict[str, StepStatus], int]) -> None:
         made, failures, done = case
         run_id = f"resumed-{next(numbers)}"
-        plan, layout = prepare(made, client, Destination(queue="celery"))
+        plan, layout = made.plan, prepare(made, client, Destination(queue="celery"))
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
         everything = {*known}
@@ -57,7 +57,7 @@ def test_what_failed_is_executed_again_and_what_follows_it(client: Ledger, tmp_p
         for at, part in enumerate(plan.parts):
             if isinstance(part, FanOut):
                 if plan.begins_later(part):
-                    later = lay_out_later(plan, part, names)
+                    later = lay_out_later(plan, part, record.layout, names)
                     assert record.begin(part, later, batches(plan, part, later, names))
                 collectors = [step for ref in record.layout.refs_of(part) for step in record.steps(ref)]
                 ended = [_ended(step, failures.get(step.id), known[step.id]) for step in collectors]

@@ -53,3 +53,11 @@ def test_a_damaged_layout_is_an_error(text: str) -> None:
 def test_a_layout_with_a_key_of_a_newer_version_is_left_to_that() -> None:
     with pytest.raises(NewerVersion):
         load_layout('{"of_tomorrow": {}}')
+
+
+def test_a_step_goes_to_the_queue_that_it_names_or_to_the_runs_and_in_a_run_with_its_own_worker_to_that_alone() -> None:
+    steps = make_plan(collectors=[make_collector("a"), make_collector("b", queue="heavy")]).collectors
+    shared, own = Layout(queue="celery"), Layout(queue="celery.run-1", own=True)
+    assert [shared.queue_of(step) for step in steps] == ["celery", "heavy"]
+    assert [own.queue_of(step) for step in steps] == ["celery.run-1", "celery.run-1"]
+    assert [Layout().queue_of(step) for step in steps] == [None, "heavy"]

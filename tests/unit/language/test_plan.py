@@ -24,7 +24,6 @@ from runner.language.plan import (
 from runner.language.source import parse_source
 from runner.language.task_index import read_tasks
 from runner.language.workflow_file import WorkflowFile, check
-from runner.messages.destination import Destination
 from tests.command_line import ROOT
 from tests.plans import make_collector, make_plan
 
@@ -217,13 +216,6 @@ def test_a_plan_with_a_key_that_is_unknown_is_of_a_newer_version(part: str) -> N
 def test_what_a_step_needs_is_nothing_every_collector_or_the_step_before() -> None:
     plan = made(f"{ECHO}stages:\n  - {{id: s, task: pure.stage_text}}\n  - {{id: t, task: pure.stage_text}}\n")
     assert [plan.needs(step) for step in plan.steps] == ["", "*gather", "gather", "s"]
-
-
-def test_route_sends_steps_to_their_own_queue_or_to_this_one() -> None:
-    plan = made(f"{ECHO}  - {{id: b, task: pure.echo, with: {{value: 1}}, queue: heavy}}\n")
-    shared, own = (Destination(queue="celery", own=own).route(plan) for own in (False, True))
-    assert [step.queue for step in shared.steps] == ["celery", "heavy", "celery"]
-    assert [step.queue for step in own.steps] == ["celery", "celery", "celery"]
 
 
 PAGES = (
