@@ -176,7 +176,7 @@ CURRENT = (Change("CURRENT", "from runner.celery_app import app"), Change("SERVE
 SERVED = Change("SERVED", "return current_app")
 # Nothing is recorded of a run before all of it is.
 WHOLE = Change(
-    "WHOLE", "ledger.open(run_id, routed).accept(layout=layout)\ncrashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)"
+    "WHOLE", "ledger.open(run_id, bound.plan).accept(layout=layout)\ncrashpoint(Crashpoint.SUBMIT_BEFORE_ACCEPT)"
 )
 # Of the collectors that a process had claimed none is blamed for another: what was lost twice is executed alone.
 ALONE = Change("ALONE")
