@@ -438,6 +438,8 @@ KEYS = {
     "collector": "Collector",
     "gather": "Gather",
     "stage": "Stage",
+    "fan-out stage": "FanOutStage",
+    "gather without an id": "StageGather",  # it has that of its stage
     "collector defaults": "CollectorDefaults",
     "stage defaults": "StepDefaults",
     "retry": "Retry",

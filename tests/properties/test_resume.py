@@ -8,13 +8,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from runner.language.bind import Bound
+from runner.language.foreach import count_of
 from runner.language.ids import written
 from runner.language.plan import FanOut, Part, Step, end_of, steps_of
 from runner.ledger.entries import Outcome, RunStatus, StepStatus
 from runner.ledger.ledger import Ledger
+from runner.messages.batching import lay_out
 from runner.messages.destination import Destination
 from runner.runs.start import first_batches, prepare, resume
-from runner.worker.begin import batches, lay_out_later
+from runner.worker.begin import batches
 from tests.command_line import ROOT
 from tests.interpreter import interpret, values
 from tests.plans import make_outcome
@@ -24,6 +26,7 @@ from tests.workers import working
 
 __all__ = ["client"]  # a fixture
 
+DESTINATION = Destination(queue="celery")
 BEFORE = 77  # attempts: no step that is executed here has as many
 FAILURES: list[StepStatus] = ["failed", "timed_out", "late", "cancelled"]
 
@@ -47,7 +50,7 @@ def test_what_failed_is_executed_again_and_what_follows_it(client: Ledger, tmp_p
     def holds(case: tuple[Bound, dict[str, StepStatus], int]) -> None:
         made, failures, done = case
         run_id = f"resumed-{next(numbers)}"
-        plan, layout = made.plan, prepare(made, client, Destination(queue="celery"))
+        plan, layout = made.plan, prepare(made, client, DESTINATION)
         run = {"id": run_id, "name": plan.name}
         known: dict[str, Any] = values(plan, TASKS, run)
         everything = {*known}
@@ -57,7 +60,9 @@ def test_what_failed_is_executed_again_and_what_follows_it(client: Ledger, tmp_p
         for at, part in enumerate(plan.parts):
             if isinstance(part, FanOut):
                 if plan.begins_later(part):
-                    later = lay_out_later(plan, part, record.layout, names)
+                    # Not by the ledger of this process, which is that of an earlier test.
+                    counts = {step.id: count_of(plan, step, names) for step in part.collectors if step.foreach}
+                    later = lay_out(part, counts, 2, DESTINATION)
                     assert record.begin(part, later, batches(plan, part, later, names))
                 collectors = [step for ref in record.layout.refs_of(part) for step in record.steps(ref)]
                 ended = [_ended(step, failures.get(step.id), known[step.id]) for step in collectors]
