@@ -172,7 +172,7 @@ class RunReader:
             [text] = self._items(step, [ref])
         except MissingData:
             self.forget_layout()
-            if ref not in self._refs(step):
+            if ref not in self.refs(step):
                 raise UnknownRun(f"run {self.id} has no batch {ref}") from None
             raise
         return codec.unpacked(step, ref, text)
@@ -183,7 +183,7 @@ class RunReader:
         wanted = self.plan.collectors if collectors is None else [self.plan.by_id[each.id] for each in collectors]
         for step in wanted:
             if step.foreach:
-                for refs in in_parts(self._refs(step), 16):
+                for refs in in_parts(self.refs(step), 16):
                     yield from zip(refs, self._items(step, refs), strict=True)
 
     @of_a_run
@@ -194,7 +194,7 @@ class RunReader:
                 yield [step.id for step in some]
                 continue
             for step in some:
-                for refs in in_parts(self._refs(step), 16):
+                for refs in in_parts(self.refs(step), 16):
                     yield [each for text in self._items(step, refs) for each in codec.ids(step, text)]
 
     @of_a_run
@@ -205,7 +205,7 @@ class RunReader:
                 yield [*some]
                 continue
             for step in some:
-                for refs in in_parts(self._refs(step), 16):
+                for refs in in_parts(self.refs(step), 16):
                     pairs = zip(refs, self._items(step, refs), strict=True)
                     yield [each for ref, text in pairs for each in codec.unpacked(step, ref, text)]
 
@@ -367,7 +367,7 @@ class RunReader:
             return step
         if step.foreach is None:
             return None
-        refs: Sequence[str] = self._refs(step)
+        refs: Sequence[str] = self.refs(step)
         if refs and step.foreach.key is None:  # its place
             key, count = item_key(step_id), self.layout.count(step)
             place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else count
@@ -384,7 +384,7 @@ class RunReader:
         many = [step for step in self.plan.collectors if step.foreach]
         left = set(self.left()) if many else set()
         for step in many:
-            for ref in self._refs(step):
+            for ref in self.refs(step):
                 if ref in left:
                     ids = [each.id for each in self.steps(ref)]
                     ended = self.ended(ids)
@@ -442,11 +442,14 @@ class RunReader:
             if not events:
                 yield None
 
-    def _refs(self, step: Step) -> tuple[str, ...]:
+    def refs(self, step: Step) -> tuple[str, ...]:
         """Return the refs of a step's collectors; none if its fan-out has not begun."""
         fan_out = self.plan.fan_out_of(step)
-        begun = not self.plan.begins_later(fan_out) or fan_out.id in self.layout.begun
-        return self.layout.refs(step) if begun else ()
+        if not self.plan.begins_later(fan_out):
+            return self.layout.refs(step)
+        if fan_out.id not in self.layout.begun:  # when it was read
+            self.forget_layout()
+        return self.layout.refs(step) if fan_out.id in self.layout.begun else ()
 
     def _items_key(self, fan_out: FanOut) -> str:
         """Return the name of the key of a fan-out's items, without the run's."""

@@ -229,7 +229,7 @@ class Batch:
     def _back(self) -> float:
         """Return the seconds after which a step is claimed again of whose collector as many are executed as may be."""
         step = self.run.plan.by_id[written(self.steps[0].id)]
-        return max(FULL, len(self.run.layout.refs(step)) / FULL_PER) if step.max_concurrency else 0.0
+        return max(FULL, len(self.run.refs(step)) / FULL_PER) if step.max_concurrency else 0.0
 
     def _release(self, steps: Iterable[Step]) -> None:
         if ids := [step.id for step in steps]:
