@@ -6,12 +6,13 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from runner.system import program
-from tests import processes, servers
+from tests import hangs, processes, servers
 from tests.waiting import wait_until
 
 # How long an example takes depends on what else the machine does: on two busy processors one of 1 ms took over 200 ms.
@@ -30,6 +31,15 @@ def pytest_configure() -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Twice as many as there are processors for ``-n auto``: most tests wait for processes, and one in two is idle."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
+    """End a test that hangs, also where Hypothesis, or a step that the test executes, would keep pytest-timeout from it."""
+    if settings.timeout and settings.timeout > 0:
+        watch = hangs.Watch(item.nodeid, settings.timeout)
+        item.cancel_timeout = watch.end  # type: ignore[attr-defined] - pytest-timeout calls it
+    return True
 
 
 @pytest.fixture(autouse=True)
