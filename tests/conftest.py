@@ -38,7 +38,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
     """End a test that hangs, also where Hypothesis, or a step that the test executes, would keep pytest-timeout from it."""
     if settings.timeout and settings.timeout > 0:
         watch = hangs.Watch(item.nodeid, settings.timeout)
-        item.cancel_timeout = watch.end  # type: ignore[attr-defined] - pytest-timeout calls it
+        item.cancel_timeout = watch.end  # type: ignore[attr-defined]  # pytest-timeout calls it
     return True
 
 

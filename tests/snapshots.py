@@ -43,8 +43,8 @@ OUTCOMES = {
     "reddit": make_outcome(
         "reddit", "failed", error=REFUSED, attempts=4, started_at=AT + 1, finished_at=AT + 3, worker="celery@box"
     ),
-    "fan_in": make_outcome("fan_in", "skipped", error=Error("Skipped", "reddit failed")),
-    "count": make_outcome("count", "skipped", error=Error("Skipped", "reddit failed")),
+    "fan_in": make_outcome("fan_in", "not_run", error=Error("NotRun", "reddit failed")),
+    "count": make_outcome("count", "not_run", error=Error("NotRun", "reddit failed")),
 }
 WELL = {
     step.id: make_outcome(step.id, "succeeded", attempts=1, started_at=AT + 1, finished_at=AT + 2, worker="celery@box")
@@ -103,7 +103,7 @@ def page(**changed: Any) -> Page:
     outcomes = {
         "page[41]": make_outcome("page[41]"),
         "page[42]": SOME["page[42]"],
-        "page[\x1b hunter22]": make_outcome("page[\x1b hunter22]", "skipped"),
+        "page[\x1b hunter22]": make_outcome("page[\x1b hunter22]", "not_run"),
     }
     items = [step_snapshot(PARTIAL, PAGES, replace(PAGE, id=step_id), each) for step_id, each in outcomes.items()]
     shown = Page(run=PARTIAL, step=PAGE, counts=TALLY["page"], number=2, last=20, status=None, items=items)

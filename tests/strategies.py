@@ -145,6 +145,34 @@ def _or_may_fail(steps: st.SearchStrategy[Data]) -> st.SearchStrategy[Data]:
     return st.builds(lambda step, key: step | key, steps, required)
 
 
+# Each is true of some values of the inputs, and false of others; the second of some items.
+_CONDITIONS = st.sampled_from([True, False, "${{ inputs.flag }}", "${{ inputs.number > 0 && inputs.text != '' }}"])
+_OF_ITEMS = st.one_of(
+    _CONDITIONS, st.sampled_from(["${{ item_index % 2 == 0 }}", "${{ item_index != 1 || inputs.flag }}"])
+)
+_OF_STAGES = st.one_of(
+    _CONDITIONS, st.sampled_from(["${{ value != null }}", "${{ coverage == 1.0 }}", "${{ type(value) == string }}"])
+)
+
+
+@st.composite
+def _or_skipped(draw: st.DrawFn, steps: list[Data]) -> list[Data]:
+    """Collectors, some of which may have a condition. None where the file says how many must succeed: there may be too few."""
+    return [
+        {**step, "when": draw(_OF_ITEMS if "foreach" in step else _CONDITIONS)}
+        if draw(st.integers(0, 3)) == 0
+        else step
+        for step in steps
+    ]
+
+
+@st.composite
+def _or_passed_over(draw: st.DrawFn, stage: Data) -> Data:
+    """A stage that may be skipped, or that may fail."""
+    keys = {"when": _OF_STAGES, "required": st.sampled_from([True, False, None])}
+    return {**stage, **{key: draw(values) for key, values in keys.items() if draw(st.integers(0, 3)) == 0}}
+
+
 # Items, and what tells them from one another; the values of the inputs make some of them.
 _ITEMS: st.SearchStrategy[Any] = st.one_of(
     st.lists(st.one_of(VALUES, st.just("${{ inputs.thing }}"), st.just(["at ${{ inputs.number }}"])), max_size=4),
@@ -230,6 +258,8 @@ def _fan_out_stage(draw: st.DrawFn, name: str, *, foreach: bool) -> Data:
     if draw(st.booleans()):
         counted = sum("foreach" not in step for step in collectors)
         stage["gather"] = {**draw(_GATHERS), **draw(_tolerance(counted))}
+    if not isinstance(stage.get("gather", {}).get("min_success"), int):
+        stage["collectors"] = draw(_or_skipped(stage["collectors"]))
     return stage
 
 
@@ -254,6 +284,7 @@ def workflows(
         else {"id": f"{word}-stage{at}", **draw(_STAGES)}
         for at, each in enumerate(fans)
     ]
+    stages = [draw(_or_passed_over(stage)) for stage in stages]
     data: Data = {
         "name": draw(SLUGS),
         "include": ["pure_tasks"],
@@ -270,6 +301,8 @@ def workflows(
         data["gather"] = {"id": f"{word}-gather", **draw(_GATHERS), **draw(_tolerance(alone))}
         if draw(st.booleans()) and not _is_any_required(data):  # all of them are needed, so that the result is the same
             data["gather"] |= {"min_success": "100%", "stop": "early"}
+    if not isinstance(data.get("gather", {}).get("min_success"), int):
+        data["collectors"] = draw(_or_skipped(data["collectors"]))
     if draw(st.booleans()) or stages:
         data["stages"] = stages
     if later and draw(st.integers(0, 4)) == 0:  # without collectors, the first part is a step that is handed nothing

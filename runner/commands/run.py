@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -118,9 +119,9 @@ def command(
     if dry_run:
         destination = Destination.of(settings, name)
         first = segments(plan)[0].fan_out
-        layout = Layout(counts=bound.counts, queue=destination.queue, own=destination.own)
+        layout = replace(bound.layout, queue=destination.queue, own=destination.own)
         if first is not None:
-            layout = lay_out(first, bound.counts, destination.slots or settings.slots, destination)
+            layout = lay_out(first, bound.layout, destination.slots or settings.slots, destination)
         return _show(plan, layout, name, as_json=wait.as_json)
     nothing = f"run {name}: nothing was started"
     with raise_interrupts(), tell_nothing_begun(nothing) as begun, starting_broker(settings):

@@ -8,17 +8,19 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runner.language import foreach
+from runner.language.conditions import holds
 from runner.language.faults import Fault, InvalidExpression, InvalidInput, InvalidInputs, InvalidWorkflow
 from runner.language.layout import Layout
 from runner.language.plan import Plan, Step, arguments
 from runner.language.redact import redact_line
-from runner.language.steps import strings, walk
+from runner.language.steps import fan_outs, strings, walk
 from runner.text import echo, listed, nearest
 
 if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and who calls this has them already
     from runner.language import spec
     from runner.language.source import Source
 
+_RUN = {"id": "0", "started_at": "1970-01-01T00:00:00+00:00"}  # values of the right type, which are not known yet
 _TRIED = 20  # items of a `foreach` whose arguments are evaluated before a run
 
 
@@ -28,11 +30,11 @@ class Bound:
 
     Args:
         plan: with its inputs.
-        counts: for each collector with ``foreach``, the number of its items with these inputs.
+        layout: how many collectors each stands for with these inputs, and which are skipped; nothing of messages.
     """
 
     plan: Plan
-    counts: Mapping[str, int]
+    layout: Layout
 
 
 def bind(
@@ -69,16 +71,24 @@ def bind(
     if problems:
         raise InvalidInputs("\n".join(problems))
     plan = replace(plan, inputs=bound)
-    counts = foreach.count_items(plan, source)
+    layout = foreach.count_items(plan, source)
     # A fault of a default is one of every step, and is reported once.
-    if faults := tuple(dict.fromkeys([*_expression_faults(plan, source), *_min_success_faults(plan, counts, source)])):
+    if faults := tuple(
+        dict.fromkeys(
+            [
+                *_expression_faults(plan, source),
+                *_condition_faults(plan, source),
+                *_min_success_faults(plan, layout, source),
+            ]
+        )
+    ):
         raise InvalidWorkflow(faults)
-    return Bound(plan=plan, counts=counts)
+    return Bound(plan=plan, layout=layout)
 
 
 def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
     """Evaluate every expression once, so that a fault that can be known before a run is reported before it."""
-    run = {"id": "0", "name": plan.name, "started_at": "1970-01-01T00:00:00+00:00"}
+    run = _RUN | {"name": plan.name}
     for written in walk(source.data):
         step = plan.by_id[written.id]
         called = [(written, step), *zip(written.thens(), step.then, strict=True)]
@@ -87,7 +97,7 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
         ]
         steps = list(_first(plan, step)) if expressions else []
         for stated, (name, *within), text in expressions:
-            if foreach.names_root(text, "value"):  # it is known once the run is there
+            if _is_later(text):
                 continue
             try:
                 for each in steps:
@@ -95,6 +105,25 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
             except InvalidExpression as problem:
                 _, loc = (stated.arguments() or {})[str(name)]
                 yield Fault("E038", redact_line(str(problem), plan), source.place((*loc, *within)), problem.hint)
+
+
+def _condition_faults(plan: Plan, source: Source) -> Iterator[Fault]:
+    """Do the same with ``when`` of stages; that of collectors has been evaluated, as it says how many there are."""
+    written = [(each.id, each.value("when")) for each in walk(source.data) if each.kind == "stage"]
+    written += [(each.data.get("id"), each.value("when", source.data)) for each in fan_outs(source.data) if each.loc]
+    for step_id, (_, loc) in written:
+        condition = plan.by_id[step_id].when
+        if condition is None or _is_later(condition):
+            continue
+        try:
+            holds(condition, {"inputs": plan.inputs, "run": _RUN | {"name": plan.name}})
+        except InvalidExpression as problem:
+            yield Fault("E038", redact_line(str(problem), plan), source.place(loc), problem.hint)
+
+
+def _is_later(written: Any) -> bool:
+    """Whether an expression names what is known once the run is there."""
+    return any(foreach.names_root(written, name) for name in ("value", "coverage"))
 
 
 def _first(plan: Plan, step: Step) -> Iterable[Step]:
@@ -106,18 +135,20 @@ def _first(plan: Plan, step: Step) -> Iterable[Step]:
     return map(step.of, islice(foreach.items(plan, step), _TRIED))
 
 
-def _min_success_faults(plan: Plan, counts: Mapping[str, int], source: Source) -> Iterator[Fault]:
-    """`checks` reports a number that is too large, except with a ``foreach``, whose items are counted with the inputs."""
+def _min_success_faults(plan: Plan, layout: Layout, source: Source) -> Iterator[Fault]:
+    """`checks` reports a number that is too large, but where items are counted with the inputs, or collectors skipped."""
     written = {each.id: each for each in walk(source.data)}
-    layout = Layout(counts=counts)
     for fan_out in plan.fan_outs:
         if not all(map(layout.is_counted, fan_out.collectors)):
             continue
         least, total = layout.least(fan_out), layout.total(fan_out)
-        if least is not None and least > total and any(step.foreach for step in fan_out.collectors):
+        if least is not None and least > total and any(step.foreach or step.when for step in fan_out.collectors):
             loc = (*written[fan_out.id].loc, "min_success")
-            empty = [echo(step.id) for step in fan_out.collectors if step.foreach and not counts[step.id]]
-            why = f": no items for {listed(empty)}" if empty else ""
+            left_out = [echo(step.id) for step in fan_out.collectors if step.id in layout.skipped]
+            empty = [echo(step.id) for step in fan_out.collectors if step.foreach and not layout.counts[step.id]]
+            reasons = [f"no items for {listed(empty)}"] if empty else []
+            reasons += [f"`when` skips {listed(left_out)}"] if left_out else []
+            why = f": {'; '.join(reasons)}" if reasons else ""
             message = f"expected at most {total:,}, the number of collectors, found {least:,}{why}"
             yield Fault("E028", message, source.place(loc))
 

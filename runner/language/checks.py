@@ -17,7 +17,7 @@ from runner.text import echo, listed, nearest, printable
 INPUT_LIMIT = 100  # each is an option of `run`
 # Faults of each kind; a file with more is not searched to its end, because the nearest name of each takes a millisecond.
 FAULT_LIMIT = 1_000
-_EXPANDED = "expressions are expanded under `with` and `foreach` only"
+_EXPANDED = "expressions are expanded under `with`, `foreach` and `when` only"
 _KEY_HINT = "write the whole mapping as one expression: ${{ {inputs.name: 1} }}"
 # Only the task knows what the value before means to it: a hint to leave the name out could make it delete a path that
 # another machine named.
@@ -152,11 +152,17 @@ def _names(loc: Loc, called: Mapping[Loc, str | None], *, follows: bool = False)
     name = called.get(within)
     item: Known = {name: None, "item_index": None} if name else {}
     value: Known = {"value": None} if follows else {}
+    coverage: Known = {"coverage": None} if follows or loc[:1] == ("gather",) else {}
+    if loc[:1] + loc[2:] == ("stages", "when") or loc == ("defaults", "stages", "when"):
+        return {"run": _RUN_NAMES, **value, **coverage}
     match loc[len(within) :]:
         case ("with", *_):
-            return {"run": _RUN_NAMES, **item, **value}
+            return {"run": _RUN_NAMES, **item, **value, **coverage}
         case ("then", int(), "with", *_) if name is not None:
-            return {"run": _RUN_NAMES, **item, **value}
+            return {"run": _RUN_NAMES, **item, **value, **coverage}
+        # Of the first part it is decided before there is a run.
+        case ("when",) if name is not None:
+            return {**item, **value}
         case ("foreach", "key") if name is not None:
             return {**item, **value}
         # Items of the first part are read before there is a run.

@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from runner.language import expressions
+from runner.language.conditions import holds
 from runner.language.expressions import ITEM_LIMIT
 from runner.language.faults import Fault, InvalidExpression, InvalidItems, InvalidWorkflow
+from runner.language.layout import Layout
 from runner.language.plan import NO_NAMES, Foreach, Item, Plan, Step, change_steps
 from runner.language.source import Source, found, is_json, kind
 from runner.language.steps import WrittenStep, walk
@@ -22,6 +24,7 @@ from runner.text import count, cut_middle, echo, parse_json, printable
 if TYPE_CHECKING:
     from runner.language.source import Loc
 
+WHEN: Loc = ("when",)  # the place of a problem that is not below `foreach`
 SIZE_LIMIT = 64 * 1024  # bytes of an item's JSON, or of its line
 KEY_LIMIT = 200
 
@@ -51,28 +54,47 @@ def items(plan: Plan, step: Step, names: Mapping[str, Any] = NO_NAMES) -> Iterat
     names = {"inputs": plan.inputs, **names}
     name, placed = _placed(foreach, names)
     for index, (place, value) in enumerate(placed):
+        if not _is_wanted(step, names, value, index, _called(name, place)):
+            continue
         key = str(index) if foreach.key is None else _key(foreach, names, value, index, _called(name, place))
         yield Item(value, key, index)
 
 
-def count_of(plan: Plan, step: Step, names: Mapping[str, Any] = NO_NAMES) -> int:
-    """Return the number of items of a collector with ``foreach``.
+class Counted(NamedTuple):
+    """The collectors that one of the file stands for.
+
+    Args:
+        executed: those that are not skipped.
+        skipped: those whose ``when`` is false.
+    """
+
+    executed: int
+    skipped: int = 0
+
+
+def count_of(plan: Plan, step: Step, names: Mapping[str, Any] = NO_NAMES) -> Counted:
+    """Return the number of items of a collector with ``foreach``; one without it is one, or skipped.
 
     Args:
         names: as `items` takes them.
 
     Raises:
-        InvalidExpression: the expression under ``items`` cannot be evaluated.
+        InvalidExpression: the expression under ``items`` or ``when`` cannot be evaluated.
         InvalidItems: there are too many, two have one key, or one cannot be used.
     """
-    return _count(step.foreach, {"inputs": plan.inputs, **names}) if step.foreach else 1
+    names = {"inputs": plan.inputs, **names}
+    if step.foreach is not None:
+        return _count(step, step.foreach, names)
+    try:
+        return Counted(1) if step.when is None or holds(step.when, names) else Counted(0, 1)
+    except InvalidExpression as problem:
+        raise InvalidItems(str(problem), "E038", WHEN, problem.hint) from problem
 
 
 def names_value(step: Step) -> bool:
-    """Whether the items of a collector, or their keys, are made of the value of the part before."""
-    if step.foreach is None:
-        return False
-    return names_root([step.foreach.items, step.foreach.key], "value")
+    """Whether the items of a collector, their keys, or which of them are skipped, depend on the value of the part before."""
+    foreach = [step.foreach.items, step.foreach.key] if step.foreach else []
+    return names_root([*foreach, step.when], "value")
 
 
 def names_root(value: Any, root: str) -> bool:
@@ -80,22 +102,22 @@ def names_root(value: Any, root: str) -> bool:
     return any(name.partition(".")[0] == root for name in expressions.references(value))
 
 
-def count_items(plan: Plan, source: Source) -> dict[str, int]:
-    """Return the number of items of every collector with ``foreach`` in a plan whose inputs are bound.
+def count_items(plan: Plan, source: Source) -> Layout:
+    """Return the number of items of every collector with ``foreach`` in a plan whose inputs are bound, and what is skipped.
 
-    Those that are made of the ``value`` of the part before are known only once the run is there.
+    What depends on the ``value`` of the part before is known only once the run is there.
 
     Raises:
         InvalidWorkflow: there are too many, two have one key, or one cannot be used.
     """
     written = {each.id: each for each in walk(source.data)}
     faults: list[Fault] = []
-    counts: dict[str, int] = {}
+    counted: dict[str, Counted] = {}
     for step in plan.collectors:
-        if step.foreach is None or names_value(step):
+        if names_value(step):
             continue
         try:
-            counts[step.id] = count_of(plan, step)
+            counted[step.id] = count_of(plan, step)
         except InvalidItems as problem:
             place = source.place(_loc(written[step.id], problem))
             faults.append(Fault(problem.code, str(problem), place, problem.hint))
@@ -103,7 +125,15 @@ def count_items(plan: Plan, source: Source) -> dict[str, int]:
             faults.append(Fault("E038", str(problem), source.place(_loc(written[step.id])), problem.hint))
     if faults:
         raise InvalidWorkflow(tuple(faults))
-    return counts
+    return laid_out(plan.collectors, counted)
+
+
+def laid_out(collectors: Iterable[Step], counted: Mapping[str, Counted]) -> Layout:
+    """Return the layout that says how many collectors each stands for, and nothing of their messages."""
+    return Layout(
+        counts={step.id: counted[step.id].executed for step in collectors if step.foreach and step.id in counted},
+        skipped={step_id: each.skipped for step_id, each in counted.items() if each.skipped},
+    )
 
 
 def check(plan: Plan, source: Source) -> None:
@@ -116,27 +146,37 @@ def check(plan: Plan, source: Source) -> None:
 
 
 def _without_unknown(step: Step) -> Step:
-    """Return the step without a ``foreach`` that depends on an input, or on a file that may not exist yet."""
+    """Return the step without a ``foreach`` or ``when`` that depends on an input, or on a file that may not exist yet."""
     foreach = step.foreach
+    if _is_unknown(step.when):
+        step = replace(step, when=None)
     if foreach is None or isinstance(foreach.items, dict):
-        return replace(step, foreach=None)
-    used = expressions.references([foreach.items, foreach.key])
-    return replace(step, foreach=None) if any(name.partition(".")[0] in {"inputs", "value"} for name in used) else step
+        return replace(step, foreach=None, when=None if foreach else step.when)
+    return replace(step, foreach=None, when=None) if _is_unknown([foreach.items, foreach.key]) else step
+
+
+def _is_unknown(written: Any) -> bool:
+    return any(name.partition(".")[0] in {"inputs", "value"} for name in expressions.references(written))
 
 
 def _loc(step: WrittenStep, problem: InvalidItems | None = None) -> Loc:
     """Return the place of a problem: the items may be written in the defaults, or without the key ``items``."""
+    if problem and problem.loc == WHEN:
+        return step.value("when")[1]
     written, loc = step.value("foreach")
     within = problem.loc if problem else ("items",)
     return (*loc, *(within if isinstance(written, dict) else within[1:]))
 
 
-def _count(foreach: Foreach, names: Mapping[str, Any]) -> int:
+def _count(step: Step, foreach: Foreach, names: Mapping[str, Any]) -> Counted:
     name, placed = _placed(foreach, names)
-    count, places = 0, dict[str, int]()
+    count, skipped, places = 0, 0, dict[str, int]()
     for count, (place, value) in enumerate(placed, start=1):
         if count > ITEM_LIMIT:
             raise InvalidItems(f"over {ITEM_LIMIT:,} items, limit {ITEM_LIMIT:,}", "E040")
+        if not _is_wanted(step, names, value, count - 1, _called(name, place)):
+            skipped += 1
+            continue
         if foreach.key is None:
             continue
         key = _key(foreach, names, value, count - 1, _called(name, place))
@@ -144,7 +184,17 @@ def _count(foreach: Foreach, names: Mapping[str, Any]) -> int:
         if first != place:
             message = f"duplicate key {echo(key)}: {_called(name, first)} has it, and {_called(name, place)}"
             raise InvalidItems(message, "E041", _key_loc(foreach, count - 1))
-    return count
+    return Counted(count - skipped, skipped)
+
+
+def _is_wanted(step: Step, names: Mapping[str, Any], value: Any, index: int, called: str) -> bool:
+    """Whether the collector of an item is executed."""
+    if step.when is None or step.foreach is None:
+        return True
+    try:
+        return holds(step.when, {**names, step.foreach.name: value, "item_index": index})
+    except InvalidExpression as problem:
+        raise InvalidItems(f"{called}: {problem}", "E038", WHEN, problem.hint) from problem
 
 
 def _called(name: str, place: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -19,6 +19,8 @@ class Layout:
         counts: for each collector with ``foreach`` whose items have been counted, their number.
         sizes: for each of them, the most items that share a message: its batches have this size.
         shared: for each other collector that shares a message, the number of that message.
+        skipped: for each collector whose ``when`` is false, 1; with ``foreach``, of how many of its items it is. They are
+            not among its `counts`.
         begun: the ids of the later fan-outs that have begun; the others have no sizes yet.
         queue: of the steps that name none; empty where nothing is sent.
         own: every step goes there, because the run has a worker of its own that listens to nothing else.
@@ -27,6 +29,7 @@ class Layout:
     counts: Mapping[str, int] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     shared: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
     begun: tuple[str, ...] = ()
     queue: str = ""
     own: bool = False
@@ -45,7 +48,21 @@ class Layout:
         Raises:
             KeyError: its items have not been counted.
         """
-        return 1 if step.foreach is None or step.item else self.counts[step.id]
+        if step.foreach is None:
+            return 0 if step.id in self.skipped else 1
+        return 1 if step.item else self.counts[step.id]
+
+    def number(self, step: Step) -> int:
+        """Return how many collectors a step stands for, with those that are skipped.
+
+        Raises:
+            KeyError: as `count`.
+        """
+        return self.count(step) + self.skipped.get(step.id, 0)
+
+    def executed(self, collectors: Iterable[Step]) -> Iterator[Step]:
+        """Yield the collectors without those that are skipped."""
+        return (step for step in collectors if step.foreach is not None or step.id not in self.skipped)
 
     def batches(self, step: Step) -> Mapping[str, int]:
         """Return the batches of a collector with ``foreach``: the ref of each, and the number of its items."""
@@ -54,7 +71,9 @@ class Layout:
 
     def refs(self, step: Step) -> tuple[str, ...]:
         """Return the refs of a step's collectors in messages: its id, or with ``foreach`` its batches, ``page/0``, ``page/1`` …."""
-        return (step.id,) if step.foreach is None else tuple(self.batches(step))
+        if step.foreach is None:
+            return () if step.id in self.skipped else (step.id,)
+        return tuple(self.batches(step))
 
     def fan_outs(self, plan: Plan) -> tuple[FanOut, ...]:
         """Return the fan-outs of a run of the plan that have begun."""
@@ -66,6 +85,7 @@ class Layout:
             counts={**self.counts, **layout.counts},
             sizes={**self.sizes, **layout.sizes},
             shared={**self.shared, **layout.shared},
+            skipped={**self.skipped, **layout.skipped},
             begun=(*self.begun, fan_out.id),
             queue=self.queue,
             own=self.own,
@@ -74,19 +94,25 @@ class Layout:
     def only(self, fan_out: FanOut) -> Layout:
         """Return the layout of one fan-out."""
         own = {step.id for step in fan_out.collectors}
-        counts, sizes, shared = (
+        counts, sizes, shared, skipped = (
             {name: number for name, number in each.items() if name in own}
-            for each in (self.counts, self.sizes, self.shared)
+            for each in (self.counts, self.sizes, self.shared, self.skipped)
         )
-        return Layout(counts=counts, sizes=sizes, shared=shared, queue=self.queue, own=self.own)
+        return Layout(counts=counts, sizes=sizes, shared=shared, skipped=skipped, queue=self.queue, own=self.own)
 
     def refs_of(self, fan_out: FanOut) -> tuple[str, ...]:
         """Return the refs of a fan-out's collectors in messages: each once, alone or in its batch."""
         return tuple(ref for step in fan_out.collectors for ref in self.refs(step))
 
     def total(self, fan_out: FanOut) -> int:
-        """Return the number of collectors of a fan-out."""
+        """Return the number of collectors of a fan-out, without those that are skipped."""
         return sum(map(self.count, fan_out.collectors))
+
+    def ends(self, fan_out: FanOut) -> int:
+        """Return the number of outcomes that its collectors have when all have ended: of items that are skipped there is none."""
+        return self.total(fan_out) + sum(
+            step.foreach is None and step.id in self.skipped for step in fan_out.collectors
+        )
 
     def least(self, fan_out: FanOut) -> int | None:
         """Return how many of them must succeed: 60% of 4 are 3. None if the file does not say."""
@@ -127,6 +153,6 @@ def load_layout(text: str) -> Layout:
     return Layout(**stored)
 
 
-_NUMBERS = {"counts", "sizes", "shared"}
+_NUMBERS = {"counts", "sizes", "shared", "skipped"}
 # A run's hash has the ids of the fan-outs that have begun, and a layout for each of them.
 _NAMES = tuple(each.name for each in fields(Layout) if each.name != "begun")

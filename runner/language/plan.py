@@ -16,6 +16,7 @@ from runner.language.steps import Kind, WrittenStep, fan_outs, walk
 
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
     from runner.language import spec
+    from runner.language.conditions import Condition
     from runner.language.source import Loc, Source
     from runner.language.task_index import TaskIndex
 
@@ -115,7 +116,8 @@ class Step:
         arguments: the step's ``with``, its ``${{ }}`` not yet expanded: only the run knows its id.
         timeout: seconds an attempt may take; None for no limit.
         queue: the Celery queue that the file says; `Layout.queue_of` is the one that it is sent to.
-        required: of a collector, whether the run fails if it does.
+        required: whether the run fails if it does; of a gather, if its fan-out does.
+        when: whether it is executed, as written: an expression, or a boolean; None for always. Of a gather, whether its fan-out is.
         place: ``file:line:col`` of the step in the YAML.
         batch: how many of a ``foreach`` share a message; None to derive it from their number.
         max_concurrency: how many collectors of a ``foreach`` are executed at once, in all batches of a run together; None
@@ -134,6 +136,7 @@ class Step:
     queue: str | None = None
     priority: int | None = None
     required: bool = True
+    when: Condition | None = None
     place: str = ""
     foreach: Foreach | None = None
     batch: int | None = None
@@ -234,6 +237,11 @@ class Plan:
         """The steps that make the value of a part, one at a time: every gather and stage."""
         return tuple(map(end_of, self.parts))
 
+    @cached_property
+    def dispensable(self) -> tuple[Step, ...]:
+        """The gathers and stages that may fail: the value before them is handed on."""
+        return tuple(step for step in self.tail if not step.required)
+
     @property
     def hash(self) -> str:
         """Twelve characters that change with the workflow, but not with the inputs, nor with the places and queues of its steps.
@@ -282,6 +290,11 @@ class Plan:
         """Return the step that makes the value before the part of a step; None for those of the first part."""
         at = self._place(step)
         return end_of(self.parts[at - 1]) if at else None
+
+    def fan_out_before(self, step: Step) -> FanOut | None:
+        """Return the last fan-out before the part of a step; None if there is none."""
+        earlier = reversed(self.parts[: self._place(step)])
+        return next((part for part in earlier if isinstance(part, FanOut)), None)
 
     def after(self, step: Step) -> tuple[Step, ...]:
         """Return the steps of the parts that run once this gather or stage has ended."""
@@ -377,19 +390,35 @@ def _fan_out(workflow: spec.Workflow, loc: Loc, steps: Sequence[Step], source: S
     """Return the fan-out at a place; the values themselves are its value if the file names no gather."""
     gather: spec.StageGather | None = _model_at(workflow, (*loc, "gather"))
     stated = next((step for step in steps if step.kind == "gather"), None)
+    stage: spec.FanOutStage | None = _model_at(workflow, loc) if loc else None
     alone = Step(
-        id=_model_at(workflow, loc).id if loc else "gather",
+        id=stage.id if stage else "gather",
         kind="gather",
         task=None,
         place=str(source.place(loc)) if loc else "",
     )
+    end = stated or alone
+    if stage:
+        end = replace(end, **_stage_keys(stage, workflow.defaults.stages))
     return FanOut(
         collectors=tuple(step for step in steps if step.kind == "collector"),
-        gather=stated or alone,
+        gather=end,
         min_success=gather.min_success if gather else None,
         deadline=gather.deadline if gather else None,
         stop=gather.stop if gather else None,
     )
+
+
+def _stage_keys(stage: spec.FanOutStage, defaults: spec.StageDefaults | None) -> dict[str, Any]:
+    """Return the fields of the gather that its stage has the keys of."""
+    layers = [each for each in (stage, defaults) if each]
+    keys = {
+        name: getattr(each, name)
+        for each in reversed(layers)
+        for name in ("when", "required")
+        if name in each.model_fields_set
+    }
+    return {"when": keys.get("when"), "required": keys.get("required") is not False}
 
 
 def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step:
@@ -415,7 +444,8 @@ def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step
         retry=_retry(values.get("retry")),
         queue=values.get("queue"),
         priority=values.get("priority"),
-        required=written.kind != "collector" or required,
+        required=required,
+        when=values.get("when"),
         place=str(source.place(written.loc)),
         foreach=foreach,
         batch=None if foreach is None or batch == "auto" else batch,
@@ -566,6 +596,7 @@ def _check(plan: Plan) -> None:
             and isinstance(step.timeout, int | float | None)
             and isinstance(step.queue, str | None)
             and isinstance(step.retry.max_retries, int)
+            and isinstance(step.when, str | bool | None)
         )
         if not shaped:
             raise TypeError("a step has another shape")

@@ -58,8 +58,8 @@ _STEP_HINTS = {
         ("needs", "depends_on", "depends", "dependencies", "after", "outputs", "output", "register"), _FAN_OUT
     ),
     **dict.fromkeys(
-        ("if", "when", "unless", "only"),
-        "a step has no condition: an expression under `with` may choose, ${{ a ? b : c }}",
+        ("if", "unless", "only"),
+        "write when: ${{ … }}, of a collector or a stage",
     ),
     **dict.fromkeys(("run", "command", "cmd", "script", "shell"), _ARGV),
     **dict.fromkeys(("loop", "with_items", "matrix", "strategy", "for_each", "each", "expand"), _FOR_EACH),
@@ -168,6 +168,8 @@ def _unknown_key(
             else "leave it out: only the collector has one"
         )
         return Fault("E020", message, place, hint), ()
+    if kind_at(loc[:-1]) == "gather" and key in {"when", "required"}:
+        return Fault("E020", message, place, "it is for collectors and stages"), ()
     if loc[0] == "stages" and len(loc) == 3 and (hint := _stage_hint(key, fans_out=good[-1] == "gather")):
         return Fault("E020", message, place, hint), ()
     translation = (_STEP_HINTS if "task" in good else _HINTS if len(loc) == 1 else {}).get(key)
@@ -185,7 +187,7 @@ def _stage_hint(key: str, *, fans_out: bool) -> str:
         return "it is for the gather"
     if key in {"task", "gather"}:
         return "a stage is a task, or collectors and their gather"
-    if key in {"foreach", "batch", "max_concurrency", "required"}:
+    if key in {"foreach", "batch", "max_concurrency"}:
         return "it is for a collector: a stage fans out with collectors: [{id: …, foreach: …, task: …}]"
     return ""
 

@@ -135,6 +135,15 @@ def _error_name(value: Any) -> Any:
     raise schema_errors.error("E030", "expected the name of an exception, or http_429, http_5xx")
 
 
+def _condition(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, str) and "${{" in value and expressions.is_one(value)):
+        return value
+    hint = (
+        f"write ${{{{ {value} }}}}" if isinstance(value, str) and "${{" not in value else "write ${{ size(value) > 0 }}"
+    )
+    raise schema_errors.error("E007", "expected true, false or one expression", hint)
+
+
 _STATUSES = {*map(str, range(100, 600)), "1xx", "2xx", "3xx", "4xx", "5xx"}
 _FILE_NAME = re.compile(r"[\w./-]{1,80}\.[^\W\d]\w{0,7}")
 _FROM_TO = re.compile(r"(\d{1,7}) ?(?:\.\.\.?|-) ?(\d{1,7})")
@@ -335,7 +344,15 @@ class Then(_Model):
     )
 
 
-class _CollectorKeys(_Model):
+class _Conditional(_Model):
+    """The key of every step that may be skipped."""
+
+    when: Annotated[bool | str, BeforeValidator(_condition)] | None = Field(
+        None, description="Whether it is executed: true, false, or one expression whose value is one of them."
+    )
+
+
+class _CollectorKeys(_Conditional):
     """The keys that only a collector has, and the defaults of collectors."""
 
     required: bool | None = Field(
@@ -381,7 +398,19 @@ class Collector(_CollectorKeys, Step):
     id: Slug = Field(description="Its name, unique in the workflow: lower-case letters, digits, _ and -.")
 
 
-class Stage(Step):
+class _StageKeys(_Conditional):
+    """The keys that only a stage has, and the defaults of stages."""
+
+    required: bool | None = Field(
+        None, description="Whether the run fails if it does; if not, the value before it is handed on."
+    )
+
+
+class StageDefaults(_StageKeys, StepDefaults):
+    """Keys for every stage."""
+
+
+class Stage(_StageKeys, Step):
     """A step whose first argument is the value before it; the first part of a file has none."""
 
     id: Slug = Field(description="Its name, unique in the workflow: lower-case letters, digits, _ and -.")
@@ -413,7 +442,7 @@ class Gather(StageGather):
         return self.id or default_id(self.task)
 
 
-class FanOutStage(_Model):
+class FanOutStage(_StageKeys):
     """Collectors in parallel and their gather, once the value before them is there."""
 
     id: Slug = Field(description="Its name, unique in the workflow, and that of its gather.")
@@ -429,7 +458,7 @@ class Defaults(_Model):
     """Keys that apply to steps without a key of their own."""
 
     collectors: CollectorDefaults | None = Field(None, description="Defaults of every collector.")
-    stages: StepDefaults | None = Field(None, description="Defaults of every stage.")
+    stages: StageDefaults | None = Field(None, description="Defaults of every stage.")
 
 
 class Workflow(_Model):

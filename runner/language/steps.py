@@ -80,6 +80,17 @@ class WrittenFanOut:
     loc: Loc
     data: Mapping[str, Any]
 
+    def value(self, key: str, data: Mapping[str, Any]) -> tuple[Any, Loc]:
+        """Return the value of a key of a stage that fans out, or else of the defaults of stages, and its place.
+
+        Args:
+            data: of the file.
+        """
+        common = mapping(_value_at(data, ("defaults", "stages")))
+        if key in self.data or key not in common:
+            return self.data.get(key), (*self.loc, key)
+        return common[key], ("defaults", "stages", key)
+
 
 def fan_outs(data: Mapping[str, Any]) -> Iterator[WrittenFanOut]:
     """Yield the fan-outs of data that may be malformed, in the order in which they are executed."""

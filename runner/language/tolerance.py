@@ -32,7 +32,7 @@ def verdict(fan_out: FanOut, layout: Layout, absent: Sequence[str]) -> Verdict:
     """Judge what is left of a fan-out.
 
     Args:
-        absent: ids of the collectors that did not succeed, in the order of the plan: one that was late, skipped or
+        absent: ids of the collectors that did not succeed, in the order of the plan: one that was late, not run or
             cancelled, or has no outcome at all, is absent like one that failed.
     """
     if not absent:
@@ -50,18 +50,23 @@ def verdict(fan_out: FanOut, layout: Layout, absent: Sequence[str]) -> Verdict:
     return Verdict(status="failed", cause="; ".join([cause, *reasons]))
 
 
-def run_verdict(plan: Plan, layout: Layout, absent: Sequence[str]) -> Verdict:
-    """How a run ends whose last step has succeeded: with every result, or without those of some collectors.
+def run_verdict(plan: Plan, layout: Layout, absent: Sequence[str], failed: Sequence[str] = ()) -> Verdict:
+    """How a run ends whose last step has a value: with every result, or without those of some collectors and stages.
 
     Args:
         absent: as `verdict` takes them, of every fan-out.
+        failed: of each gather or stage that has failed, and that is not required, how it ended.
     """
+    causes: list[str] = []
     for fan_out in plan.fan_outs:
         ids = {step.id for step in fan_out.collectors}
         found = verdict(fan_out, layout, [each for each in absent if written(each) in ids])
-        if found.status != "succeeded":
+        if found.status == "failed" and fan_out.gather.required:
             return found
-    return Verdict(status="succeeded")
+        if found.status != "succeeded":
+            causes.append(found.cause)
+    causes += [cause for cause in failed if cause not in causes]
+    return Verdict(status="partial", cause="; ".join(causes)) if causes else Verdict(status="succeeded")
 
 
 def _least(fan_out: FanOut, layout: Layout) -> str:

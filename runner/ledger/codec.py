@@ -30,39 +30,46 @@ from runner.ledger.exceptions import TRACEBACK_LIMIT, valid_text
 
 
 def packed(items: Iterable[Item], ref: str) -> tuple[str, str]:
-    """Return a batch of items as the ledger stores it: the ref, and JSON of the first one's place, the keys, and the values."""
+    """Return a batch of items as the ledger stores it: the ref, and JSON of their places, the keys, and the values.
+
+    Of the places only the first, unless others between them are skipped.
+    """
     some = list(items)
     first = some[0].index
+    whole = some[-1].index - first == len(some) - 1
     # Most have no key of their own, and need none here.
     plain = all(item.key == str(item.index) for item in some)
     keys = None if plain else [item.key for item in some]
-    return ref, json.dumps([first, keys, [item.value for item in some]], separators=(",", ":"))
+    places = first if whole else [item.index for item in some]
+    return ref, json.dumps([places, keys, [item.value for item in some]], separators=(",", ":"))
 
 
 def unpacked(step: Step, ref: str, text: str) -> list[Step]:
     """Return the collectors of the batch with this ref, in their order."""
     batch = batch_number(ref)
-    first, keys, values = _batch(text)
-    keys = keys or [str(index) for index in range(first, first + len(values))]
-    return [
-        step.of(Item(value, key, index, batch))
-        for index, (key, value) in enumerate(zip(keys, values, strict=True), first)
-    ]
+    places, keys, values = _batch(text)
+    keys = keys or [str(index) for index in places]
+    return [step.of(Item(value, key, index, batch)) for index, key, value in zip(places, keys, values, strict=True)]
 
 
 def ids(step: Step, text: str) -> list[str]:
     """Return their ids alone, which is faster."""
-    first, keys, values = _batch(text)
-    return [item_id(step.id, key) for key in keys or range(first, first + len(values))]
+    places, keys, _ = _batch(text)
+    return [item_id(step.id, key) for key in keys or places]
 
 
-def _batch(text: str) -> tuple[int, list[str] | None, list[Any]]:
-    first, keys, values = json.loads(text)
-    if not (isinstance(first, int) and isinstance(values, list) and isinstance(keys, list | None)):
+def _batch(text: str) -> tuple[Sequence[int], list[str] | None, list[Any]]:
+    places, keys, values = json.loads(text)
+    if not (isinstance(values, list) and isinstance(keys, list | None)):
         raise TypeError("a batch of items has another shape")
-    if keys is not None and len(keys) != len(values):
-        raise ValueError(f"{len(keys)} keys of {len(values)} items")
-    return first, keys, values
+    if isinstance(places, int):
+        places = range(places, places + len(values))
+    elif not isinstance(places, list) or not all(isinstance(place, int) for place in places):
+        raise TypeError("a batch of items has another shape")
+    for some, name in ((places, "places"), (keys or places, "keys")):
+        if len(some) != len(values):
+            raise ValueError(f"{len(some)} {name} of {len(values)} items")
+    return places, keys, values
 
 
 def is_json(text: str | None) -> bool:
@@ -191,13 +198,13 @@ def dumped(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     return [_group(common, list(some)) for common, some in groupby(outcomes, _in_common)]
 
 
-def _in_common(outcome: Outcome) -> tuple[str, StepStatus, bool, int, str]:
+def _in_common(outcome: Outcome) -> tuple[str, StepStatus, bool, int, str, bool]:
     over = outcome.finished_at is not None
-    return outcome.ref, outcome.status, over, outcome.attempts, outcome.worker
+    return outcome.ref, outcome.status, over, outcome.attempts, outcome.worker, outcome.handed_on
 
 
-def _group(common: tuple[str, StepStatus, bool, int, str], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    ref, status, over, attempts, worker = common
+def _group(common: tuple[str, StepStatus, bool, int, str, bool], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    ref, status, over, attempts, worker, _ = common
     group: dict[str, Any] = {
         "ref": ref,
         "status": status,
@@ -210,7 +217,7 @@ def _group(common: tuple[str, StepStatus, bool, int, str], outcomes: Sequence[Ou
     }
     if outcomes[0].passes:
         group["values"] = [each.json or _compact(each.value) for each in outcomes]
-    elif any(each.error for each in outcomes):
+    if any(each.error for each in outcomes):
         group["messages"] = [_message(each.error) for each in outcomes]
     return group
 
@@ -230,7 +237,7 @@ def _message(error: Error | None) -> str:
 def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
     """Return an outcome, with its value if that was read as well."""
     line, _, rest = text.partition("\n")
-    status, _, _, attempts, worker = line.split(" ", 4)
+    status, _, valued, attempts, worker = line.split(" ", 4)
     started_at, finished_at, error, *more = json.loads(rest)
     if not isinstance(error, list | None):
         raise TypeError("an outcome has another shape")
@@ -253,6 +260,8 @@ def read_outcome(step: str, text: str, value: str | None = None) -> Outcome:
         worker=worker,
         json=value or "",
         notes=notes,
+        # One that answered too late has a value as well, which nobody gets.
+        handed_on=valued == "1" and status not in {"succeeded", "late"},
     )
 
 

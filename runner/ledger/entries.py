@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-StepStatus = Literal["succeeded", "failed", "timed_out", "skipped", "cancelled", "late", "not_needed"]
+StepStatus = Literal["succeeded", "failed", "timed_out", "not_run", "cancelled", "late", "not_needed", "skipped"]
 # The statuses of a step whose value counts: the fan-in gets it, and the next step is executed.
 PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 # `unreadable` is no state: the record of such a run is damaged, or of a newer version.
@@ -36,7 +36,7 @@ class Outcome:
     """How a step ended.
 
     Args:
-        value: of the task, as it may be shown; None unless it succeeded, and where values were not asked for.
+        value: of the task, as it may be shown; None unless it `passes`, and where values were not asked for.
         attempts: how often it was started.
         started_at: of the last attempt, seconds since the epoch by the broker's clock.
         finished_at: the same.
@@ -44,6 +44,7 @@ class Outcome:
         ref: a collector's name in its message (`Step.ref`), under which the ledger counts it. Empty for any other step.
         json: the value as it is stored (values.py), if it has been encoded already.
         notes: the facts that the task has noted (notes.py).
+        handed_on: whether its value is the one before it: it was skipped, or has failed and is not required.
     """
 
     step: str
@@ -57,11 +58,12 @@ class Outcome:
     ref: str = ""
     json: str = field(default="", compare=False)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    handed_on: bool = False
 
     @property
     def passes(self) -> bool:
         """Whether the step has a value, and the next one is executed."""
-        return self.status in PASSING
+        return self.status in PASSING or self.handed_on
 
     @property
     def seconds(self) -> float | None:

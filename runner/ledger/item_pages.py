@@ -62,10 +62,13 @@ def read_page(
     """
     record = ledger.open(run.id, plan)
     running = {} if run.ended else record.underway()
-    total = record.layout.count(step) if record.layout.is_counted(step) else 0
-    counts = count_items(run, step, total, record.tally().get(step.id, {}), running)
+    counted = record.layout.is_counted(step)
+    number_of_all = record.layout.number(step) if counted else 0
+    counts = count_items(run, step, number_of_all, record.tally().get(step.id, {}), running)
+    # Those that are skipped were never made.
+    total = record.layout.count(step) if counted else 0
     if status:
-        total = sum(counts.get(each, 0) for each in _meant(status))
+        total = sum(counts.get(each, 0) for each in _meant(status) if each != "skipped")
     last = -(-total // SIZE)
     if number > max(last, 1):
         only = f" with status {status}" if status else ""

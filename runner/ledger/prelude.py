@@ -115,6 +115,13 @@ local function begin(fan_out)
   in_parts('HSET', LEFT, sizes)
   if redis.call('EXISTS', fan_out.staged) == 1 then redis.call('RENAME', fan_out.staged, key(fan_out.items)) end
 end
+-- Then its collectors that are skipped: of items only their number is known.
+local function skip(fan_out)
+  for collector, count in pairs(fan_out.skipped) do
+    redis.call('HINCRBY', TALLY, collector .. ' skipped', count)
+    event({event = 'finished', step = collector, status = 'skipped', count = count})
+  end
+end
 local function has_begun(id) return redis.call('HEXISTS', RUN, 'left:' .. id) == 1 end
 
 -- A step that was begun.

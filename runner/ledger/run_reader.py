@@ -138,6 +138,29 @@ class RunReader:
         return bool(self._server.client.hexists(self._key("run"), f"stopped:{fan_out.id}"))
 
     @of_a_run
+    def coverage(self, fan_out: FanOut | None) -> float:
+        """Return the share of a fan-out's collectors that have succeeded, from 0 to 1; 1 if it has none, or has not begun.
+
+        Those that are skipped are not counted.
+        """
+        if fan_out is None:
+            return 1.0
+        if fan_out not in self.layout.fan_outs(self.plan):  # when it was read
+            self.forget_layout()
+        if fan_out not in self.layout.fan_outs(self.plan):
+            return 1.0
+        total = self.layout.total(fan_out)
+        names = [f"{name}:{fan_out.id}" for name in ("left", "absent")]
+        counts = cast("list[str | None]", self._server.client.hmget(self._key("run"), names))
+        missing = sum(int(count or 0) for count in counts)
+        if self.is_stopped(fan_out):
+            ids = [step.id for step in fan_out.collectors if not step.foreach]
+            missing += sum(each.status == "not_needed" for each in self.outcomes_of(ids).values())
+            tally = self.tally()
+            missing += sum(tally.get(step.id, {}).get("not_needed", 0) for step in fan_out.collectors if step.foreach)
+        return (total - missing) / total if total else 1.0
+
+    @of_a_run
     def ended(self, steps: Sequence[str]) -> set[str]:
         """Return the steps that have an outcome."""
         texts = cast("list[str | None]", self._server.client.hmget(self._key("outcomes"), list(steps)) if steps else [])
@@ -188,10 +211,13 @@ class RunReader:
 
     @of_a_run
     def ids(self, collectors: Iterable[Step]) -> Iterator[list[str]]:
-        """Yield the ids of collectors in their order, some at a time: a million need not be in memory at once."""
+        """Yield the ids of collectors in their order, some at a time: a million need not be in memory at once.
+
+        Those that are skipped are left out.
+        """
         for many, some in groupby(collectors, lambda step: step.foreach is not None):
             if not many:
-                yield [step.id for step in some]
+                yield [step.id for step in self.layout.executed(some)]
                 continue
             for step in some:
                 for refs in in_parts(self.refs(step), 16):
@@ -368,7 +394,7 @@ class RunReader:
         if step.foreach is None:
             return None
         refs: Sequence[str] = self.refs(step)
-        if refs and step.foreach.key is None:  # its place
+        if refs and step.foreach.key is None and step.id not in self.layout.skipped:  # its place
             key, count = item_key(step_id), self.layout.count(step)
             place = int(key) if re.fullmatch(r"[0-9]{1,7}", key) else count
             refs = refs[place // self.layout.sizes[step.id] :][:1] if place < count else ()

@@ -10,13 +10,14 @@ from typing import Any, cast
 import redis
 
 from runner.errors import UnknownRun
+from runner.language.conditions import is_false
 from runner.language.ids import of_ref, written
 from runner.language.layout import Layout, dump_layout
 from runner.language.plan import FanOut, Plan, Step, dump_plan, segments
 from runner.language.redact import redact_inputs
 from runner.ledger import codec
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun, of_a_run, readable
-from runner.ledger.entries import Claim, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
+from runner.ledger.entries import Claim, Error, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
 from runner.ledger.parts import in_parts
 from runner.ledger.run_reader import RunReader
 from runner.ledger.scripts import (
@@ -75,7 +76,7 @@ class RunRecord(RunReader):
             layout=dump_layout(layout),
             inputs=json.dumps(redact_inputs(plan), separators=(",", ":")),
             fan_out=first,
-            kept=codec.dumped(replace(each, ref=plan.by_id[each.step].ref) for each in kept),
+            kept=self._known(fan_out, layout, kept),
         )
         accepted = self._accept_and_index(packed)
         if not accepted:
@@ -104,7 +105,7 @@ class RunRecord(RunReader):
             self.id,
             fan_out=self._beginning(fan_out, layout, staged),
             layout=dump_layout(layout),
-            kept=codec.dumped(replace(each, ref=self.plan.by_id[each.step].ref) for each in kept),
+            kept=self._known(fan_out, layout, kept),
         )
         self.forget_layout()
         return bool(begun)
@@ -135,10 +136,25 @@ class RunRecord(RunReader):
             "deadline": fan_out.deadline or 0,
             "early": _early(fan_out, layout),
             "sizes": _sizes(fan_out, layout),
-            "counts": {step.id: layout.count(step) for step in fan_out.collectors if step.foreach},
+            "counts": {step.id: layout.number(step) for step in _repeated(fan_out)},
+            "skipped": {step.id: layout.skipped[step.id] for step in _repeated(fan_out) if step.id in layout.skipped},
             "items": self._items_key(fan_out),
             "staged": staged,
         }
+
+    def _known(self, fan_out: FanOut | None, layout: Layout, kept: Iterable[Outcome]) -> list[dict[str, Any]]:
+        """Return, as the scripts take them, the outcomes that exist when a fan-out begins: those kept, and of what is skipped.
+
+        Of items there are only the numbers, as they may be a million. What is skipped has no ref: it is counted nowhere.
+        """
+        skipped = [
+            Outcome(step=step.id, status="skipped", error=Error("Skipped", is_false(step.when)))
+            for step in (fan_out.collectors if fan_out else ())
+            if step.foreach is None and step.when is not None and step.id in layout.skipped
+        ]
+        # A gather or a stage that was skipped is kept with the value that it hands on.
+        wanted = (each for each in kept if each.status != "skipped" or each.handed_on)
+        return codec.dumped([*skipped, *(replace(each, ref=self.plan.by_id[each.step].ref) for each in wanted)])
 
     def _later(self) -> dict[str, str] | None:
         """Return the ids of the later fan-outs by those of their collectors without ``foreach``."""
@@ -202,6 +218,7 @@ class RunRecord(RunReader):
                 "most": self.plan.by_id[of_ref(ref)[0]].max_concurrency or 0 if ref else 0,
                 "values": values,
                 "handed": some[0].kind == "stage" and needs != "",
+                "quiet": some[0].kind == "stage" and some[0].when is not None,
             }
             for (ref, needs), some in _grouped(steps, self.plan)
         ]
@@ -368,7 +385,10 @@ class RunRecord(RunReader):
 
     @of_a_run
     def started(self, step: str, *, attempt: int, worker: str) -> None:
-        """Record the start of a gather that lacks collectors: its claim does not, as the gather might have been skipped."""
+        """Record the start of a step that might not have been executed: of a gather that lacks collectors, of a stage with ``when``.
+
+        Its claim does not.
+        """
         self._server.do(STARTED, self.id, step=step, attempt=attempt, worker=worker)
 
     @of_a_run
@@ -409,7 +429,8 @@ class RunRecord(RunReader):
         Interrupted, it can be done again: the items go last, and the ids are made of them.
         """
         try:
-            for ids in self.ids(fan_out.collectors):
+            skipped = [step.id for step in fan_out.collectors if step.id in self.layout.skipped]
+            for ids in (skipped, *self.ids(fan_out.collectors)):
                 for some in in_parts(ids, 1000):
                     self._server.do(FORGET_OUTCOMES, self.id, steps=some)
         except MissingData:  # the ledger has lost the items; nobody can ask for their outcomes
@@ -473,9 +494,13 @@ def _early(fan_out: FanOut, layout: Layout) -> int:
 def _sizes(fan_out: FanOut, layout: Layout) -> dict[str, int]:
     """Return how many collectors each ref stands for."""
     sizes: dict[str, int] = {}
-    for step in fan_out.collectors:
+    for step in layout.executed(fan_out.collectors):
         sizes |= {step.id: 1} if step.foreach is None else layout.batches(step)
     return sizes
+
+
+def _repeated(fan_out: FanOut) -> list[Step]:
+    return [step for step in fan_out.collectors if step.foreach]
 
 
 def _grouped(steps: Sequence[Step], plan: Plan) -> Iterator[tuple[tuple[str, str], list[Step]]]:

@@ -17,8 +17,11 @@ if status then return redis.call('HGET', RUN, 'token') == a.token and stamp(now)
 redis.call('SET', PLAN, a.plan)
 redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), 'token', a.token)
 redis.call('HSET', RUN, 'workflow', a.workflow, 'hash', a.hash, 'inputs', a.inputs, 'layout', a.layout)
-if a.fan_out then begin(a.fan_out) end
 event({event = 'accepted'})
+if a.fan_out then
+  begin(a.fan_out)
+  skip(a.fan_out)
+end
 record(a.kept)
 keep(unpack(ALL))
 return stamp(now)
@@ -40,9 +43,10 @@ local later = redis.call('HGET', RUN, 'later')
 redis.call('HSET', RUN, 'layout:' .. fan_out.id, a.layout, 'later', (later and later .. ' ' or '') .. fan_out.id)
 redis.call('HDEL', OPEN, fan_out.id)
 for collector, count in pairs(fan_out.counts) do event({event = 'begun', step = collector, count = count}) end
+skip(fan_out)
 record(a.kept)
 redis.call('EXPIRE', key(fan_out.items), TTL)
-keep(RUN, LEFT)
+keep(RUN, LEFT, OUTCOMES, TALLY)
 return 1
 """
 )
@@ -157,7 +161,7 @@ return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.c
 """
 )
 
-# A gather that lacks collectors is started: its claimer knows whether it may do without them, and CLAIM does not.
+# A gather that lacks collectors is started, or a stage with `when`: its claimer knows whether it is executed, and CLAIM does not.
 STARTED = (
     PRELUDE
     + """

@@ -13,7 +13,7 @@ from runner.language.plan import Plan, Step
 from runner.language.redact import redact, redact_id, redact_inputs
 from runner.language.tolerance import lateness
 from runner.ledger.entries import PASSING, Error, Event, FailedAttempt, Outcome, Run, Underway
-from runner.ledger.statuses import FAILED, OPEN, ORDER, Status, together
+from runner.ledger.statuses import FAILED, LEFT_OUT, OPEN, ORDER, Status, together
 
 ITEMS = 1000  # items that a snapshot has, of all `foreach` together; a page (item_pages.py) has any of them
 
@@ -87,7 +87,13 @@ class Snapshot:
     @property
     def missing(self) -> list[StepSnapshot]:
         """The collectors whose values are not in the result, and will not be."""
-        return [each for each in self.steps if each.is_collector and each.status not in {*PASSING, *OPEN, "not_needed"}]
+        return [each for each in self.steps if each.is_collector and each.status not in {*PASSING, *OPEN, *LEFT_OUT}]
+
+    @property
+    def replaced(self) -> list[StepSnapshot]:
+        """The gathers and stages that did not succeed and are not required: each has the value before it."""
+        ended = (each for each in self.steps if each.outcome and each.outcome.handed_on)
+        return [each for each in ended if each.status != "skipped"]
 
     @property
     def counts(self) -> Counter[Status]:
@@ -131,7 +137,7 @@ def snapshot_of(
         if step.foreach is None:
             steps.append(one(step))
             continue
-        total = layout.count(step) if layout.is_counted(step) else 0
+        total = layout.number(step) if layout.is_counted(step) else 0
         all_items = count_items(run, step, total, (counts or {}).get(step.id, {}), active)
         steps.append(StepSnapshot(step=step, status=together(all_items), counts=all_items))
         steps += (one(replace(step, id=step_id, foreach=None)) for step_id in items.get(step.id, ()))
@@ -184,11 +190,11 @@ def status_in(run: Run, plan: Plan, step: Step, outcome: Outcome | None, running
 
 
 def status_of(run: Run, outcome: Outcome | None, running: Underway | None) -> Status:
-    """Return the status of a step; in a run that has ended, a step without an outcome was skipped."""
+    """Return the status of a step; in a run that has ended, a step without an outcome was not run."""
     if outcome:
         return outcome.status
     if run.ended:
-        return "cancelled" if run.status == "cancelled" else "skipped"
+        return "cancelled" if run.status == "cancelled" else "not_run"
     return running.status if running else "pending"
 
 

@@ -11,10 +11,12 @@ Status = Literal[StepStatus, OpenStatus, "partial"]
 
 FAILED: tuple[StepStatus, ...] = ("failed", "timed_out", "late")  # the step itself is the reason, and not another
 OPEN: tuple[OpenStatus, ...] = ("pending", "running", "retrying")  # the step has not ended
+LEFT_OUT: frozenset[Status] = frozenset({"skipped", "not_needed"})  # nobody misses its value
 ORDER: tuple[Status, ...] = (
     "succeeded",
     *FAILED,
     "cancelled",
+    "not_run",
     "skipped",
     "not_needed",
     "running",
@@ -28,7 +30,9 @@ def together(counts: Mapping[Status, int]) -> Status:
     found = {status for status, count in counts.items() if count}
     if found == {"not_needed"}:
         return "not_needed"
-    found.discard("not_needed")
+    if found == {"skipped"}:
+        return "skipped"
+    found -= LEFT_OUT
     if found & set(OPEN):
         return "pending" if found == {"pending"} else "running"
     if found <= PASSING:
@@ -37,7 +41,12 @@ def together(counts: Mapping[Status, int]) -> Status:
         return "cancelled"
     if found & PASSING:
         return "partial"
-    return "failed" if found & set(FAILED) else "skipped"
+    return "failed" if found & set(FAILED) else "not_run"
+
+
+def count_wanted(counts: Mapping[Status, int]) -> int:
+    """How many steps there are that are not skipped."""
+    return sum(counts.values()) - counts.get("skipped", 0)
 
 
 def count_passing(counts: Mapping[Status, int]) -> int:

@@ -4,7 +4,7 @@ A message costs the sender, the broker and the worker about 3 ms (Celery 5.7 on 
 """
 
 import math
-from collections.abc import Mapping
+from dataclasses import replace
 
 from runner.language.layout import Layout
 from runner.language.plan import FanOut, Step
@@ -15,22 +15,17 @@ EACH = 4  # messages for each step that the workers execute at once, so that the
 UNKNOWN = 8  # slots, if no worker has started yet
 
 
-def lay_out(fan_out: FanOut, counts: Mapping[str, int], slots: int, destination: Destination) -> Layout:
+def lay_out(fan_out: FanOut, counted: Layout, slots: int, destination: Destination) -> Layout:
     """Return the batch size of every `foreach` of a fan-out, and the messages that its other collectors share.
 
     Args:
-        counts: for each collector with ``foreach``, the number of its items.
+        counted: how many collectors each stands for, and which are skipped.
         slots: steps that all workers together execute at once; 0 if unknown.
         destination: where the run's steps go.
     """
-    to = Layout(queue=destination.queue, own=destination.own)
-    return Layout(
-        counts=counts,
-        sizes={step.id: _size(step, counts[step.id], slots) for step in fan_out.collectors if step.foreach},
-        shared=_shared(fan_out, slots, to),
-        queue=to.queue,
-        own=to.own,
-    )
+    to = replace(counted, queue=destination.queue, own=destination.own)
+    sizes = {step.id: _size(step, to.counts[step.id], slots) for step in fan_out.collectors if step.foreach}
+    return replace(to, sizes=sizes, shared=_shared(fan_out, slots, to))
 
 
 def is_wide(fan_out: FanOut) -> bool:
@@ -45,7 +40,7 @@ def _shared(fan_out: FanOut, slots: int, to: Layout) -> dict[str, int]:
     them took as long as the slots took to execute four at a time. They have the queue and the priority of their message.
     """
     alike: dict[tuple[str | None, int | None], list[Step]] = {}
-    for step in fan_out.collectors:
+    for step in to.executed(fan_out.collectors):
         if step.foreach is None and step.together:
             alike.setdefault((to.queue_of(step), step.priority), []).append(step)
     shared: dict[str, int] = {}

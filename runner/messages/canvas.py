@@ -28,7 +28,8 @@ def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str]
     ``maybe_unroll_group``), and the fan-in of a workflow with one collector would not be one.
     """
     fan_out = segment.fan_out
-    messages = _messages(fan_out, layout, done) if fan_out else []
+    # One that was skipped is done, and its collectors have no refs.
+    messages = _messages(fan_out, layout, done) if fan_out and fan_out.id not in done else []
     collectors = [_immutable(COLLECT, (run_id, refs), segment, steps, layout) for steps, refs in messages]
     row = (
         [_immutable(GATHER, (run_id, fan_out.id), segment, [fan_out.gather], layout)]
@@ -38,7 +39,7 @@ def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str]
     row += [
         _immutable(STAGE, (run_id, step.id), segment, [step], layout) for step in segment.stages if step.id not in done
     ]
-    if segment.following and segment.following.id not in layout.begun:
+    if segment.following and segment.following.id not in {*layout.begun, *done}:
         row.append(_begin(run_id, segment, segment.following, layout))
     rest = chain(*row) if len(row) > 1 else row[0] if row else None
     return chord(collectors, rest) if collectors else rest

@@ -5,6 +5,7 @@ Messages are sent by the Celery application of this process, whose broker the le
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from kombu.exceptions import OperationalError
 
@@ -176,8 +177,8 @@ def prepare(bound: Bound, ledger: Ledger, destination: Destination) -> Layout:
     application.check(process.app(), process.settings())
     first = segments(bound.plan)[0].fan_out
     if first is None or not is_wide(first):
-        return Layout(counts=bound.counts, queue=destination.queue, own=destination.own)
-    return lay_out(first, bound.counts, destination.slots or ledger.slots(), destination)
+        return replace(bound.layout, queue=destination.queue, own=destination.own)
+    return lay_out(first, bound.layout, destination.slots or ledger.slots(), destination)
 
 
 def first_batches(plan: Plan, layout: Layout) -> Iterator[tuple[str, str]]:

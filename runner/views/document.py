@@ -11,7 +11,7 @@ from runner.language.plan import Step
 from runner.ledger.entries import PASSING, FailedAttempt, Run
 from runner.ledger.item_pages import Page
 from runner.ledger.snapshot import Snapshot, StepSnapshot
-from runner.ledger.statuses import OPEN, Status, count_passing, together
+from runner.ledger.statuses import LEFT_OUT, OPEN, Status, count_passing, count_wanted, together
 
 
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
@@ -122,12 +122,14 @@ def _coverage(snapshot: Snapshot) -> dict[str, Any]:
     counts = snapshot.counts
     coverage: dict[str, Any] = {
         "succeeded": count_passing(counts),
-        "total": counts.total(),
+        "total": count_wanted(counts),
         "missing": [each.id for each in snapshot.missing],
     }
     if any(each.counts for each in snapshot.steps):
         # Not every missing item of a `foreach` is named.
-        coverage["missing_count"] = sum(number for status, number in counts.items() if status not in {*PASSING, *OPEN})
+        coverage["missing_count"] = sum(
+            number for status, number in counts.items() if status not in {*PASSING, *OPEN, *LEFT_OUT}
+        )
     return coverage
 
 

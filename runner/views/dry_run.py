@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runner.errors import RunnerError
+from runner.language.conditions import is_false
 from runner.language.foreach import items
 from runner.language.layout import Layout
 from runner.language.plan import Plan, Step, arguments
@@ -34,6 +35,7 @@ def dry_run_words(
         first = _first(hidden, step)
         many = f"{layout.count(step):,}" if layout.is_counted(step) else "?"
         of = f", of {many}" if step.foreach else ""
+        of += _skipped(step, layout)
         lines += [f"  {printable(first.id)}{of}"]
         lines += [
             f"    {printable(name)} = {json_line(value)}" for name, value in _bound(hidden, run_id, first).items()
@@ -78,9 +80,18 @@ def _step_of_dry_run(plan: Plan, layout: Layout, run_id: str, step: Step) -> dic
         "task": step.task,
         "queue": layout.queue_of(step),
         **({"count": layout.count(step) if layout.is_counted(step) else None} if step.foreach else {}),
+        **({"skipped": layout.skipped[step.id]} if step.id in layout.skipped else {}),
         "arguments": dict(_bound(plan, run_id, first)),
         **({"then": thens} if thens else {}),
     }
+
+
+def _skipped(step: Step, layout: Layout) -> str:
+    """Say that a collector is skipped, or how many of its items are; nothing if none is."""
+    number = layout.skipped.get(step.id, 0)
+    if not number or step.when is None:
+        return ""
+    return f", {number:,} skipped" if step.foreach else f", skipped: {is_false(step.when)}"
 
 
 def _thens(plan: Plan, run_id: str, step: Step) -> Iterator[tuple[str, Mapping[str, Any]]]:

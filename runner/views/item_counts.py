@@ -10,7 +10,7 @@ from runner.ledger.statuses import FAILED, OPEN, Status, together
 
 _WINDOW = 10.0  # seconds over which the rate is measured
 _STEP = 0.5  # seconds between two counts that are kept for the rate
-_PASSED_OVER: tuple[Status, ...] = ("cancelled", "skipped")
+_PASSED_OVER: tuple[Status, ...] = ("cancelled", "not_run")
 _NAMED = 3  # failures whose messages are kept
 
 
@@ -68,6 +68,7 @@ class ItemCounts:
         """Move one collector from a status to another."""
         self._begin(at, after)
         self._move(1, after, before)
+        self._leave_out(1 if after == "skipped" else 0)
         self._note(at)
 
     def start(self, count: int, at: float) -> None:
@@ -84,6 +85,7 @@ class ItemCounts:
 
     def finish(self, count: int, at: float, status: Status, message: str = "") -> None:
         self._move(count, status, "running", "retrying", "pending")
+        self._leave_out(count if status == "skipped" else 0)
         if status in FAILED and message and len(self.failures) < _NAMED:
             self.failures.append(message)
         self._note(at)
@@ -113,6 +115,10 @@ class ItemCounts:
         if self.started_at is None:
             return None
         return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
+
+    def _leave_out(self, skipped: int) -> None:
+        """Count those that are skipped among the others no more: of ten, eight are to be executed."""
+        self.total -= skipped
 
     def _begin(self, at: float, status: Status) -> None:
         if self.started_at is None and status == "running":

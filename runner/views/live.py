@@ -186,6 +186,7 @@ def _items(counts: ItemCounts, state: RunState, name_columns: int, columns: int)
         (f"{counts.counts['retrying']:,} retrying" if counts.counts["retrying"] else "", "yellow", 2),
         (f"{counts.counts['running']:,} running" if counts.counts["running"] else "", "dim", 1),
         (f"{counts.counts['cancelled']:,} cancelled" if counts.counts["cancelled"] else "", "yellow", 4),
+        (f"{counts.counts['not_run']:,} not run" if counts.counts["not_run"] else "", "dim", 4),
         (f"{counts.counts['skipped']:,} skipped" if counts.counts["skipped"] else "", "dim", 4),
         (rate(each_second) if each_second else "", "dim", 3),
         (f"{duration(remaining)} left" if remaining else "", "dim", 4),

@@ -161,7 +161,7 @@ def _active_words(step: StepState, now: float) -> str:
 
 def _counts(counts: ItemCounts, now: float) -> str:
     """Count the items: ``720 of 1,000 have ended, 20 failed, 3 retrying, 180/s, 1.6s left``."""
-    numbers = {"failed": counts.failed, "retrying": counts.counts["retrying"]}
+    numbers = {"failed": counts.failed, "retrying": counts.counts["retrying"], "skipped": counts.counts["skipped"]}
     words = [f"{counts.ended:,} of {counts.total:,} have ended"]
     words += [f"{number:,} {word}" for word, number in numbers.items() if number]
     if each_second := counts.rate(now):

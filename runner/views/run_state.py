@@ -48,8 +48,8 @@ class StepState:
         return self.status in PASSING and self.started_at is None
 
     def seconds(self, now: float) -> float | None:
-        """Return the seconds that the last attempt took, or has taken until now; none for a skipped step."""
-        if self.started_at is None or self.status == "skipped":
+        """Return the seconds that the last attempt took, or has taken until now; none for a step that was not run."""
+        if self.started_at is None or self.status == "not_run":
             return None
         return max(0.0, (now if self.ended_at is None else self.ended_at) - self.started_at)
 
@@ -83,7 +83,7 @@ class RunState:
         self.tail = [self.steps[step.id] for step in plan.tail]
         # Those of a later fan-out are counted when it begins.
         self.items = {
-            step.id: ItemCounts(step.id, layout.count(step) if layout.is_counted(step) else 0)
+            step.id: ItemCounts(step.id, layout.number(step) if layout.is_counted(step) else 0)
             for step in plan.collectors
             if step.foreach
         }
@@ -128,7 +128,7 @@ class RunState:
         if event.event == "ended":
             self.ended = True
             for each in self.items.values():
-                each.close("cancelled" if event.status == "cancelled" else "skipped")
+                each.close("cancelled" if event.status == "cancelled" else "not_run")
         if event.event == "waiting":
             self._waits_for = printable(event.message)
         if event.step in self.items:
@@ -173,4 +173,4 @@ class RunState:
         """Return why it failed, if it did, on one line."""
         step = self._plan.by_id.get(event.step)
         late = lateness(self._plan.fan_out_of(step)) if step and event.status == "late" else ""
-        return printable((event.message or late).strip().removeprefix("Skipped: "))
+        return printable((event.message or late).strip().removeprefix("NotRun: ").removeprefix("Skipped: "))

@@ -21,6 +21,7 @@ _SIGNS: dict[Status | RunStatus, Sign] = {
     "failed": Sign("✗", "failed", "red"),
     "timed_out": Sign("✗", "timed out", "red"),
     "late": Sign("!", "late", "yellow"),
+    "not_run": Sign("○", "not run", "dim"),
     "skipped": Sign("○", "skipped", "dim"),
     "not_needed": Sign("○", "unneeded", "dim"),
     "cancelled": Sign("■", "cancelled", "yellow"),

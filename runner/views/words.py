@@ -12,7 +12,7 @@ from runner.language.plan import Step
 from runner.ledger.entries import PASSING, FailedAttempt, Outcome, Run, StepStatus
 from runner.ledger.item_pages import Page
 from runner.ledger.snapshot import Snapshot, StepSnapshot
-from runner.ledger.statuses import FAILED, Status, count_passing, together
+from runner.ledger.statuses import FAILED, Status, count_passing, count_wanted, together
 from runner.system.program import command_line
 from runner.text import block, count, duration, listed, printable, to_json
 from runner.views.layout import header, hint, how_long, json_line, local_time, one_line, table
@@ -40,7 +40,12 @@ def summary(snapshot: Snapshot, *, screen: Screen = PLAIN) -> str:
     warning = screen.paint("warning:", "yellow", "bold")
     failed = snapshot.failed
     if run.status == "partial":
-        lines += [f"{warning} the result is without {listed([each.id for each in snapshot.missing])}"]
+        if snapshot.missing:
+            lines += [f"{warning} the result is without {listed([each.id for each in snapshot.missing])}"]
+        lines += [
+            f"{warning} {printable(each.id)} did not succeed: the value before it is handed on"
+            for each in snapshot.replaced
+        ]
     # If no collector may fail, the failures below say it, each with its cause.
     elif run.cause and (any(each.tolerant for each in plan.fan_outs) or not (failed and failed[0].id in run.cause)):
         lines += [f"  {one_line(run.cause)}"]
@@ -244,7 +249,7 @@ def _notes(outcome: Outcome) -> str:
 
 
 def _coverage(snapshot: Snapshot) -> str:
-    return f"{count_passing(snapshot.counts):,} of {count(snapshot.counts.total(), 'collector')} succeeded"
+    return f"{count_passing(snapshot.counts):,} of {count(count_wanted(snapshot.counts), 'collector')} succeeded"
 
 
 def _failures(snapshot: Snapshot, screen: Screen) -> list[str]:

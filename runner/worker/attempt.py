@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from runner.language.foreach import names_root
-from runner.language.plan import NO_NAMES, Step
+from runner.language.plan import NO_NAMES, FanOut, Step
 from runner.ledger.damage import MissingData
 from runner.ledger.entries import Granted
 from runner.ledger.run_record import RunRecord
@@ -56,16 +56,40 @@ class Attempt:
         if before is None:
             return None
         if before.id not in self.values:
-            text = self.claim.before if self.step.kind == "stage" else self.run.stored_value(before.id)
-            if not text:  # defence: MISSED_BEFORE
-                raise MissingData(self.run.id, f"the value of {before.id} is missing")
-            self.values[before.id] = decode_value(text)
+            self.values[before.id] = decode_value(self.stored_before())
         return self.values[before.id]
 
+    def stored_before(self) -> str:
+        """Return the value of the part before as it is stored; empty if no part is before.
+
+        Raises:
+            MissingData: the ledger lacks it.
+        """
+        before = self.run.plan.before(self.step)
+        if before is None:
+            return ""
+        # What the main process records of a stage whose process died was claimed by that process.
+        claimed = self.claim.before if self.step.kind == "stage" else ""
+        text = claimed or self.run.stored_value(before.id)
+        if not text:  # defence: MISSED_BEFORE
+            raise MissingData(self.run.id, f"the value of {before.id} is missing")
+        return text
+
     def names(self) -> Mapping[str, Any]:
-        """Return what expressions of the step may name besides inputs, ``run`` and the item; a value only if one names it."""
+        """Return what the arguments of the step may name besides inputs, ``run`` and the item; each only if one names it."""
         given = [dict(each.arguments) for each in (self.step, *self.step.then)]
-        return {"value": self.value_before()} if names_root(given, "value") else NO_NAMES
+        plan = self.run.plan
+        own = plan.fan_out_of(self.step) if self.step.kind == "gather" else plan.fan_out_before(self.step)
+        return self.named(given, own)
+
+    def named(self, written: Any, covered: FanOut | None) -> Mapping[str, Any]:
+        """Return ``value`` and ``coverage``, if an expression in a JSON value names them.
+
+        Args:
+            covered: the fan-out whose coverage that is.
+        """
+        names = {"value": self.value_before()} if names_root(written, "value") else NO_NAMES
+        return {**names, "coverage": self.run.coverage(covered)} if names_root(written, "coverage") else names
 
     def wait_after(self, failure: Failure) -> float | NoRetry:
         """Return the seconds until the step is tried again, or why it is not; the same each time it is asked."""

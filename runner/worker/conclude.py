@@ -27,7 +27,7 @@ def conclude(run: RunRecord, verdict: Verdict, *, last: Outcome | None = None) -
         run.end(verdict.status, verdict.cause)
         return
     outcomes = [last] if last else []
-    outcomes += [_skipped(step, verdict.cause) for step in _rest(plan, last)]
+    outcomes += [_not_run(step, verdict.cause) for step in _rest(plan, last)]
     run.finish(outcomes, ends=verdict.status, cause=verdict.cause)
 
 
@@ -40,5 +40,5 @@ def _rest(plan: Plan, last: Outcome | None) -> list[Step]:
     return [step for step in rest if step.foreach is None]
 
 
-def _skipped(step: Step, cause: str) -> Outcome:
-    return Outcome(step=step.id, ref=step.ref, status="skipped", error=Error("Skipped", cause))
+def _not_run(step: Step, cause: str) -> Outcome:
+    return Outcome(step=step.id, ref=step.ref, status="not_run", error=Error("NotRun", cause))

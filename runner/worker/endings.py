@@ -116,8 +116,8 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Skip:
-    """A step that is not executed.
+class NotRun:
+    """A gather that lacks too many collectors.
 
     Args:
         reason: why, for people.
@@ -126,7 +126,18 @@ class Skip:
     reason: str
 
 
-Result = Success | Failure | Skip
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A step whose ``when`` is false.
+
+    Args:
+        reason: that it is, for people.
+    """
+
+    reason: str
+
+
+Result = Success | Failure | NotRun | Skipped
 
 
 def noted(result: Success | Failure, notes: Mapping[str, Any]) -> Success | Failure:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import RunnerError
+from runner.language.conditions import holds, is_false
+from runner.language.faults import InvalidExpression
 from runner.language.plan import HARD_LIMIT_AFTER, FanOut, Plan, arguments
 from runner.language.tolerance import verdict
 from runner.ledger.damage import MissingData
@@ -18,7 +20,7 @@ from runner.worker import endings, fan_in, notes
 from runner.worker.attempt import Attempt
 from runner.worker.call import call, call_async
 from runner.worker.callee import Callee, Limits
-from runner.worker.endings import Ending, Failure, Result, Skip, Success, Unread
+from runner.worker.endings import Ending, Failure, NotRun, Result, Skipped, Success, Unread
 from runner.worker.executions import execution
 from runner.worker.leases import Held
 
@@ -117,8 +119,8 @@ def _named(failure: Failure, call_: _Call, attempt: Attempt) -> Failure:
     return replace(failure, error=replace(failure.error, message=f"{call_.name}: {failure.error.message}"))
 
 
-def open_gate(attempt: Attempt) -> list[str] | Skip:
-    """Return the collectors that a gather does without, or that it is skipped because it cannot; nothing for other steps.
+def open_gate(attempt: Attempt) -> list[str] | NotRun:
+    """Return the collectors that a gather does without, or that it is not run because it cannot; nothing for other steps.
 
     Raises:
         MissingData: the ledger lacks what the step is handed.
@@ -132,22 +134,45 @@ def open_gate(attempt: Attempt) -> list[str] | Skip:
     count, outcomes = map(int, handed.split())
     fan_out = run.plan.fan_out_of(attempt.step)
     # All outcomes of the run are counted: those of the fan-outs so far, and of the steps that made the values before.
-    expected = sum(run.layout.total(each) for each in _until(run.plan, fan_out)) + run.plan.tail.index(attempt.step)
+    # A fan-out that was skipped has none but its gather's.
+    begun = [each for each in run.layout.fan_outs(run.plan) if each in _until(run.plan, fan_out)]
+    expected = sum(map(run.layout.ends, begun)) + run.plan.tail.index(attempt.step)
     if outcomes < expected and not run.is_stopped(fan_out):
         lost = [step for ids in run.ids(fan_out.collectors) for step in run.lost(ids)]
         if lost:
             raise MissingData(run.id, f"the outcome of {listed(sorted(lost))} is missing")
     absent = run.absent(fan_out) if count else []
     decision = verdict(fan_out, run.layout, absent)
-    return absent if decision.opens_gate else Skip(decision.cause)
+    return absent if decision.opens_gate else NotRun(decision.cause)
+
+
+def decide(attempt: Attempt) -> Skipped | Failure | None:
+    """Return that a stage is skipped, or that it cannot be told; None if it is executed.
+
+    Of a fan-out its gather is asked before the fan-out begins, and a collector was asked when it was counted.
+    """
+    condition, run = attempt.step.when, attempt.run
+    if condition is None:
+        return None
+    names = {
+        "inputs": run.plan.inputs,
+        "run": attempt.run_names,
+        **attempt.named(condition, run.plan.fan_out_before(attempt.step)),
+    }
+    try:
+        return None if holds(condition, names) else Skipped(is_false(condition))
+    except InvalidExpression as error:
+        return endings.refused(error)
 
 
 def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call] | Result:
     """Return what is called, one after the other, or the result of a step that is not executed."""
     absent = open_gate(attempt)
-    if isinstance(absent, Skip):
+    if isinstance(absent, NotRun):
         return absent
-    if absent:
+    if attempt.step.kind == "stage" and (skipped := decide(attempt)):
+        return skipped
+    if absent or (attempt.step.kind == "stage" and attempt.step.when is not None):
         attempt.run.started(attempt.step.id, attempt=attempt.claim.attempt, worker=attempt.worker)
     if lost := endings.lost_too_often(attempt.claim):
         return lost

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from runner.language.ids import written
-from runner.language.plan import Plan
+from runner.language.plan import Plan, Step
 from runner.language.redact import redact_line
 from runner.language.tolerance import Verdict, run_verdict
 from runner.ledger.entries import Error, Follows, Outcome, Postponed, StepStatus
@@ -14,7 +14,7 @@ from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.worker import endings
 from runner.worker.attempt import Attempt
 from runner.worker.conclude import conclude
-from runner.worker.endings import RULES, Failure, Result, Skip, Success
+from runner.worker.endings import RULES, Failure, NotRun, Result, Skipped, Success
 from runner.worker.retry import NoRetry
 
 logger = logging.getLogger(__name__)
@@ -27,8 +27,12 @@ def outcome_of(attempt: Attempt, result: Result, *, after: float = 0.0) -> Outco
         after: seconds from the claim to the start, while others of the batch were executed.
     """
     step, claim = attempt.step, attempt.claim
-    if isinstance(result, Skip):
-        return Outcome(step=step.id, ref=step.ref, status="skipped", error=Error("Skipped", result.reason))
+    if isinstance(result, Skipped):
+        error = Error("Skipped", result.reason)
+        return _handing_on(attempt, Outcome(step=step.id, ref=step.ref, status="skipped", error=error))
+    if isinstance(result, NotRun):
+        error = Error("NotRun", result.reason)
+        return _unless_required(attempt, Outcome(step=step.id, ref=step.ref, status="not_run", error=error))
     status = RULES[result.ending].status
     if status is None:
         raise ValueError(f"nothing is recorded of a step of which {result.ending.value}")
@@ -38,7 +42,7 @@ def outcome_of(attempt: Attempt, result: Result, *, after: float = 0.0) -> Outco
     if isinstance(seconds, NoRetry):
         result = _explained(result, seconds.reason)
         _log_failure(attempt, result)
-        return _ended(attempt, status, result, after)
+        return _unless_required(attempt, _ended(attempt, status, result, after))
     logger.info("%s: %s; again in %.1f s", *_redacted(attempt, result), seconds)  # as Celery logs its retries
     return Postponed(
         step=step.id,
@@ -100,13 +104,37 @@ def _end(run: RunRecord, outcome: Outcome) -> Verdict | None:
     step = plan.by_id.get(outcome.step)
     if step is None or step.kind == "collector" or (outcome.passes and plan.after(step)):
         return None
-    if outcome.status == "skipped":
-        return Verdict("failed", outcome.error.message if outcome.error else "")
     if not outcome.passes:
-        return Verdict("failed", f"{step.kind} {step.id} {outcome.status.replace('_', ' ')}")
+        return Verdict("failed", _failing(step, outcome))
     # Without tolerance no collector is missing, or the gather had not run.
-    tolerant = any(fan_out.tolerant for fan_out in plan.fan_outs)
-    return run_verdict(plan, run.layout, run.absent()) if tolerant else Verdict("succeeded")
+    if not (plan.dispensable or any(fan_out.tolerant for fan_out in plan.fan_outs)):
+        return Verdict("succeeded")
+    ends = {**run.outcomes_of([each.id for each in plan.dispensable]), outcome.step: outcome}
+    failed = [
+        _failing(each, ends[each.id])
+        for each in plan.dispensable
+        if each.id in ends and ends[each.id].status not in {"succeeded", "skipped"}
+    ]
+    return run_verdict(plan, run.layout, run.absent(), failed)
+
+
+def _failing(step: Step, outcome: Outcome) -> str:
+    """Return why a run does not succeed that has a gather or a stage which ended so."""
+    if outcome.status == "not_run":
+        return outcome.error.message if outcome.error else ""
+    return f"{step.kind} {step.id} {outcome.status.replace('_', ' ')}"
+
+
+def _unless_required(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """Return how a step ended that has failed: if it is a stage that may, the value before it is handed on."""
+    return outcome if attempt.step.kind == "collector" or attempt.step.required else _handing_on(attempt, outcome)
+
+
+def _handing_on(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """Return the outcome of a gather or a stage whose value is the one before it: null if there is none."""
+    before = attempt.run.plan.before(attempt.step)
+    text = attempt.stored_before() if before else "null"
+    return replace(outcome, json=text, handed_on=True)
 
 
 def _postpone(run: RunRecord, postponed: Sequence[Postponed]) -> dict[str, float]:

@@ -53,7 +53,7 @@ def written_out(count: int) -> float:
     plan = _file(WORKFLOWS / "numbers.yaml").bind({"count": count}).plan
     one = replace(plan.collectors[0], foreach=None, together=None)
     collectors = tuple(replace(one, id=f"number_{n}", arguments={"n": n}) for n in range(count))
-    seconds, value = _start(lambda: Bound(plan=_with(plan, collectors), counts={}))
+    seconds, value = _start(lambda: Bound(plan=_with(plan, collectors), layout=Layout()))
     expect(value, sum_below(count))
     return seconds
 
@@ -95,7 +95,7 @@ def _start(bind: Callable[[], Bound]) -> tuple[float, Any]:
     expect((ended.status, ended.cause), ("succeeded", ""))
     for each in plan.collectors:
         if each.foreach:
-            expect(ledger.open(run_id).tally()[each.id], {"succeeded": bound.counts[each.id]})
+            expect(ledger.open(run_id).tally()[each.id], {"succeeded": bound.layout.counts[each.id]})
     return watch.seconds, value
 
 

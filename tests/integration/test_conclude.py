@@ -29,7 +29,7 @@ def test_a_run_that_fails_skips_every_step_without_an_outcome(ledger: Ledger) ->
 
     conclude(ledger.open("run-1"), Verdict("failed", "its plan is missing"))
 
-    assert statuses(ledger) == {"a": "succeeded", "b": "skipped", "g": "skipped", "s": "skipped", "t": "skipped"}
+    assert statuses(ledger) == {"a": "succeeded", "b": "not_run", "g": "not_run", "s": "not_run", "t": "not_run"}
     run = ledger.open("run-1").info()
     assert (run.status, run.cause) == ("failed", "its plan is missing")
 
@@ -45,7 +45,7 @@ def test_a_run_that_is_cancelled_cancels_every_step_without_an_outcome(ledger: L
 
 def test_the_last_outcome_of_a_run_is_recorded_with_its_end(ledger: Ledger) -> None:
     conclude(ledger.open("run-1"), Verdict("failed", "stage s failed"), last=make_outcome("s", "failed"))
-    assert statuses(ledger) == {"s": "failed", "t": "skipped"}
+    assert statuses(ledger) == {"s": "failed", "t": "not_run"}
     assert ledger.open("run-1").info().cause == "stage s failed"
 
 

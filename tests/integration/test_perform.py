@@ -8,7 +8,7 @@ from runner.ledger.ledger import Ledger
 from runner.settings import Settings
 from runner.worker.attempt import Attempt
 from runner.worker.callee import Callee
-from runner.worker.endings import Ending, Failure, Skip
+from runner.worker.endings import Ending, Failure, NotRun
 from runner.worker.leases import Held
 from runner.worker.perform import open_gate, perform
 from tests.plans import granted, make_collector, make_outcome, make_plan
@@ -44,7 +44,7 @@ def test_a_closed_gate_skips_the_gather_without_a_call(ledger: Ledger) -> None:
 
     result = perform(gather, Callee.of(called.append, GATHER), held, Settings())
 
-    assert result == Skip("2 of 2 collectors did not succeed: a, b; min_success is 1")
+    assert result == NotRun("2 of 2 collectors did not succeed: a, b; min_success is 1")
     assert called == []
 
 

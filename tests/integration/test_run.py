@@ -296,7 +296,7 @@ def test_a_failed_collector_fails_the_run_and_is_reported_with_its_place(tmp_pat
     steps = {step["id"]: step for step in answer.json["steps"]}
     assert answer.code == 1
     assert {name: step["status"] for name, step in steps.items()} == {
-        "good": "succeeded", "bad": "failed", "gather": "skipped", "after": "skipped",
+        "good": "succeeded", "bad": "failed", "gather": "not_run", "after": "not_run",
     }  # fmt: skip
     assert steps["bad"]["error"]["message"] == "failure 1 of bad"
     line = workflow.read_text().splitlines().index("- id: bad") + 1

@@ -263,7 +263,7 @@ TOLERANT = {"task": "gather.concat", "min_success": 1}
         pytest.param(
             {"collectors": [PLAIN], "stages": [yaml_step("a", "featured.slow"), yaml_step("c", "featured.slow")]},
             "featured.a",
-            {"b": "succeeded", "gather": "succeeded", "a": "cancelled", "c": "skipped"},
+            {"b": "succeeded", "gather": "succeeded", "a": "cancelled", "c": "not_run"},
             id="stage",
         ),
     ],

@@ -31,7 +31,7 @@ def test_without_tolerance_one_failure_fails_the_run_and_what_succeeded_is_kept(
     answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"])
     document = answer.json
     assert (answer.code, document["status"]) == (1, "failed")
-    assert [step["status"] for step in document["steps"]] == ["succeeded", "failed", "skipped"]
+    assert [step["status"] for step in document["steps"]] == ["succeeded", "failed", "not_run"]
     assert document["cause"] == "1 of 2 collectors did not succeed: badly"
     shown = runner("show", document["run_id"], "--step", "well", "--json").json
     assert shown["value"] == ["tea"]
@@ -45,11 +45,11 @@ def test_a_collector_that_is_not_required_may_fail(tmp_path: Path) -> None:
     assert "warning: the result is without badly" in answer.stderr
 
 
-@pytest.mark.parametrize(("least", "words"), [(1, ["started", "succeeded"]), (2, ["skipped"])])
-def test_a_gather_that_lacks_collectors_is_started_only_if_it_is_not_skipped(
+@pytest.mark.parametrize(("least", "words"), [(1, ["started", "succeeded"]), (2, ["not"])])
+def test_a_gather_that_lacks_collectors_is_started_only_if_it_is_executed(
     tmp_path: Path, least: int, words: list[str]
 ) -> None:
-    """Every failed run said "gather_concat started (attempt 1)", and then that it was skipped."""
+    """Every failed run said "gather_concat started (attempt 1)", and then that it was not."""
     answer = run(tmp_path, COLLECTORS["well"], COLLECTORS["badly"], min_success=least, words=())
     assert re.findall(r"^\S+ gather_concat (\w+)", answer.stderr, re.MULTILINE) == words
 

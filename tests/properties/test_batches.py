@@ -7,11 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.language.bind import Bound
+from runner.language.layout import Layout
 from runner.language.plan import Foreach, Retry
 from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
 from runner.runs.start import start
 from tests.command_line import ROOT
+from tests.following import follow_to_the_end
 from tests.plans import make_collector, make_gather, make_plan
 from tests.properties.test_compiler import client
 from tests.workers import working
@@ -42,7 +44,7 @@ class FanOut:
         alone = make_collector("alone", "pure.echo", arguments={"value": "alone"})
         gather = make_gather("gather", "batch.gather_stream")
         plan = make_plan("fan-out", collectors=(page, alone), gather=gather, min_success=0)
-        return Bound(plan=plan, counts={"page": len(self.items)})
+        return Bound(plan=plan, layout=Layout(counts={"page": len(self.items)}))
 
     @property
     def result(self) -> list[object]:
@@ -74,8 +76,7 @@ def test_the_result_of_a_fan_out_does_not_depend_on_its_batches(client: Ledger, 
         run_id = f"batches-{next(numbers)}"
         assert start(fan_out.bound, run_id, client, Destination(queue="celery", slots=2))
 
-        for _ in client.open(run_id).follow():
-            pass
+        follow_to_the_end(client.open(run_id))
 
         last = client.open(run_id).outcome("gather")
         assert last is not None

@@ -49,7 +49,7 @@ def wide(plan: Plan) -> Iterator[Step]:
 @given(BOUND)
 def test_counting_the_items_of_a_foreach_gives_their_number(made: Bound) -> None:
     known = [step for step in wide(made.plan) if not names_value(step)]
-    assert made.counts == {step.id: len(list(items(made.plan, step))) for step in known}
+    assert made.layout.counts == {step.id: len(list(items(made.plan, step))) for step in known}
 
 
 @NO_DEADLINE

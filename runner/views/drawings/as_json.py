@@ -33,10 +33,13 @@ def _node(step: Step, layout: Layout) -> dict[str, Any]:
     """Return a step as JSON.
 
     `foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is null until the inputs are bound,
-    but of a list. `then`: only of a collector that has it.
+    but of a list. `then`: only of a collector that has it. `when`: only where
+    the file has it; of a gather it is that of its fan-out.
     """
     node = asdict(step)
     del node["item"], node["then"], node["together"]
+    if step.when is None:
+        del node["when"]
     if step.then:
         node["then"] = [{name: asdict(each)[name] for name in ("task", "arguments", "place")} for each in step.then]
     if step.foreach is None:

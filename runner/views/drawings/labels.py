@@ -24,7 +24,7 @@ def label(node: Node, layout: Layout) -> list[str]:
     if step is None:
         return [more(node)]
     task = "(the list itself)" if step.task is None else printable(step.task)
-    lines = (name(step, layout), task if task != step.id else "", _then(step), _each(step, layout))
+    lines = (name(step, layout), task if task != step.id else "", _then(step), _when(step), _each(step, layout))
     return [line for line in lines if line]
 
 
@@ -36,7 +36,8 @@ def notes(plan: Plan, step: Step, layout: Layout) -> list[str]:
         _each(step, layout),
         printable(step.task) if step.task not in {None, step.id} else "",
         _then(step),
-        _required(plan.fan_out_of(step), step) if step.kind == "collector" else "",
+        _when(step),
+        _required(plan.fan_out_of(step), step) if step.kind == "collector" else "" if step.required else "optional",
         f"timeout {duration(step.timeout)}" if step.timeout is not None else "",
         f"{retries} {'retry' if retries == 1 else 'retries'}" if retries else "",
         f"queue {printable(step.queue)}" if step.queue is not None else "",
@@ -51,6 +52,16 @@ def notes(plan: Plan, step: Step, layout: Layout) -> list[str]:
 def _then(step: Step) -> str:
     """The tasks that follow its own in the same attempt: ``then html.select, records.sort``."""
     return f"then {', '.join(printable(each.task) for each in step.then)}" if step.then else ""
+
+
+def _when(step: Step) -> str:
+    """Its condition, as written: ``when inputs.deep``."""
+    if step.when is None:
+        return ""
+    written = (
+        str(step.when).lower() if isinstance(step.when, bool) else step.when.removeprefix("${{").removesuffix("}}")
+    )
+    return cut(f"when {printable(written.strip())}", 60)
 
 
 def _each(step: Step, layout: Layout) -> str:

@@ -65,7 +65,7 @@ PAGES = (
 
 
 def counts(text: str, given: dict[str, Any]) -> Mapping[str, int]:
-    return check(parse_source(f"name: made\n{text}", "made.yaml"), TASKS).bind(given).counts
+    return check(parse_source(f"name: made\n{text}", "made.yaml"), TASKS).bind(given).layout.counts
 
 
 def faults(text: str, given: dict[str, Any]) -> list[str]:

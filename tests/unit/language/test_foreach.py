@@ -164,12 +164,12 @@ def test_a_key_is_short_text_that_can_be_printed_or_an_integer(value: Any) -> No
 )
 def test_a_foreach_without_items_is_legal(written: Any) -> None:
     file("none.csv", "a,b\n")
-    assert count_items(plan(written, pages=[]), parse_source("a: 1", "a.yaml")) == {"page": 0}
+    assert count_items(plan(written, pages=[]), parse_source("a: 1", "a.yaml")).counts == {"page": 0}
 
 
 def test_counting_reads_every_item() -> None:
     pages = plan(file("x", "a\n\nb\n"), key="${{ item }}")
-    assert count_items(pages, parse_source("a: 1", "a.yaml")) == {"page": 2}
+    assert count_items(pages, parse_source("a: 1", "a.yaml")).counts == {"page": 2}
 
 
 def test_two_items_with_one_key_are_both_named_at_the_second_of_a_list() -> None:

@@ -207,10 +207,10 @@ def test_a_plan_with_a_key_that_is_unknown_is_of_a_newer_version(part: str) -> N
     """Of a step it was a TypeError, which a collector raised into the chord."""
     plan = made("collectors: [{id: a, task: pure.echo, with: {value: 1}, retry: 1, foreach: [1]}]")
     stored = json.loads(dump_plan(plan))
-    NEWER[part](stored)["when"] = "${{ inputs.deep }}"
-    with pytest.raises(NewerVersion, match="its plan has 'when', which this program does not know") as raised:
+    NEWER[part](stored)["since"] = "${{ inputs.deep }}"
+    with pytest.raises(NewerVersion, match="its plan has 'since', which this program does not know") as raised:
         load_plan(json.dumps(stored))
-    assert raised.value.needs == "plans that have 'when'"
+    assert raised.value.needs == "plans that have 'since'"
 
 
 def test_what_a_step_needs_is_nothing_every_collector_or_the_step_before() -> None:
@@ -292,7 +292,7 @@ def test_the_hash_of_a_plan_changes_with_the_items_and_not_with_how_they_are_sen
 def test_neither_the_hash_of_a_plan_nor_what_is_stored_of_it_depends_on_how_many_items_there_are() -> None:
     text = "inputs: {n: {type: integer}}\n" + PAGES.replace("[x, y, z]", "'${{ range(inputs.n) }}'")
     few, many = (checked(text).bind({"n": count}) for count in (1, 900))
-    assert (few.counts, many.counts) == ({"page": 1}, {"page": 900})
+    assert (few.layout.counts, many.layout.counts) == ({"page": 1}, {"page": 900})
     assert few.plan.hash == many.plan.hash
     assert dump_plan(replace(few.plan, inputs={})) == dump_plan(replace(many.plan, inputs={}))
 

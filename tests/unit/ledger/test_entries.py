@@ -13,7 +13,7 @@ from tests.plans import make_outcome
         ("succeeded", True),
         ("failed", False),
         ("timed_out", False),
-        ("skipped", False),
+        ("not_run", False),
         ("cancelled", False),
         ("late", False),
     ],

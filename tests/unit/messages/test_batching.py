@@ -2,6 +2,7 @@
 
 import pytest
 
+from runner.language.layout import Layout
 from runner.language.plan import Foreach
 from runner.language.steps import BATCH_LIMIT
 from runner.messages.batching import lay_out
@@ -13,7 +14,7 @@ DESTINATION = Destination(queue="celery")
 
 def batch_of(count: int, slots: int, batch: int | None = None) -> int:
     plan = make_plan(collectors=[make_collector("page", foreach=Foreach(items="…"), batch=batch)])
-    return lay_out(plan.fan_outs[0], {"page": count}, slots, DESTINATION).sizes["page"]
+    return lay_out(plan.fan_outs[0], Layout(counts={"page": count}), slots, DESTINATION).sizes["page"]
 
 
 def test_the_batch_that_the_file_says_is_kept() -> None:
@@ -39,8 +40,8 @@ def test_async_collectors_share_a_message_with_those_of_their_queue_and_priority
     waits = [make_collector(f"w{number}", together=64, priority=number % 2) for number in range(40)]
     plan = make_plan(collectors=[*waits, make_collector("alone")])
     messages: dict[int, set[int | None]] = {}
-    for step_id, number in lay_out(plan.fan_outs[0], {}, slots=1, destination=DESTINATION).shared.items():
+    for step_id, number in lay_out(plan.fan_outs[0], Layout(), slots=1, destination=DESTINATION).shared.items():
         messages.setdefault(number, set()).add(plan.by_id[step_id].priority)
-    assert "alone" not in lay_out(plan.fan_outs[0], {}, slots=1, destination=DESTINATION).shared
+    assert "alone" not in lay_out(plan.fan_outs[0], Layout(), slots=1, destination=DESTINATION).shared
     assert [len(priorities) for priorities in messages.values()] == [1] * len(messages)
     assert 2 <= len(messages) < 40

@@ -70,9 +70,9 @@ def test_steps_of_a_run_that_has_not_ended_are_running_or_pending() -> None:
     assert [step["status"] for step in steps] == ["succeeded", "running", "pending", "pending"]
 
 
-def test_steps_that_an_ended_run_never_came_to_are_skipped() -> None:
+def test_steps_that_an_ended_run_never_came_to_are_not_run() -> None:
     steps = snapshot_document(snapshot_of(FAILED, NEWS, {"reddit": OUTCOMES["reddit"]}))["steps"]
-    assert [step["status"] for step in steps] == ["skipped", "failed", "skipped", "skipped"]
+    assert [step["status"] for step in steps] == ["not_run", "failed", "not_run", "not_run"]
 
 
 def test_the_json_document_of_a_run_names_what_is_missing() -> None:

@@ -114,9 +114,9 @@ def test_items_that_were_cancelled_have_not_ended_and_are_not_waited_for() -> No
         ({"retrying": 3}, "running"),
         ({"succeeded": 3, "failed": 0}, "succeeded"),
         ({"succeeded": 3, "late": 1}, "partial"),
-        ({"succeeded": 3, "skipped": 1}, "partial"),
-        ({"timed_out": 3, "skipped": 1}, "failed"),
-        ({"skipped": 1}, "skipped"),
+        ({"succeeded": 3, "not_run": 1}, "partial"),
+        ({"timed_out": 3, "not_run": 1}, "failed"),
+        ({"not_run": 1}, "not_run"),
         ({"succeeded": 3, "cancelled": 1, "failed": 1}, "cancelled"),
     ],
 )

@@ -105,7 +105,7 @@ def test_without_a_terminal_every_transition_is_a_line() -> None:
             started("hn", 2, attempt=2),
             finished("hn", 5, attempt=2),
             finished("lobsters", 5, "failed", "ValueError: no", attempt=4),
-            finished("fan_in", 6, "skipped", "Skipped: lobsters failed", attempt=0),
+            finished("fan_in", 6, "not_run", "NotRun: lobsters failed", attempt=0),
             ended("failed"),
         ],
     )
@@ -116,7 +116,7 @@ def test_without_a_terminal_every_transition_is_a_line() -> None:
         "hn started (attempt 2) on celery@box",
         "hn succeeded in 3s",
         "lobsters failed after 4 attempts: ValueError: no",
-        "fan_in skipped: lobsters failed",
+        "fan_in not run: lobsters failed",
         "run news-1 failed",
     ]
 

@@ -126,8 +126,8 @@ def test_details_tell_of_the_run_its_steps_and_its_failures() -> None:
         "STEP    STATUS     ATTEMPTS  DURATION  WORKER",
         "hn      succeeded  1         0.25s     celery@box",
         "reddit  failed     4         2s        celery@box",
-        "fan_in  skipped",
-        "count   skipped",
+        "fan_in  not run",
+        "count   not run",
     ]
     assert "      ConnectionError: refused by ***" in told
 
@@ -310,7 +310,7 @@ def test_a_page_of_a_foreach_has_a_line_for_each_and_says_how_to_turn_it() -> No
         "STEP            STATUS     ATTEMPTS  DURATION  WORKER      ERROR",
         "page[41]        succeeded",
         "page[42]        timed out  1         5s        celery@box  Timeout: 5s",
-        "page[\\x1b ***]  skipped",
+        "page[\\x1b ***]  not run",
         "",
         "page 2 of 20",
         "hint: `python -m runner show news-1 --step page --page 3` is the next",
