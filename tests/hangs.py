@@ -24,10 +24,13 @@ class Watch:
         self._ended = threading.Event()
         self._message = f"{name} has not ended in {seconds:g} s"
         signal.signal(_SIGNAL, self._interrupt)
-        threading.Thread(target=self._wait, args=(seconds,), name="hangs", daemon=True).start()
+        self._thread = threading.Thread(target=self._wait, args=(seconds,), name="hangs", daemon=True)
+        self._thread.start()
 
     def end(self) -> None:
+        """Stop watching; then there is no thread of it, which the next test might count."""
         self._ended.set()
+        self._thread.join()
 
     def _wait(self, seconds: float) -> None:
         while not self._ended.wait(seconds):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # it takes 0.1 s to import the models of the language, and wh
     from runner.language import spec
     from runner.language.source import Source
 
-_RUN = {"id": "0", "started_at": "1970-01-01T00:00:00+00:00"}  # values of the right type, which are not known yet
+# Values of the right type, which are not known yet.
+_RUN: dict[str, Any] = {"id": "0", "started_at": "1970-01-01T00:00:00+00:00", "status": "", "cause": "", "attempt": 1}
 _TRIED = 20  # items of a `foreach` whose arguments are evaluated before a run
 
 
@@ -109,7 +110,7 @@ def _expression_faults(plan: Plan, source: Source) -> Iterator[Fault]:
 
 def _condition_faults(plan: Plan, source: Source) -> Iterator[Fault]:
     """Do the same with ``when`` of stages; that of collectors has been evaluated, as it says how many there are."""
-    written = [(each.id, each.value("when")) for each in walk(source.data) if each.kind == "stage"]
+    written = [(each.id, each.value("when")) for each in walk(source.data) if each.kind in {"stage", "hook"}]
     written += [(each.data.get("id"), each.value("when", source.data)) for each in fan_outs(source.data) if each.loc]
     for step_id, (_, loc) in written:
         condition = plan.by_id[step_id].when
@@ -123,7 +124,7 @@ def _condition_faults(plan: Plan, source: Source) -> Iterator[Fault]:
 
 def _is_later(written: Any) -> bool:
     """Whether an expression names what is known once the run is there."""
-    return any(foreach.names_root(written, name) for name in ("value", "coverage"))
+    return any(foreach.names_root(written, name) for name in ("value", "coverage", "missing", "error"))
 
 
 def _first(plan: Plan, step: Step) -> Iterable[Step]:

@@ -24,6 +24,14 @@ _KEY_HINT = "write the whole mapping as one expression: ${{ {inputs.name: 1} }}"
 _FIRST_HINT = "the value before goes there; if the file is to say it, the task must have another first parameter"
 _FILLED_HINTS = {"outcomes": "leave it out: it tells how each collector ended"}
 _RUN_NAMES = ("id", "name", "started_at")
+# Once a run has ended.
+_OF_HOOKS: Known = {
+    "run": (*_RUN_NAMES, "status", "cause", "attempt"),
+    "coverage": None,
+    "missing": None,
+    "error": None,
+    "value": None,
+}
 _SHOWN = {"name", "description", "id"}
 _SHAPES = {"list": 'write a list: ["…", "…"]', "dict": "write a mapping: {name: value}"}
 _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"} | {
@@ -128,7 +136,10 @@ _DECLARED = {"list": "array", "dict": "object", "int": "integer", "float": "numb
 
 def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Return, for each name of a known type, a value of every type that it may have; an optional input may also be null."""
-    types: dict[str, tuple[Any, ...]] = {f"run.{name}": ("1970-01-01T00:00:00+00:00",) for name in _RUN_NAMES}
+    types: dict[str, tuple[Any, ...]] = {
+        f"run.{name}": ("1970-01-01T00:00:00+00:00",) for name in (*_RUN_NAMES, "status", "cause")
+    }
+    types["run.attempt"] = (1,)
     for name, declared in inputs.items():
         values = _OF_TYPE.get(str(mapping(declared).get("type", "string")), ())
         nullable = mapping(declared).get("required") is False or mapping(declared).get("default", "") is None
@@ -148,6 +159,8 @@ def _names(loc: Loc, called: Mapping[Loc, str | None], *, follows: bool = False)
     Args:
         follows: whether there is a value before.
     """
+    if loc[:1] == ("hooks",):
+        return _OF_HOOKS if loc[3:4] in {("with",), ("when",)} else None
     within = next((loc[:depth] for depth in range(1, len(loc)) if loc[:depth] in called), loc)
     name = called.get(within)
     item: Known = {name: None, "item_index": None} if name else {}

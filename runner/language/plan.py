@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from runner.language import expressions
 from runner.language.ids import batch_ref, item_id, written
-from runner.language.steps import Kind, WrittenStep, fan_outs, walk
+from runner.language.steps import HOOKS, Kind, WrittenStep, fan_outs, walk
 
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
     from runner.language import spec
@@ -26,6 +27,13 @@ Jitter = Literal["full", "none"] | float
 
 # Seconds after its timeout until a step that nothing interrupts is killed with its process.
 HARD_LIMIT_AFTER = 1.0
+# What the file calls each end of a run.
+_HOOK_OF = {
+    "succeeded": "on_success",
+    "partial": "on_partial",
+    "failed": "on_failure",
+    "cancelled": "on_cancelled",
+}
 # The version of a stored plan. A worker of a lower version would execute the plan wrongly, and leaves it to others. A new
 # key needs no new version: a worker that does not know the key leaves the plan as well, and a plan without it is unchanged.
 VERSION = 1
@@ -206,6 +214,8 @@ class Plan:
         include: modules with its tasks, for the worker that `run` starts.
         directory: of the YAML, where those modules are searched first.
         secrets: names of the inputs whose values are never shown.
+        hooks: for each end of a run, as the file calls it, the steps that follow it.
+        timeout: seconds from its first step after which a run fails.
         version: the least version of the program that can read it from the ledger.
     """
 
@@ -216,12 +226,29 @@ class Plan:
     directory: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    hooks: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+    timeout: float | None = None
     version: int = VERSION
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """Every step, in the order of the parts."""
         return tuple(step for part in self.parts for step in steps_of(part))
+
+    @cached_property
+    def hook_steps(self) -> tuple[Step, ...]:
+        """The steps under every hook."""
+        return tuple(step for name in HOOKS for step in self.hooks.get(name, ()))
+
+    def hooks_of(self, status: str, *, recovered: bool) -> tuple[Step, ...]:
+        """Return the hooks of an end, in their order.
+
+        Args:
+            status: of the run.
+            recovered: whether it has succeeded, and the run before it had not.
+        """
+        ends = [_HOOK_OF[status], *(["on_recovered"] if recovered else []), "finally"]
+        return tuple(step for end in ends for step in self.hooks.get(end, ()))
 
     @cached_property
     def fan_outs(self) -> tuple[FanOut, ...]:
@@ -246,7 +273,8 @@ class Plan:
     def hash(self) -> str:
         """Twelve characters that change with the workflow, but not with the inputs, nor with the places and queues of its steps.
 
-        They stay the same if the language gets a new key: a key with its default is left out.
+        They stay the same if the language gets a new key: a key with its default is left out. Hooks and the timeout change
+        no result.
         """
         deeds = [_deed(step) for step in self.steps]
         tolerances = [each for fan_out in self.fan_outs for each in (fan_out.min_success, fan_out.deadline)]
@@ -261,8 +289,8 @@ class Plan:
 
     @cached_property
     def by_id(self) -> Mapping[str, Step]:
-        """The steps of the file by their ids: ``by_id[written("page[42]")]`` is ``page``."""
-        return {step.id: step for step in self.steps}
+        """The steps of the file by their ids, hooks too: ``by_id[written("page[42]")]`` is ``page``."""
+        return {step.id: step for step in (*self.steps, *self.hook_steps)}
 
     def fan_out_of(self, step: Step) -> FanOut:
         """Return the fan-out of a gather, or of a collector, also of one item.
@@ -283,6 +311,8 @@ class Plan:
         """Return what must have ended before a step is executed: nothing (empty), a fan-out (``*`` and its id), or a step (its id)."""
         if step.kind == "gather":
             return f"*{step.id}"
+        if step.kind == "hook":  # the end of the run, which is no step
+            return ""
         at = self._place(step)
         return end_of(self.parts[at - 1]).id if at else ""
 
@@ -359,7 +389,8 @@ def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
             return replace(part, collectors=tuple(map(change, part.collectors)), gather=change(part.gather))
         return change(part)
 
-    return replace(plan, parts=tuple(map(changed, plan.parts)))
+    hooks = {name: tuple(map(change, steps)) for name, steps in plan.hooks.items()}
+    return replace(plan, parts=tuple(map(changed, plan.parts)), hooks=hooks)
 
 
 def _deed(step: Step) -> Step:
@@ -372,7 +403,12 @@ def _deed(step: Step) -> Step:
 def make(workflow: spec.Workflow, source: Source) -> Plan:
     """Lay out a workflow's steps; the inputs are not bound yet (see `bind`), which is enough to draw it."""
     steps: dict[Loc, list[Step]] = {}  # by the place of their part
+    hooks: dict[str, tuple[Step, ...]] = {}
     for each in walk(source.data):
+        if each.kind == "hook":
+            name = str(each.loc[1])
+            hooks[name] = (*hooks.get(name, ()), _step(workflow, each, source))
+            continue
         steps.setdefault(each.loc[:2] if each.loc[0] == "stages" else (), []).append(_step(workflow, each, source))
     fanned = {each.loc for each in fan_outs(source.data)}
     parts = (_fan_out(workflow, loc, some, source) if loc in fanned else some[0] for loc, some in steps.items())
@@ -383,6 +419,8 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
         include=tuple(workflow.include),
         directory=str(Path(source.name).absolute().parent),
         secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
+        hooks=hooks,
+        timeout=workflow.timeout,
     )
 
 
@@ -465,7 +503,7 @@ def _model_at(workflow: spec.Workflow, loc: Loc) -> Any:
     """Return the models' value at a place of the file."""
     there: Any = workflow
     for key in loc:
-        there = there[key] if isinstance(key, int) else getattr(there, key)
+        there = there[key] if isinstance(key, int) else getattr(there, f"{key}_" if iskeyword(key) else key)
     return there
 
 
@@ -490,7 +528,7 @@ def equip(plan: Plan, tasks: TaskIndex) -> Plan:
     They are every module that a worker of its own must import, besides those it includes, and how many collectors are
     executed at once in one process: a task that awaits can wait 64 times.
     """
-    used = [tasks[task].module for step in plan.steps for task in step.tasks if task in tasks]
+    used = [tasks[task].module for step in (*plan.steps, *plan.hook_steps) for task in step.tasks if task in tasks]
 
     def equipped(step: Step) -> Step:
         if step.kind != "collector":
@@ -538,13 +576,17 @@ def load_plan(text: str) -> Plan:
     if version > VERSION:
         reason = f"its plan is of version {version}, and this program reads version {VERSION}"
         raise NewerVersion(reason, plans_of(version))
-    plan = _read(Plan, data, parts=_read_parts, include=tuple, secrets=tuple)
+    plan = _read(Plan, data, parts=_read_parts, include=tuple, secrets=tuple, hooks=_read_hooks)
     _check(plan)
     return plan
 
 
 def _read_parts(stored: list[Any]) -> tuple[Part, ...]:
     return tuple(_read_fan_out(part) if "collectors" in part else _read_step(part) for part in stored)
+
+
+def _read_hooks(stored: Mapping[str, list[Any]]) -> dict[str, tuple[Step, ...]]:
+    return {name: _read_steps(steps) for name, steps in stored.items()}
 
 
 def _read_fan_out(stored: Any) -> FanOut:
@@ -587,7 +629,9 @@ def _check(plan: Plan) -> None:
     for each in plan.fan_outs:
         if not isinstance(each.deadline, int | float | None) or not isinstance(each.min_success, int | str | None):
             raise TypeError("a fan-out has another shape")
-    for step in (call for each in plan.steps for call in (each, *each.then)):
+    if not isinstance(plan.timeout, int | float | None):
+        raise TypeError("it has another shape")
+    for step in (call for each in (*plan.steps, *plan.hook_steps) for call in (each, *each.then)):
         shaped = (
             isinstance(step.id, str)
             and step.kind in get_args(Kind)

@@ -454,6 +454,30 @@ class FanOutStage(_StageKeys):
     )
 
 
+class Hook(_Conditional, Step):
+    """A step that is executed once the run has ended, whose status it does not change."""
+
+    id: Slug = Field(description="Its name, unique in the workflow: lower-case letters, digits, _ and -.")
+
+
+HookList = Annotated[list[Hook], BeforeValidator(_or_list)]
+
+
+class Hooks(_Model):
+    """Steps that are executed once the run has ended, one after the other."""
+
+    on_success: HookList = Field([], max_length=20, description="If it has succeeded.")
+    on_partial: HookList = Field([], max_length=20, description="If it has a result, and something is missing.")
+    on_failure: HookList = Field([], max_length=20, description="If it has failed.")
+    on_cancelled: HookList = Field([], max_length=20, description="If it was cancelled.")
+    on_recovered: HookList = Field(
+        [], max_length=20, description="If it has succeeded, and the run of the workflow before it had not."
+    )
+    finally_: HookList = Field(
+        [], alias="finally", max_length=20, description="However it has ended, after the others."
+    )
+
+
 class Defaults(_Model):
     """Keys that apply to steps without a key of their own."""
 
@@ -491,6 +515,11 @@ class Workflow(_Model):
         ],
         BeforeValidator(_or_list),
     ] = Field([], max_length=100, description="Steps or fan-outs in a row; each gets the value before it.")
+
+    hooks: Annotated[Hooks, BeforeValidator(_or_mapping)] = Field(
+        default_factory=Hooks, description="Steps that are executed once the run has ended."
+    )
+    timeout: Timeout | None = Field(None, description="Time from the run's first step after which the run fails.")
 
     @model_validator(mode="before")
     @classmethod

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:  # a worker reads plans, and does not need the YAML parser
     from runner.language.source import Loc
 
-Kind = Literal["collector", "gather", "stage", "then"]
+Kind = Literal["collector", "gather", "stage", "then", "hook"]
 
 BATCH_LIMIT = 1_000  # collectors in a message: as many are repeated if their worker dies
 
 # The keys of a file that have a list of steps; the same keys of `defaults` have what those steps share.
 LISTS: Mapping[str, Kind] = {"collectors": "collector", "stages": "stage"}
+
+
+# The ends of a run that have hooks, in the order in which those of one end are executed.
+HOOKS = ("on_success", "on_partial", "on_failure", "on_cancelled", "on_recovered", "finally")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,6 +157,8 @@ def kind_at(loc: Loc) -> Kind | None:
             return "then"
         case ("stages", int(), "collectors", int(), "then", int()):
             return "then"
+        case ("hooks", str(key), int()) if key in HOOKS:
+            return "hook"
     return None
 
 
@@ -179,6 +185,9 @@ def _places(data: Mapping[str, Any]) -> Iterator[Loc]:
             yield (*loc, "gather")
         else:
             yield loc
+    hooks = mapping(data.get("hooks"))
+    for key in HOOKS:
+        yield from (("hooks", *place) for place in _indices(hooks, key))
 
 
 def _indices(data: Mapping[str, Any], key: str) -> Iterator[Loc]:

@@ -123,7 +123,7 @@ def read_sweep(answer: Sequence[Any]) -> Sweep | None:
     """Return what has gone wrong in a run; None if it has ended, or does not exist."""
     if len(answer) == 1:
         return None
-    _, lost, overdue, held, silent, collectors_left, left, idle = answer
+    _, lost, overdue, held, silent, collectors_left, left, idle, time_left, hook = answer
     return Sweep(
         lost=frozenset(lost),
         overdue=frozenset(overdue),
@@ -132,6 +132,8 @@ def read_sweep(answer: Sequence[Any]) -> Sweep | None:
         silent=bool(silent),
         collectors_left=int(collectors_left),
         left=float(left),
+        time_left=float(time_left),
+        hook=hook,
     )
 
 
@@ -153,6 +155,8 @@ def read_run(run_id: str, fields: Mapping[str, str]) -> Run:
         stopped=frozenset(name.partition(":")[2] for name in fields if name.startswith("stopped:")),
         inputs=inputs,
         resumed_at=float(fields["resumed_at"]) if "resumed_at" in fields else None,
+        attempt=1 + int(fields.get("resumes", "0")),
+        hooks=tuple(fields.get("hooks", "").split()),
     )
 
 
@@ -311,6 +315,7 @@ def read_event(event_id: str, fields: Mapping[str, str]) -> Event:
         "attempt": int(fields.get("attempt") or 0),
         "seconds": float(fields.get("seconds") or 0),
         "count": int(fields.get("count") or 1),
+        "hooks": int(fields.get("hooks") or 0),
     }
     name = _one_of(EventName, fields["event"])
     event = Event(id=event_id, event=name, at=float(fields["at"]), **words, **numbers)

@@ -1,5 +1,6 @@
 """The entries of the ledger: a run, the outcomes of its steps, and its events."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,7 +12,9 @@ PASSING: frozenset[StepStatus] = frozenset({"succeeded"})
 RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "cancelled", "unreadable"]
 ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "cancelled"})
 # The events of a run, then those of its steps.
-EventName = Literal["accepted", "resumed", "waiting", "ended", "begun", "started", "postponed", "finished", "answered"]
+EventName = Literal[
+    "accepted", "resumed", "waiting", "ended", "settled", "begun", "started", "postponed", "finished", "answered"
+]
 Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "full", "unknown"]
 # The results of parking a step that no worker can execute.
 Parked = Literal["parked", "expired", "ended"]
@@ -201,6 +204,8 @@ class Run:
     Args:
         waits_for: why a step of it is not executed yet.
         stopped: the fan-outs that have ended early, by their ids.
+        attempt: 1, and one more each time it was resumed.
+        hooks: those of an ended run that have not ended, by their ids, in their order.
         unattended: says that no process continues the run, and how to; the ledger does not know it (session.py).
     """
 
@@ -217,6 +222,8 @@ class Run:
     resumed_at: float | None = None
     unattended: str = ""
     stopped: frozenset[str] = frozenset()
+    attempt: int = 1
+    hooks: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -242,6 +249,8 @@ class Sweep:
         silent: nothing has happened for the grace, or twice as long each time the run was sent again.
         collectors_left: how many have no outcome.
         left: seconds until the deadline of the collectors; infinity without one, and once all have an outcome.
+        time_left: seconds until the timeout of the run; infinity without one, and before its first step.
+        hook: of a run that has ended, the hook that is executed now.
     """
 
     lost: frozenset[str]
@@ -251,6 +260,8 @@ class Sweep:
     silent: bool
     collectors_left: int
     left: float
+    time_left: float = math.inf
+    hook: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,13 +269,14 @@ class Event:
     """Something that happened in a run.
 
     Args:
-        event: of the run, ``accepted``, ``resumed``, ``waiting`` or ``ended``; of a step, ``started``, ``postponed``,
+        event: of the run, ``accepted``, ``resumed``, ``waiting``, ``ended``, and ``settled`` once its hooks have; of a step, ``started``, ``postponed``,
             ``finished``, and ``answered`` if it does so after the deadline.
         status: of the step that has finished, or of the run that has ended.
         at: seconds since the epoch by the broker's clock.
         message: the error of a step that failed, or the cause of a run's end.
         seconds: until the next attempt, if the step is postponed.
         count: how many collectors of a ``foreach`` it happened to; the step is then the one in the YAML.
+        hooks: how many follow the end of the run.
     """
 
     id: str
@@ -277,3 +289,9 @@ class Event:
     message: str = ""
     seconds: float = 0.0
     count: int = 1
+    hooks: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows it, unless the run is resumed."""
+        return self.event == "settled" or (self.event == "ended" and not self.hooks)

@@ -3,7 +3,7 @@
 A script has one argument, JSON: `RunRecord` says what is in it, and ``a.token`` reads it. Its one key is how the keys of the
 run begin, up to and with its slot: thirteen of them in every command were 3 % of the default workflow.
 
-    run       the fields of `Run`; ``fan_out``, the id of the fan-out that is open; and for each fan-out ``left:ID``, how many of
+    run       the fields of `Run`; ``hooks``, the ids of those of an ended run that have no outcome; ``fan_out``, the id of the fan-out that is open; and for each fan-out ``left:ID``, how many of
               its collectors have no outcome, ``absent:ID``, how many have one without a value for the gather,
               ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on; ``early``,
               if the open one ends early, how many may be left or absent then, and ``stopped:ID`` once one has ended so.
@@ -69,8 +69,9 @@ local RUN, PLAN, ITEMS, LEFT, OPEN, WAITS = key('run'), key('plan'), key('items'
 local OUTCOMES, VALUES, ABSENT, TALLY = key('outcomes'), key('values'), key('absent'), key('tally')
 local EVENTS, END, FAILURES, SLOTS, CHORDS = key('events'), key('end'), key('failures'), key('slots'), key('chords')
 local ALL = {RUN, PLAN, ITEMS, LEFT, OPEN, WAITS, OUTCOMES, VALUES, ABSENT, TALLY, EVENTS, END, FAILURES, SLOTS, CHORDS}
-local status = redis.call('HGET', RUN, 'status')
+local status, hooks = unpack(redis.call('HMGET', RUN, 'status', 'hooks'))
 local ended = status == 'succeeded' or status == 'partial' or status == 'failed' or status == 'cancelled'
+local hook = ended and hooks and string.match(hooks, '^%S+')  -- the one that is executed now
 local function event(fields)
   local flat = {'at', stamp(now)}
   for name, value in pairs(fields) do flat[#flat + 1] = name; flat[#flat + 1] = tostring(value) end
@@ -271,13 +272,23 @@ local function record(groups, later)
   return recorded
 end
 
--- The run ends, in any state.
-local function conclude(final, cause)
+-- The run ends, in any state; its hooks follow.
+local function conclude(final, cause, ids)
   redis.call('HSET', RUN, 'status', final, 'finished_at', stamp(now), 'cause', cause)
   redis.call('DEL', OPEN, WAITS, SLOTS)
-  event({event = 'ended', status = final, message = cause})
+  if ids and #ids > 0 then redis.call('HSET', RUN, 'hooks', table.concat(ids, ' ')) end
+  event({event = 'ended', status = final, message = cause, hooks = ids and #ids or 0})
   redis.call('XADD', END, '*', 'status', final)
   redis.call('EXPIRE', END, TTL)
+end
+
+-- A hook has ended: the next one may be claimed, and after the last the run is at rest.
+local function go_on()
+  local rest = string.match(hooks, '^%S+%s+(.+)$')
+  if rest then redis.call('HSET', RUN, 'hooks', rest) else
+    redis.call('HDEL', RUN, 'hooks')
+    event({event = 'settled'})
+  end
 end
 
 -- Whether all collectors of a fan-out have ended, and nobody has begun its gather.

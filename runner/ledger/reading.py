@@ -28,7 +28,7 @@ def read_snapshot(ledger: Ledger, run: Run, plan: Plan, *, complete: bool = True
         record.notable_outcomes(plan),
         layout=layout,
         counts=record.tally() if layout else {},
-        running={} if run.ended else record.underway(),
+        running={} if run.ended and not run.hooks else record.underway(),
         unended=_unended(record) if complete and run.ended else (),
         result=record.value(plan.steps[-1].id) if complete else None,
     )
@@ -42,7 +42,7 @@ def read_step(ledger: Ledger, run: Run, plan: Plan, step: Step) -> StepSnapshot:
         plan,
         step,
         record.outcome(step.id),
-        running=None if run.ended else record.underway().get(step.id),
+        running=None if run.ended and not run.hooks else record.underway().get(step.id),
         failures=record.failures([step.id]).get(step.id, ()),
     )
 

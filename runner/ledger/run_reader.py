@@ -251,7 +251,7 @@ class RunReader:
         """
         if not any(step.foreach for step in plan.collectors):
             return self.outcomes()
-        ids = [step.id for step in plan.steps if step.foreach is None]
+        ids = [step.id for step in (*plan.steps, *plan.hook_steps) if step.foreach is None]
         alone = set(ids)
         ids += [step for step in self.absent() if step not in alone][:limit]
         return self.outcomes_of(ids)
@@ -432,7 +432,7 @@ class RunReader:
         away: Callable[[redis.RedisError], None] | None = None,
         after: str = "0",
     ) -> Iterator[Event | None]:
-        """Yield the run's events, from its beginning or after an id, until it has ended; None after each ``beat`` seconds without one.
+        """Yield the run's events, from its beginning or after an id, until it and its hooks have ended; None after each ``beat`` seconds without one.
 
         They come in batches, every ``FOLLOW_EVERY``.
 
@@ -462,7 +462,7 @@ class RunReader:
             gone_since = None
             for event in events:
                 yield event
-                if event.event == "ended":
+                if event.is_last:
                     return
                 after = event.id
             if not events:

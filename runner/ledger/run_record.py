@@ -17,7 +17,7 @@ from runner.language.plan import FanOut, Plan, Step, dump_plan, segments
 from runner.language.redact import redact_inputs
 from runner.ledger import codec
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun, of_a_run, readable
-from runner.ledger.entries import Claim, Error, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
+from runner.ledger.entries import ENDED, Claim, Error, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
 from runner.ledger.parts import in_parts
 from runner.ledger.run_reader import RunReader
 from runner.ledger.scripts import (
@@ -76,6 +76,7 @@ class RunRecord(RunReader):
             layout=dump_layout(layout),
             inputs=json.dumps(redact_inputs(plan), separators=(",", ":")),
             fan_out=first,
+            timeout=plan.timeout,
             kept=self._known(fan_out, layout, kept),
         )
         accepted = self._accept_and_index(packed)
@@ -218,7 +219,8 @@ class RunRecord(RunReader):
                 "most": self.plan.by_id[of_ref(ref)[0]].max_concurrency or 0 if ref else 0,
                 "values": values,
                 "handed": some[0].kind == "stage" and needs != "",
-                "quiet": some[0].kind == "stage" and some[0].when is not None,
+                "quiet": some[0].kind in {"stage", "hook"} and some[0].when is not None,
+                "hook": some[0].kind == "hook",
             }
             for (ref, needs), some in _grouped(steps, self.plan)
         ]
@@ -288,11 +290,13 @@ class RunRecord(RunReader):
         *,
         ends: RunStatus | None = None,
         cause: str = "",
+        hooks: Iterable[Step] = (),
         follows: Follows | None = None,
     ) -> list[str]:
         """Record outcomes, and the end of the run if it ``ends`` with them; return the steps of which they were the first.
 
         Args:
+            hooks: those that follow the end.
             follows: the commands to execute with the record; set to whether they have been.
         """
         dumped = codec.dumped(outcomes)
@@ -300,7 +304,16 @@ class RunRecord(RunReader):
         stops = self._stops(step for group in dumped if group["ref"] for step in group["steps"])
         later = self._later() if ends else None
         recorded, done, last = self._server.do(
-            FINISH, self.id, outcomes=dumped, ends=ends, cause=cause, follows=more, stops=stops, later=later
+            FINISH,
+            self.id,
+            outcomes=dumped,
+            ends=ends,
+            cause=cause,
+            hooks=[each.id for each in hooks],
+            hook=self._hook(dumped),
+            follows=more,
+            stops=stops,
+            later=later,
         )
         if follows is not None:
             follows.done, follows.last = bool(done), bool(last)
@@ -406,7 +419,7 @@ class RunRecord(RunReader):
             tail: the other steps that are.
             lost: the id and the ref of each collector that `lost` names.
         """
-        again = [step.id for step in tail]
+        again = [step.id for step in (*tail, *self.plan.hook_steps)]
         kept = [step.id for step in self.plan.steps if step.id not in again and step.foreach is None]
         reopened = self._server.do(
             REOPEN,
@@ -439,7 +452,7 @@ class RunRecord(RunReader):
         self._server.do(FORGET_FAN_OUT, self.id, fan_out=fan_out.id, collectors=collectors)
         self.forget_layout()
 
-    def cancel(self, cause: str) -> RunStatus:
+    def cancel(self, cause: str, hooks: Iterable[Step] = ()) -> RunStatus:
         """Cancel the run: no step of it starts any more. Return its status, which is another if it had ended before.
 
         Of a run that cannot be read, only the fact that it is cancelled is kept.
@@ -450,7 +463,8 @@ class RunRecord(RunReader):
             dumped = codec.dumped(Outcome(step=step.id, ref=step.ref, status="cancelled") for step in steps)
             later = self._later() if steps else None
             with readable(self.id):
-                status = self._server.do(CANCEL, self.id, cause=cause, outcomes=dumped, later=later)
+                ids = [each.id for each in hooks]
+                status = self._server.do(CANCEL, self.id, cause=cause, outcomes=dumped, later=later, hooks=ids)
         except UnreadableRun:
             status = self._server.do(BURY, self.id, cause=cause)
             self._server.client.hdel(self._server.shared("unreadable"), self.id)
@@ -467,6 +481,19 @@ class RunRecord(RunReader):
     def lost(self, steps: Sequence[str]) -> set[str]:
         """Return the steps that have no outcome, or have succeeded and have no value any more."""
         return {step for some in in_parts(steps, 1000) for step in self._server.do(LOST, self.id, steps=some)}
+
+    @of_a_run
+    def due_hook(self) -> Step | None:
+        """Return the hook that may be executed now; None if the run has not ended, or none is left."""
+        status, hooks = cast("list[str | None]", self._server.client.hmget(self._key("run"), ["status", "hooks"]))
+        return self.plan.by_id.get((hooks or "").split()[0]) if hooks and status in ENDED else None
+
+    def _hook(self, groups: Sequence[Mapping[str, Any]]) -> str | None:
+        """Return the id of the hook that an outcome is of, which is alone; None of any other step."""
+        if self._plan is None or not self._plan.hooks or not groups:
+            return None
+        step = self._plan.by_id.get(groups[0]["steps"][0])
+        return step.id if step and step.kind == "hook" else None
 
     def _stops(self, steps: Iterable[str]) -> str:
         """Return the id of the fan-out that has the first of these steps, if it may end early; all are of one fan-out."""

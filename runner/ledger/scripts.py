@@ -18,6 +18,7 @@ redis.call('SET', PLAN, a.plan)
 redis.call('HSET', RUN, 'status', 'pending', 'submitted_at', stamp(now), 'token', a.token)
 redis.call('HSET', RUN, 'workflow', a.workflow, 'hash', a.hash, 'inputs', a.inputs, 'layout', a.layout)
 event({event = 'accepted'})
+if a.timeout then redis.call('HSET', RUN, 'timeout', a.timeout) end
 if a.fan_out then
   begin(a.fan_out)
   skip(a.fan_out)
@@ -88,10 +89,12 @@ local function slots_of(collector)
   return used[collector] or 0
 end
 local stopped = is_stopped(a.stops)
-local function claim(step, ref, needs, most, outcome, begun, quiet)
+local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook)
   if not status then return 'u' end
   if outcome or (stopped and ref ~= '') then return 'd' end  -- defence: DONE
-  if ended then return 'c' end  -- defence: ENDED
+  if is_hook then
+    if step ~= hook then return 'c' end
+  elseif ended then return 'c' end  -- defence: ENDED
   if not is_ready(needs) then return 'n' end
   local is = read(begun)
   if is.token ~= a.token then
@@ -135,7 +138,7 @@ for _, wanted in ipairs(a.wanted) do
   local gathers = string.sub(needs, 1, 1) == '*'
   local absent = gathers and redis.call('HGET', RUN, 'absent:' .. string.sub(needs, 2)) or '0'
   for at, step in ipairs(steps) do
-    letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at], wanted.quiet or absent ~= '0')
+    letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at], wanted.quiet or absent ~= '0', wanted.hook)
   end
   if given > 0 then
     redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1])
@@ -165,7 +168,7 @@ return {stamp(now), redis.call('HGET', RUN, 'started_at') or stamp(now), table.c
 STARTED = (
     PRELUDE
     + """
-if status and not ended and redis.call('HEXISTS', OUTCOMES, a.step) == 0 then
+if status and (not ended or a.step == hook) and redis.call('HEXISTS', OUTCOMES, a.step) == 0 then
   event({event = 'started', step = a.step, attempt = a.attempt, worker = a.worker})
   keep(EVENTS)
 end
@@ -180,7 +183,7 @@ RENEW = (
 local kept = {}
 for _, step in ipairs(a.steps) do
   local is = opened(step)
-  if not ended and is.token == a.token then
+  if (not ended or step == hook) and is.token == a.token then
     grant(is, a.token, a.lease)
     open(step, is)
     kept[#kept + 1] = step
@@ -213,6 +216,13 @@ FINISH = (
     PRELUDE
     + """
 if not status then return {'[]', 0, 0} end
+if a.hook then
+  if a.hook ~= hook then return {'[]', 0, 0} end
+  local recorded = record(a.outcomes)
+  if #recorded > 0 then go_on() end
+  keep(OUTCOMES, VALUES)
+  return {#recorded > 0 and cjson.encode(recorded) or '[]', 0, 0}
+end
 if ended then  -- defence: NOT_AFTER_THE_END
   for _, group in ipairs(a.outcomes) do
     for at, step in ipairs(group.steps) do
@@ -231,7 +241,7 @@ if is_stopped(a.stops) then  -- defence: STOPPED
   end
 end
 local recorded, done, last = record(outcomes, a.later), 0, 0
-if a.ends then conclude(a.ends, a.cause) end
+if a.ends then conclude(a.ends, a.cause, a.hooks) end
 local follows = a.follows
 if follows and follows.chord ~= '' then
   done, last = 1, returned(follows.chord, follows.message, '')
@@ -254,10 +264,10 @@ POSTPONE = (
     PRELUDE
     + """
 local postponed, counted = {}, {}
-if not status or ended or is_stopped(a.stops) then return postponed end
+if not status or (ended and not hook) or is_stopped(a.stops) then return postponed end
 for _, each in ipairs(a.attempts) do
   local step = each.step
-  if redis.call('HEXISTS', OUTCOMES, step) == 0 then
+  if (not ended or step == hook) and redis.call('HEXISTS', OUTCOMES, step) == 0 then
     local is = opened(step)
     let_go(is, each.seconds)
     open(step, is)
@@ -308,17 +318,20 @@ return abandoned
 # What has gone wrong in a run, as far as its ledger shows: 'ended' alone, or the run's state, the refs and steps whose
 # worker is lost, those whose next attempt is overdue, those that somebody holds, whether the run has been silent (for the
 # grace, doubled each time that it was sent again since the last event), how many collectors of the open fan-out have no
-# outcome, the seconds until their deadline ('inf' without one), and, if it has been silent, the refs they belong to.
+# outcome, the seconds until their deadline ('inf' without one), if it has been silent the refs they belong to, the seconds
+# that the whole run has left ('inf' without a timeout), and the hook that is due, of a run that has ended.
 SWEEP = (
     PRELUDE
     + """
 if not status then return {'unknown'} end
-if ended then return {'ended'} end
+if ended and not hook then return {'ended'} end
 local run = {}
 local fan_out = redis.call('HGET', RUN, 'fan_out') or ''
-local fields = {'last_at', 'sent_at', 'sent_again', 'left:' .. fan_out, 'deadline:' .. fan_out, 'began:' .. fan_out}
-local names = {'last_at', 'sent_at', 'sent_again', 'left', 'deadline', 'began'}
+local names = {'last_at', 'sent_at', 'sent_again', 'timeout', 'started_at', 'left', 'deadline', 'began'}
+local fields = {}
+for at, name in ipairs(names) do fields[at] = at > 5 and name .. ':' .. fan_out or name end
 for at, text in ipairs(redis.call('HMGET', RUN, unpack(fields))) do run[names[at]] = tonumber(text or '0') end
+if ended then run.left, run.timeout = 0, 0 end
 local wait = a.grace * 2 ^ math.min(run.sent_again, 10)
 local again = now - run.sent_at >= wait
 local lost, overdue, held = {}, {}, {}
@@ -349,8 +362,9 @@ local seconds = 'inf'
 if run.deadline > 0 and run.left > 0 then
   seconds = stamp(run.deadline - (run.began > 0 and now - run.began or 0))
 end
-local idle = silent and redis.call('HKEYS', LEFT) or {}
-return {status, list(lost), list(overdue), list(held), silent and 1 or 0, run.left, seconds, idle}
+local idle = silent and not ended and redis.call('HKEYS', LEFT) or {}
+local time_left = run.timeout > 0 and run.started_at > 0 and stamp(run.timeout - (now - run.started_at)) or 'inf'
+return {status, list(lost), list(overdue), list(held), silent and 1 or 0, run.left, seconds, idle, time_left, hook or ''}
 """
 )
 
@@ -358,7 +372,7 @@ return {status, list(lost), list(overdue), list(held), silent and 1 or 0, run.le
 SENT_AGAIN = (
     PRELUDE
     + """
-if status and not ended then
+if status and (not ended or hook) then
   redis.call('HSET', RUN, 'sent_at', stamp(now))
   return redis.call('HINCRBY', RUN, 'sent_again', 1)
 end
@@ -372,7 +386,7 @@ return 0
 PARK = (
     PRELUDE
     + """
-if not status or ended or redis.call('HEXISTS', OUTCOMES, a.name) == 1 then return 'ended' end
+if not status or (ended and a.name ~= hook) or redis.call('HEXISTS', OUTCOMES, a.name) == 1 then return 'ended' end
 if tonumber(opened(a.name).until_) > now then return 'parked' end
 local before = not a.restart and redis.call('HGET', WAITS, a.name)
 local since = before and tonumber(string.match(before, '^%S+')) or now
@@ -429,8 +443,9 @@ if a.fan_out then redis.call('HINCRBY', RUN, 'left:' .. a.fan_out, #steps) end
 for _, step in ipairs(a.again) do steps[#steps + 1] = step end
 for _, key in ipairs({OUTCOMES, VALUES, ABSENT}) do in_parts('HDEL', key, steps) end
 redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES, SLOTS, CHORDS)
-redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at')
+redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at', 'hooks')
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
+redis.call('HINCRBY', RUN, 'resumes', 1)
 event({event = 'resumed'})
 local tally = redis.call('HGETALL', TALLY)
 for at = 1, #tally, 2 do
@@ -487,7 +502,7 @@ CANCEL = (
 if not status then return false end
 if not ended then  -- defence: ENDS_ONCE
   record(a.outcomes, a.later)
-  conclude('cancelled', a.cause)
+  conclude('cancelled', a.cause, a.hooks)
   keep(OUTCOMES, ABSENT)
   status = 'cancelled'
 end

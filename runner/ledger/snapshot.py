@@ -85,6 +85,13 @@ class Snapshot:
         return [each for each in self.steps if each.counts is None and each.status in FAILED]
 
     @property
+    def deciding(self) -> StepSnapshot | None:
+        """The step whose failure decided the run: the gather or stage that failed, or else the first collector that had to succeed."""
+        failed = [each for each in self.failed if each.step.kind != "hook"]
+        later = [each for each in failed if each.step.kind != "collector"]
+        return next(iter(later or sorted(failed, key=lambda each: not each.step.required)), None)
+
+    @property
     def missing(self) -> list[StepSnapshot]:
         """The collectors whose values are not in the result, and will not be."""
         return [each for each in self.steps if each.is_collector and each.status not in {*PASSING, *OPEN, *LEFT_OUT}]
@@ -124,7 +131,7 @@ def snapshot_of(
         result: the value of the last step.
     """
     layout = layout or Layout()
-    active = {} if run.ended else running or {}
+    active = {} if run.ended and not run.hooks else running or {}
     items: dict[str, list[str]] = {}
     for step_id in [each for each in (*outcomes, *unended) if is_item(each)][:ITEMS]:
         items.setdefault(written(step_id), []).append(step_id)
@@ -141,6 +148,7 @@ def snapshot_of(
         all_items = count_items(run, step, total, (counts or {}).get(step.id, {}), active)
         steps.append(StepSnapshot(step=step, status=together(all_items), counts=all_items))
         steps += (one(replace(step, id=step_id, foreach=None)) for step_id in items.get(step.id, ()))
+    steps += (one(step) for step in plan.hook_steps if step.id in outcomes or step.id in run.hooks)
     return Snapshot(
         run=replace(
             run, cause=redact(run.cause, plan), waits_for=redact(run.waits_for, plan), inputs=redact(run.inputs, plan)
@@ -166,7 +174,7 @@ def step_snapshot(
     failures: Sequence[FailedAttempt] = (),
 ) -> StepSnapshot:
     """Return one step as it was read from the ledger, without the secrets of its plan."""
-    active = None if run.ended else running
+    active = running if step.kind == "hook" or not run.ended else None
     error = outcome.error if outcome else active.error if active else None
     if error is None and active and active.status == "retrying" and failures:
         error = failures[-1].error
@@ -186,6 +194,8 @@ def status_in(run: Run, plan: Plan, step: Step, outcome: Outcome | None, running
     """Return the status of a step, also of an item that was not needed: of a million, those have no outcome."""
     if outcome is None and step.kind == "collector" and run.stopped and plan.fan_out_of(step).id in run.stopped:
         return "not_needed"
+    if outcome is None and step.kind == "hook" and (step.id in run.hooks or not run.ended):
+        return running.status if running else "pending"
     return status_of(run, outcome, running)
 
 

@@ -11,7 +11,7 @@ from celery import Signature, chain, chord, signature
 from runner.language.layout import Layout
 from runner.language.plan import HARD_LIMIT_AFTER, FanOut, Plan, Segment, Step, segments
 
-COLLECT, GATHER, STAGE, BEGIN = "runner.collect", "runner.gather", "runner.stage", "runner.begin"
+COLLECT, GATHER, STAGE, BEGIN, HOOK = "runner.collect", "runner.gather", "runner.stage", "runner.begin", "runner.hook"
 
 
 def compose(segment: Segment, run_id: str, layout: Layout, done: Collection[str] = ()) -> Signature | None:
@@ -49,6 +49,12 @@ def compose_open(plan: Plan, run_id: str, layout: Layout, done: Collection[str] 
     """Compose the segment that is open: the first of the plan of which something is not done. None if everything is."""
     composed = (compose(segment, run_id, layout, done) for segment in segments(plan))
     return next((canvas for canvas in composed if canvas is not None), None)
+
+
+def compose_hook(plan: Plan, run_id: str, step: Step, layout: Layout) -> Signature:
+    """Compose the message of one hook; the next is sent when it has ended, as it may have another queue, or fail."""
+    segment = Segment(workflow=plan.name, fan_out=None)
+    return _immutable(HOOK, (run_id, step.id), segment, [step], layout)
 
 
 def _messages(fan_out: FanOut, layout: Layout, done: Collection[str]) -> list[tuple[list[Step], list[str]]]:

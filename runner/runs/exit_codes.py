@@ -13,10 +13,14 @@ _EXIT_CODES: dict[RunStatus, int] = {
 }
 
 
-def exit_code(status: RunStatus, *, strict: bool = False) -> int:
+def exit_code(status: RunStatus, *, strict: bool = False, hook_failed: bool = False) -> int:
     """Return the exit code of the command.
 
     Args:
-        strict: a partial run is a failure.
+        strict: a partial run is a failure, and so is one of which a hook has failed.
     """
-    return 1 if strict and status == "partial" else _EXIT_CODES.get(status, STILL_RUNNING)
+    return (
+        1
+        if strict and (status == "partial" or (hook_failed and status == "succeeded"))
+        else _EXIT_CODES.get(status, STILL_RUNNING)
+    )

@@ -138,21 +138,26 @@ class Following:
         began, silence = time.monotonic(), _Silence(plan)
         outage = Outage(ignore if self.wait.quiet else _say)
         latest: Event | None = None
+        has_ended = False
         with show_progress(plan, layout, self.run_id, quiet=self.wait.quiet) as progress:
             try:
                 for event in attend(self.run_id, self.session, outage):
                     progress.update(event)
                     silence.hear(event)
                     latest = event or latest
+                    has_ended = has_ended or bool(event and event.event == "ended")
                     if self.session.worker is None and silence.is_long and outage.may_say and not outage.of_broker:
                         with suppress(*AWAY):  # `attend` says so
                             self._say_what_is_missing(silence, outage)
                     if self.wait.timeout and time.monotonic() - began > self.wait.timeout:
                         return False
             except Interrupted as interrupted:
+                if has_ended:
+                    _say(f"\nrun {self.run_id} has ended; what is left of its hooks is left as it is")
+                    return True
                 self._stop(interrupted)
                 # The last picture shows how the run ended.
-                if latest is None or latest.event != "ended":
+                if latest is None or not latest.is_last:
                     for event in self.ledger.open(self.run_id).follow(after=latest.id if latest else "0"):
                         progress.update(event)
                 return interrupted
@@ -267,13 +272,14 @@ def show_end(run_id: str, ledger: Ledger, plan: Plan, wait: WaitOptions, *, summ
     status = snapshot.run.status
     if wait.as_json:
         click.echo(to_json(snapshot_document(snapshot)))
-    if summary and not (wait.quiet and status == "succeeded"):
+    if summary and not (wait.quiet and status == "succeeded" and not snapshot.failed):
         _say(words.summary(snapshot, screen=screen_of(sys.stderr)))
         if status in {"failed", "cancelled"}:
             _say(words.resumable(snapshot.run, screen=screen_of(sys.stderr)))
     if status in {"succeeded", "partial"} and not wait.as_json:
         click.echo(words.result(snapshot))
-    return exit_code(status, strict=wait.strict)
+    hook_failed = any(each.step.kind == "hook" for each in snapshot.failed)
+    return exit_code(status, strict=wait.strict, hook_failed=hook_failed)
 
 
 def _patiently(read: Callable[[], Answer]) -> Answer:

@@ -25,7 +25,7 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.reading import read_snapshot
 from runner.ledger.run_ids import check_run_id, new_run_id
 from runner.ledger.run_record import RunRecord
-from runner.ledger.snapshot import Snapshot, StepSnapshot, redact_event
+from runner.ledger.snapshot import Snapshot, redact_event
 from runner.ledger.watchers import Watchers
 from runner.messages.destination import Destination
 from runner.runs import start as starting
@@ -241,7 +241,7 @@ class Run:
         return await asyncio.to_thread(self.resume, failed=failed)
 
     def events(self) -> Iterator[Event]:
-        """Yield what happens in the run, from its beginning to its end, without secrets; the last event is ``ended``.
+        """Yield what happens in the run, from its beginning to its end, without secrets; the last is ``ended``, or ``settled`` if hooks follow.
 
         Raises:
             UnknownRun: it has expired, or the broker has lost it.
@@ -271,7 +271,7 @@ class Run:
                         raise some
                 for event in some:
                     yield redact_event(event, plan)
-                    if event.event == "ended":
+                    if event.is_last:
                         return
         finally:
             watchers.unsubscribe(subscription)
@@ -292,7 +292,7 @@ class Run:
         if status in {"succeeded", "partial"}:
             return self._do(lambda record: record.value(end_of(record.plan.parts[-1]).id))
         snapshot = self.snapshot()
-        step = _deciding(snapshot)
+        step = snapshot.deciding
         run, reason = snapshot.run, step.reason if step else ""
         place = step.step.place if step else ""
         of_step = f"{step.id} ({place}): {reason}" if step else ""
@@ -437,9 +437,3 @@ def _broker_of(app: Celery) -> _Broker:
             with open_broker(settings.model_copy(update={"broker_url": url})):
                 pass
         return _Broker(ledger=process.ledger(), settings=settings, url=without_password(url), private=private)
-
-
-def _deciding(snapshot: Snapshot) -> StepSnapshot | None:
-    """Return the step whose failure decided the run: the gather or stage that failed, or else the first collector that had to succeed."""
-    later = [each for each in snapshot.failed if each.step.kind != "collector"]
-    return next(iter(later or sorted(snapshot.failed, key=lambda each: not each.step.required)), None)

@@ -23,6 +23,8 @@ class Crashpoint(StrEnum):
     POSTPONE_AFTER = "postpone.after"
     BEGIN_BEFORE = "begin.before"
     BEGIN_AFTER = "begin.after"
+    HOOK_BEFORE_SEND = "hook.before_send"
+    HOOK_AFTER_SEND = "hook.after_send"
     RETRY_BEFORE_SEND = "retry.before_send"
     RECONCILE_BEFORE_SEND = "reconcile.before_send"
     RECONCILE_AFTER_SEND = "reconcile.after_send"

@@ -71,11 +71,13 @@ def picture(state: RunState, run_id: str, *, columns: int, height: int) -> list[
     header: Line = [("run ", "dim"), (run_id, "bold"), (ran, "dim")]
     if state.waits_for:
         header.append((f" · {state.waits_for}", "yellow"))
+    # A hook has a line once the run has come to it.
+    tail_steps = [*state.tail, *(each for each in state.hooks if each.status != "pending")]
     lines = len(state.steps) + 2 * len(state.items)
     wide = bool(state.collectors) and (len(state.collectors) > _WIDE or lines + 2 > height)
     shown = _trouble(state) if wide else state.collectors
     # The rows below the header and its bar: the others' bars with a line for each, the tail, and the line below.
-    spare = height - 5 - len(state.tail) - 2 * len(state.items)
+    spare = height - 5 - len(tail_steps) - 2 * len(state.items)
     room = max(1, min(8, spare)) if wide else len(shown)
     # A wide terminal keeps a quarter for errors, a narrow one shows the names instead.
     most = columns - _BESIDE_NAME - (columns // 4 if columns >= 72 else 0)
@@ -85,9 +87,9 @@ def picture(state: RunState, run_id: str, *, columns: int, height: int) -> list[
     collectors += [[_line(each, state, name_columns, columns)] for each in shown[:room]]
     if len(shown) > room:
         collectors.append([[(f"… {len(shown) - room:,} more failed or retrying", "dim")]])
-    collectors += _many(state, name_columns, columns, height - 2 - len(state.tail[:3]) - sum(map(len, collectors)))
+    collectors += _many(state, name_columns, columns, height - 2 - len(tail_steps[:3]) - sum(map(len, collectors)))
     above = list(_railed(collectors))
-    tail = _current([_line(each, state, name_columns, columns) for each in state.tail], state, height - len(above) - 2)
+    tail = _current([_line(each, state, name_columns, columns) for each in tail_steps], state, height - len(above) - 2)
     return [header, *above, *([("    ", ""), *line] for line in tail)]
 
 

@@ -78,9 +78,10 @@ class RunState:
     def __init__(self, plan: Plan, layout: Layout | None = None) -> None:
         layout = layout or Layout()
         self.ended = False
-        self.steps = {step.id: StepState(step) for step in plan.steps if step.foreach is None}
+        self.steps = {step.id: StepState(step) for step in (*plan.steps, *plan.hook_steps) if step.foreach is None}
         self.collectors = [self.steps[step.id] for step in plan.collectors if step.foreach is None]
         self.tail = [self.steps[step.id] for step in plan.tail]
+        self.hooks = [self.steps[step.id] for step in plan.hook_steps]
         # Those of a later fan-out are counted when it begins.
         self.items = {
             step.id: ItemCounts(step.id, layout.number(step) if layout.is_counted(step) else 0)

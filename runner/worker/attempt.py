@@ -14,6 +14,7 @@ from runner.ledger.damage import MissingData
 from runner.ledger.entries import Granted
 from runner.ledger.run_record import RunRecord
 from runner.ledger.values import decode_value
+from runner.worker import hooks
 from runner.worker.endings import Failure
 from runner.worker.retry import NoRetry, wait_before_retry
 
@@ -42,9 +43,10 @@ class Attempt:
         return self.claim.started_at + time.monotonic() - self.began
 
     @property
-    def run_names(self) -> Mapping[str, str]:
+    def run_names(self) -> Mapping[str, Any]:
         """What ``run.*`` means in an expression of the step."""
-        return {"id": self.run.id, "name": self.run.plan.name, "started_at": _as_text(self.claim.run_started_at)}
+        names = {"id": self.run.id, "name": self.run.plan.name, "started_at": _as_text(self.claim.run_started_at)}
+        return {**names, **hooks.run_names(self.run.info())} if self.step.kind == "hook" else names
 
     def value_before(self) -> Any:
         """Return the value of the part before; None if there is none. It is read once for a batch.
@@ -79,17 +81,21 @@ class Attempt:
         """Return what the arguments of the step may name besides inputs, ``run`` and the item; each only if one names it."""
         given = [dict(each.arguments) for each in (self.step, *self.step.then)]
         plan = self.run.plan
-        own = plan.fan_out_of(self.step) if self.step.kind == "gather" else plan.fan_out_before(self.step)
-        return self.named(given, own)
+        return self.named(given, plan.fan_out_of(self.step) if self.step.kind == "gather" else None)
 
-    def named(self, written: Any, covered: FanOut | None) -> Mapping[str, Any]:
-        """Return ``value`` and ``coverage``, if an expression in a JSON value names them.
+    def named(self, written: Any, covered: FanOut | None = None) -> Mapping[str, Any]:
+        """Return ``value``, ``coverage`` …, if an expression in a JSON value names them.
 
         Args:
-            covered: the fan-out whose coverage that is.
+            covered: the fan-out whose coverage that is; by default the last before the step.
         """
+        if self.step.kind == "hook":
+            return hooks.names(self.run, self.run.info(), written)
         names = {"value": self.value_before()} if names_root(written, "value") else NO_NAMES
-        return {**names, "coverage": self.run.coverage(covered)} if names_root(written, "coverage") else names
+        if names_root(written, "coverage"):
+            covered = covered or self.run.plan.fan_out_before(self.step)
+            return {**names, "coverage": self.run.coverage(covered)}
+        return names
 
     def wait_after(self, failure: Failure) -> float | NoRetry:
         """Return the seconds until the step is tried again, or why it is not; the same each time it is asked."""

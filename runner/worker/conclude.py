@@ -1,10 +1,11 @@
-"""A run and a verdict to the end of the run: every run that ends is ended here."""
+"""A run and a verdict to the end of the run: every run that ends is ended here, and its hooks begin."""
 
 from runner.language.plan import Plan, Step
 from runner.language.tolerance import Verdict
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Error, Outcome
 from runner.ledger.run_record import RunRecord
+from runner.worker import hooks
 
 
 def conclude(run: RunRecord, verdict: Verdict, *, last: Outcome | None = None) -> None:
@@ -18,17 +19,23 @@ def conclude(run: RunRecord, verdict: Verdict, *, last: Outcome | None = None) -
     Raises:
         UnknownRun: it is not there: it has expired, or the broker has lost its data.
     """
-    if verdict.status == "cancelled":
-        run.cancel(verdict.cause)
-        return
     try:
         plan = run.plan
+        follow = hooks.hooks_of(run, plan, verdict.status) if plan.hooks else ()
     except UnreadableRun:  # nothing can be said of its steps
-        run.end(verdict.status, verdict.cause)
+        if verdict.status == "cancelled":
+            run.cancel(verdict.cause)
+        else:
+            run.end(verdict.status, verdict.cause)
         return
-    outcomes = [last] if last else []
-    outcomes += [_not_run(step, verdict.cause) for step in _rest(plan, last)]
-    run.finish(outcomes, ends=verdict.status, cause=verdict.cause)
+    if verdict.status == "cancelled":
+        run.cancel(verdict.cause, follow)
+    else:
+        outcomes = [last] if last else []
+        outcomes += [_not_run(step, verdict.cause) for step in _rest(plan, last)]
+        run.finish(outcomes, ends=verdict.status, cause=verdict.cause, hooks=follow)
+    if plan.hooks:
+        hooks.send_hook(run)
 
 
 def _rest(plan: Plan, last: Outcome | None) -> list[Step]:

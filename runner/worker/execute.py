@@ -29,7 +29,7 @@ from runner.ledger.entries import Follows, Parked
 from runner.ledger.exceptions import class_name, message_of
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_record import RunRecord
-from runner.messages.canvas import BEGIN, COLLECT, GATHER, STAGE
+from runner.messages.canvas import BEGIN, COLLECT, GATHER, HOOK, STAGE
 from runner.messages.send import next_of
 from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.text import duration
@@ -39,6 +39,7 @@ from runner.worker.batch import Batch
 from runner.worker.begin import begin as begin_fan_out
 from runner.worker.conclude import conclude
 from runner.worker.endings import Unread
+from runner.worker.hooks import send_hook
 
 logger = get_task_logger(__name__)
 
@@ -163,13 +164,30 @@ def begin(self: Task, run_id: str, fan_out_id: str) -> None:
         _again(self, seconds)
 
 
+@shared_task(name=HOOK, base=StepTask, bind=True)
+def hook(self: Task, run_id: str, step_id: str) -> None:
+    """Execute a hook of a run that has ended, and send the next one."""
+    seconds = None
+    with _ledger(self, run_id, [step_id]):
+        run = process.run(run_id)
+        step = run.plan.by_id.get(step_id)
+        if step is None or step.kind != "hook":
+            raise UnknownRun(f"run {run_id} has no hook {step_id}")
+        run.forget_layout()
+        seconds = _execute(_batch(self, run, steps=[step]), step_id)
+        if seconds is None:
+            send_hook(run, after=step_id)
+    if seconds is not None:
+        _again(self, seconds)
+
+
 def _execute_next(message: Task, run_id: str, step_id: str) -> None:
     """Execute a step after the collectors, which is alone in its message."""
     seconds, follows = None, Follows()
     with _ledger(message, run_id, [step_id]) as ledger:
         run = process.run(run_id)
         step = run.plan.by_id.get(step_id)
-        if step is None or step.kind == "collector":
+        if step is None or step.kind in {"collector", "hook"}:
             raise UnknownRun(f"run {run_id} has no step {step_id} after its collectors")
         run.forget_layout()
 

@@ -126,7 +126,7 @@ def open_gate(attempt: Attempt) -> list[str] | NotRun:
         MissingData: the ledger lacks what the step is handed.
     """
     run, handed = attempt.run, attempt.claim.before
-    if attempt.step.kind == "collector":
+    if attempt.step.kind in {"collector", "hook"}:
         return []
     if attempt.step.kind == "stage":
         attempt.value_before()
@@ -147,18 +147,14 @@ def open_gate(attempt: Attempt) -> list[str] | NotRun:
 
 
 def decide(attempt: Attempt) -> Skipped | Failure | None:
-    """Return that a stage is skipped, or that it cannot be told; None if it is executed.
+    """Return that a stage or a hook is skipped, or that it cannot be told; None if it is executed.
 
     Of a fan-out its gather is asked before the fan-out begins, and a collector was asked when it was counted.
     """
     condition, run = attempt.step.when, attempt.run
     if condition is None:
         return None
-    names = {
-        "inputs": run.plan.inputs,
-        "run": attempt.run_names,
-        **attempt.named(condition, run.plan.fan_out_before(attempt.step)),
-    }
+    names = {"inputs": run.plan.inputs, "run": attempt.run_names, **attempt.named(condition)}
     try:
         return None if holds(condition, names) else Skipped(is_false(condition))
     except InvalidExpression as error:
@@ -170,9 +166,10 @@ def _prepare(attempt: Attempt, callee: Callee, settings: Settings) -> list[_Call
     absent = open_gate(attempt)
     if isinstance(absent, NotRun):
         return absent
-    if attempt.step.kind == "stage" and (skipped := decide(attempt)):
+    decides = attempt.step.kind in {"stage", "hook"}
+    if decides and (skipped := decide(attempt)):
         return skipped
-    if absent or (attempt.step.kind == "stage" and attempt.step.when is not None):
+    if absent or (decides and attempt.step.when is not None):
         attempt.run.started(attempt.step.id, attempt=attempt.claim.attempt, worker=attempt.worker)
     if lost := endings.lost_too_often(attempt.claim):
         return lost

@@ -26,8 +26,10 @@ from runner.ledger.run_record import RunRecord
 from runner.messages.canvas import compose_open
 from runner.messages.send import send
 from runner.system.crashpoints import Crashpoint, crashpoint
+from runner.text import duration
 from runner.worker import process
 from runner.worker.conclude import conclude
+from runner.worker.hooks import send_hook
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +61,16 @@ def _mend(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
 
 
 def _do(run: RunRecord, ledger: Ledger, sweep: Sweep) -> None:
-    if sweep.left > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
+    if min(sweep.left, sweep.time_left) > 0 and not (sweep.silent or sweep.lost or sweep.overdue):
         return  # as nearly always: the plan, which may be large, is not even read
+    if sweep.hook:
+        if sweep.hook in sweep.lost | sweep.overdue or (sweep.silent and sweep.hook not in sweep.held):
+            run.sent_again()
+            send_hook(run)  # defence: HOOKS_AGAIN
+        return
+    if sweep.time_left <= 0:
+        conclude(run, Verdict("failed", f"took longer than its timeout, {duration(run.plan.timeout or 0)}"))
+        return
     part = _open_part(run)
     if part is None:
         return
@@ -196,7 +206,8 @@ class Reconciler:
         self._note(ledger, bad)
         if any(map(ledger.is_offered, newer)):
             self._stand_down(ledger)
-        lefts = [sweep.left for sweep in sweeps.values() if isinstance(sweep, Sweep) and sweep.left > 0]
+        times = [(sweep.left, sweep.time_left) for sweep in sweeps.values() if isinstance(sweep, Sweep)]
+        lefts = [left for both in times for left in both if left > 0]
         return min(lefts, default=math.inf)
 
     def _stand_down(self, ledger: Ledger) -> None:

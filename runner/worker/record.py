@@ -29,7 +29,8 @@ def outcome_of(attempt: Attempt, result: Result, *, after: float = 0.0) -> Outco
     step, claim = attempt.step, attempt.claim
     if isinstance(result, Skipped):
         error = Error("Skipped", result.reason)
-        return _handing_on(attempt, Outcome(step=step.id, ref=step.ref, status="skipped", error=error))
+        skipped = Outcome(step=step.id, ref=step.ref, status="skipped", error=error)
+        return skipped if step.kind == "hook" else _handing_on(attempt, skipped)
     if isinstance(result, NotRun):
         error = Error("NotRun", result.reason)
         return _unless_required(attempt, Outcome(step=step.id, ref=step.ref, status="not_run", error=error))
@@ -102,7 +103,7 @@ def _end(run: RunRecord, outcome: Outcome) -> Verdict | None:
     """Return how the run ends with this outcome; None if it continues, as it does after a collector."""
     plan = run.plan
     step = plan.by_id.get(outcome.step)
-    if step is None or step.kind == "collector" or (outcome.passes and plan.after(step)):
+    if step is None or step.kind in {"collector", "hook"} or (outcome.passes and plan.after(step)):
         return None
     if not outcome.passes:
         return Verdict("failed", _failing(step, outcome))
@@ -127,7 +128,11 @@ def _failing(step: Step, outcome: Outcome) -> str:
 
 def _unless_required(attempt: Attempt, outcome: Outcome) -> Outcome:
     """Return how a step ended that has failed: if it is a stage that may, the value before it is handed on."""
-    return outcome if attempt.step.kind == "collector" or attempt.step.required else _handing_on(attempt, outcome)
+    return (
+        outcome
+        if attempt.step.kind in {"collector", "hook"} or attempt.step.required
+        else _handing_on(attempt, outcome)
+    )
 
 
 def _handing_on(attempt: Attempt, outcome: Outcome) -> Outcome:

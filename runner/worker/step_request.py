@@ -88,7 +88,11 @@ class StepRequest(Request):  # type: ignore[misc]
         try:
             run, names = process.run(self.args[0]), self._names()
             claims = {claim.step: claim for claim in run.abandon(names, worker=self.hostname)}
-            steps = [_step(run, names, name) for name in names if name in {each.id for each in run.plan.tail}]
+            steps = [
+                _step(run, names, name)
+                for name in names
+                if name in {each.id for each in (*run.plan.tail, *run.plan.hook_steps)}
+            ]
             steps += [] if steps else [step for ref in names for step in run.steps(ref)]
             ended = run.ended([step.id for step in steps])
         except (UnknownRun, UnreadableRun):  # nobody waits for it

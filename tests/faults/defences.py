@@ -44,6 +44,7 @@ class Proof:
 # What is lost is sent again. Celery's own last resort, the visibility timeout, would find some of it as well: after ten
 # seconds in these tests, after an hour by default.
 RECONCILER = Change("RECONCILER", "if False:")
+HOOKS_AGAIN = Change("HOOKS_AGAIN", "pass")
 VISIBILITY = Change("VISIBILITY", '"RUNNER_VISIBILITY": "3600"')
 # A run that cannot be read is its own problem; nothing ends the thread; what is missing is missed.
 ONE_BAD = (

@@ -29,6 +29,9 @@ stages:
   - id: again
     collectors:
       - {id: each, foreach: ["${{ value }}", 2], task: collector_1, with: {topic: "${{ item }}"}}
+hooks:
+  on_success: [{id: hook, task: collector_1, with: {topic: x}}]
+  finally: [{id: clean, task: collector_1, with: {topic: x}}]
 """
 
 
@@ -54,13 +57,18 @@ def test_a_run_ends_whichever_process_dies_and_where(
     words = ("run", str(workflow), "--journal", str(tmp_path / "journal"), "--run-id", "one", "--detach")
     runner(*words, RUNNER_CRASHPOINT=dies if point in SUBMITTING else lost)
 
-    wait_until(lambda: ledger.open("one").info().ended, "the run has ended", timeout=40)
+    wait_until(lambda: _is_at_rest(ledger), "the run and its hooks have ended", timeout=40)
 
     assert not once.exists(), "nobody came to that point"
     assert ledger.open("one").info().status == "succeeded"
     assert {step: each.status for step, each in ledger.open("one").outcomes().items()} == dict.fromkeys(
-        ("good", "flaky", "gather", "stage", "each[0]", "each[1]", "again"), "succeeded"
+        ("good", "flaky", "gather", "stage", "each[0]", "each[1]", "again", "hook", "clean"), "succeeded"
     )
+
+
+def _is_at_rest(ledger: Ledger) -> bool:
+    info = ledger.open("one").info()
+    return info.ended and not info.hooks
 
 
 @pytest.mark.parametrize("point", [Crashpoint.FINISH_BEFORE, Crashpoint.FINISH_AFTER])

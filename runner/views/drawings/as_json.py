@@ -24,6 +24,12 @@ def draw_json(plan: Plan, screen: Screen = PLAIN) -> str:  # noqa: ARG001 - ever
         ],
         "min_success": next((fan_out.min_success for fan_out in plan.fan_outs), None),
         "deadline": next((fan_out.deadline for fan_out in plan.fan_outs), None),
+        **(
+            {"hooks": {end: [_node(step, layout) for step in steps] for end, steps in plan.hooks.items()}}
+            if plan.hooks
+            else {}
+        ),
+        **({"timeout": plan.timeout} if plan.timeout is not None else {}),
         **({"stop": "early"} if any(fan_out.stop for fan_out in plan.fan_outs) else {}),
     }
     return to_json(drawing)

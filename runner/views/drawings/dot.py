@@ -4,7 +4,7 @@ from runner.language.layout import as_written
 from runner.language.plan import Plan
 from runner.text import printable
 from runner.views.drawings.graph import Node, Row, rows
-from runner.views.drawings.labels import label
+from runner.views.drawings.labels import hooks, label
 from runner.views.screen import PLAIN, Screen
 
 _SHAPES = {
@@ -28,6 +28,11 @@ def draw_dot(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12) -
         f"    start [shape=circle, label={_quoted(plan.name)}]",
         *(f"    {node.name} [{_shape(node)}, label={_quoted(*label(node, layout))}]" for row in drawn for node in row),
         f"    start -> {' -> '.join(map(_names, drawn))}",
+        *(f"    hook{at} [shape=plaintext, label={_quoted(*words)}]" for at, (_, words) in enumerate(hooks(plan))),
+        *(
+            f"    {drawn[-1][0].name} -> hook{at} [style=dashed, label={_quoted(end)}]"
+            for at, (end, _) in enumerate(hooks(plan))
+        ),
         "}",
     ]
     return "\n".join(lines)

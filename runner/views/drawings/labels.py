@@ -54,6 +54,15 @@ def _then(step: Step) -> str:
     return f"then {', '.join(printable(each.task) for each in step.then)}" if step.then else ""
 
 
+def hooks(plan: Plan) -> list[tuple[str, list[str]]]:
+    """Return each hook in the order of the file: the end of a run that it follows; its name, its task, its condition."""
+    return [
+        (end, list(filter(None, [printable(step.id), printable(step.task or ""), _when(step)])))
+        for end, steps in plan.hooks.items()
+        for step in steps
+    ]
+
+
 def _when(step: Step) -> str:
     """Its condition, as written: ``when inputs.deep``."""
     if step.when is None:

@@ -6,7 +6,7 @@ from runner.language.layout import Layout, as_written
 from runner.language.plan import Plan
 from runner.text import printable
 from runner.views.drawings.graph import Node, Row, rows
-from runner.views.drawings.labels import label
+from runner.views.drawings.labels import hooks, label
 from runner.views.screen import PLAIN, Screen
 
 _BRACKETS = {"collector": ('(["', '"])'), "gather": ('{{"', '"}}'), "stage": ('["', '"]')}
@@ -30,6 +30,10 @@ def draw_mermaid(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 1
         f'    start(("{_escaped(plan.name)}"))',
         *(f"    {node.name}{_shape(node, layout)}" for row in drawn for node in row),
         f"    start --> {' --> '.join(map(_names, drawn))}",
+        *(
+            f'    {drawn[-1][0].name} -.->|{end}| hook{at}["{"<br/>".join(map(_escaped, words))}"]'
+            for at, (end, words) in enumerate(hooks(plan))
+        ),
         *(f"    classDef {kind} {style}" for kind, style in _CLASSES.items()),
     ]
     return "\n".join(lines)

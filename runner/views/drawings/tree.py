@@ -4,7 +4,7 @@ from runner.language.layout import Layout, as_written
 from runner.language.plan import Plan, Step
 from runner.text import cut, cut_middle, pad, printable, width, wrap
 from runner.views.drawings.graph import Node, rows
-from runner.views.drawings.labels import more, name, notes
+from runner.views.drawings.labels import hooks, more, name, notes
 from runner.views.screen import PLAIN, Screen
 
 _SPINE = 5  # columns to the left of the gather and the stages; a collector's name stands three further in
@@ -49,6 +49,8 @@ def draw_tree(plan: Plan, screen: Screen = PLAIN, *, collapse: int | None = 12, 
             rails = _rails(at, len(row), names[node.name], column, is_collector=node.step is not None, later=number > 0)
             lines.append(rails + _noted(plan, node, layout, screen, column))
         lines += ["     ╭" + "─" * (column - _SPINE - 2) + "╯"]
+    lines += [""] if plan.hooks else []
+    lines += [cut(f"{' ' * _SPINE}{end}: {' · '.join(words)}", screen.width) for end, words in hooks(plan)]
     return "\n".join(line.rstrip() for line in lines)
 
 
