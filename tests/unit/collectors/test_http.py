@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from runner.collectors.http import HTTPFailure, get
+from runner.collectors.client import HTTPFailure
+from runner.collectors.http import get
 from tests.http_server import Server, serve
 
 NEWS = {"page": 1, "hits": [{"title": "a", "by": {"login": "x"}}, {"title": "b"}]}
