@@ -78,7 +78,7 @@ class _Session(socketserver.BaseRequestHandler):
         if not self._say("", "220 tests ESMTP"):
             return
         while line := self.lines.readline():
-            command = line.decode().rstrip("\r\n")
+            command = line.decode(errors="replace").rstrip("\r\n")
             self.server.heard.append(command)
             if not self._answered(command):
                 return
