@@ -92,7 +92,9 @@ def url_of(url: str, params: dict[str, Any] | None = None) -> httpx.URL:
         if params:
             parsed = parsed.copy_merge_params({name: value for name, value in params.items() if value is not None})
     except (httpx.InvalidURL, TypeError, ValueError) as error:
-        raise HTTPFailure(f"the url or its params cannot be used: {error}", retryable=False) from error
+        # "Invalid port: 'pa'" of https://me:pa/ss@host/: a password. Not `from error`, as a traceback has the words of the cause.
+        reason = re.sub(r"(?<=Invalid port): .*", "", str(error))
+        raise HTTPFailure(f"the url or its params cannot be used: {reason}", retryable=False) from None
     return parsed
 
 

@@ -170,8 +170,7 @@ def _failure(error: OSError, server: Server) -> EmailFailure:
         case smtplib.SMTPServerDisconnected():
             return EmailFailure(f"{server.name} closed the connection{_hint(error, server)}")
         case smtplib.SMTPException():  # it has no STARTTLS, no AUTH, or none that smtplib knows
-            message = f"{server.name} cannot be used with security {server.security}: {error}"
-            return EmailFailure(message, retryable=False)
+            return EmailFailure(f"{server.name} cannot be used: {error}", retryable=False)
         case ssl.SSLCertVerificationError():
             message = f"{server.name} has a certificate that is not trusted: {error.verify_message}"
             return EmailFailure(message, retryable=False)
