@@ -15,6 +15,9 @@ many times it fails first, with `status` (default 503) and `retry_after`, if giv
     /cookie?url=    a redirect with a cookie /latin   "grüße" in ISO 8859-1, and does not say so
     /charset/x      `text` in UTF-8, said to be in x      /raw  {"page": 1}, said to be text
     /html           /log-in, and no content type          /said   400, and `server.said`
+    /moved/…        a redirect to `server.said`
+
+A POST is answered as a GET is, and kept in `server.posts`.
 """
 
 import gzip
@@ -25,8 +28,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
+
+
+class Post(NamedTuple):
+    """A POST that has come."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
 
 
 class Server(ThreadingHTTPServer):
@@ -40,6 +51,7 @@ class Server(ThreadingHTTPServer):
         self.pages = dict(pages)
         self.said = ""
         self.requests: list[str] = []
+        self.posts: list[Post] = []
         self.asked: Counter[str] = Counter()
         self.closing = threading.Event()
 
@@ -52,6 +64,12 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.posts.append(Post(self.path, headers, body))
+        self.do_GET()
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -102,6 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(b"", 302, {"Location": "/loop"})
             case ["to"]:
                 self._answer(b"", 302, {"Location": query["url"]})
+            case ["moved", *_]:
+                self._answer(b"", 302, {"Location": self.server.said})
             case ["drip"]:
                 self._start(int(query.get("status", 200)))
                 while not self.server.closing.wait(0.1):

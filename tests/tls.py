@@ -11,9 +11,8 @@ from pathlib import Path
 CHUNK = 65536
 
 
-@contextmanager
-def terminated(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
-    """The port at which TLS is spoken, and the file with the certificate to trust; what arrives there is forwarded to the port."""
+def certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """What a server on 127.0.0.1 speaks TLS with, and the file with the certificate to trust."""
     certificate, key = folder / "server.pem", folder / "server.key"
     subprocess.run(
         [
@@ -25,6 +24,13 @@ def terminated(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    return context, certificate
+
+
+@contextmanager
+def terminated(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
+    """The port at which TLS is spoken, and the file with the certificate to trust; what arrives there is forwarded to the port."""
+    context, certificate = certified(folder)
 
     def serve(plain: socket.socket) -> None:
         with (

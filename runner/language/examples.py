@@ -12,10 +12,13 @@ _HANDED = {"values", "results", "collected", "gathered", "records", "rows", "ite
 _BY_NAME: dict[str, Any] = {
     "argv": ["echo", "hello"],
     "by": "name",
+    "host": "smtp.example.org",
     "keys": "name",
     "path": "result.json",
     "paths": "*.txt",
     "pattern": "TODO",
+    "sender": "runner@example.org",
+    "to": "ann@example.org",
     "topic": "python",
     "url": "https://example.org/items.json",
 }
@@ -49,6 +52,8 @@ def role(task: Task) -> str:
     """Guess the kind of step that a task is for from its name and its first parameter: a user's may be for several."""
     family = task.name.partition(".")[0]
     first = task.first
+    if family == "notify" and task.is_ours:
+        return "stage"
     if family == "gather" or (first and re.match(r"(\w+\.)*Itera(tor|ble)\b", first.annotation)):
         return "gather"
     if first and first.required and first.name in _HANDED:
@@ -60,6 +65,8 @@ def _value(parameter: Parameter, task: Task) -> Any:
     family, _, kind = task.name.partition(".")
     if family == "write" and parameter.name == "path":
         return f"result.{kind}"
+    if family == "notify" and parameter.name == "url":
+        return "https://example.org/webhook"
     if choices := re.match(r"Literal\[('[^']*'|\d+)", parameter.annotation):
         return ast.literal_eval(choices[1])
     if parameter.name in _BY_NAME:

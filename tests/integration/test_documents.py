@@ -489,7 +489,7 @@ def test_every_built_in_task_is_described_as_in_its_docstring() -> None:
 def test_the_parameters_in_the_guide_are_those_of_the_docstrings() -> None:
     """If this fails: `python -m tests.guide_params`."""
     text = GUIDE.read_text(encoding="utf-8")
-    families = {"http", "files", "command", "gather", "records", "write"}
+    families = {"http", "files", "command", "gather", "notify", "records", "write"}
     tasks = {name for name in read_tasks(offered_modules(Settings())) if name.partition(".")[0] in families}
     assert set(re.findall("<!-- parameters: (.*) -->", text)) == tasks
     assert guide_params.written(text) == text

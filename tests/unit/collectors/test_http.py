@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from runner.collectors.http import HTTPFailure, get
+from runner.collectors.client import HTTPFailure
+from runner.collectors.http import get
 from tests.http_server import Server, serve
 
 NEWS = {"page": 1, "hits": [{"title": "a", "by": {"login": "x"}}, {"title": "b"}]}
@@ -378,6 +379,13 @@ def test_http_get_asks_only_http_and_https(url: str) -> None:
 def test_an_error_of_http_get_has_neither_the_query_nor_the_password(server: Server) -> None:
     url = server.url("/status/404?token=hidden").replace("//", "//me:hidden@")
     assert "hidden" not in str(failure(url))
+
+
+def test_a_url_that_cannot_be_parsed_does_not_show_its_password() -> None:
+    """A slash in a password ends the host there, and the password began as a port would: it was in the message."""
+    error = failure("https://me:hidden/word@example.org/news")
+    assert str(error) == "the url or its params cannot be used: Invalid port"
+    assert error.__suppress_context__
 
 
 def test_a_header_that_cannot_be_sent_is_named_and_not_retried(server: Server) -> None:

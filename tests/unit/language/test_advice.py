@@ -28,7 +28,7 @@ def warned(folder: Path, retry: str, task: str = "shop.prices, with: {branch: ul
     """The names that a workflow is warned of, in the order of the file."""
     (folder / "shop.py").write_text(SHOP, encoding="utf-8")
     written = parse_source(f"name: w\ninclude: [shop]\ncollectors: [{{id: a, task: {task}, retry: {retry}}}]", "w.yaml")
-    known = read_tasks(["shop", *(f"runner.collectors.{name}" for name in ("http", "command"))], [folder])
+    known = read_tasks(["shop", *(f"runner.collectors.{name}" for name in ("http", "command", "notify"))], [folder])
     read_workflow(written, known)
     return [each.message.rpartition(" ")[2].strip('"') for each in advice.warnings(written, known)]
 
@@ -57,6 +57,12 @@ def test_a_name_that_is_nearly_an_exceptions_is_warned_of(name: str, tmp_path: P
     [
         ("http.get, with: {url: u}", "[http_429, http_5xx, HTTPFailure, TimeoutError]", []),
         ("http.get, with: {url: u}", "[exit_2, SIGKILL, ConnectTimeout]", ["exit_2", "SIGKILL", "ConnectTimeout"]),
+        ("notify.webhook, with: {url: u}", "[http_429, http_5xx, HTTPFailure, exit_2]", ["exit_2"]),
+        (
+            "notify.email, with: {to: a, subject: b, text: c, sender: d, host: e}",
+            "[EmailFailure, CommandFailure]",
+            ["CommandFailure"],
+        ),
         ("command.run, with: {argv: [ls]}", "[exit_2, SIGKILL, CommandFailure, OSError]", []),
         ("command.run, with: {argv: [ls]}", "[http_503, HTTPFailure]", ["http_503", "HTTPFailure"]),
     ],

@@ -33,6 +33,8 @@ def test_the_example_of_a_built_in_task_is_valid(name: str) -> None:
         ("records.sort", "stage"),
         ("write.csv", "stage"),
         ("cleanup", "stage"),
+        ("notify.webhook", "stage"),
+        ("notify.email", "stage"),
     ],
 )
 def test_the_example_of_a_task_is_a_step_that_it_is_for(name: str, role: str) -> None:
