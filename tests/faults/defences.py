@@ -44,7 +44,7 @@ class Proof:
 # What is lost is sent again. Celery's own last resort, the visibility timeout, would find some of it as well: after ten
 # seconds in these tests, after an hour by default.
 RECONCILER = Change("RECONCILER", "if False:")
-HOOKS_AGAIN = Change("HOOKS_AGAIN", "pass")
+HOOKS_AGAIN = Change("HOOKS_AGAIN")
 VISIBILITY = Change("VISIBILITY", '"RUNNER_VISIBILITY": "3600"')
 # A run that cannot be read is its own problem; nothing ends the thread; what is missing is missed.
 ONE_BAD = (
@@ -616,6 +616,12 @@ PROOFS = {
             "finished",
             "test_a_run_ends_whichever_process_dies_and_where[finish.after]",
             (*EVERYTHING, FOLLOWS, RETURNED_DEAD),
+            UNENDED,
+        ),
+        Proof(
+            "hook",
+            "test_a_run_ends_whichever_process_dies_and_where[hook.before_send]",
+            (*EVERYTHING[:2], HOOKS_AGAIN, VISIBILITY),
             UNENDED,
         ),
         Proof("postponed", "test_a_run_ends_whichever_process_dies_and_where[postpone.after]", EVERYTHING, UNENDED),

@@ -441,7 +441,9 @@ KEYS = {
     "fan-out stage": "FanOutStage",
     "gather without an id": "StageGather",  # it has that of its stage
     "collector defaults": "CollectorDefaults",
-    "stage defaults": "StepDefaults",
+    "stage defaults": "StageDefaults",
+    "hook": "Hook",
+    "hooks": "Hooks",
     "retry": "Retry",
     "foreach": "Foreach",
     "then": "Then",
@@ -463,7 +465,7 @@ def test_the_guide_lists_every_key_of_the_language_and_no_other(kind: str) -> No
 def listed_for(kind: str) -> list[list[str]]:
     """The rows for a part of the language; all kinds of step share a table, whose second column says which."""
     of, _, defaults = kind.partition(" ")
-    if of not in {"collector", "gather", "stage"}:
+    if of not in {"collector", "gather", "stage", "hook"}:
         return table(GUIDE, kind)
     rows = [row for row in table(GUIDE, "step") if row[1] == "every" or of in row[1].split(", ")]
     return [row for row in rows if not defaults or codes(row[0]) != ["id"]]
@@ -503,7 +505,9 @@ def test_every_built_in_task_is_used_in_an_example_of_the_guide() -> None:
 def steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
     """The steps of a workflow that name their task."""
     gather = [workflow["gather"]] if "gather" in workflow else []
-    return [step for step in [*workflow.get("collectors", []), *gather, *workflow.get("stages", [])] if "task" in step]
+    hooks = [step for some in workflow.get("hooks", {}).values() for step in some]
+    every = [*workflow.get("collectors", []), *gather, *workflow.get("stages", []), *hooks]
+    return [step for step in every if "task" in step]
 
 
 def test_every_code_of_a_fault_is_listed_in_the_guide_with_its_meaning() -> None:

@@ -127,9 +127,13 @@ def test_the_inventory_workflow_has_a_row_of_each_of_200_targets_also_of_those_t
     assert answer.json["result"] == {"count": 200, "by": {"succeeded": 180, "failed": 20}}
 
 
-def test_the_inventory_workflow_fails_if_too_few_targets_answer(tmp_path: Path) -> None:
+def test_the_inventory_workflow_fails_if_too_few_targets_answer_and_says_so_where_it_is_told_to(tmp_path: Path) -> None:
     targets, output = tmp_path / "targets.txt", tmp_path / "inventory.csv"
     targets.write_text("one\ntwo\n", encoding="utf-8")
     words = ("--targets", str(targets), "--output", str(output), "--command", '["false"]', "--json")
-    answer = runner("run", str(WORKFLOWS / "inventory.yaml"), *words)
+    with serve({"/hook": "ok"}) as server:
+        answer = runner("run", str(WORKFLOWS / "inventory.yaml"), *words, "--webhook", server.url("/hook"))
     assert (answer.code, answer.json["status"], output.exists()) == (1, "failed", False)
+    [post] = server.posts
+    assert json.loads(post.body) == {"text": f"inventory: {answer.json['cause']}"}
+    assert "/hook" not in answer.stderr  # it is a secret
