@@ -92,9 +92,8 @@ local stopped = is_stopped(a.stops)
 local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook)
   if not status then return 'u' end
   if outcome or (stopped and ref ~= '') then return 'd' end  -- defence: DONE
-  if is_hook then
-    if step ~= hook then return 'c' end
-  elseif ended then return 'c' end  -- defence: ENDED
+  if is_hook and step ~= hook then return 'c' end
+  if ended and not is_hook then return 'c' end  -- defence: ENDED
   if not is_ready(needs) then return 'n' end
   local is = read(begun)
   if is.token ~= a.token then

@@ -50,6 +50,7 @@ def begin(run: RunRecord, fan_out: FanOut, *, worker: str) -> float | None:
     """
     if run.has_begun(fan_out):
         if not run.has_started(fan_out):  # the worker that began it may have been killed before it sent them
+            run.forget_layout()  # which may be older
             _send(run, fan_out)
         return None
     settings, token = process.settings(), uuid.uuid4().hex

@@ -5,6 +5,7 @@ is tolerable. Delivered twice, a message finds its steps done and does nothing.
 """
 
 import functools
+import math
 import os
 import random
 import signal
@@ -35,16 +36,18 @@ from runner.system.crashpoints import Crashpoint, crashpoint
 from runner.text import duration
 from runner.worker import application, endings, log_records, process, surroundings
 from runner.worker.backend import RETURNED, FanIn
-from runner.worker.batch import Batch
+from runner.worker.batch import Batch, Paces
 from runner.worker.begin import begin as begin_fan_out
 from runner.worker.conclude import conclude
 from runner.worker.endings import Unread
 from runner.worker.hooks import send_hook
+from runner.worker.process import own
 
 logger = get_task_logger(__name__)
 
 AWAY = 1.0  # seconds until a message is given back for which the ledger is away, as it will be for the next one
 TURN = 5.0  # seconds after which a worker takes on no further message's collectors with the slot that it has
+QUICK = 0.02  # seconds that a stage takes at most that is executed in the message of the step before
 TOGETHER = 0.05  # seconds for which a retry waits for others of its batch, as each message costs some milliseconds
 
 
@@ -182,7 +185,12 @@ def hook(self: Task, run_id: str, step_id: str) -> None:
 
 
 def _execute_next(message: Task, run_id: str, step_id: str) -> None:
-    """Execute a step after the collectors, which is alone in its message."""
+    """Execute a step after the collectors, and in the same message the stages after it that take next to no time.
+
+    A message costs a worker 3 to 4 ms, as much as a small step: 300 runs of the default workflow at once take a fifth less of
+    its processor so. Flower lists messages, and `celery inspect` what a message is called: where somebody receives the events
+    of tasks, and of a stage that has been slow here or was never executed, each has a message of its own.
+    """
     seconds, follows = None, Follows()
     with _ledger(message, run_id, [step_id]) as ledger:
         run = process.run(run_id)
@@ -197,11 +205,34 @@ def _execute_next(message: Task, run_id: str, step_id: str) -> None:
                 follows.commands = next_of(message.request, process.app(), ledger) or ()
             return follows
 
-        seconds = _execute(_batch(message, run, steps=[step], follows=next_), step_id)
+        while True:
+            following = _in_this_message(message, run, step)
+            seconds = _execute(_batch(message, run, steps=[step], follows=None if following else next_), step.id)
+            if seconds is not None or following is None:
+                break
+            # The message that comes back after a failure has it still: the ledger knows what has ended.
+            step, message.request.chain = following, message.request.chain[:-1] or None
     if seconds is not None:
         _again(message, seconds)
     if follows.done:
         message.request.chain = None  # it is sent, and Celery would send it when this one has returned
+
+
+def _in_this_message(message: Task, run: RunRecord, step: Step) -> Step | None:
+    """Return the stage after a step, if it may be executed in the message of that step; None if it has its own.
+
+    It has where it would be limited by the timeout of the other, goes to other workers, is not found here, or may be slow.
+    """
+    chain = message.request.chain
+    if not chain or chain[-1]["task"] != STAGE or process.is_watched():
+        return None
+    following = run.plan.by_id.get(chain[-1]["args"][1])
+    if following is None or step.timeout is not None or following.timeout is not None:
+        return None
+    queues = {(run.layout.queue_of(each), each.priority) for each in (step, following)}
+    there = all(task in process.app().tasks for task in following.tasks)
+    is_quick = own(Paces).get(following.task or "", math.inf) < QUICK
+    return following if there and is_quick and len(queues) == 1 else None
 
 
 def _again(message: Task, seconds: float, **what: Any) -> None:

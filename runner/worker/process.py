@@ -5,6 +5,7 @@ No other module of the worker keeps a global that changes.
 
 import contextlib
 import functools
+import mmap
 import os
 import threading
 import time
@@ -88,6 +89,19 @@ def app() -> Celery:
     """Return the worker's application; in another process, the current one."""
     # defence: SERVED
     return _worker_app[0] if _worker_app else current_app._get_current_object()  # noqa: SLF001 - not a proxy of whichever is current later
+
+
+# Shared with the children of a pool: whether the worker sends the events of its tasks, as Flower asks all workers to.
+_watched = mmap.mmap(-1, 1)
+
+
+def note_watched(*, watched: bool) -> None:
+    _watched[0] = watched
+
+
+def is_watched() -> bool:
+    """Whether somebody receives the events of this worker's tasks, or did a moment ago."""
+    return bool(_watched[0])
 
 
 def is_worker() -> bool:

@@ -16,6 +16,7 @@ from celery.signals import worker_ready, worker_shutdown
 from kombu.exceptions import OperationalError
 
 from runner.errors import UnknownRun
+from runner.language.ids import of_ref
 from runner.language.layout import Layout
 from runner.language.plan import VERSION, FanOut, Part, Plan, end_of, plans_of
 from runner.language.tolerance import Verdict
@@ -126,7 +127,9 @@ def _send(run: RunRecord, due: list[str], ledger: Ledger) -> None:
     times, plan = run.sent_again(), run.plan
     logger.info("run %s: sending again (%d): %s", run.id, times, ", ".join(due[:20]))
     tail = [step.id for step in plan.tail]
-    ended = tail[: tail.index(due[0])] if due[0] in tail else []
+    # Everything before the part of what is due has ended, also where that is a later fan-out.
+    end = due[0] if due[0] in tail else plan.fan_out_of(plan.by_id[of_ref(due[0])[0]]).id
+    ended = tail[: tail.index(end)]
     begun = run.layout.fan_outs(plan)
     done = {*ended, *(ref for fan_out in begun for ref in run.layout.refs_of(fan_out))} - {*due}
     rest = compose_open(plan, run.id, run.layout, done)
@@ -144,9 +147,17 @@ def _waiting_messages(plan: Plan, layout: Layout) -> bool:
 class Reconciler:
     """A thread of a worker that reconciles every active run, unless another worker does."""
 
-    def __init__(self, who: str, slots: int) -> None:
+    def __init__(self, who: str, slots: int, consumer: Any = None) -> None:
+        """Prepare the thread.
+
+        Args:
+            who: the name of the worker.
+            slots: how many steps it executes at once.
+            consumer: Celery's, which knows whether somebody receives the events of tasks.
+        """
         self._who = who
         self._slots = slots
+        self._consumer = consumer
         self._unreadable: set[str] = set()
         self._leads_from = 0.0  # by this process's monotonic clock
         self._ended = threading.Event()
@@ -172,6 +183,7 @@ class Reconciler:
     def _once(self) -> float:
         """Announce this worker, and reconcile if it leads; return the seconds until the next time."""
         every = process.settings().reconcile_every
+        process.note_watched(watched=_sends_task_events(self._consumer))
         offers = (*process.app().tasks, *map(plans_of, range(1, VERSION + 1)))
         process.ledger().serve(self._who, self._slots, offers, 3 * every)
         if time.monotonic() < self._leads_from or not process.ledger().lead(self._who, 3 * every):
@@ -225,13 +237,21 @@ class Reconciler:
         self._unreadable = set(bad)
 
 
+def _sends_task_events(consumer: Any) -> bool:
+    """Whether a worker does: with -E, or once Flower has asked for them. Its heartbeats are events as well."""
+    dispatcher = getattr(consumer, "event_dispatcher", None)
+    if dispatcher is None or not dispatcher.enabled:
+        return False
+    return not dispatcher.groups or "task" in dispatcher.groups
+
+
 class _Reconcilers(list[Reconciler]):
     """Return the reconcilers of this process: an application, or a test, may start two workers in one."""
 
 
 @worker_ready.connect
 def _start(sender: Any, **_: Any) -> None:
-    reconciler = Reconciler(sender.hostname, sender.controller.concurrency or 1)
+    reconciler = Reconciler(sender.hostname, sender.controller.concurrency or 1, sender)
     process.own(_Reconcilers).append(reconciler)
     reconciler.start()
 

@@ -27,6 +27,7 @@ from runner.language.plan import Step
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import Granted
 from runner.ledger.run_record import RunRecord
+from runner.messages.canvas import STAGE
 from runner.worker import endings, process
 from runner.worker.attempt import Attempt
 from runner.worker.endings import Failure
@@ -88,6 +89,8 @@ class StepRequest(Request):  # type: ignore[misc]
         try:
             run, names = process.run(self.args[0]), self._names()
             claims = {claim.step: claim for claim in run.abandon(names, worker=self.hostname)}
+            if not isinstance(self.args[1], list):  # of several stages, the one that is executed, or the first
+                names = [name for name in names if name in claims] or names[:1]
             steps = [
                 _step(run, names, name)
                 for name in names
@@ -185,8 +188,11 @@ class StepRequest(Request):  # type: ignore[misc]
         return record(run, [outcome_of(attempt, failure)]).get(step.id, 0)
 
     def _names(self) -> list[str]:
-        """Return the refs or the step that the message is for."""
-        return self.args[1] if isinstance(self.args[1], list) else [self.args[1]]
+        """Return the refs or the step that the message is for, and the stages that it may go on with."""
+        if isinstance(self.args[1], list):
+            return self.args[1]
+        following = [each["args"] for each in reversed(self._context.get("chain") or []) if each["task"] == STAGE]
+        return [self.args[1], *(args[1] for args in following)]
 
 
 def _step(run: RunRecord, names: list[str], step_id: str) -> Step:

@@ -8,10 +8,12 @@ import os
 
 from celery import Celery, chord
 from celery.canvas import Signature
+from celery.utils import uuid
 
 from runner.tasks import cleanup, collector_1, collector_2, collector_3, collector_gathering, process
 from tests.benchmarks.client import expect, main, sum_below, timed
 from tests.benchmarks.tasks import number, page, total, total_of_lists, total_of_pages
+from tests.benchmarks.tasks import numbers as numbers_found
 
 URL = os.environ.get("BY_HAND_BROKER_URL", "redis://")
 
@@ -30,6 +32,33 @@ def default() -> float:
     with timed() as watch:
         value = _value(documented())
     expect(value, {"request_id": "request", "item_count": 12})
+    return watch.seconds
+
+
+def many(count: int) -> float:
+    """As many of them at once."""
+    with timed() as watch:
+        results = [documented().apply_async() for _ in range(count)]
+        values = [result.get(timeout=ENDED_WITHIN, follow_parents=False) for result in results]
+    expect([value["item_count"] for value in values], [12] * count)
+    return watch.seconds
+
+
+@app.task(name="by_hand.fetch")
+def fetch(found: list[int], *, last: list[str]) -> None:
+    """Send a chord for what was found; its body is the last task, or sends the next chord."""
+    *more, result = last
+    body = fetch.s(last=[result]) if more else total.s().set(task_id=result)
+    chord((number.s(n) for n in found), body).apply_async()
+
+
+def discover(count: int) -> float:
+    """A task that finds numbers, a chord over them, whose body sends the next chord."""
+    with timed() as watch:
+        result = uuid()
+        (numbers_found.s(count) | fetch.s(last=["", result])).apply_async()
+        value = app.AsyncResult(result).get(timeout=ENDED_WITHIN)
+    expect(value, sum_below(count))
     return watch.seconds
 
 
@@ -62,4 +91,4 @@ def _value(canvas: Signature) -> object:
 
 
 if __name__ == "__main__":
-    main({"default": default, "numbers": numbers, "chunks": chunks, "pages": pages})
+    main({"default": default, "many": many, "discover": discover, "numbers": numbers, "chunks": chunks, "pages": pages})

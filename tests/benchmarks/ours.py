@@ -14,6 +14,7 @@ from runner.language.plan import FanOut, Plan, Step, segments
 from runner.language.workflow_file import WorkflowFile, load
 from runner.ledger.ledger import Ledger
 from runner.ledger.run_ids import new_run_id
+from runner.ledger.watchers import Watchers
 from runner.messages.canvas import compose, messages_of
 from runner.messages.destination import Destination
 from runner.runs.start import start
@@ -34,6 +35,35 @@ def numbers(count: int) -> float:
     seconds, value = _run(WORKFLOWS / "numbers.yaml", count=count)
     expect(value, sum_below(count))
     return seconds
+
+
+def second(count: int) -> float:
+    seconds, value = _run(WORKFLOWS / "second.yaml", count=count)
+    expect(value, sum_below(count))
+    return seconds
+
+
+def discover(count: int) -> float:
+    seconds, value = _run(WORKFLOWS / "discover.yaml", count=count)
+    expect(value, sum_below(count))
+    return seconds
+
+
+def many(count: int) -> float:
+    """As many runs of the default workflow at once."""
+    ledger, queue = _ledger(), read_settings().queue
+    watchers = Watchers(ledger)
+    with timed() as watch:
+        started = []
+        for _ in range(count):
+            bound = _file(DEFAULT).bind({"topic": "tea"})
+            run_id = new_run_id(bound.plan)
+            start(bound, run_id, ledger, Destination(queue=queue))
+            started.append((run_id, bound.plan, watchers.end_of(run_id)))
+        for run_id, plan, end in started:
+            end.result()
+            expect(ledger.open(run_id).value(plan.steps[-1].id)["item_count"], 12)
+    return watch.seconds
 
 
 def flaky(count: int, every: int, folder: str) -> float:
@@ -115,7 +145,10 @@ if __name__ == "__main__":
     main(
         {
             "default": default,
+            "many": many,
             "numbers": numbers,
+            "second": second,
+            "discover": discover,
             "written_out": written_out,
             "flaky": flaky,
             "pages": pages,

@@ -68,6 +68,41 @@ def _default(bench: Bench) -> Iterator[Line]:
     yield Line("", "3 collectors, a gather and 2 stages", mine, BY_HAND, theirs, ratio=1.2)
 
 
+def _many(bench: Bench) -> Iterator[Line]:
+    """Small runs that come all at once: what a run costs beside its steps."""
+    count = bench.count(300)
+    with sides.ours(bench.folder) as ours, sides.by_hand(bench.folder) as by_hand:
+        mine, theirs = bench.in_turns(*(partial(side.seconds, "many", count=count) for side in (ours, by_hand)))
+    yield Line("", f"{count:,} runs of the default workflow at once", mine, BY_HAND, theirs, ratio=1.0)
+
+
+def _discover(bench: Bench) -> Iterator[Line]:
+    count, fewer = bench.count(10_000), bench.count(1000)
+    with sides.ours(bench.folder) as ours, sides.by_hand(bench.folder) as by_hand:
+        mine, theirs = bench.in_turns(
+            partial(ours.seconds, "discover", count=count), partial(by_hand.seconds, "discover", count=fewer)
+        )
+    work, rival = f"find {count:,}, fetch each, fetch each again; each", f"{BY_HAND}, {fewer:,} of them"
+    yield Line("", work, mine, count=2 * count)
+    yield Line("", work, _each(mine, 2 * count), rival, _each(theirs, 2 * fewer), "µs", ratio=1 / 30)
+
+
+def _second(bench: Bench) -> Iterator[Line]:
+    """A fan-out that begins after another, and one that begins the run."""
+    count = bench.count(1_000_000)
+    times, taken = [], []
+    for work in ("numbers", "second"):
+        with sides.ours(bench.folder / work) as ours:
+            before = ours.stored()
+            times += bench.in_turns(partial(ours.seconds, work, count=count))
+            taken.append(_memory(ours, before, bench.repeat))
+    rival, work = "this project, the first fan-out", f"{count:,} collectors in a second fan-out"
+    yield Line("", work, times[1], rival, times[0], ratio=1.2, count=count)
+    for name in taken[0]:
+        first, second = (size[name] for size in taken)
+        yield Line("", f"{work}: memory of {name}", (second,), rival, (first,), "MB", ratio=1.2)
+
+
 def _wide(bench: Bench, full: int, ratio: float, *, chunks: int = 0, times: int = 1) -> Iterator[Line]:
     """Collectors that do nothing: what is left is what it costs to send, keep and gather them."""
     count = bench.count(full)
@@ -234,15 +269,18 @@ def _python(*words: str, **environment: str) -> str:
 
 ROWS: Mapping[str, Callable[[Bench], Iterator[Line]]] = {
     "default": _default,
+    "300 small": _many,
+    "discover": _discover,
     "100": partial(_wide, full=100, ratio=0.7, times=4),
     "1000": partial(_wide, full=1000, ratio=0.1),
     "10000": partial(_wide, full=10_000, ratio=0.033, chunks=100),
     "10000 written out": _written_out,
     "100000": _hundred_thousand,
     "1000000": _million,
+    "1000000 second": _second,
     "http": _pages,
     "flaky": _flaky,
     "language": _language,
     "cold": _cold,
 }
-ALL_BUT_THE_LARGEST = tuple(row for row in ROWS if row != "1000000")
+ALL_BUT_THE_LARGEST = tuple(row for row in ROWS if not row.startswith("1000000"))

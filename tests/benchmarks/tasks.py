@@ -15,6 +15,12 @@ def number(n: int) -> int:
     return n
 
 
+@shared_task(name="benchmark.numbers")
+def numbers(count: int) -> list[int]:
+    """As many numbers, each for a collector of its own."""
+    return list(range(count))
+
+
 @shared_task(name="benchmark.total")
 def total(values: Iterable[int]) -> int:
     """A sum, which shows that no value is missing and none counts twice."""
