@@ -1,7 +1,8 @@
 r"""``${{ … }}`` in the strings of a workflow: its references, its problems, and its value.
 
 A dotted path (``inputs.topic``) is looked up; anything more is CEL, by the package ``common-expression-language``, with
-one function more: ``range(3)`` is ``[0, 1, 2]``, and ``range(1, 3)`` is ``[1, 2]``. To write ``${{`` itself, write ``${{ "${{" }}``.
+some functions more (functions.py), and with ``range(3)``, which is ``[0, 1, 2]``, and ``range(1, 3)``, ``[1, 2]``. To write
+``${{`` itself, write ``${{ "${{" }}``.
 """
 
 import json
@@ -15,6 +16,7 @@ from itertools import product
 from typing import Any
 
 from runner.language.faults import InvalidExpression
+from runner.language.functions import FUNCTIONS, Calls, Misused
 from runner.language.sandbox import Sandbox, TooMuch
 from runner.text import echo, listed, nearest, printable
 
@@ -57,6 +59,7 @@ _FUNCTIONS = {
     *("getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"),
     *("getHours", "getMinutes", "getSeconds", "getMilliseconds"),
     "range",
+    *FUNCTIONS,
     *_MACROS,
 }
 _WORDS = {"true", "false", "null", "in"}
@@ -123,14 +126,14 @@ _ELSEWHERE = {
     "item": "item is for a collector that has foreach",
     "matrix": "a collector is repeated with foreach, and what it is for is called item",
 }
-_IN_A_TASK = "there is none in CEL: do it in a task"
-_DAY_HINT = 'for a day, declare an input (day: {type: string}), and run with --day "$(date +%F)"'
+_DAY_HINT = 'for the day of the run, write run.started_at.format("%Y-%m-%d")'
 _NO_FUNCTION = {
     **dict.fromkeys(("now", "today", "date", "strftime", "formatDate"), _DAY_HINT),
-    **dict.fromkeys(
-        ("lower", "upper", "split", "join", "replace", "format", "strip", "trim", "substring", "substr", "slice"),
-        _IN_A_TASK,
-    ),
+    **dict.fromkeys(("substr", "slice"), "did you mean substring?"),
+    **dict.fromkeys(("lowerAscii", "toLowerCase", "downcase"), "did you mean lower?"),
+    **dict.fromkeys(("upperAscii", "toUpperCase", "upcase"), "did you mean upper?"),
+    "strip": "did you mean trim?",
+    "len": "did you mean size?",
 }
 _HINTS = {
     r"\bif\b.*\belse\b": "a choice is written a ? b : c",
@@ -333,7 +336,7 @@ def mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None:
 def _mistyped(text: str, types: Mapping[str, Collection[Any]]) -> Problem | None:
     reading = _reading(text)
     paths = sorted({".".join(path) for path in reading.paths})
-    open_ended = reading.macros or "range" in reading.functions or "?" in text
+    open_ended = reading.macros or {"range", *FUNCTIONS}.intersection(reading.functions) or "?" in text
     if _PATH.fullmatch(text) or open_ended or not types.keys() >= set(paths) or len(paths) > _TYPED_LIMIT:
         return None
     problem = None
@@ -382,8 +385,6 @@ def _check(text: str, known: Known) -> Problem | None:
             near = nearest(function, sorted(_FUNCTIONS))
             near = f"did you mean {near}?" if near else f"functions are {', '.join(sorted(_FUNCTIONS))}"
             hint = _NO_FUNCTION.get(function, near)
-            if hint == _IN_A_TASK and "run.started_at" in text:
-                hint = _DAY_HINT
             return Problem("E024", f"unknown function {echo(function)} in {_shown(text)}", hint)
     return None
 
@@ -518,6 +519,8 @@ def _worked_out(program: Any, text: str, reading: _Reading, needed: dict[str, An
         return _plain(_executed(program, reading, needed, range_limit), text)
     except (InvalidExpression, _TooLongHere):
         raise
+    except (Misused, _OutOfRange) as problem:
+        raise InvalidExpression(f"{_shown(text)}: {problem}") from problem
     except KeyError as error:
         raise InvalidExpression(f"{_shown(text)}: there is no {error}") from error
     except BaseException as error:
@@ -543,34 +546,32 @@ def _needed(names: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
 
 
 def _executed(program: Any, reading: _Reading, names: dict[str, Any], range_limit: int | None) -> Any:
-    if "range" not in reading.functions:
+    used = {"range", *FUNCTIONS}.intersection(reading.functions)
+    if not used:
         return program.execute(names)
     import cel  # noqa: PLC0415 - it compiled the program, and so is imported already
 
     # A range is a list like any other: under macros it may not be longer than an input may be.
     limit = int(WORK_LIMIT ** (1 / (reading.depth + 1)) + 1e-6) if reading.depth else ITEM_LIMIT
-    problems: list[Exception] = []
+    calls = Calls()
 
-    def called(*ends: Any) -> list[int]:
-        # No exception is raised through CEL, which would write it to stderr and raise another in its own words.
-        try:
-            made = _range(ends, limit)
-        except _OutOfRange as problem:
-            problems.append(problem)
-            return []
+    def range_(*ends: Any) -> list[int]:
+        made = _range(ends, limit)
         if range_limit is not None and len(made) > range_limit:
-            problems.append(_TooLongHere())
-            return []
+            raise _TooLongHere
         return made
 
+    functions = {name: calls.bound(name, FUNCTIONS[name]) for name in used - {"range"}}
+    if "range" in used:
+        functions["range"] = calls.bound("range", range_, [])
     try:
-        value = program.execute(cel.Context(variables=names, functions={"range": called}))
+        value = program.execute(cel.Context(variables=names, functions=functions))
     except BaseException as error:
-        if problems and _is_from_cel(error):  # an error that follows from the empty list is not reported
-            raise problems[0] from error
+        if calls.problems and _is_from_cel(error):
+            raise calls.problems[0] from error
         raise
-    if problems:
-        raise problems[0]
+    if calls.problems:
+        raise calls.problems[0]
     return value
 
 
