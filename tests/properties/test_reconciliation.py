@@ -1,5 +1,6 @@
 """Whatever is done already, and whatever messages are lost or doubled: the run ends, and with the oracle's result."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,19 +8,35 @@ from celery import current_app
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runner.language.bind import Bound
+from runner.language.foreach import count_of, laid_out
 from runner.language.layout import Layout
-from runner.language.plan import Plan, segments
+from runner.language.plan import FanOut, Plan, end_of, segments
 from runner.ledger.ledger import Ledger
+from runner.messages.batching import lay_out
 from runner.messages.canvas import compose_open
+from runner.messages.destination import Destination
 from runner.messages.send import send
+from runner.runs.start import first_batches, prepare
+from runner.worker.begin import batches
 from tests.command_line import ROOT
 from tests.following import follow_to_the_end
-from tests.interpreter import interpret, values
+from tests.interpreter import interpret, is_skipped, values
 from tests.plans import make_outcome
-from tests.properties.test_compiler import NARROW_PLANS, TASKS, client
+from tests.properties.test_compiler import NARROW_PLANS, TASKS, bound, client
+from tests.strategies import workflows
 from tests.workers import working
 
 __all__ = ["client"]  # a fixture
+
+DESTINATION = Destination(queue="celery")
+QUICK = {
+    "RUNNER_RECONCILE_EVERY": "0.1",
+    "RUNNER_GRACE": "0.2",
+    "RUNNER_LEASE": "1",
+    "RUNNER_INCLUDE": "pure_tasks",
+    "PYTHONPATH": str(ROOT / "tests"),
+}
 
 
 @st.composite
@@ -64,7 +81,51 @@ def test_a_run_that_is_reconciled_ends_with_the_oracles_result(client: Ledger, t
         assert last is not None
         assert last.value == interpret(plan, TASKS, run)
 
-    quick = {"RUNNER_RECONCILE_EVERY": "0.1", "RUNNER_GRACE": "0.2", "RUNNER_LEASE": "1"}
-    include = {"RUNNER_INCLUDE": "pure_tasks", "PYTHONPATH": str(ROOT / "tests")}
-    with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", **quick, **include):
+    with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", **QUICK):
+        holds()
+
+
+@st.composite
+def later_accidents(draw: st.DrawFn) -> tuple[Bound, int, float]:
+    """A workflow, the number of its parts that have ended, and the share of the next one's collectors that have."""
+    made = draw(workflows().map(bound).filter(lambda made: len(made.plan.parts) > 1))
+    return made, draw(st.integers(0, len(made.plan.parts) - 1)), draw(st.sampled_from([0.0, 0.5, 1.0]))
+
+
+def test_what_is_lost_of_any_part_is_sent_again(client: Ledger, tmp_path: Path) -> None:
+    """Of a later fan-out the gather of the first one was sent, which had ended: nothing came of it."""
+    numbers = iter(range(10_000))
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    @given(later_accidents())
+    def holds(accident: tuple[Bound, int, float]) -> None:
+        made, ended, share = accident
+        run_id, plan = f"later-{next(numbers)}", made.plan
+        run = {"id": run_id, "name": plan.name}
+        known, names = values(plan, TASKS, run), dict[str, Any]()
+        layout = prepare(made, client, DESTINATION)
+        record = client.open(run_id, plan, layout)
+        assert record.accept(layout=layout, items=first_batches(plan, layout))
+        for at, part in enumerate(plan.parts[: ended + 1]):
+            skipped = is_skipped(plan, part, run, names)
+            if isinstance(part, FanOut) and not skipped:
+                if plan.begins_later(part):
+                    counted = {step.id: count_of(plan, step, names) for step in part.collectors}
+                    later = lay_out(part, laid_out(part.collectors, counted), 2, DESTINATION)
+                    assert record.begin(part, later, batches(plan, part, later, names))
+                collectors = [step for ref in record.layout.refs_of(part) for step in record.steps(ref)]
+                done = collectors if at < ended else collectors[: int(share * len(collectors))]
+                record.finish([make_outcome(each.id, "succeeded", known[each.id], ref=each.ref) for each in done])
+            if at < ended:
+                end = end_of(part)
+                last = make_outcome(end.id, "skipped" if skipped else "succeeded", known[end.id])
+                record.finish([replace(last, handed_on=skipped)])
+                names = {"value": known[end.id], "coverage": 1.0}
+
+        follow_to_the_end(client.open(run_id))
+
+        assert client.open(run_id).info().status == "succeeded", client.open(run_id).outcomes()
+        assert client.open(run_id).value(plan.steps[-1].id) == interpret(plan, TASKS, run)
+
+    with working(tmp_path / "log", "runner", "worker", "--concurrency", "2", **QUICK):
         holds()
