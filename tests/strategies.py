@@ -263,6 +263,32 @@ def _fan_out_stage(draw: st.DrawFn, name: str, *, foreach: bool) -> Data:
     return stage
 
 
+_SAID = st.sampled_from(
+    [
+        "${{ run.status }} ${{ run.attempt }}",
+        "${{ error == null ? missing : [error.step] }}",
+        "${{ coverage }}",
+        "${{ value }}",
+    ]
+)
+
+
+@st.composite
+def _hooks(draw: st.DrawFn, word: str) -> Data:
+    """Hooks of some ends, each of which is executed, skipped or fails by itself: they change nothing."""
+    ends = draw(st.sets(st.sampled_from(["on_success", "on_failure", "on_recovered", "finally"]), min_size=1))
+    step = st.one_of(
+        _call("pure.echo", {"value": _SAID}), _call("pure.add", {"a": st.just("${{ value }}")}).map(_without_options)
+    )
+    when = st.fixed_dictionaries(
+        {}, optional={"when": st.sampled_from([True, False, "${{ run.status == 'succeeded' }}"])}
+    )
+    return {
+        end: [{"id": f"{word}-{end}{at}", **draw(step), **draw(when)} for at in range(draw(st.integers(1, 2)))]
+        for end in sorted(ends)
+    }
+
+
 @st.composite
 def workflows(
     draw: st.DrawFn, *, max_collectors: int = 4, max_stages: int = 3, foreach: bool = True, later: bool = True
@@ -305,6 +331,10 @@ def workflows(
         data["collectors"] = draw(_or_skipped(data["collectors"]))
     if draw(st.booleans()) or stages:
         data["stages"] = stages
+    if draw(st.integers(0, 3)) == 0:
+        data["hooks"] = draw(_hooks(word))
+    if draw(st.integers(0, 3)) == 0:
+        data["timeout"] = draw(DURATIONS)
     if later and draw(st.integers(0, 4)) == 0:  # without collectors, the first part is a step that is handed nothing
         first = {"id": f"{word}-first", **draw(_call("pure.echo", {"value": _ARGUMENTS}))}
         return {key: value for key, value in data.items() if key not in {"collectors", "gather"}} | {
