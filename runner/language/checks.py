@@ -33,6 +33,7 @@ _OF_HOOKS: Known = {
     "value": None,
 }
 _SHOWN = {"name", "description", "id"}
+UNNAMED = "gather"  # the gather of the collectors at the top, if the file has none
 _SHAPES = {"list": 'write a list: ["…", "…"]', "dict": "write a mapping: {name: value}"}
 _SIMPLE = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean"} | {
     "list": "a list",
@@ -255,6 +256,13 @@ def _id_faults(source: Source) -> Iterator[Fault]:
     # In the order of the file, where the stages may stand before the collectors: "first" is the one above.
     seen: dict[str, str] = {}
     placed = [(source.place(loc), name, loc) for name, loc in found if isinstance(name, str)]
+    unnamed = "collectors" in source.draft and source.draft.get("gather") is None
+    for place, name, _ in placed:
+        if unnamed and name == UNNAMED:
+            hint = "give the collectors a gather, gather: {id: …, task: …}, or this step another id"
+            yield Fault(
+                "E022", f"{echo(name)} is the name of the collectors' gather, as the file has none", place, hint
+            )
     for place, name, loc in sorted(placed, key=lambda each: (each[0].line, each[0].column)):
         if name not in seen:
             seen[name] = f"{place.line}:{place.column}"

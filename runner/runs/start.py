@@ -31,6 +31,7 @@ from runner.text import echo, listed
 from runner.worker import application, process
 from runner.worker.begin import batches
 from runner.worker.conclude import conclude
+from runner.worker.hooks import send_hook
 
 _OTHER_ID = "another `--run-id` starts a run of its own"
 
@@ -94,13 +95,18 @@ def stays(run: Run, *, failed: bool = False) -> bool:
     Args:
         failed: what failed of a partial run is executed again.
     """
+    return has_result(run, failed=failed) and not run.hooks
+
+
+def has_result(run: Run, *, failed: bool = False) -> bool:
+    """Whether a run has a result with which the caller is content; hooks may be left."""
     return run.status == "succeeded" or (run.status == "partial" and not failed)
 
 
 def resume(run_id: str, ledger: Ledger, *, failed: bool = False) -> None:
     """Execute the steps of a run that have no successful outcome, also if it has failed or was cancelled.
 
-    Steps that are being executed are leased, and not executed twice. A run that has succeeded stays as it is.
+    Steps that are being executed are leased, and not executed twice. Of a run that has succeeded, hooks that are left follow.
 
     Args:
         failed: also those that failed and that the run has continued without, and all that follows them: a partial run is
@@ -108,7 +114,8 @@ def resume(run_id: str, ledger: Ledger, *, failed: bool = False) -> None:
     """
     record = ledger.open(check_run_id(run_id))
     run, plan, layout = record.info(), record.plan, record.layout
-    if stays(run, failed=failed):
+    if has_result(run, failed=failed):
+        send_hook(record)  # if the process that had its own worker was killed before they had ended
         return
     if run.ended:
         outcomes = record.notable_outcomes(plan)

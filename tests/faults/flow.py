@@ -20,6 +20,8 @@ from tests.waiting import SLACK, wait_until
 FOLDER = ROOT / "tests" / "faults" / "workflows"
 FLOW = str(FOLDER / "flow.yaml")
 FLOW_THEN = str(FOLDER / "flow_then.yaml")
+FLOW_LATER = str(FOLDER / "flow_later.yaml")
+SMALL_LATER = str(FOLDER / "small_later.yaml")
 SMALL = str(FOLDER / "small.yaml")
 
 # What makes faults cheap to wait for. `visibility` is the last resort, when nothing else finds a lost message.

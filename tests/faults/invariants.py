@@ -16,6 +16,7 @@ from typing import cast
 
 import redis
 
+from runner.language.plan import steps_of
 from runner.ledger.entries import Event
 from runner.ledger.ledger import Ledger
 from tests.command_line import Answer
@@ -60,22 +61,33 @@ def check_recorded(
     """I1 to I6, as far as the ledger and the journal show them."""
     run, plan = ledger.open(run_id).info(), ledger.open(run_id).plan
     assert run.ended, f"I1: the run is {run.status}"
-    assert len(ledger.open(run_id).outcomes()) == len(plan.steps), "I3: every step has an outcome"
+    assert not run.hooks, f"I1: {run.hooks} have not followed"
+    outcomes = ledger.open(run_id).outcomes()
+    hooks = plan.hooks_of(run.status, recovered=False)
+    assert outcomes.keys() == {step.id for step in (*plan.steps, *hooks)}, "I3: every step has an outcome"
+    observed = [fan_out for fan_out in plan.fan_outs if fan_out.gather.task == "faulty.gather"]
     for handed in journal.gathered():
-        expected = [ledger.open(run_id).outcome(each.id) for each in plan.collectors]
+        expected = [ledger.open(run_id).outcome(each.id) for each in observed[0].collectors]
         assert handed == [each.value for each in expected if each], "I2: what the gather was handed"
 
     events = ledger.open(run_id).events()
     finished = Counter(event.step for event in events if event.event == "finished")
     assert set(finished.values()) <= {1}, f"I3: recorded more than once: {finished}"
     assert sum(event.event == "ended" for event in events) == 1, "I3: ended more than once"
-    _check_order(events, [each.id for each in plan.collectors], [each.id for each in plan.tail])
+    before: list[str] = []
+    for part in plan.parts:
+        *collectors, end = (each.id for each in steps_of(part))
+        for some in filter(None, (collectors, [end])):
+            _check_order(events, before, some)
+            before = some
+    _check_hooks(events, [each.id for each in hooks])
 
-    for step in plan.steps:
+    for step in (*plan.steps, *hooks):
         most = 1 + retries + faults.get(step.id, 0)
         starts = len(journal.starts(step.id))
         assert starts <= most, f"I5: {step.id} was executed {starts} times, and {most} are explained"
-        if run.status == "succeeded":
+        observes = any(task.startswith("faulty.") for task in step.tasks) and outcomes[step.id].status != "skipped"
+        if run.status == "succeeded" and observes:
             assert journal.ends(step.id), f"I6: {step.id} did not end, and the run succeeded"
 
 
@@ -87,17 +99,31 @@ def check_nothing_left(ledger: Ledger) -> None:
     assert [key for key in ours if client.ttl(key) == -1] == [], "I7: every key of ours expires"
 
 
-def _check_order(events: list[Event], collectors: list[str], tail: list[str]) -> None:
+def _check_order(events: list[Event], before: list[str], steps: list[str]) -> None:
+    """Fail if one of the steps was started before those before had an outcome."""
     recorded = {event.step: at for at, event in enumerate(events) if event.event == "finished"}
+    started = _started(events)
+    for step in steps:
+        if step in started:
+            assert all(recorded[each] < started[step] for each in before), f"I4: {step} started too early"
+
+
+def _check_hooks(events: list[Event], hooks: list[str]) -> None:
+    """Fail if a hook was started before the run had ended, or before the hook before it had."""
+    started = _started(events)
+    ended = next(at for at, event in enumerate(events) if event.event == "ended")
+    assert all(started[each] > ended for each in hooks if each in started), "I4: a hook started too early"
+    for at, hook in enumerate(hooks):
+        _check_order(events, hooks[:at], [hook])
+
+
+def _started(events: list[Event]) -> dict[str, int]:
+    """The place of each step's first start among the events."""
     started: dict[str, int] = {}
     for at, event in enumerate(events):
         if event.event == "started":
             started.setdefault(event.step, at)
-    before = collectors
-    for step in tail:
-        if step in started:
-            assert all(recorded[each] < started[step] for each in before), f"I4: {step} started too early"
-        before = [step]
+    return started
 
 
 def _messages(client: redis.Redis) -> list[str]:

@@ -18,17 +18,18 @@ from runner.ledger.ledger import Ledger
 from runner.messages.destination import Destination
 from runner.runs.start import start
 from runner.settings import Settings, read_settings
-from tests.faults.flow import SMALL
+from tests.faults.flow import SMALL, SMALL_LATER
 
 
 def main(folder: str, count: str, name: str, every: str = "0") -> None:
     celery_app.make_current()
     settings = read_settings()
-    small = load(SMALL, settings)
+    small, later = load(SMALL, settings), load(SMALL_LATER, settings)
     for number in range(int(count)):
         run_id = f"{name}-{number}"
         given = {"journal": str(Path(folder) / f"{run_id}.journal"), "seconds": number % 4 / 2}
-        bound = small.bind(given)
+        # Each third has parts that begin later, and hooks.
+        bound = small.bind(given) if number % 3 else later.bind({"journal": given["journal"]})
         while not _submitted(bound, run_id, settings):
             time.sleep(0.2)
         sys.stdout.write(f"{run_id}\n")
