@@ -605,6 +605,40 @@ PROOFS = {
             "assert",
         ),
     ],
+    "later_parts": [
+        Proof(
+            "F01 later", "test_a_worker_killed_in_a_later_step_costs_seconds[three]", (RECONCILER, VISIBILITY), STILL
+        ),
+        Proof("F01 hook", "test_a_worker_killed_in_a_later_step_costs_seconds[hook]", (HOOKS_AGAIN, VISIBILITY), STILL),
+        Proof(
+            "F02 later", "test_a_killed_child_of_the_pool_costs_one_attempt_of_a_later_step[three]", (REQUESTS,), STILL
+        ),
+        Proof(
+            "F02 hook", "test_a_killed_child_of_the_pool_costs_one_attempt_of_a_later_step[hook]", (REQUESTS,), STILL
+        ),
+        Proof(
+            "F04 later",
+            "test_a_later_gather_whose_worker_died_after_its_effect_is_recorded_once",
+            (RECONCILER, VISIBILITY),
+            STILL,
+        ),
+        Proof("F07 later", "test_a_broker_that_is_killed_in_a_later_step_loses_nothing[three]", (AGAIN,), "I5"),
+        Proof("F13 later", "test_messages_that_come_twice_begin_and_execute_each_later_part_once", (DONE,), "I5"),
+        Proof("F24 hook", "test_a_hook_waits_for_a_worker_that_has_its_task", (LEFT,), "the hook waits"),
+        Proof(
+            "F26 later",
+            "test_a_run_that_is_cancelled_in_a_later_fan_out_starts_nothing_but_its_hooks",
+            (DONE, ENDED),
+            r"== \['zero'",
+        ),
+        Proof("F26 hook", "test_a_run_that_is_cancelled_in_its_hooks_has_ended_before", (ENDS_ONCE,), "succeeded"),
+        Proof(
+            "F27 later",
+            "test_a_run_that_is_killed_in_a_later_step_is_resumed[three]",
+            (TETHER,),
+            "no process of it is left",
+        ),
+    ],
     "crashpoints": [
         Proof("not accepted", "test_a_run_that_was_not_accepted_is_unknown", (WHOLE,), "0 == 7"),
         Proof(
