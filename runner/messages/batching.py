@@ -12,6 +12,9 @@ from runner.language.steps import BATCH_LIMIT
 from runner.messages.destination import Destination
 
 EACH = 4  # messages for each step that the workers execute at once, so that the last ones do not delay the end
+ALONE = (
+    1_000  # collectors without `foreach` in a fan-out, up to which each has a message of its own if it does not wait
+)
 UNKNOWN = 8  # slots, if no worker has started yet
 
 
@@ -30,7 +33,7 @@ def lay_out(fan_out: FanOut, counted: Layout, slots: int, destination: Destinati
 
 def is_wide(fan_out: FanOut) -> bool:
     """Whether the batches of a fan-out depend on how many steps are executed at once."""
-    return any(step.foreach or step.together for step in fan_out.collectors)
+    return len(fan_out.collectors) > ALONE or any(step.foreach or step.together for step in fan_out.collectors)
 
 
 def _shared(fan_out: FanOut, slots: int, to: Layout) -> dict[str, int]:
@@ -38,11 +41,13 @@ def _shared(fan_out: FanOut, slots: int, to: Layout) -> dict[str, int]:
 
     Those that only wait (``async``) share a process, which executes them together, as those of a ``foreach``: thirty of
     them took as long as the slots took to execute four at a time. They have the queue and the priority of their message.
+    Others have one each, unless there are so many that their messages would cost more than they: 10,000 took 21 s, and 1 s now.
     """
-    alike: dict[tuple[str | None, int | None], list[Step]] = {}
+    alike: dict[tuple[bool, str | None, int | None], list[Step]] = {}
     for step in to.executed(fan_out.collectors):
-        if step.foreach is None and step.together:
-            alike.setdefault((to.queue_of(step), step.priority), []).append(step)
+        if step.foreach is None and (step.together or len(fan_out.collectors) > ALONE):
+            waits = step.at_once > 1
+            alike.setdefault((waits, to.queue_of(step), step.priority), []).append(step)
     shared: dict[str, int] = {}
     number = 0
     for steps in alike.values():

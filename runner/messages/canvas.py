@@ -108,6 +108,8 @@ def _time_limit(steps: list[Step], layout: Layout) -> float | None:
     # whose step takes too long (batch.py).
     if len(timeouts) < len(steps) or step.max_concurrency:
         return None
+    if len(steps) > 1 and step.at_once == 1:  # they are executed in turn, as those of a batch (batch.py)
+        return None
     if len(steps) > 1:  # they are executed together; while the last one is, another may be retried
         in_turn = 2 + max(each.retry.max_retries for each in steps)
     else:

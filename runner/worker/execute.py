@@ -116,12 +116,11 @@ def collect(self: Task, run_id: str, refs: list[str]) -> None:
     with _ledger(self, run_id, refs):
         run = process.run(run_id)
         hasty = _hasty(run, refs)
-        together = _together(self, run, refs)
-        if together is not None:
-            ids = {step.id for step in together.steps}
+        for batch in _shared(self, run, refs):
+            ids = {step.id for step in batch.steps}
             refs = [ref for ref in refs if ref not in ids]
-            together.follows = None if refs or hasty else lambda: follows
-            waiting = together.execute()
+            batch.follows = None if refs or waiting or hasty else lambda: follows
+            waiting |= batch.execute()
         for ref in refs:
             are_last = ref == refs[-1] and not waiting
             steps = run.steps(ref)
@@ -291,8 +290,13 @@ def _end_a_spent_process() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _together(message: Task, run: RunRecord, refs: list[str]) -> Batch | None:
-    """Return a batch of the message's collectors that wait for a retry; None if fewer than two do."""
+def _shared(message: Task, run: RunRecord, refs: list[str]) -> list[Batch]:
+    """Return the batches of the message's collectors without ``foreach``: those that wait are executed together, others in turn.
+
+    One that is alone, and what this worker cannot execute, is in none.
+    """
+    if len(refs) < 2:
+        return []
     tasks = process.app().tasks
     named = (run.plan.by_id.get(ref) for ref in refs)
     steps = [
@@ -300,10 +304,9 @@ def _together(message: Task, run: RunRecord, refs: list[str]) -> Batch | None:
         for step in named
         if step and step.kind == "collector" and step.foreach is None and all(task in tasks for task in step.tasks)
     ]
-    batch = _batch(message, run, steps=steps)
-    batch.steps = [step for step in steps if batch.callee(step).is_async]
-    batch.callees = {key: callee for key, callee in batch.callees.items() if callee.is_async}
-    return batch if len(batch.steps) > 1 else None
+    callees = _batch(message, run, steps=steps)
+    kinds = ([step for step in steps if callees.callee(step).is_async is is_async] for is_async in (True, False))
+    return [_batch(message, run, steps=some) for some in kinds if len(some) > 1]
 
 
 def _hasty(run: RunRecord, refs: Sequence[str]) -> FanOut | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from runner.messages import batching
 from tests.command_line import runner
 from tests.servers import Server
 from tests.workers import working
@@ -53,6 +54,19 @@ def test_written_out_async_collectors_are_executed_at_once_on_a_shared_worker_to
 
     assert answer.code == 0, answer.stderr
     assert len(answer.json["result"]) == 8
+
+
+def test_many_written_out_collectors_share_messages_whose_steps_are_executed_in_turn(tmp_path: Path) -> None:
+    """10,000 of them took 21 s: each had a message of its own."""
+    count = batching.ALONE + 20
+    file = written(tmp_path, *(fussy("fussy", value, *([7] if value == 7 else [])) for value in range(count)))
+    dry = runner("run", file, "--dry-run", "--json")
+    assert 8 <= len(dry.json["messages"]) < 100
+    answer = runner("run", file, "--json", timeout=120)
+    assert answer.code == 1
+    statuses = {step["id"]: step["status"] for step in answer.json["steps"] if step["kind"] == "collector"}
+    assert [step for step, status in statuses.items() if status != "succeeded"] == ["c7"]
+    assert len(statuses) == count
 
 
 def test_a_collector_that_fails_in_a_shared_message_fails_alone(tmp_path: Path) -> None:

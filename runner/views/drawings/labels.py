@@ -44,7 +44,7 @@ def notes(plan: Plan, step: Step, layout: Layout) -> list[str]:
         f"priority {step.priority}" if step.priority is not None else "",
         f"batch {step.batch:,}" if step.batch is not None else "",
         f"{step.max_concurrency:,} at once" if step.foreach and step.max_concurrency is not None else "",
-        "shares a process" if step.id in layout.shared else "",
+        ("shares a process" if step.at_once > 1 else "shares a message") if step.id in layout.shared else "",
     ]
     return [note for note in noted if note]
 

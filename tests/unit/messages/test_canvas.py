@@ -27,7 +27,8 @@ def test_a_plan_is_a_chord_of_collectors_with_the_rest_as_its_body() -> None:
 
 def test_a_message_of_several_collectors_has_a_time_limit_with_room_for_all() -> None:
     news = plan(collectors=4)
-    shared = tuple(replace(step, timeout=at, retry=Retry(max_retries=1)) for at, step in enumerate(news.collectors, 1))
+    retry = Retry(max_retries=1)
+    shared = tuple(replace(step, timeout=at, retry=retry, together=64) for at, step in enumerate(news.collectors, 1))
     composed = compose_open(
         change_plan(news, collectors=shared), "run-1", Layout(shared={step.id: 0 for step in shared}), done={"c1"}
     )
