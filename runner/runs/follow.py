@@ -153,7 +153,9 @@ class Following:
                         return False
             except Interrupted as interrupted:
                 if has_ended:
-                    _say(f"\nrun {self.run_id} has ended; what is left of its hooks is left as it is")
+                    _say(
+                        f"\nrun {self.run_id} has ended; `{command_line('resume', self.run_id)}` executes what is left of its hooks"
+                    )
                     return True
                 self._stop(interrupted)
                 # The last picture shows how the run ended.
