@@ -188,7 +188,10 @@ def _foreach(draw: st.DrawFn) -> tuple[Any, str]:
         return items, "item"
     name = draw(st.sampled_from(["item", "page", "_x1"]))
     keys = ["${{ item_index }}", "n${{ item_index + 1 }}", f"${{{{ type({name}) == int }}}} ${{{{ item_index }}}}"]
-    optional = {"key": st.one_of(st.none(), st.sampled_from(keys))}
+    optional = {
+        "key": st.one_of(st.none(), st.sampled_from(keys)),
+        "max_items": st.one_of(st.none(), st.integers(9, 99)),
+    }
     if name == "item":
         return draw(st.fixed_dictionaries({"items": st.just(items)}, optional=optional)), name
     return draw(st.fixed_dictionaries({"items": st.just(items), "as": st.just(name)}, optional=optional)), name

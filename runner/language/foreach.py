@@ -170,10 +170,11 @@ def _loc(step: WrittenStep, problem: InvalidItems | None = None) -> Loc:
 
 def _count(step: Step, foreach: Foreach, names: Mapping[str, Any]) -> Counted:
     name, placed = _placed(foreach, names)
+    limit = foreach.max_items or ITEM_LIMIT
     count, skipped, places = 0, 0, dict[str, int]()
     for count, (place, value) in enumerate(placed, start=1):
-        if count > ITEM_LIMIT:
-            raise InvalidItems(f"over {ITEM_LIMIT:,} items, limit {ITEM_LIMIT:,}", "E040")
+        if count > limit:
+            raise InvalidItems(f"over {limit:,} items, limit {limit:,}", "E040")
         if not _is_wanted(step, names, value, count - 1, _called(name, place)):
             skipped += 1
             continue

@@ -89,11 +89,13 @@ class Foreach:
         items: as written: a list, an expression that gives one, or ``{"file": …}``.
         name: the item's name in expressions: the key ``as``.
         key: an expression that gives an item its key; None for its place in the list.
+        max_items: how many there may be; None for as many as the language allows.
     """
 
     items: Any
     name: str = "item"
     key: str | None = None
+    max_items: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -657,4 +659,9 @@ def _foreach(said: spec.Foreach | None) -> Foreach | None:
     if said is None:
         return None
     items = said.items
-    return Foreach(items=items if isinstance(items, list | str) else items.model_dump(), name=said.as_, key=said.key)
+    return Foreach(
+        items=items if isinstance(items, list | str) else items.model_dump(),
+        name=said.as_,
+        key=said.key,
+        max_items=said.max_items,
+    )

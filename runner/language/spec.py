@@ -315,6 +315,9 @@ class Foreach(_Model):
     key: Annotated[str, BeforeValidator(_item_key)] | None = Field(
         None, description="An expression that tells an item from the others; without it, its place in the list."
     )
+    max_items: int | None = Field(
+        None, ge=1, le=expressions.ITEM_LIMIT, description="The most items that there may be, if not a million."
+    )
 
 
 class StepKeys(_Model):

@@ -28,7 +28,7 @@ stages:
   - id: pages
     collectors:
       - id: page
-        foreach: {{items: "${{{{ value }}}}", as: name, key: "${{{{ name }}}}"}}
+        foreach: {{items: "${{{{ value }}}}", as: name, key: "${{{{ name }}}}", max_items: 4}}
         task: observed.fail
         with: {{journal: "${{{{ inputs.journal }}}}", step: "page-${{{{ name }}}}", times: "${{{{ name == 'b' ? inputs.times : 0 }}}}"}}
       - {{id: count, task: observed.give, with: {{value: "${{{{ size(value) }}}}", journal: "${{{{ inputs.journal }}}}", step: count}}}}
@@ -70,6 +70,7 @@ def test_a_stage_without_items_gathers_an_empty_list(fetched: Path) -> None:
     [
         ('["a", "b", "a"]', 'duplicate key "a": item 0 (counted from 0) has it, and item 2 (counted from 0)'),
         ('["a", {"b": 1}]', "expected a key of 1 to 200 printable characters"),
+        ('["a", "b", "c", "d", "e"]', "over 4 items, limit 4"),
     ],
 )
 def test_items_that_cannot_be_used_fail_the_stage_before_anything_is_sent(

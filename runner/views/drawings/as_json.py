@@ -54,4 +54,6 @@ def _node(step: Step, layout: Layout) -> dict[str, Any]:
         foreach = step.foreach
         count = layout.count(step) if layout.is_counted(step) else None
         node["foreach"] = {"items": foreach.items, "as": foreach.name, "key": foreach.key, "count": count}
+        if foreach.max_items is not None:
+            node["foreach"]["max_items"] = foreach.max_items
     return node
