@@ -39,7 +39,7 @@ def wait_options(command: Command) -> Command:
         click.option(
             "--quiet", is_flag=True, help="Print no progress, and a summary only if the run does not succeed."
         ),
-        click.option("--strict", is_flag=True, help="Exit with 1 if the run is partial."),
+        click.option("--strict", is_flag=True, help="Exit with 1 if the run is partial, or a hook fails."),
         click.option(
             "--timeout",
             type=Seconds(min=0, min_open=True),
