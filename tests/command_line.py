@@ -76,11 +76,20 @@ class Terminal:
 
     def read(self) -> str:
         """All that it shows until it ends, one picture after the other, without escape sequences."""
+        return self._read(b"")
+
+    def read_until(self, word: str) -> str:
+        """The same until it shows a word, or ends."""
+        return self._read(word.encode())
+
+    def _read(self, word: bytes) -> str:
         shown = b""
         with suppress(OSError):  # what Linux says when nobody has the other end any more
             while some := os.read(self.descriptor, 65536):
                 shown += some
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+                if word and word in shown:
+                    break
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
 
 
 @contextmanager

@@ -241,7 +241,9 @@ def test_a_cancelled_run_stays_so_when_its_worker_is_killed_and_started_again(
 @pytest.mark.usefixtures("workers")
 def test_cancelling_during_the_gather_is_all_or_nothing(tmp_path: Path, ledger: Ledger) -> None:
     """F26 d. Proves that nothing is recorded after the end: the gather continues, and its value is dropped."""
-    run = flow.begin(tmp_path, "--slow", "1", "--gather-seconds", "2")
+    run = flow.begin(
+        tmp_path, "--slow", "1", "--gather-seconds", "8"
+    )  # to cancel took 2 s where both processors were busy
     run.journal.await_start("gather")
     answer = runner("cancel", "flow")
 

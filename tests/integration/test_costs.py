@@ -173,7 +173,9 @@ def test_each_message_of_a_small_run_takes_a_worker_two_round_trips_to_the_ledge
     sent = [trip for trip in way.trips if b"LPUSH" in trip]
     received = [trip for trip in way.trips if b"ZADD" in trip and b"unacked" in trip]
     acknowledged = [trip for trip in way.trips if b"ZREM" in trip and b"unacked" in trip]
-    assert [len(trips) for trips in (ledger, sent, received, acknowledged)] == [1 + 2 * 6, 1, 6, 6], way.trips
+    assert (len(ledger), len(sent)) == (1 + 2 * 6, 1), way.trips
+    # A stage that was quick the last time is executed in the message of the step before it.
+    assert len(received) == len(acknowledged) in {4, 5, 6}, way.trips
 
 
 def test_the_first_message_that_a_process_sends_opens_one_connection(broker: Server, tmp_path: Path) -> None:

@@ -459,8 +459,10 @@ def test_the_last_picture_of_a_cancelled_run_shows_its_steps_cancelled(tmp_path:
     journal = tmp_path / "j"
     with on_terminal("run", SLOW, "--journal", str(journal), "--seconds", "60", "--run-id", "slow-1") as terminal:
         wait_until(lambda: journal.exists() and journal.read_text().count("START") == 2, "both collectors have started")
+        # On a busy machine they start before the run is followed.
+        told = terminal.read_until("running")
         terminal.process.send_signal(signal.SIGINT)
-        told = terminal.read()
+        told += terminal.read()
         assert terminal.process.wait(60) == 130
     last = told[told.rindex("run slow-1 \N{MIDDLE DOT}") :]
     assert "\N{BLACK SQUARE}" in last
