@@ -46,7 +46,7 @@ class Attempt:
     def run_names(self) -> Mapping[str, Any]:
         """What ``run.*`` means in an expression of the step."""
         names = {"id": self.run.id, "name": self.run.plan.name, "started_at": _as_text(self.claim.run_started_at)}
-        return {**names, **hooks.run_names(self.run.info())} if self.step.kind == "hook" else names
+        return {**names, **hooks.run_names(self.run.info(), self.run.plan)} if self.step.kind == "hook" else names
 
     def value_before(self) -> Any:
         """Return the value of the part before; None if there is none. It is read once for a batch.

@@ -9,6 +9,7 @@ from kombu.exceptions import OperationalError
 
 from runner.language.foreach import names_root
 from runner.language.plan import Plan, Step, end_of
+from runner.language.redact import redact
 from runner.ledger.damage import UnreadableRun
 from runner.ledger.entries import ENDED, Run
 from runner.ledger.reading import read_snapshot
@@ -59,9 +60,9 @@ def send_hook(run: RunRecord, *, after: str = "") -> None:
         logger.warning("run %s: its hooks are sent later: %s", run.id, error)
 
 
-def run_names(info: Run) -> Mapping[str, Any]:
-    """Return what ``run.status``, ``run.cause`` and ``run.attempt`` mean in an expression of a hook."""
-    return {"status": info.status, "cause": info.cause, "attempt": info.attempt}
+def run_names(info: Run, plan: Plan) -> Mapping[str, Any]:
+    """Return what ``run.status``, ``run.cause`` and ``run.attempt`` mean in an expression of a hook, without secrets."""
+    return {"status": info.status, "cause": redact(info.cause, plan), "attempt": info.attempt}
 
 
 def names(run: RunRecord, info: Run, written: Any) -> Mapping[str, Any]:

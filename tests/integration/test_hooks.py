@@ -48,6 +48,10 @@ def note(*, journal, word):
         file.write(word + "\\n")
     return word
 
+@shared_task(name="ends.tell")
+def tell(values, key):
+    raise ValueError(f"with {key}")
+
 @shared_task(name="ends.behave")
 def behave(mood):
     if mood == "bad":
@@ -148,6 +152,23 @@ def test_a_hook_whose_process_dies_fails_and_the_next_follows(tmp_path: Path) ->
     assert answer.code == 1
     assert hook_statuses(answer.json)["bad"] == "failed"
     assert noted(file)[-1] == "clean one"
+
+
+@pytest.mark.usefixtures("state_dir")
+def test_no_hook_is_told_a_secret_that_it_does_not_name(tmp_path: Path) -> None:
+    """What a hook says goes to others: a task that failed may have put the secret into its message."""
+    (tmp_path / "ends.py").write_text(TASKS)
+    (tmp_path / "secret.yaml").write_text(
+        "name: secret\ninclude: [ends]\ninputs: {key: {type: string, secret: true}, journal: {type: string}}\n"
+        "collectors: [{id: a, task: ends.behave, with: {mood: '${{ inputs.key }}'}}]\n"
+        "gather: {task: ends.tell, with: {key: '${{ inputs.key }}'}}\n"
+        "hooks: {on_failure: [{id: h, task: ends.note, with: {journal: '${{ inputs.journal }}', "
+        "word: '${{ error.type }} ${{ error.message }} ${{ run.cause }}'}}]}\n"
+    )
+    words = ("--key", "hunter22", "--journal", str(tmp_path / "j"))
+    answer = runner("run", str(tmp_path / "secret.yaml"), *words)
+    assert answer.code == 1
+    assert noted(tmp_path / "secret.yaml") == ["ValueError with *** gather ends_tell failed"]
 
 
 @pytest.mark.usefixtures("state_dir")
