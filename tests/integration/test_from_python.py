@@ -89,6 +89,7 @@ def worker(app: Celery, folder: Path) -> Iterator[Celery]:
     """The application of the page, with a worker."""
     with working(folder / "log", *WORKER, C_FORCE_ROOT="1") as started:
         yield app
+        (folder / "open").touch()  # a worker that is terminated waits for the collectors that it executes
         started.terminate()
         started.wait(10 * SLACK)
 
