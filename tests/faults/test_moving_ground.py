@@ -286,13 +286,14 @@ def test_cancelling_what_has_ended_changes_nothing(tmp_path: Path, ledger: Ledge
 @pytest.mark.usefixtures("state_dir")
 def test_a_killed_run_leaves_nothing_and_is_resumed(tmp_path: Path, own_directory: Path, state_dir: Path) -> None:
     """F27. Proves the tether of a run's own worker and the keeper of its Valkey."""
-    run = flow.begin(tmp_path)
+    run = flow.begin(tmp_path, "--held", "true", "--slow", "1")
     run.journal.await_end("one")
     run.journal.await_end("two")
     wait_until(lambda: list(flow.statuses(flow.show("flow")).values()).count("succeeded") == 2, "both are recorded")
     run.command.send_signal(signal.SIGKILL)
     run.command.communicate()
     wait_until(lambda: not processes.carrying(own_directory.name), "no process of it is left")
+    Path(f"{run.journal.path}.go").touch()
 
     answer = runner("resume", "flow", "--json")
 

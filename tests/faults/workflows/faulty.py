@@ -27,10 +27,16 @@ def begin(journal: str, step: str) -> int:
     return attempt
 
 
+def wait_for_go(journal: str, *, held: bool) -> None:
+    while held and not Path(f"{journal}.go").exists():
+        time.sleep(0.02)
+
+
 @shared_task(name="faulty.collect")
-def collect(journal: str, step: str, seconds: float = 0) -> list[str]:
-    """Take some time, then return the step's name in a list."""
+def collect(journal: str, step: str, seconds: float = 0, *, held: bool = False) -> list[str]:
+    """Take some time, and wait for a file beside the journal if it is held; then return the step's name in a list."""
     attempt = begin(journal, step)
+    wait_for_go(journal, held=held)
     time.sleep(seconds)
     note(journal, "END", step, attempt)
     return [step]
@@ -55,8 +61,7 @@ def poisoned(
 ) -> list[str]:
     """As `faulty.collect`; or kill the process that executes this, or its whole worker; or wait for a file beside the journal."""
     attempt = begin(journal, step)
-    while held and not Path(f"{journal}.go").exists():
-        time.sleep(0.02)
+    wait_for_go(journal, held=held)
     if poisoned and whole_worker:
         os.killpg(0, signal.SIGKILL)
     if poisoned:
