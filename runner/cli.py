@@ -57,7 +57,8 @@ class Commands(click.Group):
             return None
         with frozen_imports():
             command: click.Command = import_module(f"{commands.__name__}.{cmd_name}").command
-        command.context_class = Context
+        for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+            each.context_class = Context
         return command
 
     def resolve_command(

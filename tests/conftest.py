@@ -29,8 +29,8 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Twice as many as there are processors for ``-n auto``: most tests wait for processes, and one in two is idle."""
-    return 2 * (os.cpu_count() or 1)
+    """Thrice as many as there are processors for ``-n auto``: most tests wait for processes."""
+    return 3 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,7 +68,9 @@ def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Temp
         left = processes.carrying(folder.name)
         for pid in left:
             processes.kill(pid)
-        pytest.fail(f"{error}: {left}", pytrace=False)
+        # What a command says of a fault of ours is in a file that is gone afterwards.
+        told = [path.read_text() for path in (folder / "tmpdir").glob("runner-traceback-*")]
+        pytest.fail("\n".join([f"{error}: {left}", *told]), pytrace=False)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

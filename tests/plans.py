@@ -5,6 +5,7 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
+from runner.language.limits import Limit
 from runner.language.plan import FanOut, Foreach, Plan, Retry, Step
 from runner.language.steps import Kind
 from runner.ledger.entries import Claim, Error, Granted, Outcome, StepStatus
@@ -25,6 +26,7 @@ class StepFields(TypedDict, total=False):
     max_concurrency: int | None
     together: int | None
     then: tuple[Step, ...]
+    limits: tuple[str, ...]
 
 
 class FanOutFields(TypedDict, total=False):
@@ -41,6 +43,7 @@ class PlanFields(TypedDict, total=False):
     directory: str
     inputs: Mapping[str, Any]
     secrets: tuple[str, ...]
+    limits: Mapping[str, Limit]
     version: int
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from runner.language import checks, expressions
 from runner.language.faults import Fault
 from runner.language.source import Source
-from runner.language.steps import calls, walk
+from runner.language.steps import calls, mapping, walk
 from runner.language.task_index import Task, TaskIndex, words_in
 from runner.text import echo, listed, nearest
 
@@ -22,7 +22,11 @@ _OF_PYTHON = {
 def warnings(source: Source, tasks: TaskIndex) -> list[Fault]:
     """Return the warnings about a workflow that has no fault, by position."""
     kinds = (_retry_warnings, _choice_warnings, _celery_warnings)
-    found = [*(each for kind in kinds for each in kind(source, tasks)), *_item_warnings(source)]
+    found = [
+        *(each for kind in kinds for each in kind(source, tasks)),
+        *_item_warnings(source),
+        *_limit_warnings(source),
+    ]
     return sorted(found, key=lambda each: (each.place.line, each.place.column))
 
 
@@ -42,7 +46,7 @@ def _celery_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:
 
 def _without_effect(task: Task, *, is_retried: bool) -> Iterator[tuple[str, str]]:
     if "rate_limit" in task.options:
-        yield "rate_limit", "its steps run as fast as there are workers; max_concurrency bounds how many at once"
+        yield "rate_limit", "limits bound how many steps start in a time, of all workers: limits: {shop: {rate: 10/1m}}"
     retries = sorted(_RETRIES & task.options) + sorted(f"self.{each}()" for each in {"retry"} & task.calls)
     if retries and not is_retried:
         yield listed(retries), "give the step a retry"
@@ -76,6 +80,15 @@ def _item_warnings(source: Source) -> Iterator[Fault]:
             reported.add(loc)
             message = f"{name} is not used under `with`: every collector of the foreach does the same"
             yield Fault("W004", message, source.place(loc), f"write ${{{{ {name} }}}} where the task needs it")
+
+
+def _limit_warnings(source: Source) -> Iterator[Fault]:
+    """Warn of limits that no step names: they hold back nothing."""
+    named = {name for step in walk(source.data) for name in checks.named_limits(step)}
+    for name in mapping(source.data.get("limits")):
+        if name not in named:
+            hint = f"name it in a step, limits: [{name}], or under defaults"
+            yield Fault("W005", f"no step names the limit {echo(name)}", source.place(("limits", name), key=True), hint)
 
 
 def _retry_warnings(source: Source, tasks: TaskIndex) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ from runner.text import echo, listed, nearest, printable
 INPUT_LIMIT = 100  # each is an option of `run`
 # Faults of each kind; a file with more is not searched to its end, because the nearest name of each takes a millisecond.
 FAULT_LIMIT = 1_000
-_EXPANDED = "expressions are expanded under `with`, `foreach` and `when` only"
+_EXPANDED = "expressions are expanded under `with`, `foreach`, `when` and the `key` of a limit only"
 _KEY_HINT = "write the whole mapping as one expression: ${{ {inputs.name: 1} }}"
 # Only the task knows what the value before means to it: a hint to leave the name out could make it delete a path that
 # another machine named.
@@ -56,6 +56,7 @@ def faults(source: Source, tasks: TaskIndex, unknown: Collection[Loc] = ()) -> l
         _foreach_faults(source),
         _min_success_faults(source),
         _stop_faults(source),
+        _limit_faults(source),
         _shape_faults(source, unknown),
     )
     return [fault for kind in kinds for fault in islice(kind, FAULT_LIMIT)]
@@ -101,7 +102,10 @@ def _expression_faults(source: Source, unknown: Collection[Loc]) -> Iterator[Fau
     for loc, text in strings(source.draft):
         if loc[0] in misshapen or not ("{" in text or "$" in text):
             continue
-        if (names := _names(loc, called, follows=_follows(loc, source.draft))) is not None:
+        names = _names(loc, called, follows=_follows(loc, source.draft))
+        if loc[:1] + loc[2:] == ("limits", "key"):
+            names = _names_of_limit(source.draft, str(loc[1]))
+        if names is not None:
             there = {**known, **names}
             problem = (
                 expressions.check(text, there) or expressions.misspelt(text, there) or expressions.mistyped(text, types)
@@ -147,6 +151,26 @@ def _types(inputs: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
         if values and isinstance(declared, dict | None):
             types[f"inputs.{name}"] = (*values, None) if nullable else values
     return types
+
+
+def _users(data: Mapping[str, Any], limit: str) -> Iterator[WrittenStep]:
+    """Yield the steps that name a limit."""
+    for step in walk(data):
+        if limit in named_limits(step):
+            yield step
+
+
+def named_limits(step: WrittenStep) -> list[Any]:
+    """Return what a step has under ``limits``, of whatever types."""
+    value, _ = step.value("limits")
+    return value if isinstance(value, list) else [value]
+
+
+def _names_of_limit(data: Mapping[str, Any], limit: str) -> Known:
+    """Return the names that the key of a limit may use besides the inputs: it is worked out for each step that names it."""
+    items = {item_name(step.value("foreach")[0]) if step.kind == "collector" else "" for step in _users(data, limit)}
+    name = items.pop() if len(items) == 1 else ""
+    return {name: None, "item_index": None} if name else {}
 
 
 def _follows(loc: Loc, data: Mapping[str, Any]) -> bool:
@@ -215,15 +239,25 @@ def _shown_of(data: Mapping[str, Any], loc: Loc, text: str, secrets: set[str]) -
     used = _used(text, secrets)
     if loc[-2:] == ("items", "file") and used:
         return f"{used} is secret, and the name of a file is shown"
+    if loc[:1] + loc[2:] == ("limits", "key"):
+        lists = [step.value("foreach")[0] for step in _users(data, str(loc[1])) if step.kind == "collector"]
+        items = [_used(each, secrets) for foreach in lists for _, each in strings(foreach)]
+        if any(item_name(foreach) in _roots(text) for foreach in lists):
+            used = used or max(items, default="")
+        return f"{used} is secret, and the key of a limit is shown" if used else ""
     if loc[-2:] != ("foreach", "key"):
         return ""
     foreach: Any = data
     for step in loc[:-1]:
         foreach = foreach[step]
     items = [_used(each, secrets) for _, each in strings(foreach.get("items"))]
-    if item_name(foreach) in {name.partition(".")[0] for name in expressions.references(text)}:
+    if item_name(foreach) in _roots(text):
         used = used or max(items, default="")
     return f"{used} is secret, and the key of an item is shown in the id of its collector" if used else ""
+
+
+def _roots(text: str) -> set[str]:
+    return {name.partition(".")[0] for name in expressions.references(text)}
 
 
 def is_secret(declared: Any) -> bool:
@@ -341,6 +375,24 @@ def _stop_faults(source: Source) -> Iterator[Fault]:
                 hint = "leave required out, or stop"
                 where = source.place(step.value("required")[1])
                 yield Fault("E028", f"stop: early cancels collectors, and {echo(step.id)} is required", where, hint)
+
+
+def _limit_faults(source: Source) -> Iterator[Fault]:
+    """Yield the fault of a limit that a step names, and the file does not declare."""
+    declared = [name for name in mapping(source.draft.get("limits")) if isinstance(name, str)]
+    reported: set[Loc] = set()  # a default is that of many steps
+    for step in walk(source.draft):
+        value, loc = step.value("limits")
+        for at, name in enumerate(named_limits(step)):
+            where: Loc = (*loc, at) if isinstance(value, list) else loc
+            if not isinstance(name, str) or not steps.is_slug(name) or name in declared or where in reported:
+                continue
+            reported.add(where)
+            near = nearest(name, declared)
+            hint = (
+                f"did you mean {echo(near)}?" if near else f"declare it: limits: {{{printable(name)}: {{rate: 30/1m}}}}"
+            )
+            yield Fault("E043", f"no limit {echo(name)} is declared", source.place(where), hint)
 
 
 def _task_faults(source: Source, tasks: TaskIndex) -> Iterator[Fault]:

@@ -46,6 +46,7 @@ CODES = {
     "E040": "too many items, or one that is too large",
     "E041": "two items with one key, or a key that an id cannot have",
     "E042": "an expression in the braces of another language",
+    "E043": "a limit that the file does not declare",
     "E100": "the file cannot be read",
 }
 # The codes of warnings about a valid file.
@@ -54,6 +55,7 @@ WARNINGS = {
     "W002": "a task that several modules define",
     "W003": "what a task asks of Celery and a step does not do: `rate_limit`, retries of its own, `self.replace`",
     "W004": "a `foreach` whose item is not used under `with`",
+    "W005": "a limit that no step names",
 }
 
 

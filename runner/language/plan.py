@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from runner.language import expressions
 from runner.language.ids import batch_ref, item_id, written
+from runner.language.limits import Limit, Rate, read_rate
 from runner.language.steps import HOOKS, Kind, WrittenStep, fan_outs, walk
 
 if TYPE_CHECKING:  # a worker loads plans, and need not wait 0.1 s for the models of the language
@@ -134,6 +135,7 @@ class Step:
             for no limit.
         together: how many of one message a process executes at once, as the source of the task shows; None if it is unknown.
         then: of a collector, the calls that follow in the same attempt, each handed the value before it.
+        limits: names of the limits that must allow a start.
         item: the item of this collector of a ``foreach``.
     """
 
@@ -153,6 +155,7 @@ class Step:
     max_concurrency: int | None = None
     together: int | None = None
     then: tuple[Step, ...] = ()
+    limits: tuple[str, ...] = ()
     item: Item | None = None
 
     @property
@@ -171,6 +174,13 @@ class Step:
         if self.kind != "collector":
             return ""
         return self.id if self.item is None else batch_ref(written(self.id), self.item.batch)
+
+    @property
+    def item_names(self) -> Mapping[str, Any]:
+        """What an expression of the collector of one item may name besides: the item, and its place."""
+        if self.foreach is None or self.item is None:
+            return NO_NAMES
+        return {self.foreach.name: self.item.value, "item_index": self.item.index}
 
     def of(self, item: Item) -> Step:
         """Return the collector of one of its items."""
@@ -218,6 +228,7 @@ class Plan:
         secrets: names of the inputs whose values are never shown.
         hooks: for each end of a run, as the file calls it, the steps that follow it.
         timeout: seconds from its first step after which a run fails.
+        limits: by their names.
         version: the least version of the program that can read it from the ledger.
     """
 
@@ -230,6 +241,7 @@ class Plan:
     secrets: tuple[str, ...] = ()
     hooks: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
     timeout: float | None = None
+    limits: Mapping[str, Limit] = field(default_factory=dict)
     version: int = VERSION
 
     @cached_property
@@ -397,9 +409,8 @@ def change_steps(plan: Plan, change: Callable[[Step], Step]) -> Plan:
 
 def _deed(step: Step) -> Step:
     """Return a step without the fields that its value does not depend on."""
-    return replace(
-        step, place="", queue=None, batch=None, max_concurrency=None, together=None, then=tuple(map(_deed, step.then))
-    )
+    same = replace(step, place="", queue=None, batch=None, max_concurrency=None, together=None, limits=())
+    return replace(same, then=tuple(map(_deed, step.then))) if step.then else same
 
 
 def make(workflow: spec.Workflow, source: Source) -> Plan:
@@ -423,7 +434,24 @@ def make(workflow: spec.Workflow, source: Source) -> Plan:
         secrets=tuple(name for name, declared in workflow.inputs.items() if declared.secret),
         hooks=hooks,
         timeout=workflow.timeout,
+        limits={name: _limit(said) for name, said in workflow.limits.items()},
     )
+
+
+def _limit(said: spec.Limit) -> Limit:
+    rates = [rate for text in said.rate or [] if (rate := read_rate(text))]
+    limit = Limit(
+        rates=tuple(sorted(rates, key=lambda rate: rate.seconds)),
+        burst=said.burst,
+        concurrency=said.concurrency,
+        key=said.key,
+        cooldown_on=tuple(said.cooldown.on),
+        cooldown=said.cooldown.default,
+        cooldown_max=said.cooldown.max,
+    )
+    if said.breaker is None:
+        return limit
+    return replace(limit, failures=said.breaker.failures, open_for=said.breaker.open_for)
 
 
 def _fan_out(workflow: spec.Workflow, loc: Loc, steps: Sequence[Step], source: Source) -> FanOut:
@@ -491,6 +519,7 @@ def _step(workflow: spec.Workflow, written: WrittenStep, source: Source) -> Step
         batch=None if foreach is None or batch == "auto" else batch,
         max_concurrency=values.get("max_concurrency") if foreach else None,
         then=tuple(_then(workflow, each, source) for each in written.thens()),
+        limits=tuple(dict.fromkeys(values.get("limits", ()))),
     )
 
 
@@ -517,9 +546,7 @@ def arguments(plan: Plan, step: Step, run: Mapping[str, str], more: Mapping[str,
         run: the values of ``run.*``: ``id``, ``name``, ``started_at``.
         more: what else expressions may name: the ``value`` of the part before.
     """
-    names: dict[str, Any] = {"inputs": plan.inputs, "run": run, **more}
-    if step.foreach and step.item:
-        names |= {step.foreach.name: step.item.value, "item_index": step.item.index}
+    names: dict[str, Any] = {"inputs": plan.inputs, "run": run, **more, **step.item_names}
     expanded: dict[str, Any] = expressions.expand(dict(step.arguments), names)
     return expanded
 
@@ -562,7 +589,7 @@ _DEFAULTS: Mapping[type, Sequence[tuple[str, Any]]] = {
         (each.name, each.default if each.default_factory is MISSING else each.default_factory())
         for each in fields(kind)
     ]
-    for kind in (Plan, FanOut, Step, Retry, Foreach, Item)
+    for kind in (Plan, FanOut, Step, Retry, Foreach, Item, Limit, Rate)
 }
 
 
@@ -578,7 +605,7 @@ def load_plan(text: str) -> Plan:
     if version > VERSION:
         reason = f"its plan is of version {version}, and this program reads version {VERSION}"
         raise NewerVersion(reason, plans_of(version))
-    plan = _read(Plan, data, parts=_read_parts, include=tuple, secrets=tuple, hooks=_read_hooks)
+    plan = _read(Plan, data, parts=_read_parts, include=tuple, secrets=tuple, hooks=_read_hooks, limits=_read_limits)
     _check(plan)
     return plan
 
@@ -591,6 +618,14 @@ def _read_hooks(stored: Mapping[str, list[Any]]) -> dict[str, tuple[Step, ...]]:
     return {name: _read_steps(steps) for name, steps in stored.items()}
 
 
+def _read_limits(stored: Mapping[str, Any]) -> dict[str, Limit]:
+    return {name: _read(Limit, each, rates=_read_rates, cooldown_on=tuple) for name, each in stored.items()}
+
+
+def _read_rates(stored: list[Any]) -> tuple[Rate, ...]:
+    return tuple(_read(Rate, each) for each in stored)
+
+
 def _read_fan_out(stored: Any) -> FanOut:
     return _read(FanOut, stored, collectors=_read_steps, gather=_read_step)
 
@@ -600,7 +635,9 @@ def _read_steps(stored: list[Any]) -> tuple[Step, ...]:
 
 
 def _read_step(stored: Any) -> Step:
-    return _read(Step, stored, retry=_read_retry, foreach=_read_foreach, item=_read_item, then=_read_steps)
+    return _read(
+        Step, stored, retry=_read_retry, foreach=_read_foreach, item=_read_item, then=_read_steps, limits=tuple
+    )
 
 
 def _read_retry(stored: Any) -> Retry:

@@ -32,12 +32,14 @@ _SHAPES = {
     "id": "an id of lower-case letters, digits, _ and -, starting with a letter, at most 63",
     "inputs": "a name of letters, digits and _, starting with a letter, at most 63",
     "task": "the name of a task, without spaces, at most 255 characters",
+    "limits": "a name of lower-case letters, digits, _ and -, starting with a letter, at most 63",
     "queue": "the name of a queue: letters, digits, _ . : and -",
 }
 _NO_SCHEDULE = "a run starts when `run` is called: let cron or a systemd timer call it"
 _ARGV = "task: command.run, with: {argv: [program, argument]}"
 _FOR_EACH = "a collector is repeated with foreach: [a, b]"
 _NO_OUTPUTS = "leave it out: the value of the last step is the result"
+_LIMITED = "declare limits: {shop: {rate: 30/1m, concurrency: 4}} at the top, and name it in the step: limits: [shop]"
 _OF_COLLECTORS = "it is for collectors only"
 # Keys of other systems, and how they are written here: in a file, and in a step.
 _HINTS = {
@@ -77,6 +79,7 @@ _STEP_HINTS = {
         "write it under retry: retry: {delay: 2s, backoff: 2}",
     ),
     **dict.fromkeys(("schedule", "cron"), _NO_SCHEDULE),
+    **dict.fromkeys(("rate_limit", "rate", "throttle", "rate_limits", "pool"), _LIMITED),
     **dict.fromkeys(("min_success", "deadline", "stop"), "it is for the gather"),
     **dict.fromkeys(("foreach", "batch", "max_concurrency", "required"), _OF_COLLECTORS),
     "then": _OF_COLLECTORS,
@@ -295,7 +298,8 @@ def _translated(one: ErrorDetails, source: Source) -> Fault:
             shape = _SHAPES[str(loc[0])]
             return Fault("E030", f"expected {shape}, found {found(value)}", source.place(loc[:-1], key=True))
         case "string_pattern_mismatch":
-            return fault("E030", f"expected {_SHAPES[str(loc[-1])]}", value, loc, source, hint=_slug_hint(loc, value))
+            key = next(str(each) for each in reversed(loc) if isinstance(each, str))  # a list has a number last
+            return fault("E030", f"expected {_SHAPES[key]}", value, loc, source, hint=_slug_hint(loc, value))
         case "greater_than_equal":
             return fault("E028", f"expected at least {details['ge']:g}", value, loc, source)
         case "less_than_equal":

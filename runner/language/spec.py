@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from runner.language import checks, expressions, inputs, schema_errors
 from runner.language.faults import Fault, InvalidWorkflow, Place
 from runner.language.inputs import Input
+from runner.language.limits import read_rate
 from runner.language.source import Loc, Source
 from runner.language.steps import BATCH_LIMIT, default_id, fans_out, mapping, with_tasks
 from runner.language.task_index import TaskIndex
@@ -107,6 +108,15 @@ def _seconds(value: Any, least: float) -> float:
     if not least <= seconds <= DAY:  # nan fails here, too
         raise outside
     return seconds
+
+
+def read_duration(value: Any) -> float:
+    """Return a duration in seconds, as it is written in a file.
+
+    Raises:
+        ValueError: it is none, or longer than a day.
+    """
+    return _seconds(value, 0.001)
 
 
 def _as_retry(value: Any) -> Any:
@@ -234,6 +244,22 @@ def _batch(value: Any) -> Any:
     raise schema_errors.error("E007", "expected auto, or a number of collectors")
 
 
+def _rate(value: Any) -> Any:
+    if isinstance(value, str) and read_rate(value):
+        return value
+    if not isinstance(value, str):
+        raise schema_errors.error("E007", "expected a number of starts and a time", "write 30/1m, 5/s or 5000/1h")
+    raise schema_errors.error(
+        "E028", "expected 1 to 1,000,000 starts, and a time from 1ms to 24h", "write 30/1m, 5/s or 5000/1h"
+    )
+
+
+def _limit_key(value: Any) -> Any:
+    if not isinstance(value, str) or expressions.is_one(value):
+        return value
+    raise schema_errors.error("E028", "expected one expression, each of whose values has a limit", "write ${{ item }}")
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | int) else value
 
@@ -293,6 +319,49 @@ class Retry(_Model):
     not_on: ErrorNames = Field([], description="Never retry these: exception class names, or http_429, http_5xx.")
 
 
+class Cooldown(_Model):
+    """What closes a limit for a while."""
+
+    on: ErrorNames = Field(
+        ["http_429", "http_503"],
+        description="Errors that close it, besides those that say how long to wait: exception class names, or http_429.",
+    )
+    default: Timeout = Field(30.0, description="For how long, if the error does not say (Retry-After).")
+    max: Timeout = Field(
+        900.0,
+        description="A step that is told to wait longer fails at once; so does one after a row of errors as long.",
+    )
+
+
+class Breaker(_Model):
+    """After so many final failures in a row the source is left alone for a while."""
+
+    failures: int = Field(5, ge=1, le=1000, description="How many in a row.")
+    open_for: Timeout = Field(300.0, description="For how long; then one step tries.")
+
+
+class Limit(_Model):
+    """How politely a source is treated, by the steps of all runs, workflows and workers that name the limit."""
+
+    rate: (
+        Annotated[
+            list[Annotated[str, BeforeValidator(_rate)]],
+            BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+            Field(min_length=1, max_length=10),
+        ]
+        | None
+    ) = Field(None, description="How many may start in a time: 30/1m, 5/s; of a list, all must allow it.")
+    burst: int = Field(1, ge=1, le=10_000, description="How many may start at once after a pause.")
+    concurrency: int | None = Field(None, ge=1, le=10_000, description="How many are executed at once.")
+    key: Annotated[str, BeforeValidator(_limit_key)] | None = Field(
+        None, description="An expression; each of its values has a limit of its own."
+    )
+    cooldown: Annotated[Cooldown, BeforeValidator(_or_mapping)] = Field(
+        default_factory=Cooldown, description="What closes it for everybody until a time."
+    )
+    breaker: Breaker | None = Field(None, description="After how many failures it is closed, and for how long.")
+
+
 class ItemsFile(_Model):
     """A file of items, one after the other."""
 
@@ -336,6 +405,9 @@ class StepKeys(_Model):
     ) = Field(None, description="When and how a failed attempt is tried again; a number alone is max_retries.")
     queue: QueueName | None = Field(None, description="The Celery queue that the step is sent to.")
     priority: int | None = Field(None, ge=0, le=9, description="The priority of the message, 0 to 9.")
+    limits: Annotated[list[Slug], BeforeValidator(_as_list, json_schema_input_type=str | list[str])] = Field(
+        [], max_length=10, description="Names of limits, all of which must allow a start of the step."
+    )
 
 
 class Then(_Model):
@@ -523,6 +595,9 @@ class Workflow(_Model):
         default_factory=Hooks, description="Steps that are executed once the run has ended."
     )
     timeout: Timeout | None = Field(None, description="Time from the run's first step after which the run fails.")
+    limits: Annotated[dict[Slug, Annotated[Limit, BeforeValidator(_or_mapping)]], BeforeValidator(_or_mapping)] = Field(
+        {}, max_length=100, description="How politely each source is treated; steps name the limits that they need."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -232,6 +233,11 @@ def default_id(task: str) -> str:
     """Return the id of a gather without one, made of its task's name: ``gather.concat`` as ``gather_concat``."""
     name = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in task.lower())
     return name.lstrip("_-0123456789")[-63:].lstrip("_-0123456789") or "gather"
+
+
+def is_slug(name: str) -> bool:
+    """Whether it may be the name of a step, a limit or a workflow."""
+    return re.fullmatch("[a-z][a-z0-9_-]{0,62}", name) is not None
 
 
 def strings(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from itertools import groupby
 from typing import Any, Literal, get_args
 
-from runner.language.ids import batch_number, item_id
+from runner.language.ids import batch_number, item_id, of_ref
 from runner.language.plan import Item, Step
 from runner.ledger.entries import (
     Claim,
@@ -102,19 +102,21 @@ def read_claims(steps: Sequence[Step], answer: Sequence[Any], handed: Sequence[s
     for step, letter in zip(steps, letters, strict=True):
         match letter:
             case "y" | "Y":
-                attempt, first, lost = next(rest).split() if letter == "Y" else (1, at, 0)
+                attempt, first, lost, delay = next(rest).split() if letter == "Y" else (1, at, 0, 0)
                 yield Granted(
                     step=step.id,
                     attempt=int(attempt),
                     started_at=at,
                     first_started_at=float(first),
                     lost=int(lost),
+                    delay=float(delay),
                     run_started_at=run_started_at,
                     before=before,
                     handed=values,
                 )
-            case "b":
-                yield Refused(step=step.id, why="busy", wait=float(next(rest)))
+            case "b" | "x":
+                why: Refusal = "busy" if letter == "b" else "limited"
+                yield Refused(step=step.id, why=why, wait=float(next(rest)))
             case _:
                 yield Refused(step=step.id, why=_REFUSALS[letter])
 
@@ -190,6 +192,7 @@ def _one_of(words: Any, word: str) -> Any:
     return word
 
 
+LATE = 5.0  # seconds by which a step may be late that is to ask a limit again; after that it waits for a worker
 FAILURE_LIMIT = 300  # characters of the message of an attempt that is tried again
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -306,6 +309,31 @@ def read_underway(text: str, now: float) -> Underway | None:
             else None
         )
     return Underway(status="running", attempts=int(attempts), seconds=seconds, worker=worker) if seconds > 0 else None
+
+
+def read_limited(waits: Mapping[str, str], left: Mapping[str, str], now: float) -> dict[str, Underway]:
+    """Return the steps that a limit holds back; of the items of a ``foreach`` their collector, with their number.
+
+    Args:
+        waits: for each ref or step that waits, since when, until when, and of a limit when it may allow the start, and its name.
+        left: for each ref of collectors how many have no outcome.
+    """
+    found: dict[str, Underway] = {}
+    for name, text in waits.items():
+        collector, many = of_ref(name)
+        _, ask, *limit = text.split(" ", 3)
+        if len(limit) != 2 or float(ask) < now - LATE or (many and name not in left):
+            continue
+        seconds, count = float(limit[0]) - now, int(left[name]) if many else 1
+        before = found.get(collector)
+        found[collector] = Underway(
+            status="limited",
+            attempts=0,
+            seconds=min(seconds, before.seconds) if before else seconds,
+            limit=limit[1],
+            count=count + (before.count if before else 0),
+        )
+    return found
 
 
 def read_event(event_id: str, fields: Mapping[str, str]) -> Event:

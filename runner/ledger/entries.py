@@ -13,9 +13,19 @@ RunStatus = Literal["pending", "running", "succeeded", "partial", "failed", "can
 ENDED: frozenset[RunStatus] = frozenset({"succeeded", "partial", "failed", "cancelled"})
 # The events of a run, then those of its steps.
 EventName = Literal[
-    "accepted", "resumed", "waiting", "ended", "settled", "begun", "started", "postponed", "finished", "answered"
+    "accepted",
+    "resumed",
+    "waiting",
+    "ended",
+    "settled",
+    "begun",
+    "limited",
+    "started",
+    "postponed",
+    "finished",
+    "answered",
 ]
-Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "full", "unknown"]
+Refusal = Literal["done", "busy", "cancelled", "not ready", "later", "full", "limited", "unknown"]
 # The results of parking a step that no worker can execute.
 Parked = Literal["parked", "expired", "ended"]
 
@@ -118,20 +128,24 @@ class FailedAttempt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Underway:
-    """A step that was started, and has no outcome.
+    """A step that was started, or that a limit holds back, and that has no outcome.
 
     Args:
-        status: whether it is being executed, or waits for its next attempt.
+        status: whether it is being executed, waits for its next attempt, or for a limit.
         attempts: how often it was started.
-        seconds: until its lease runs out, or until the next attempt; negative if that is due.
+        seconds: until its lease runs out, until the next attempt, or until the limit may allow its start; negative if that is due.
         error: why the last attempt failed, if it is retrying.
+        limit: the one that holds it back.
+        count: how many collectors of a ``foreach`` it stands for, if a limit holds them back.
     """
 
-    status: Literal["running", "retrying"]
+    status: Literal["running", "retrying", "limited"]
     attempts: int
     seconds: float
     worker: str = ""
     error: Error | None = None
+    limit: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +157,7 @@ class Granted:
         started_at: now, seconds since the epoch by the broker's clock.
         first_started_at: when the first attempt was.
         lost: how many of the attempts ended with their worker, which says nothing about the step.
+        delay: seconds from now to the start that its limits allow; a fraction of one.
         run_started_at: when the first step of the run was.
         before: for a stage, the value before it, as JSON, empty if that is missing; for the gather, how many
             collectors are absent, and how many outcomes the run has.
@@ -154,6 +169,7 @@ class Granted:
     started_at: float = 0.0
     first_started_at: float = 0.0
     lost: int = 0
+    delay: float = 0.0
     run_started_at: float = 0.0
     before: str = ""
     handed: Mapping[str, str | None] = field(default_factory=dict)
@@ -185,8 +201,8 @@ class Refused:
     Args:
         why: ``done``; ``busy`` (leased or postponed); ``cancelled`` (the run has ended); ``not ready``; ``later`` (it, or the
             one before it, must be executed alone, or enough were granted); ``full`` (as many of its collector are executed as
-            may be); ``unknown`` (no such run).
-        wait: seconds until the next claim may succeed, if the step is busy.
+            may be); ``limited`` (a limit does not allow it now); ``unknown`` (no such run).
+        wait: seconds until the next claim may succeed, if the step is busy or limited.
     """
 
     step: str
@@ -269,12 +285,12 @@ class Event:
     """Something that happened in a run.
 
     Args:
-        event: of the run, ``accepted``, ``resumed``, ``waiting``, ``ended``, and ``settled`` once its hooks have; of a step, ``started``, ``postponed``,
-            ``finished``, and ``answered`` if it does so after the deadline.
+        event: of the run, ``accepted``, ``resumed``, ``waiting``, ``ended``, and ``settled`` once its hooks have; of a step, ``limited`` while a
+            limit does not allow its start, ``started``, ``postponed``, ``finished``, and ``answered`` if it does so after the deadline.
         status: of the step that has finished, or of the run that has ended.
         at: seconds since the epoch by the broker's clock.
-        message: the error of a step that failed, or the cause of a run's end.
-        seconds: until the next attempt, if the step is postponed.
+        message: the error of a step that failed, the limit that holds it back and why, or the cause of a run's end.
+        seconds: until the next attempt, if the step is postponed, or until the limit may allow it.
         count: how many collectors of a ``foreach`` it happened to; the step is then the one in the YAML.
         hooks: how many follow the end of the run.
     """

@@ -15,6 +15,7 @@ from runner.language.plan import Plan
 from runner.ledger import codec
 from runner.ledger.damage import UnreadableRun, readable
 from runner.ledger.entries import Run, Sweep
+from runner.ledger.limits import Limits
 from runner.ledger.parts import in_parts
 from runner.ledger.prelude import KEYS
 from runner.ledger.run_record import RunRecord
@@ -35,6 +36,7 @@ class Ledger:
     def __init__(self, client: redis.Redis, *, prefix: str = "runner", ttl: float = 7 * 86400) -> None:
         self.client = client
         self.server = Server(client, prefix=prefix, ttl=ttl)
+        self.limits = Limits(self.server)
 
     def open(self, run_id: str, plan: Plan | None = None, layout: Layout | None = None) -> RunRecord:
         """Return one of its runs, whether it exists or not.

@@ -7,6 +7,7 @@ run begin, up to and with its slot: thirteen of them in every command were 3 % o
               its collectors have no outcome, ``absent:ID``, how many have one without a value for the gather,
               ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on; ``early``,
               if the open one ends early, how many may be left or absent then, and ``stopped:ID`` once one has ended so.
+              ``limited:ID`` says, of a step that waits for a limit, until when that was told, and the limit.
               ``layout`` is that of the first part, ``layout:ID`` that of a later fan-out, and ``later`` the ids of those
               that have begun.
     plan      the plan, as JSON
@@ -16,7 +17,8 @@ run begin, up to and with its slot: thirteen of them in every command were 3 % o
     open      for each step that was begun and has no outcome: until, token, attempts, first start, attempts that were lost
               with their workers, ref, worker. It is leased until then; with "-" for a token, it waits until then.
     failures  for each step that was tried again: its attempts that failed, as JSON with a comma after each
-    waits     for each ref or step that is parked: since when, and when it is checked again
+    waits     for each ref or step that is parked, or waits for a slot or a limit: since when, when it is checked again; until when
+              the limit holds it back, and which
     outcomes  for each step that has ended: a line for the scripts (status, whether its task has ended, whether it has a value,
               attempts, worker), and then text that they only store
     values    for each step that has one: its value, as JSON
@@ -143,6 +145,14 @@ local function open(step, is) redis.call('HSET', OPEN, step, written(is)) end
 local function grant(is, token, seconds) is.until_, is.token = now + seconds, token end
 -- A lease ends: the step may be claimed, at once or after `seconds`.
 local function let_go(is, seconds) is.until_, is.token = seconds and now + seconds or 0, '-' end
+
+-- A step waits for a limit, or collectors of a `foreach` do: an event for each wait, and not for each time that they ask.
+local function tell_limited(step, limit, why, seconds)
+  local told, of = string.match(redis.call('HGET', RUN, 'limited:' .. step) or '', '^(%S+) (.*)$')
+  if told and of == limit and tonumber(told) > now then return end
+  redis.call('HSET', RUN, 'limited:' .. step, stamp(now + math.max(seconds, 1)) .. ' ' .. limit)
+  event({event = 'limited', step = step, message = why ~= '' and limit .. ': ' .. why or limit, seconds = seconds})
+end
 
 -- A step that has ended.
 local function outcome_of(text)

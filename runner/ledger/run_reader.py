@@ -108,10 +108,17 @@ class RunReader:
 
     @of_a_run
     def underway(self) -> dict[str, Underway]:
-        """Return the steps that are executed or wait for their next attempt, with the error of the first hundred."""
-        begun = cast("dict[str, str]", self._server.client.hgetall(self._key("open")))
+        """Return the steps that are executed, wait for their next attempt, with the error of the first hundred, or for a limit.
+
+        Of a collector with ``foreach`` whose items a limit holds back, one entry tells how many.
+        """
+        with self._server.client.pipeline(transaction=False) as pipe:
+            for name in ("open", "waits", "left"):
+                pipe.hgetall(self._key(name))
+            begun, waits, left = pipe.execute()
         now = self._server.now()
-        steps = {step: codec.read_underway(text, now) for step, text in begun.items()}
+        steps: dict[str, Underway | None] = dict(codec.read_limited(waits, left, now))
+        steps |= {step: codec.read_underway(text, now) for step, text in begun.items()}
         there = {step: is_ for step, is_ in steps.items() if is_ is not None}
         again = [step for step, is_ in there.items() if is_.status == "retrying"]
         for step, failures in self.failures(again[:100]).items():

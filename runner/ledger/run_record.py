@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import groupby
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from runner.language.redact import redact_inputs
 from runner.ledger import codec
 from runner.ledger.damage import MissingData, NewerPlan, UnreadableRun, of_a_run, readable
 from runner.ledger.entries import ENDED, Claim, Error, Follows, Granted, Outcome, Parked, Postponed, RunStatus, Sweep
+from runner.ledger.limits import Limits, Named
 from runner.ledger.parts import in_parts
 from runner.ledger.run_reader import RunReader
 from runner.ledger.scripts import (
@@ -45,11 +47,23 @@ from runner.ledger.scripts import (
 
 NO_FOREACH = Layout()
 NO_LIMIT = 2**31
+NO_LIMITS: Mapping[str, Sequence[Named]] = {}
+ASK = 0.25  # seconds until a step asks again for a slot of a limit;
+ASKED = 25  # of many messages, so many ask in a second, as each costs some milliseconds
+# Seconds from the claim of a step to the start that its limits allow, at most: a slot of the pool waits so long, or, of steps
+# that are executed together, one place among them.
+LEAD, LEAD_TOGETHER = 0.2, 0.5
+LOOK_EVERY = 10.0  # seconds until a step asks at the latest: an operator may have opened the limit
 HANDED = 16  # values that come with the claim of a gather: a round trip less, and they are all in memory at once
 
 
 class RunRecord(RunReader):
     """One run, to be read and changed."""
+
+    @cached_property
+    def limits(self) -> Limits:
+        """The limits of the ledger, which all runs share."""
+        return Limits(self._server)
 
     @of_a_run
     def accept(
@@ -200,6 +214,8 @@ class RunRecord(RunReader):
         alone: bool = True,
         take: int = NO_LIMIT,
         back: float = 0.0,
+        limits: Mapping[str, Sequence[Named]] = NO_LIMITS,
+        ahead: bool = False,
     ) -> list[Claim]:
         """Claim these steps; those that are granted are leased for ``lease`` seconds.
 
@@ -209,7 +225,13 @@ class RunRecord(RunReader):
             alone: whether this claimer executes nothing else at the moment.
             take: how many may be granted; the others may be claimed later.
             back: seconds until those are claimed again of whose collector as many are executed as may be.
+            limits: those that must allow the start of each step, by its id; a step without any may be left out.
+            ahead: whether what is granted waits for its turn: it then takes slots of a limit only where there are plenty.
         """
+        # Most steps share their limits, and to compare these takes longer than a step of no work.
+        different = {id(some): some for some in limits.values()}.values()
+        used = list(dict.fromkeys(each for some in different for each in some))
+        numbers = {each: at for at, each in enumerate(used, start=1)}
         values = _handed(self.plan, steps[0])  # a gather is claimed alone
         wanted = [
             {
@@ -221,10 +243,26 @@ class RunRecord(RunReader):
                 "handed": some[0].kind == "stage" and needs != "",
                 "quiet": some[0].kind in {"stage", "hook"} and some[0].when is not None,
                 "hook": some[0].kind == "hook",
+                "limits": [numbers[each] for each in asked],
             }
-            for (ref, needs), some in _grouped(steps, self.plan)
+            for (ref, needs, asked), some in _grouped(steps, self.plan, limits)
         ]
-        answer = self._claim(wanted, token=token, lease=lease, worker=worker, alone=alone, take=take, back=back)
+        asking = {}
+        if used:
+            refs = len(self.refs(self.plan.by_id[written(steps[0].id)]))
+            # As many messages ask for each second as for those of a collector with `max_concurrency`.
+            asking = {
+                "limits": [self.limits.dumped(each) for each in used],
+                "run": self.id,
+                "index": self._server.shared("limits"),
+                "ahead": ahead,
+                "ask": max(ASK, refs / ASKED),
+                "look": LOOK_EVERY,
+                "lead": LEAD if ahead else LEAD_TOGETHER,
+            }
+        answer = self._claim(
+            wanted, token=token, lease=lease, worker=worker, alone=alone, take=take, back=back, **asking
+        )
         return list(codec.read_claims(steps, answer, values))
 
     @of_a_run
@@ -242,6 +280,7 @@ class RunRecord(RunReader):
             "values": [],
             "handed": value,
             "quiet": True,
+            "limits": [],
         }
         answer = self._claim([wanted], token=token, lease=lease, worker=worker, alone=True, take=1, back=0.0)
         return next(codec.read_claims([fan_out.gather], answer, []))
@@ -256,6 +295,7 @@ class RunRecord(RunReader):
         alone: bool,
         take: int,
         back: float,
+        **asking: Any,
     ) -> Sequence[Any]:
         """Return the answer to a claim of groups of steps, each with what it needs."""
         answer = self._server.do(
@@ -269,6 +309,7 @@ class RunRecord(RunReader):
             back=back,
             wanted=wanted,
             stops=self._stops(step for group in wanted for step in group["steps"]),
+            **asking,
         )
         return cast("Sequence[Any]", answer)
 
@@ -282,6 +323,17 @@ class RunRecord(RunReader):
     def release(self, steps: Iterable[str], *, token: str) -> None:
         """Release the steps that were claimed with this token and have not begun: they count no attempt."""
         self._server.do(RELEASE, self.id, token=token, steps=[*steps])
+
+    @of_a_run
+    def hold_back(self, step: str, *, token: str, limit: str, seconds: float, why: str) -> float:
+        """Release a step whose source has said how long to wait: it waits for the limit, and this was no attempt.
+
+        Returns:
+            The seconds until it is to be claimed again: the limit may be opened before.
+        """
+        ask = min(seconds, LOOK_EVERY)
+        self._server.do(RELEASE, self.id, token=token, steps=[step], limit=limit, seconds=seconds, ask=ask, why=why)
+        return ask
 
     @of_a_run
     def finish(
@@ -530,9 +582,11 @@ def _repeated(fan_out: FanOut) -> list[Step]:
     return [step for step in fan_out.collectors if step.foreach]
 
 
-def _grouped(steps: Sequence[Step], plan: Plan) -> Iterator[tuple[tuple[str, str], list[Step]]]:
-    """Yield the ref of steps and what they need, with the steps that have both."""
-    for key, some in groupby(steps, lambda step: (step.ref, plan.needs(step))):
+def _grouped(
+    steps: Sequence[Step], plan: Plan, limits: Mapping[str, Sequence[Named]]
+) -> Iterator[tuple[tuple[str, str, Sequence[Named]], list[Step]]]:
+    """Yield the ref of steps, what they need, and their limits, with the steps that have them."""
+    for key, some in groupby(steps, lambda step: (step.ref, plan.needs(step), limits.get(step.id, ()))):
         yield key, list(some)
 
 

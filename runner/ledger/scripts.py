@@ -6,6 +6,7 @@ messages. README.md draws the states of steps and runs between them; the keys, a
 in prelude.py.
 """
 
+from runner.ledger.limiting import LIMITING
 from runner.ledger.prelude import NOW, PRELUDE
 
 # The same id again changes nothing.
@@ -61,6 +62,9 @@ CLAIM = (
     + """
 local letters, more, started, opening, before, handed = {}, {}, {}, {}, '', {}
 local given, last = 0, false
+"""
+    + LIMITING
+    + """
 local ready = {}
 -- What a step needs: '' nothing; '*' and a fan-out, all of whose collectors have ended; or a step that has ended.
 local function is_ready(needs)
@@ -74,7 +78,7 @@ local function is_ready(needs)
 end
 -- How many steps of a collector with `max_concurrency` are executed: each is leased. What has ended, waits for its next attempt
 -- or was lost with its worker takes no slot, so that nothing has to give it back.
-local used, taken, waits = nil, {}, {}
+local used, taken, waits, limited = nil, {}, {}, {}
 local function slots_of(collector)
   if not used then
     used = {}
@@ -89,7 +93,7 @@ local function slots_of(collector)
   return used[collector] or 0
 end
 local stopped = is_stopped(a.stops)
-local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook)
+local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook, limits)
   if not status then return 'u' end
   if outcome or (stopped and ref ~= '') then return 'd' end  -- defence: DONE
   if is_hook and step ~= hook then return 'c' end
@@ -112,6 +116,18 @@ local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook)
         waits[ref] = stamp(now) .. ' ' .. stamp(now + a.back)
         return 'f'
       end
+    end
+    if #limits > 0 then
+      local wait, l, why, longest = start(step, limits)
+      if wait then
+        waits[ref ~= '' and ref or step] = table.concat({stamp(now), stamp(now + wait), stamp(now + longest), l.id}, ' ')
+        local before = limited[of]
+        if not before or before.seconds < longest then limited[of] = {message = l.id, why = why, seconds = longest} end
+        more[#more + 1] = stamp(wait)
+        return 'x'
+      end
+    end
+    if most > 0 then
       used[of] = (used[of] or 0) + 1
       taken[#taken + 1] = step
       taken[#taken + 1] = of
@@ -126,8 +142,8 @@ local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook)
     elseif not quiet then event({event = 'started', step = step, attempt = is.attempt, worker = a.worker}) end
   end
   given = given + 1
-  if is.attempt == 1 and is.lost == 0 then return 'y' end
-  more[#more + 1] = is.attempt .. ' ' .. is.first .. ' ' .. is.lost
+  if is.attempt == 1 and is.lost == 0 and not delayed[step] then return 'y' end
+  more[#more + 1] = is.attempt .. ' ' .. is.first .. ' ' .. is.lost .. ' ' .. (delayed[step] or 0)
   return 'Y'
 end
 local of_the_fan_out = false
@@ -137,11 +153,12 @@ for _, wanted in ipairs(a.wanted) do
   local gathers = string.sub(needs, 1, 1) == '*'
   local absent = gathers and redis.call('HGET', RUN, 'absent:' .. string.sub(needs, 2)) or '0'
   for at, step in ipairs(steps) do
-    letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at], wanted.quiet or absent ~= '0', wanted.hook)
+    letters[#letters + 1] = claim(step, ref, needs, wanted.most, done[at], begun[at], wanted.quiet or absent ~= '0', wanted.hook,
+                                  wanted.limits)
   end
+  of_the_fan_out = of_the_fan_out or (ref ~= '' and (given > 0 or next(limited) ~= nil))
   if given > 0 then
     redis.call('HDEL', WAITS, ref ~= '' and ref or steps[1])
-    of_the_fan_out = of_the_fan_out or ref ~= ''
     if gathers then
       before = absent .. ' ' .. redis.call('HLEN', OUTCOMES)
       if #wanted.values > 0 then handed = redis.call('HMGET', VALUES, unpack(wanted.values)) end
@@ -152,8 +169,11 @@ in_parts('HSET', OPEN, opening)
 in_parts('HSET', SLOTS, taken)
 -- Until its message comes back it counts as held, and is not sent again.
 for ref, until_ in pairs(waits) do redis.call('HSET', WAITS, ref, until_) end
+keep_limits()
+for of, is in pairs(limited) do tell_limited(of, is.message, is.why, is.seconds) end
 for collector, count in pairs(started) do event({event = 'started', step = collector, count = count, worker = a.worker}) end
-if given > 0 and status == 'pending' then
+-- To wait for a limit is a part of the run: its timeout and its deadlines go on.
+if (given > 0 or next(limited)) and status == 'pending' then
   redis.call('HSET', RUN, 'status', 'running', 'started_at', stamp(now))
 end
 if of_the_fan_out then redis.call('HSETNX', RUN, 'began:' .. redis.call('HGET', RUN, 'fan_out'), stamp(now)) end
@@ -347,7 +367,7 @@ for at = 1, #all, 2 do
 end
 local waits = redis.call('HGETALL', WAITS)
 for at = 1, #waits, 2 do
-  local until_ = tonumber(string.match(waits[at + 1], '%S+$'))
+  local until_ = tonumber(string.match(waits[at + 1], '^%S+ (%S+)'))
   if many(waits[at]) and redis.call('HEXISTS', LEFT, waits[at]) == 0 then  -- its collectors have been executed elsewhere
   elseif until_ + a.grace < now and again then overdue[waits[at]] = 1 else held[waits[at]] = 1 end
 end
@@ -443,6 +463,9 @@ for _, step in ipairs(a.again) do steps[#steps + 1] = step end
 for _, key in ipairs({OUTCOMES, VALUES, ABSENT}) do in_parts('HDEL', key, steps) end
 redis.call('DEL', EVENTS, END, OPEN, WAITS, FAILURES, SLOTS, CHORDS)
 redis.call('HDEL', RUN, 'finished_at', 'cause', 'waits_for', 'started_at', 'hooks')
+for _, name in ipairs(redis.call('HKEYS', RUN)) do
+  if string.sub(name, 1, 8) == 'limited:' then redis.call('HDEL', RUN, name) end
+end
 redis.call('HSET', RUN, 'status', 'pending', 'sent_at', stamp(now), 'resumed_at', stamp(now))
 redis.call('HINCRBY', RUN, 'resumes', 1)
 event({event = 'resumed'})

@@ -26,7 +26,7 @@ class StepSnapshot:
         step: as in the plan; of an item, the collector that it was made for.
         status: of its outcome, or what happens to it until it has one.
         outcome: how it ended; None of a collector with ``foreach``, which has `counts`.
-        running: while it is executed, or waits for its next attempt.
+        running: while it is executed, or waits for its next attempt or for a limit.
         failures: the attempts before the last, if they were read.
         counts: for a collector with ``foreach``, the number of its items in each status, without the empty ones.
         reason: why it did not succeed; if it waits for its next attempt, why the last one failed.
@@ -220,7 +220,12 @@ def count_items(
     """
     counts: Counter[Status] = Counter(ended)
     left = total - counts.total()
-    active: Counter[Status] = Counter(each.status for step_id, each in running.items() if written(step_id) == step.id)
+    active: Counter[Status] = Counter()
+    for step_id, each in running.items():
+        if written(step_id) == step.id:
+            active[each.status] += each.count
+    if active["limited"]:  # as many of its batches have no outcome: some of them are executed
+        active["limited"] = max(0, min(active["limited"], left) - active["running"] - active["retrying"])
     if active.total() > left:  # some of them have ended since
         active = Counter({"running": left})
     counts.update(active)

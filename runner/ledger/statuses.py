@@ -5,12 +5,12 @@ from typing import Literal
 
 from runner.ledger.entries import PASSING, StepStatus
 
-OpenStatus = Literal["pending", "running", "retrying"]
+OpenStatus = Literal["pending", "running", "retrying", "limited"]
 # Of a step that stands for many, also `partial`: some of them succeeded, but not all.
 Status = Literal[StepStatus, OpenStatus, "partial"]
 
 FAILED: tuple[StepStatus, ...] = ("failed", "timed_out", "late")  # the step itself is the reason, and not another
-OPEN: tuple[OpenStatus, ...] = ("pending", "running", "retrying")  # the step has not ended
+OPEN: tuple[OpenStatus, ...] = ("pending", "running", "retrying", "limited")  # the step has not ended
 LEFT_OUT: frozenset[Status] = frozenset({"skipped", "not_needed"})  # nobody misses its value
 ORDER: tuple[Status, ...] = (
     "succeeded",
@@ -21,6 +21,7 @@ ORDER: tuple[Status, ...] = (
     "not_needed",
     "running",
     "retrying",
+    "limited",
     "pending",
 )
 

@@ -9,9 +9,10 @@ from runner.errors import RunnerError
 from runner.language.conditions import is_false
 from runner.language.foreach import items
 from runner.language.layout import Layout
+from runner.language.limits import least_seconds
 from runner.language.plan import Plan, Step, arguments
 from runner.language.redact import redact, redact_inputs
-from runner.text import count, printable
+from runner.text import count, duration, printable
 from runner.views.drawings.tree import draw_tree
 from runner.views.layout import json_line
 from runner.views.screen import PLAIN, Screen
@@ -43,6 +44,12 @@ def dry_run_words(
         for then, given in _thens(hidden, run_id, first):
             lines += [f"    then {printable(then)}"]
             lines += [f"      {printable(name)} = {json_line(value)}" for name, value in given.items()]
+    if least := least_seconds(plan.limits, _starts(plan, layout)):
+        lines += ["", screen.paint("limits", "bold")]
+        lines += [
+            f"  {name}: at least {duration(seconds)} from the first start to the last"
+            for name, seconds in least.items()
+        ]
     lines += ["", screen.paint(f"{count(len(messages), 'message')} would be sent; nothing is started", "bold")]
     for message in _ends(messages):
         if isinstance(message, str):
@@ -62,6 +69,10 @@ def dry_run_document(plan: Plan, layout: Layout, run_id: str, messages: Sequence
             "run_id": run_id,
             "workflow": plan.name,
             "inputs": dict(hidden.inputs),
+            "limits": {
+                name: {"least_s": round(seconds, 3)}
+                for name, seconds in least_seconds(plan.limits, _starts(plan, layout)).items()
+            },
             "steps": [_step_of_dry_run(hidden, layout, run_id, step) for step in hidden.steps],
             "messages": [
                 {"name": name, "task": task, "args": list(args), "queue": queue} for name, task, args, queue in messages
@@ -69,6 +80,13 @@ def dry_run_document(plan: Plan, layout: Layout, run_id: str, messages: Sequence
         },
         plan,
     )
+
+
+def _starts(plan: Plan, layout: Layout) -> Iterator[tuple[str, int]]:
+    """Yield the limits of the steps, each with how many starts of theirs need it; what is not counted yet is none."""
+    for step in plan.steps:
+        number = (layout.count(step) if layout.is_counted(step) else 0) if step.foreach else 1
+        yield from ((name, number) for name in step.limits)
 
 
 def _step_of_dry_run(plan: Plan, layout: Layout, run_id: str, step: Step) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from runner.ledger.statuses import FAILED, OPEN, Status, together
+from runner.text import duration
 
 _WINDOW = 10.0  # seconds over which the rate is measured
 _STEP = 0.5  # seconds between two counts that are kept for the rate
 _PASSED_OVER: tuple[Status, ...] = ("cancelled", "not_run")
+_LATE = 2.0  # seconds after which no limit holds back any more that has not been told again
 _NAMED = 3  # failures whose messages are kept
 
 
@@ -24,6 +27,8 @@ class ItemCounts:
         ended_at: when the last of them ended.
         failures: the messages of the first that failed.
         retry: why the latest item that waits for its next attempt failed.
+        limit: the limit that holds items back, and why; empty if none does.
+        limited_until: when it may allow the next start.
     """
 
     name: str
@@ -33,6 +38,8 @@ class ItemCounts:
     ended_at: float | None = None
     failures: list[str] = field(default_factory=list)
     retry: str = ""
+    limit: str = ""
+    limited_until: float = 0.0
     _due: list[tuple[float, int]] = field(default_factory=list)
     _ended: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -77,6 +84,16 @@ class ItemCounts:
         again = min(count, self._due_by(at, count))
         self._move(again, "running", "retrying")
         self._move(count - again, "running", "pending")
+
+    def hold_back(self, at: float, seconds: float, limit: str) -> None:
+        self.limit, self.limited_until = limit, at + seconds
+
+    def waits_for(self, now: float) -> str:
+        """Return the words for a limit that holds items back: ``waits 40s for the limit shop``; empty if none does."""
+        left = self.limited_until - now
+        if self.is_over or not self.limit or left < -_LATE:
+            return ""
+        return f"waits for the limit {self.limit}" + (f", {duration(math.ceil(left))} left" if left >= 1 else "")
 
     def postpone(self, count: int, at: float, seconds: float, message: str) -> None:
         self._move(count, "retrying", "running", "pending")

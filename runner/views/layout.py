@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, cast
 
 from runner.ledger.entries import RunStatus
@@ -17,17 +18,19 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], screen: Screen
     Args:
         rows: a status under STATUS is shown as its word, in its colour.
     """
-    at = headings.index("STATUS")
-    signs = [sign(cast("Status | RunStatus", row[at])) for row in rows]
-    lines = [headings, *((*row[:at], each.word, *row[at + 1 :]) for row, each in zip(rows, signs, strict=True))]
+    at = headings.index("STATUS") if "STATUS" in headings else None
+    signs = [sign(cast("Status | RunStatus", row[at])) for row in rows] if at is not None else []
+    lines = [headings, *rows]
+    if at is not None:
+        lines[1:] = [(*row[:at], each.word, *row[at + 1 :]) for row, each in zip(rows, signs, strict=True)]
     used = [column for column in range(len(headings)) if any(line[column] for line in lines[1:])]
     widths = {column: max(width(line[column]) for line in lines) for column in used}
     laid_out = []
-    for line, style in zip(lines, ["dim", *(each.style for each in signs)], strict=True):
+    for line, style in zip_longest(lines, ["dim", *(each.style for each in signs)], fillvalue=""):
         shown, room = "", screen.width
         for column in used:
             cell = cut(line[column], max(room, 0))
-            painted = screen.paint(cell, style) if column == at or line is headings else cell
+            painted = screen.paint(cell, style) if style and (column == at or line is headings) else cell
             shown += painted + " " * (widths[column] + 2 - width(cell))
             room -= widths[column] + 2
         laid_out.append(shown.rstrip())

@@ -86,7 +86,7 @@ def picture(state: RunState, run_id: str, *, columns: int, height: int) -> list[
     collectors = [_bar(state, columns)] if wide else []
     collectors += [[_line(each, state, name_columns, columns)] for each in shown[:room]]
     if len(shown) > room:
-        collectors.append([[(f"… {len(shown) - room:,} more failed or retrying", "dim")]])
+        collectors.append([[(f"… {len(shown) - room:,} more failed, retrying or limited", "dim")]])
     collectors += _many(state, name_columns, columns, height - 2 - len(tail_steps[:3]) - sum(map(len, collectors)))
     above = list(_railed(collectors))
     tail = _current([_line(each, state, name_columns, columns) for each in tail_steps], state, height - len(above) - 2)
@@ -130,6 +130,9 @@ def _notes(step: StepState, state: RunState) -> str:
     attempt = f"attempt {step.attempt}" if step.attempt > 1 or step.status == "retrying" else ""
     if step.status == "retrying" and step.ended_at is not None:
         attempt += f", next in {duration(max(0, step.ended_at + step.wait - state.now))}"
+    if step.status == "limited" and step.ended_at is not None:
+        left = max(0, step.ended_at + step.wait - state.now)
+        return f"{step.message}, {duration(left)} left" if left >= 1 else step.message
     well = step.status in {"running", "succeeded"}
     return " · ".join(filter(None, [attempt, step.worker if well else step.message]))
 
@@ -167,6 +170,8 @@ def _many(state: RunState, name_columns: int, columns: int, room: int) -> list[l
         parts = [(f"✗ {each}", "red") for each in counts.failures]
         if counts.counts["retrying"]:
             parts.append((f"↻ {counts.retry}", "yellow"))
+        if waits := counts.waits_for(state.now):
+            parts.append((f"{sign('limited').icon} {waits}", "yellow"))
         below: list[Line] = [[("  ", ""), (cut(words, columns - 6), style)] for words, style in parts[:spare]]
         spare -= len(below)
         many.append([_items(counts, state, name_columns, columns), *below])
@@ -205,8 +210,8 @@ def _items(counts: ItemCounts, state: RunState, name_columns: int, columns: int)
 
 
 def _trouble(state: RunState) -> list[StepState]:
-    """Return the collectors that failed, or wait for another attempt."""
-    return [each for each in state.collectors if each.status in {*FAILED, "retrying"}]
+    """Return the collectors that failed, or wait for another attempt or for a limit."""
+    return [each for each in state.collectors if each.status in {*FAILED, "retrying", "limited"}]
 
 
 def _current(lines: list[Line], state: RunState, room: int) -> list[Line]:

@@ -116,6 +116,9 @@ class Lines:
             else:
                 self._print(event.at, f"{name} started: {count(counts.total, 'collector')}")
             printed.at, printed.ended = event.at, counts.ended
+        if event.event == "limited" and event.at >= printed.limited + _PATIENCE:
+            printed.limited = event.at
+            self._print(event.at, f"{name}: {counts.waits_for(event.at)}")
         if len(counts.failures) > printed.failures:
             printed.failures = len(counts.failures)
             word = sign(cast("Status", event.status)).word
@@ -133,11 +136,12 @@ class Lines:
 
 @dataclass(slots=True)
 class _Printed:
-    """The last line about the items of a ``foreach``: when, how many had ended, how many failures."""
+    """The last line about the items of a ``foreach``: when, how many had ended, how many failures; when one told of a limit."""
 
     at: float | None = None
     ended: int = 0
     failures: int = 0
+    limited: float = 0.0
 
 
 def _activity(state: RunState) -> str:
@@ -146,7 +150,7 @@ def _activity(state: RunState) -> str:
     if state.collectors:
         words.append(f"{state.ended_collectors:,} of {count(state.total, 'collector')} have ended")
     words += [f"{printable(step_id)}: {_counts(counts, state.now)}" for step_id, counts in state.items.items()]
-    active = [each for each in state.steps.values() if each.status in {"running", "retrying"}]
+    active = [each for each in state.steps.values() if each.status in {"running", "retrying", "limited"}]
     named = [f"{printable(each.step.id)} {_active_words(each, state.now)}" for each in active[:_NAMED]]
     if len(active) > _NAMED:
         named.append(f"{len(active) - _NAMED:,} more")
@@ -156,6 +160,8 @@ def _activity(state: RunState) -> str:
 def _active_words(step: StepState, now: float) -> str:
     if step.status == "retrying" and step.ended_at is not None:
         return f"retrying in {duration(max(0, step.ended_at + step.wait - now))}"
+    if step.status == "limited":
+        return f"waiting for the limit {step.message}"
     return f"running for {duration(step.seconds(now) or 0)}"
 
 
@@ -164,6 +170,7 @@ def _counts(counts: ItemCounts, now: float) -> str:
     numbers = {"failed": counts.failed, "retrying": counts.counts["retrying"], "skipped": counts.counts["skipped"]}
     words = [f"{counts.ended:,} of {counts.total:,} have ended"]
     words += [f"{number:,} {word}" for word, number in numbers.items() if number]
+    words += [counts.waits_for(now)] if counts.waits_for(now) else []
     if each_second := counts.rate(now):
         words += [rate(each_second)]
     if seconds := counts.remaining_seconds(now):
@@ -179,6 +186,8 @@ def _words(step: StepState, now: float) -> str:
             return f"started (attempt {step.attempt}){worker}"
         case "retrying":
             return f"attempt {step.attempt} failed, again in {duration(step.wait)}{because}"
+        case "limited":
+            return f"waits {duration(step.wait)} for the limit {step.message}"
         case "succeeded" if step.kept:
             return "kept"
         case "succeeded":

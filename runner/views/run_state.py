@@ -22,11 +22,11 @@ class StepState:
     """The state of a step.
 
     Args:
-        status: of its outcome; before it has one, ``pending``, ``running`` or ``retrying``.
+        status: of its outcome; before it has one, ``pending``, ``running``, ``retrying`` or ``limited``.
         started_at: of the last attempt, seconds since the epoch.
         ended_at: the same; None while it runs.
-        message: why the last attempt failed, on one line.
-        wait: seconds from then to the next attempt, if it is retrying.
+        message: why the last attempt failed, on one line; if it is limited, the limit that holds it back, and why.
+        wait: seconds from then to the next attempt, if it is retrying, or until the limit may allow it.
     """
 
     step: Step
@@ -113,7 +113,7 @@ class RunState:
     def waits_for(self) -> str:
         """Why the run makes no progress, while no step of it is executed or waits for its next attempt."""
         counts = self.counts + Counter(each.status for each in self.tail)
-        return "" if counts["running"] or counts["retrying"] or self.ended else self._waits_for
+        return "" if counts["running"] or counts["retrying"] or counts["limited"] or self.ended else self._waits_for
 
     @property
     def now(self) -> float:
@@ -145,6 +145,8 @@ class RunState:
                 state.status, state.started_at, state.ended_at = "running", event.at, None
             case "postponed":
                 state.status, state.ended_at, state.wait = "retrying", event.at, event.seconds
+            case "limited":
+                state.status, state.ended_at, state.wait = "limited", event.at, event.seconds
             case "finished":
                 state.status, state.ended_at = cast("Status", event.status), event.at
             case _:
@@ -162,6 +164,8 @@ class RunState:
                 counts.expect(event.count)
             case "started":
                 counts.start(event.count, event.at)
+            case "limited":
+                counts.hold_back(event.at, event.seconds, printable(event.message))
             case "postponed":
                 counts.postpone(event.count, event.at, event.seconds, self._message(event))
             case "finished":

@@ -16,6 +16,7 @@ _SIGNS: dict[Status | RunStatus, Sign] = {
     "pending": Sign("·", "waiting", "dim"),
     "running": Sign("●", "running", "cyan"),
     "retrying": Sign("↻", "retrying", "yellow"),
+    "limited": Sign("◔", "limited", "yellow"),
     "succeeded": Sign("✓", "succeeded", "green"),
     "partial": Sign("!", "partial", "yellow"),
     "failed": Sign("✗", "failed", "red"),

@@ -213,20 +213,24 @@ def _row(step: StepSnapshot) -> tuple[str, Status, str, str, str, str]:
 
 
 def _retrying(snapshot: Snapshot, screen: Screen) -> Iterator[str]:
-    """Yield the first steps that wait for their next attempt: when it is due, and why the last one failed."""
-    retrying = [each for each in snapshot.running if each.status == "retrying"]
+    """Yield the first steps that wait for their next attempt, why the last one failed, or for a limit, and when that is due."""
+    retrying = [each for each in snapshot.running if each.status in {"retrying", "limited"}]
     for each in retrying[:_MANY]:
         icon, _, style = sign(each.status)
         yield f"  {screen.paint(f'{icon} {printable(each.id)}', style)} {_open_words(each)}"
         if each.reason:
             yield f"      {one_line(each.reason)}"
     if len(retrying) > _MANY:
-        yield f"  … {len(retrying) - _MANY:,} more retrying"
+        yield f"  … {len(retrying) - _MANY:,} more retrying or limited"
 
 
 def _open_words(step: StepSnapshot) -> str:
     """Return the status of a step without an outcome: ``retrying after 2 attempts, the next in 40s``."""
     running = step.running
+    if running is not None and running.status == "limited":
+        wait = f", for at least {duration(running.seconds)}" if running.seconds >= 1 else ""
+        many = f"{count(running.count, 'collector')} " if running.count > 1 else ""
+        return f"{many}{sign(step.status).word} by {printable(running.limit)}{wait}"
     if running is None or running.status != "retrying":
         return sign(step.status).word
     when = f"in {duration(running.seconds)}" if running.seconds > 0 else "as soon as a worker is free"

@@ -31,6 +31,7 @@ from runner.worker.call import in_loop
 from runner.worker.callee import Callee, find_callee
 from runner.worker.endings import Result
 from runner.worker.leases import Held, renewed
+from runner.worker.limits import BatchLimits
 from runner.worker.perform import perform, perform_async
 from runner.worker.process import is_child, own
 from runner.worker.record import outcome_of, record
@@ -44,6 +45,7 @@ TRIED = 16  # steps of a collector with `max_concurrency` of which one is claime
 # seconds, as each costs some milliseconds.
 FULL, FULL_PER = 1.0, 25
 LOOK_EVERY = 1.0  # seconds between two looks whether collectors that are executed are still needed
+PROMPT = 0.01  # seconds of work that are claimed at once of steps with limits: a start is counted when it is granted
 SOON = 0.01  # seconds until a retry that are waited for where it is, as a message takes about as long
 CONCURRENCY = 64  # of async collectors, if neither the workflow nor the index of tasks says
 
@@ -63,6 +65,7 @@ class Batch:
         waiting: for each step that this worker cannot execute now, when it may be, by this process's monotonic clock.
         held: the leases on the steps that are claimed.
         values: those of other steps that were read for these, by the step's id.
+        limits: those that must allow their starts.
     """
 
     run: RunRecord
@@ -75,7 +78,11 @@ class Batch:
     waiting: dict[str, float] = field(default_factory=dict)
     held: Held = field(init=False)
     values: dict[str, Any] = field(default_factory=dict)
+    limits: BatchLimits = field(init=False)
     _full: bool = False
+
+    def __post_init__(self) -> None:
+        self.limits = BatchLimits(run=self.run)
 
     def execute(self) -> dict[str, float]:
         """Execute the steps that this worker can; return the seconds until each of the others is due."""
@@ -110,27 +117,32 @@ class Batch:
         name, paces = self.steps[0].task or "", own(Paces)
         # One that is claimed takes a slot of its collector, also while it waits for those before it in this batch.
         limited = self.steps[0].max_concurrency is not None
-        size = TRIED if limited else _affordable(paces.get(name))
+        slice_ = PROMPT if any(step.limits for step in self.steps) else SLICE
+        size = TRIED if limited else _affordable(paces.get(name), slice_)
         while rest:
             some = [rest.popleft() for _ in range(min(size, len(rest)))]
-            attempts, later = self._claim(some, alone=True, take=1 if limited else NO_LIMIT)
+            attempts, later = self._claim(some, alone=True, take=1 if limited else NO_LIMIT, ahead=True)
             rest.extendleft(reversed(later))
             if self._full and not attempts:
                 self._wait_for_a_slot(rest)
                 return
             began = time.monotonic()
             results: list[Outcome | Postponed] = []
+            performed = 0
+            slept = 0.0
             for attempt in attempts:
+                slept += _sleep_until_start(attempt)
                 after = time.monotonic() - began
                 if after > 2 * SLICE:  # slower than those before: another worker may execute the others
                     break
-                result = perform(attempt, self.callee(attempt.step), self.held, self.settings)
-                results.append(outcome_of(attempt, result, after=after))
-            if results:
-                paces[name] = max((time.monotonic() - began) / len(results), 1e-6)
+                result = self._perform(attempt)
+                performed += 1
+                results += self._judged(attempt, result, after=after)
+            if performed:
+                paces[name] = max((time.monotonic() - began - slept) / performed, 1e-6)
             if not limited:
-                size = min(_affordable(paces.get(name)) if attempts else MOST, size * 8)
-            unbegun = [attempt.step for attempt in attempts[len(results) :]]
+                size = min(_affordable(paces.get(name), slice_) if attempts else MOST, size * 8)
+            unbegun = [attempt.step for attempt in attempts[performed:]]
             self._record(results, are_last=not (rest or unbegun))
             self._release(unbegun)
             rest.extendleft(reversed(unbegun))
@@ -156,8 +168,11 @@ class Batch:
                     for attempt in attempts:
                         running[asyncio.ensure_future(self._performing(attempt, threads))] = attempt
                 if running:
-                    done = await _first_done(running, LOOK_EVERY if fan_out.stop else None)
-                    results = [outcome_of(running.pop(each), _result(each)) for each in done]
+                    looks = [LOOK_EVERY] if fan_out.stop else []
+                    if self.waiting and not rest and len(running) < limit:
+                        looks.append(max(0.0, min(self.waiting.values()) - time.monotonic()))
+                    done = await _first_done(running, min(looks, default=None))
+                    results = [one for each in done for one in self._judged(running.pop(each), _result(each))]
                     self._record(results, are_last=not (rest or running))
                     if self.run.is_stopped(fan_out):
                         await _cancel(running)
@@ -168,13 +183,41 @@ class Batch:
                 threads.shutdown(wait=False, cancel_futures=True)
 
     async def _performing(self, attempt: Attempt, threads: ThreadPoolExecutor | None) -> Result:
-        arguments = attempt, self.callee(attempt.step), self.held, self.settings
+        if seconds := _until_start(attempt):
+            await asyncio.sleep(seconds)
         if threads:
-            return await asyncio.get_running_loop().run_in_executor(threads, perform, *arguments)
-        return await perform_async(*arguments)
+            return await asyncio.get_running_loop().run_in_executor(threads, self._perform, attempt)
+        if refused := self.limits.refused.get(attempt.step.id):
+            return refused
+        return await perform_async(attempt, self.callee(attempt.step), self.held, self.settings)
 
-    def _claim(self, steps: Sequence[Step], *, alone: bool, take: int = NO_LIMIT) -> tuple[list[Attempt], list[Step]]:
+    def _perform(self, attempt: Attempt) -> Result:
+        if refused := self.limits.refused.get(attempt.step.id):
+            return refused
+        return perform(attempt, self.callee(attempt.step), self.held, self.settings)
+
+    def _judged(self, attempt: Attempt, result: Result, *, after: float = 0.0) -> list[Outcome | Postponed]:
+        """Return what is recorded of an attempt; nothing if its source has said to wait, and it waits for its limit."""
+        if not attempt.step.limits:
+            return [outcome_of(attempt, result, after=after)]
+        judged = self.limits.hold_back(attempt, result, self.token)
+        if isinstance(judged, float):
+            self.waiting[attempt.step.id] = time.monotonic() + judged
+            self.held.steps.discard(attempt.step.id)
+            return []
+        ended = outcome_of(attempt, judged, after=after)
+        self.limits.note(attempt, judged, ended)
+        return [ended]
+
+    def _claim(
+        self, steps: Sequence[Step], *, alone: bool, take: int = NO_LIMIT, ahead: bool = False
+    ) -> tuple[list[Attempt], list[Step]]:
         """Return the attempts at the steps that are granted, and the steps to claim another time."""
+        self._full = False
+        steps, held = self.limits.split(steps)
+        self.waiting |= held
+        if not steps:
+            return [], []
         crashpoint(Crashpoint.CLAIM_BEFORE)
         claims = self.run.claim(
             steps,
@@ -184,6 +227,8 @@ class Batch:
             alone=alone,
             take=take,
             back=self._back(),
+            limits=self.limits.asked(steps),
+            ahead=ahead,
         )
         crashpoint(Crashpoint.CLAIM_AFTER)
         attempts, later = [], []
@@ -198,8 +243,10 @@ class Batch:
                         values=self.values,
                     )
                 )
-            elif claim.why == "busy":
-                self.waiting[step.id] = time.monotonic() + claim.wait
+            elif claim.why in {"busy", "limited"}:
+                self.waiting[step.id] = due = time.monotonic() + claim.wait
+                if claim.why == "limited":
+                    self.limits.shut(step, due)
             elif claim.why in {"later", "full"}:
                 later.append(step)
         self._full = any(isinstance(claim, Refused) and claim.why == "full" for claim in claims)
@@ -216,6 +263,7 @@ class Batch:
         now = time.monotonic()  # not before: by the ledger's clock they wait since it was asked
         self.waiting |= {step_id: now + seconds for step_id, seconds in again.items()}
         self.held.steps.difference_update(result.step for result in results)
+        self.limits.count()
         results.clear()
 
     def _wait_for_a_slot(self, steps: Iterable[Step]) -> None:
@@ -276,9 +324,24 @@ class Batch:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _affordable(seconds: float | None) -> int:
-    """Return how many steps to claim at once, given the seconds that each takes; one if that is unknown."""
-    return max(1, min(MOST, int(SLICE / seconds))) if seconds else 1
+def _affordable(seconds: float | None, slice_: float) -> int:
+    """Return how many steps to claim at once, given the seconds that each takes; one if that is unknown.
+
+    Args:
+        slice_: seconds of work that they are.
+    """
+    return max(1, min(MOST, int(slice_ / seconds))) if seconds else 1
+
+
+def _until_start(attempt: Attempt) -> float:
+    """Return the seconds until the start that the limits of the step allow."""
+    return max(0.0, attempt.began + attempt.claim.delay - time.monotonic()) if attempt.claim.delay else 0.0
+
+
+def _sleep_until_start(attempt: Attempt) -> float:
+    if seconds := _until_start(attempt):
+        time.sleep(seconds)
+    return seconds
 
 
 async def _cancel(running: Iterable["asyncio.Task[Any]"]) -> None:

@@ -448,6 +448,9 @@ KEYS = {
     "foreach": "Foreach",
     "then": "Then",
     "file": "ItemsFile",
+    "limit": "Limit",
+    "cooldown": "Cooldown",
+    "breaker": "Breaker",
 }
 
 
@@ -474,6 +477,12 @@ def listed_for(kind: str) -> list[list[str]]:
 def test_the_guide_lists_the_defaults_of_retry() -> None:
     listed = {codes(row[0])[0]: yaml.safe_load(row[1]) for row in table(GUIDE, "retry") if row[1]}
     assert spec.Retry.model_validate(listed) == spec.Retry()
+
+
+@pytest.mark.parametrize(("kind", "model"), [("cooldown", spec.Cooldown), ("breaker", spec.Breaker)])
+def test_the_guide_lists_the_defaults_of_a_limit(kind: str, model: type[spec.Cooldown | spec.Breaker]) -> None:
+    listed = {codes(row[0])[0]: yaml.safe_load(row[1]) for row in table(GUIDE, kind)}
+    assert model.model_validate(listed) == model()
 
 
 def test_every_built_in_task_is_listed_in_the_guide() -> None:

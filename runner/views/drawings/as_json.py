@@ -29,6 +29,7 @@ def draw_json(plan: Plan, screen: Screen = PLAIN) -> str:  # noqa: ARG001 - ever
             if plan.hooks
             else {}
         ),
+        **({"limits": {name: asdict(limit) for name, limit in plan.limits.items()}} if plan.limits else {}),
         **({"timeout": plan.timeout} if plan.timeout is not None else {}),
         **({"stop": "early"} if any(fan_out.stop for fan_out in plan.fan_outs) else {}),
     }
@@ -39,13 +40,15 @@ def _node(step: Step, layout: Layout) -> dict[str, Any]:
     """Return a step as JSON.
 
     `foreach`, `batch`, `max_concurrency`: only of collectors that have `foreach`; `count` is null until the inputs are bound,
-    but of a list. `then`: only of a collector that has it. `when`: only where
-    the file has it; of a gather it is that of its fan-out.
+    but of a list. `then`: only of a collector that has it. `when`, `limits`: only where
+    the file has them; of a gather it is that of its fan-out.
     """
     node = asdict(step)
     del node["item"], node["then"], node["together"]
     if step.when is None:
         del node["when"]
+    if not step.limits:
+        del node["limits"]
     if step.then:
         node["then"] = [{name: asdict(each)[name] for name in ("task", "arguments", "place")} for each in step.then]
     if step.foreach is None:

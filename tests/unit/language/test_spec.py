@@ -134,7 +134,7 @@ def test_at_most_a_thousand_faults_are_reported() -> None:
     assert len(codes(text)) == 1_000
 
 
-@pytest.mark.parametrize("key", ["cache", "fallback", "expect", "limits"])
+@pytest.mark.parametrize("key", ["cache", "fallback", "expect", "state"])
 def test_keys_of_later_versions_of_the_language_are_unknown(key: str) -> None:
     assert codes(f"name: a\ncollectors: [{{id: a, task: pure.echo, with: {{value: 1}}, {key}: 1}}]") == ["E020"]
 

@@ -359,7 +359,7 @@ def test_a_wide_fan_out_is_one_bar_with_counts_and_what_went_wrong() -> None:
         " ├─ ✗ page_701 failed            E: x",
     ]
     assert shown[-2:] == [
-        " ╰─ … 12 more failed or retrying",
+        " ╰─ … 12 more failed, retrying or limited",
         "    · fan_in   waiting           720 of 1,000 in",
     ]
 
