@@ -98,7 +98,7 @@ local function wait_of(l)
   read_limit(l)
   if l.paused > now then return l.paused - now, 'paused' end
   if l.closed > now then return l.closed - now, redis.call('HGET', l.key, 'why') or '' end
-  if l.probing then return PROBED, 'one step tries' end  -- defence: PROBE
+  if l.probing then return PROBED, '' end  -- defence: PROBE
   for _, rate in ipairs(l.rates) do
     local wait = rate.tat - rate.slack - now
     if wait > a.lead + 0.0000005 then return wait - 0.9 * a.lead, '' end  -- defence: RATE

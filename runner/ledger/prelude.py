@@ -7,7 +7,7 @@ run begin, up to and with its slot: thirteen of them in every command were 3 % o
               its collectors have no outcome, ``absent:ID``, how many have one without a value for the gather,
               ``began:ID``, when the first was claimed, and ``deadline:ID``, the seconds that they have from then on; ``early``,
               if the open one ends early, how many may be left or absent then, and ``stopped:ID`` once one has ended so.
-              ``limited:ID`` says, of a step that waits for a limit, until when that was told, and the limit.
+              ``limited:ID`` says, of a step that waits for a limit, until when that was told, the limit, and why.
               ``layout`` is that of the first part, ``layout:ID`` that of a later fan-out, and ``later`` the ids of those
               that have begun.
     plan      the plan, as JSON
@@ -148,10 +148,11 @@ local function let_go(is, seconds) is.until_, is.token = seconds and now + secon
 
 -- A step waits for a limit, or collectors of a `foreach` do: an event for each wait, and not for each time that they ask.
 local function tell_limited(step, limit, why, seconds)
-  local told, of = string.match(redis.call('HGET', RUN, 'limited:' .. step) or '', '^(%S+) (.*)$')
-  if told and of == limit and tonumber(told) > now then return end
-  redis.call('HSET', RUN, 'limited:' .. step, stamp(now + math.max(seconds, 1)) .. ' ' .. limit)
-  event({event = 'limited', step = step, message = why ~= '' and limit .. ': ' .. why or limit, seconds = seconds})
+  local message = why ~= '' and limit .. ': ' .. why or limit
+  local told, before = string.match(redis.call('HGET', RUN, 'limited:' .. step) or '', '^(%S+) (.*)$')
+  if told and before == message and tonumber(told) > now then return end
+  redis.call('HSET', RUN, 'limited:' .. step, stamp(now + math.max(seconds, 1)) .. ' ' .. message)
+  event({event = 'limited', step = step, message = message, seconds = seconds})
 end
 
 -- A step that has ended.

@@ -249,7 +249,8 @@ class RunRecord(RunReader):
         ]
         asking = {}
         if used:
-            refs = len(self.refs(self.plan.by_id[written(steps[0].id)]))
+            first = self.plan.by_id[written(steps[0].id)]
+            refs = len(self.refs(first)) if first.kind == "collector" else 1
             # As many messages ask for each second as for those of a collector with `max_concurrency`.
             asking = {
                 "limits": [self.limits.dumped(each) for each in used],

@@ -110,7 +110,7 @@ local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook, lim
     local lost = is.lost + (is.token ~= '-' and 1 or 0)
     if last or (lost >= 2 and not (a.alone and given == 0)) then return 'l' end  -- defence: ALONE
     if given >= a.take then return 'l' end
-    local of = many(ref) or ref
+    local of = ref == '' and step or many(ref) or ref
     if most > 0 then
       if slots_of(of) >= most then  -- defence: SLOTS
         waits[ref] = stamp(now) .. ' ' .. stamp(now + a.back)
@@ -120,7 +120,7 @@ local function claim(step, ref, needs, most, outcome, begun, quiet, is_hook, lim
     if #limits > 0 then
       local wait, l, why, longest = start(step, limits)
       if wait then
-        waits[ref ~= '' and ref or step] = table.concat({stamp(now), stamp(now + wait), stamp(now + longest), l.id}, ' ')
+        waits[ref == '' and step or ref] = table.concat({stamp(now), stamp(now + wait), stamp(now + longest), l.id}, ' ')
         local before = limited[of]
         if not before or before.seconds < longest then limited[of] = {message = l.id, why = why, seconds = longest} end
         more[#more + 1] = stamp(wait)

@@ -212,7 +212,7 @@ def _execute_next(message: Task, run_id: str, step_id: str) -> None:
             # The message that comes back after a failure has it still: the ledger knows what has ended.
             step, message.request.chain = following, message.request.chain[:-1] or None
     if seconds is not None:
-        _again(message, seconds)
+        _again(message, seconds, args=(run_id, step.id))
     if follows.done:
         message.request.chain = None  # it is sent, and Celery would send it when this one has returned
 
