@@ -89,6 +89,12 @@ BUSY = Change("BUSY", "if false then")
 ENDED = Change("ENDED")
 # As many collectors of a `foreach` are executed at once as its `max_concurrency` says.
 SLOTS = Change("SLOTS", "if slots_of(of) < 0 then")
+# A limit allows no more starts than its rate and its concurrency; runs take turns, and after a cooldown one step tries alone.
+RATE = Change("RATE", "if false then return 0, '' end")
+TURNS = Change("TURNS", "if false then return 0, '' end")
+CONCURRENCY = Change("CONCURRENCY", "if false then return 0, '' end")
+PROBE = Change("PROBE", "if false then return 0, '' end")
+COOLDOWN_MAX = Change("COOLDOWN_MAX", "if False:")
 # After an early stop of a fan-out, nothing of it is recorded any more: the gather would have it, or not, by chance.
 STOPPED = Change("STOPPED", "if false then")
 # The first outcome of a step is the one; after the end of a run there are no others, and it ends once.
@@ -249,6 +255,28 @@ PROOFS = {
         Proof("F01 I5", "test_an_attempt_that_its_worker_took_with_it_uses_no_retry_up", (UNCOUNTED,), "assert 3 == "),
         Proof("F25 Celery", "test_a_terminated_worker_finishes_what_it_executes[1]", (WARM,), TWICE),
         Proof("F25 lease", "test_a_terminated_worker_finishes_what_it_executes[1]", (LEASES,), TWICE),
+    ],
+    "limits": [
+        Proof(
+            "F01 concurrency",
+            "test_a_killed_worker_frees_its_slot_of_a_limit_and_no_more_are_executed_than_may_be",
+            (CONCURRENCY,),
+            r"assert \d == 1",
+        ),
+        Proof(
+            "F01 rate",
+            "test_a_rate_holds_and_nothing_is_lost_while_a_worker_is_killed",
+            (RATE,),
+            r"assert \d+ <= \(2 \+ 1\)",
+        ),
+        Proof("probe", "test_after_a_cooldown_one_step_tries_alone", (PROBE,), "assert .* == "),
+        Proof("turns", "test_a_large_run_does_not_starve_a_small_one[limit0]", (TURNS,), r"<= \(5 \+ 8\)"),
+        Proof(
+            "cooldown",
+            "test_a_source_that_never_stops_asking_fails_its_collectors_in_the_end",
+            (COOLDOWN_MAX,),
+            "'succeeded' == 'failed'",
+        ),
     ],
     "bad_steps": [
         Proof("F03", "test_a_collector_that_runs_out_of_memory_fails_alone", (ANY_ERROR,), "'MemoryError' in"),

@@ -116,16 +116,6 @@ def test_an_answer_that_asks_for_too_long_fails_the_collector_at_once_and_says_s
     assert len(source.requests) == 1
 
 
-def test_a_source_that_never_stops_asking_fails_its_collectors_in_the_end(folder: Path, source: Source) -> None:
-    """Each of the answers alone is short enough."""
-    limit = {"cooldown": {"max": "2s"}}
-    answer = run(folder, limit, page(source, "/news?fail=99&status=429&retry_after=1", 1))
-
-    assert answer.json["status"] == "failed"
-    assert "again and again" in answer.stderr
-    assert 2 <= len(source.requests) <= 4
-
-
 def test_a_breaker_leaves_a_source_alone_that_only_fails(folder: Path, source: Source) -> None:
     limit = {"concurrency": 1, "breaker": {"failures": 3, "open_for": "500ms"}}
     began = time.monotonic()
