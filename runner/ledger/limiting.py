@@ -12,8 +12,7 @@ The keys of a limit belong to no run. ``limit:NAME`` is a hash, ``limit:NAME=KEY
 
 ``limit-held:…`` has a field for each step that may take a slot of it (its key of ``open``, and the step), with its token. It
 takes one while it is leased to that token, so nothing has to give a slot back, and a worker that is killed frees it with the
-lease. ``limit-runs:…`` has the runs that wait: when a step of each started last, and when it is expected to ask again, first
-and last. ``limits`` has them all, with the time of the last start.
+lease. ``limit-runs:…`` has the runs that wait: when a step of each started last, and until when its messages are to ask again. ``limits`` has them all, with the time of the last start.
 
 A rate is the Generic Cell Rate Algorithm (ITU-T I.371, in the form of "virtual scheduling"): in any window of its length at
 most ``starts + burst - 1`` steps start.
@@ -62,11 +61,11 @@ local function read_limit(l)
     if not l.half then redis.call('HDEL', l.key, 'closed', 'why', 'since', 'probe') end
   end
   -- The runs that wait, and how many of them are before this one.
-  l.runs, l.waiting, l.due, l.long = {}, 0, 0, 0
+  l.runs, l.waiting, l.before = {}, 0, 0
   local all, gone = redis.call('HGETALL', l.waits), {}
   for at = 1, #all, 2 do
-    local last, due, far = string.match(all[at + 1], '^(%S+) (%S+) (%S+)$')
-    local is = {last = tonumber(last), due = tonumber(due), far = tonumber(far)}
+    local last, far = string.match(all[at + 1], '^(%S+) (%S+)$')
+    local is = {last = tonumber(last), far = tonumber(far)}
     if is.far < now - GRACE then gone[#gone + 1] = all[at] else
       l.runs[all[at]] = is
       l.waiting = l.waiting + 1
@@ -76,10 +75,7 @@ local function read_limit(l)
   local mine = l.runs[a.run]
   local before = mine and mine.last or now
   for run, is in pairs(l.runs) do
-    if run ~= a.run and is.last < before then
-      if is.due <= now and is.due >= now - GRACE then l.due = l.due + 1 end
-      if is.due >= now - GRACE and is.last < now - TURN then l.long = l.long + 1 end
-    end
+    if run ~= a.run and is.last < before and is.last < now - TURN then l.before = l.before + 1 end
   end
 end
 local function used_of(l)
@@ -102,13 +98,13 @@ local function wait_of(l)
   for _, rate in ipairs(l.rates) do
     local wait = rate.tat - rate.slack - now
     if wait > a.lead + 0.0000005 then return wait - 0.9 * a.lead, '' end  -- defence: RATE
-    local free = math.floor((rate.slack + a.lead - math.max(rate.tat - now, 0)) / rate.each + 0.0001) + 1
-    if l.due > 0 and free <= l.due then return rate.each, '' end  -- defence: TURNS
   end
   if l.most > 0 then
     -- What is claimed before its turn in a batch takes a slot as well: only where there are plenty.
     local most = a.ahead and given > 0 and math.floor(l.most / 2) or l.most
-    if used_of(l) + l.long >= most then return a.ask, '' end  -- defence: CONCURRENCY
+    -- A run that goes on takes each slot again as soon as it has given it back: it leaves one to each that waits.
+    local before = l.before  -- defence: TURNS
+    if used_of(l) + before >= most then return a.ask, '' end  -- defence: CONCURRENCY
   end
 end
 -- When this run is to ask again, each of its messages at another time, and those of other runs between them.
@@ -119,9 +115,7 @@ local function appointment(l, wait)
     local others = l.waiting + (mine and 0 or 1)
     local at = math.max(now + wait, far + math.max(l.spread * others, 0.01))
     l.appointed = math.min(at, now + math.max(wait, l.spread > 0 and AHEAD or a.ask))
-    local due = mine and mine.due >= now - GRACE and math.min(mine.due, l.appointed) or l.appointed
-    if mine and mine.due <= now then due = l.appointed end
-    l.runs[a.run] = {last = mine and mine.last or now, due = due, far = math.max(far, l.appointed)}
+    l.runs[a.run] = {last = mine and mine.last or now, far = math.max(far, l.appointed)}
     l.changed = true
   end
   return math.min(l.appointed - now, math.max(a.look, a.ask))
@@ -178,7 +172,7 @@ local function keep_limits()
     end
     if l.changed then
       local is = l.runs[a.run]
-      redis.call('HSET', l.waits, a.run, stamp(is.last) .. ' ' .. stamp(is.due) .. ' ' .. stamp(is.far))
+      redis.call('HSET', l.waits, a.run, stamp(is.last) .. ' ' .. stamp(is.far))
       redis.call('EXPIRE', l.waits, 3600)
     end
   end

@@ -209,7 +209,7 @@ class Limits:
 
 
 def _waiting(runs: Mapping[str, str], now: float) -> int:
-    return sum(float(text.split(" ")[2]) >= now for text in runs.values())
+    return sum(float(text.split(" ")[1]) >= now for text in runs.values())
 
 
 def _state(

@@ -69,7 +69,7 @@ def test_two_at_once_and_ten_a_second(task: str, folder: Path) -> None:
 
 def test_collectors_gather_stage_and_hook_share_a_limit(folder: Path) -> None:
     """Each kind of step waits, and none counts it as an attempt."""
-    step = {"limits": ["shop"]}
+    step: dict[str, Any] = {"limits": ["shop"]}
     answer = run(
         folder,
         {"rate": "2/1s"},
