@@ -347,12 +347,13 @@ def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
     script = f"echo $$ > {pid}; while ! test -e {go}; do sleep 0.02; done; sleep 100 & echo $$"
     with ThreadPoolExecutor(max_workers=1) as thread:
         running = thread.submit(run, argv=["sh", "-c", script])
-        wait_until(pid.exists, "the command runs")
-        [watchdog] = [line for line in children() if "read -r group" in line]
-
-        os.kill(int(watchdog.split()[1]), signal.SIGKILL)
-        go.touch()
-
+        try:
+            wait_until(pid.exists, "the command runs")
+            # A moment later it may have forked, to execute what ends its group.
+            watchdog = next(line for line in children() if "read -r group" in line)
+            os.kill(int(watchdog.split()[1]), signal.SIGKILL)
+        finally:
+            go.touch()
         group = int(running.result())
     wait_until(lambda: not members(group), "the sleep has ended")
 
