@@ -119,7 +119,13 @@ def _serve(address: str, port: int, basic_auth: str) -> None:
     from tornado.options import options as flower  # noqa: PLC0415
 
     from runner.celery_app import make_current  # noqa: PLC0415
+    from runner.language.task_index import not_installed  # noqa: PLC0415
+    from runner.worker.modules import find_modules, import_tasks  # noqa: PLC0415
 
+    # Flower imports them as well, and what one of them raises would be told as a fault of ours.
+    included = read_settings().include
+    find_modules(not_installed(included), None)
+    import_tasks(included)
     app = make_current()
 
     logging.basicConfig(level=logging.WARNING, format="[%(asctime)s: %(levelname)s/Flower] %(message)s")

@@ -56,7 +56,7 @@ def test_a_warning_of_an_included_module_does_not_hide_its_error(shop: Path) -> 
     assert f"the worker has ended: module \"shop\" ({place}): it calls sys.exit('no')\n" in answer.stderr
 
 
-@pytest.mark.parametrize("words", [("worker",), ("up", "--port", "0")])
+@pytest.mark.parametrize("words", [("worker",), ("flower", "--port", "0"), ("up", "--port", "0")])
 @pytest.mark.parametrize(("line", "reason"), [REASONS[0], REASONS[3]])
 def test_a_shared_worker_says_which_module_cannot_be_imported(
     line: str, reason: str, words: tuple[str, ...], shop: Path
