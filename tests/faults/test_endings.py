@@ -165,12 +165,7 @@ def told(ended: Mapping[str, Outcome], ways: Iterable[str], name: str = "{}") ->
 
 
 def told_one(outcome: Outcome) -> Ended:
-    """Return how a step ended; of one whose process died at least two attempts count as two.
-
-    The worker's main process may be too busy to say which process it was: the lease then runs out, and the attempt is lost.
-    """
-    error = outcome.error.type if outcome.error else ""
-    return outcome.status, error, min(outcome.attempts, 2) if error == "ProcessDied" else outcome.attempts
+    return outcome.status, outcome.error.type if outcome.error else "", outcome.attempts
 
 
 def messages(ended: Mapping[str, Outcome], ways: Iterable[str]) -> dict[str, str]:

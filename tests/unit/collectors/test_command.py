@@ -40,6 +40,10 @@ def children() -> list[str]:
     return [line for line in table.splitlines() if line.split()[0] == me and "ps -A" not in line]
 
 
+def watchdogs() -> list[str]:
+    return [line for line in children() if "read -r group" in line]
+
+
 def test_the_text_that_a_command_prints_is_returned_as_it_is() -> None:
     assert run(argv=["printf", "a\nb\n"]) == "a\nb\n"
 
@@ -349,8 +353,8 @@ def test_a_killed_watchdog_does_not_harm_the_command(tmp_path: Path) -> None:
         running = thread.submit(run, argv=["sh", "-c", script])
         try:
             wait_until(pid.exists, "the command runs")
-            # A moment later it may have forked, to execute what ends its group.
-            watchdog = next(line for line in children() if "read -r group" in line)
+            wait_until(lambda: len(watchdogs()) == 1, "there is one watchdog")
+            [watchdog] = watchdogs()
             os.kill(int(watchdog.split()[1]), signal.SIGKILL)
         finally:
             go.touch()
